@@ -1,0 +1,97 @@
+"""A file in, the same file with labels and scores out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from toxonnx.classifier import Classifier, Prediction
+from toxonnx.errors import InputError
+from toxonnx.rows import OutputFile, Row, RowReader
+
+__all__ = ["Summary", "added_columns", "annotate"]
+
+
+@dataclass
+class Summary:
+    """What was done with a file."""
+
+    rows: int = 0
+    seconds: float = 0.0
+    truncated: int = 0
+    empty: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+
+
+def added_columns(header: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Names of the columns to append, with a prefix where a bare name would repeat a column of the file.
+
+    Raises:
+        InputError: even the prefixed names are there.
+    """
+    for prefix, share in (("", ""), ("predicted_", "predicted_"), ("predicted_", "probability_")):
+        added = [f"{prefix}label", f"{prefix}score", *(share + name for name in names)]
+        if not set(added) & set(header) and len(set(added)) == len(added):
+            return added
+    raise InputError(
+        f"the file has columns of the names that would be added: {', '.join(sorted(set(added) & set(header)))}",
+        "It may have been scored already; rename them, or score the original.",
+    )
+
+
+def annotate(
+    classifier: Classifier,
+    reader: RowReader,
+    output: OutputFile,
+    columns: Sequence[str],
+    added: Sequence[str],
+    *,
+    progress: Callable[[Summary], None] = lambda _: None,
+) -> Summary:
+    """Scores each row of a file and writes it, as it was, with the added columns at its end.
+
+    Args:
+        classifier: what scores.
+        reader: what it reads, from the first row on.
+        output: where it writes.
+        columns: the columns that make the text, out of ``reader.columns``.
+        added: names of the columns to append, as :func:`added_columns` gives them.
+        progress: called after each row with the summary so far.
+
+    Returns:
+        Counts, per label too.
+    """
+    started = time.perf_counter()
+    at = [reader.columns.index(name) for name in columns]
+    render = classifier.bundle.manifest.text.render
+    summary = Summary()
+
+    def line(cells: Sequence[str]) -> str:
+        buffer = io.StringIO()
+        csv.writer(buffer, delimiter=reader.delimiter, lineterminator="").writerow(cells)
+        return buffer.getvalue()
+
+    def text(row: Row) -> str:
+        return render([row.fields[i] for i in at]) if row.fields else ""
+
+    def cells(prediction: Prediction) -> list[str]:
+        probabilities = [f"{p:.6f}" for p in prediction.probabilities.tolist()]
+        return ["|".join(prediction.labels), f"{prediction.score:.6f}", *probabilities]
+
+    output.write(reader.header.raw + reader.delimiter + line(added) + reader.header.end)
+    for row, prediction in classifier.stream(reader, text):
+        if not row.fields:  # a blank line is kept, and is no row
+            output.write(row.raw + row.end)
+            continue
+        output.write(row.raw + reader.delimiter + line(cells(prediction)) + row.end)
+        summary.rows += 1
+        summary.truncated += prediction.truncated
+        summary.empty += not any(row.fields[i].strip() for i in at)
+        summary.labels.update(prediction.labels or ("(none)",))
+        summary.seconds = time.perf_counter() - started
+        progress(summary)
+    return summary

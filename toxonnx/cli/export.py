@@ -1,0 +1,48 @@
+"""``toxonnx export``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("export")
+@click.argument("source")
+@click.option("-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="The bundle's folder.")
+@click.option("--base", metavar="DIR|HUB-ID", help="An adapter's base, in place of the one it names.")
+@click.option("--precision", type=click.Choice(["fp32", "int8", "fp16"]), help="The recipe's, or int8, if not given.")
+@click.option("--labels", metavar="A,B,...", help="Label names in the model's order, where it has none.")
+@click.option("--max-length", type=click.IntRange(min=3), help="Tokens, where no recipe says.")
+@click.option("--data", type=click.Path(path_type=Path), help="Rows to verify on, in place of the run's.")
+@click.option("--text", multiple=True, metavar="COLUMN", help="Text column of --data; again for each further one.")
+@click.option("--label", metavar="COLUMN", help="Label column of --data; without it agreement alone is verified.")
+@click.option("--force", is_flag=True, help="Replace the bundle if it exists.")
+def command(
+    source: str,
+    out: Path,
+    base: str | None,
+    precision: str | None,
+    labels: str | None,
+    max_length: int | None,
+    data: Path | None,
+    text: tuple[str, ...],
+    label: str | None,
+    force: bool,
+) -> None:
+    """Make a bundle of SOURCE: a run, a PEFT adapter folder, or a sequence-classification checkpoint.
+
+    The result is verified against PyTorch before it is sealed; over a limit nothing is left and the exit code is 1.
+    """
+    from toxonnx.extras import require
+
+    require("export")
+    from transformers.utils import logging as chatter
+
+    chatter.set_verbosity_error()
+    from toxonnx.convert.export import export
+
+    export(
+        source, out, base=base, precision=precision, max_length=max_length, data=data, text=text, label=label,
+        labels=tuple(name.strip() for name in labels.split(",")) if labels else (), force=force, say=click.echo,
+    )  # fmt: skip

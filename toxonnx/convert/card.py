@@ -1,0 +1,125 @@
+"""The model card that a bundle carries, written from its manifest and its recipe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toxonnx.bundle import Manifest
+from toxonnx.recipe import Recipe
+
+__all__ = ["SAMPLES", "model_card"]
+
+#: stand in for a user's rows where none are given; agreement on them is a smoke test and is reported as such
+SAMPLES = tuple(
+    f"{opening} {rest}"
+    for opening in (
+        "Honestly,", "I think", "No way:", "Hello all,", "Sorry, but", "To be fair,", "RT:", "wow!!", "Dear team,",
+        "Last night", "As far as I know,", "Quick question:",
+    )
+    for rest in (
+        "the soup was cold and the waiter forgot us twice.",
+        "this is the best day of the whole summer!",
+        "nobody on that team can cook, and everyone knows it.",
+        "could somebody tell me when the library opens on Sunday?",
+        "you are wrong about the film, and your review is silly.",
+        "we walked along the river, talked about work, bought bread, fed the ducks, and missed the last bus home.",
+        "ok",
+        "that referee is a clown :(",
+    )
+)  # fmt: skip
+
+
+def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
+    """Markdown: what the model is, what it was measured to do, and what it must not be used for."""
+    labels = ", ".join(f"`{name}`" for name in manifest.labels.names)
+    parts = [f"# {manifest.name}", ""]
+    if recipe and recipe.description:
+        parts += [recipe.description, ""]
+    parts += [
+        f"Text classification into {labels} ({_kind(manifest)}), {manifest.precision}, "
+        f"texts up to {manifest.max_length} tokens. Made by toxonnx {manifest.tools.get('toxonnx', '')}.",
+        "",
+        "```sh",
+        f"toxonnx predict comments.csv --bundle {manifest.name}",
+        "```",
+        "",
+        "The folder also loads in `optimum.onnxruntime.ORTModelForSequenceClassification`. Texts have to be normalised "
+        f"first as `toxonnx.json` says: {', '.join(manifest.text.normalise) or 'not at all'}.",
+        "",
+        "## Model",
+        "",
+        *_model_lines(manifest),
+    ]
+    for title, body in (recipe.card if recipe else {}).items():
+        parts += ["", f"## {title}", "", body.strip()]
+    test = manifest.verification.get("test")
+    if test:
+        parts += [
+            "",
+            f"## Figures on the {test['rows']} test rows, that no choice was made on",
+            "",
+            *_table(test, manifest),
+        ]
+    parts += ["", "## Verification of the export", "", *_verification(manifest)]
+    return "\n".join(parts) + "\n"
+
+
+def _kind(manifest: Manifest) -> str:
+    return "any number of labels a text" if manifest.labels.multi else "one label a text"
+
+
+def _model_lines(manifest: Manifest) -> list[str]:
+    model, training = manifest.model, manifest.training
+    lines = [f"- base: {model.get('base')} ({model.get('revision')})"]
+    if adapter := model.get("adapter"):
+        lines.append(
+            f"- LoRA, r={adapter['r']}, alpha={adapter['alpha']}, on {adapter['layers']} linear layers, merged "
+            f"(logits moved by {model['merge_largest_logit_difference']:.1e} at most)"
+        )
+    else:
+        lines.append("- all weights fine-tuned")
+    if training:
+        split, data = training["split"], training["data"]
+        lines += [
+            f"- recipe `{training['recipe']}`, epoch {training['best_epoch']} of {training['epochs']} (the best)",
+            f"- data: {data['file']}, {data['rows']} rows (sha256 {data['sha256'][:16]}); "
+            f"trained on {split['train']}, validated on {split['validation_rows']}, tested on {split['test']}; identical texts on one side "
+            f"({split['would_leak_in_a_random_split']} rows would have leaked in a random split)",
+        ]
+    return lines
+
+
+def _table(measured: dict[str, Any], manifest: Manifest) -> list[str]:
+    lines = [
+        "| model | accuracy | macro F1 | " + " | ".join(f"F1 {name}" for name in manifest.labels.names) + " |",
+        "|---|---|---|" + "---|" * len(manifest.labels),
+    ]
+    names = {"pytorch": "PyTorch", "onnx_fp32": "ONNX fp32", "final": f"ONNX {manifest.precision}"}
+    for key, name in names.items():
+        one = measured["figures"][key]
+        each = " | ".join(f"{figures['f1']:.4f}" for figures in one["per_class"].values())
+        lines.append(f"| {name} | {one['accuracy']:.4f} | {one['macro_f1']:.4f} | {each} |")
+    lines += [
+        "",
+        f"ONNX {manifest.precision} chooses PyTorch's label on {measured['label_agreement']:.2%} of them. By label:",
+        "",
+        "| label | precision | recall | F1 | rows |",
+        "|---|---|---|---|---|",
+    ]
+    for name, one in measured["figures"]["final"]["per_class"].items():
+        lines.append(f"| {name} | {one['precision']:.3f} | {one['recall']:.3f} | {one['f1']:.3f} | {one['support']} |")
+    return lines
+
+
+def _verification(manifest: Manifest) -> list[str]:
+    measured = manifest.verification
+    lines = [
+        f"On {measured['rows']} rows ({measured['rows_from']}), against the merged model in PyTorch:",
+        "",
+        f"- ONNX fp32: largest logit difference {measured['fp32_largest_logit_difference']:.1e}",
+        f"- {manifest.precision}: the same label on {measured['label_agreement']:.2%} of the rows, largest probability "
+        f"difference {measured['largest_probability_difference']:.4f}",
+    ]
+    if not measured["labelled"]:
+        return [*lines, "- no labelled rows were given: accuracy was not verified, agreement alone"]
+    return [*lines, "", *_table(measured, manifest)]

@@ -1,0 +1,205 @@
+"""``toxonnx export``: merge, export, quantize, verify, seal. Nothing stands under the bundle's name before the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+
+import toxonnx
+from toxonnx.bundle import Bundle, Manifest, seal
+from toxonnx.classifier import Classifier
+from toxonnx.convert import graph
+from toxonnx.convert.card import SAMPLES, model_card
+from toxonnx.convert.verify import Rows, compare, gate, reference_logits
+from toxonnx.errors import InputError
+from toxonnx.recipe import Export
+from toxonnx.rows import read_table
+from toxonnx.texts import TextSpec
+from toxonnx.train.data import load_saved
+from toxonnx.train.merge import Trained, load_trained
+
+__all__ = ["export", "verification_rows"]
+
+
+def export(
+    source: str | Path,
+    out: Path,
+    *,
+    base: str | None = None,
+    precision: str | None = None,
+    labels: tuple[str, ...] = (),
+    max_length: int | None = None,
+    data: Path | None = None,
+    text: tuple[str, ...] = (),
+    label: str | None = None,
+    force: bool = False,
+    say: Callable[[str], None] = print,
+) -> Bundle:
+    """Makes a bundle.
+
+    Args:
+        source: a run, an adapter folder, or a checkpoint (folder or hub id).
+        out: the bundle's folder; its last part is the bundle's name.
+        base: the adapter's base, in place of the one it names.
+        precision: ``fp32``, ``int8`` or ``fp16``; the recipe's (``int8`` without one) when not given.
+        labels, max_length: for checkpoints that do not say.
+        data: rows to verify on, in place of the run's validation split.
+        text, label: the columns of ``data``. Without ``label``, agreement alone is verified.
+        force: replace ``out``.
+        say: takes each line of progress.
+
+    Raises:
+        GateError: a figure is over its limit; nothing was sealed.
+        InputError: ``out`` exists, or the source or the rows are bad.
+    """
+    if out.exists() and not force:
+        raise InputError(f"{out} exists already", "Add --force to replace it.")
+    trained = load_trained(source, base=base, labels=labels, max_length=max_length)
+    if text:
+        # Columns named by hand are how this model is fed from now on, where it has no columns of its own.
+        spec = trained.text
+        trained = dataclasses.replace(trained, text=spec if spec.columns else TextSpec(text, "", spec.normalise))
+    limits = trained.recipe.export if trained.recipe else Export()
+    precision = precision or limits.precision
+    rows = verification_rows(trained, data, text, label)
+    if "merge_largest_logit_difference" in trained.source:
+        say(f"merged LoRA; logits moved by {trained.source['merge_largest_logit_difference']:.1e} at most")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
+    try:
+        bundle = _build(trained, work, out.name, precision, limits, rows, say)
+        work.chmod(0o777 & ~_umask())
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(work, out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    say(f"sealed {out} ({sum(p.stat().st_size for p in out.iterdir()) / 1e6:.1f} MB)")
+    return Bundle(out, bundle.manifest)
+
+
+def verification_rows(trained: Trained, data: Path | None, text: tuple[str, ...], label: str | None) -> Rows:
+    """The rows to verify on: those given, else the run's validation split, else sentences that ship here."""
+    if data is None:
+        kept = trained.path / "validation.csv"
+        if trained.run and kept.is_file():
+            texts, truth = load_saved(kept, trained.labels)
+            return Rows(texts, truth, "the run's validation split")
+        return Rows([trained.text.clean(sample) for sample in SAMPLES], None, "built-in sentences")
+    table = read_table(data)
+    columns = trained.text.choose(list(table.columns), text)
+    texts = [trained.text.render(row) for row in zip(*(table.column(name) for name in columns), strict=True)]
+    if not texts:
+        raise InputError(f"{data} has no rows to verify on")
+    if label is None:
+        return Rows(texts, None, data.name)
+    if trained.labels.multi:
+        raise InputError("--label names one column of classes, and this model gives several labels a text")
+    names = trained.recipe.labels.names if trained.recipe else {}
+    number = {name: i for i, name in enumerate(trained.labels.names)}
+    numbers: list[int] = []
+    for line, value in zip(table.lines, table.column(label), strict=True):
+        name = names.get(value.strip(), value.strip())
+        if name not in number:
+            raise InputError(
+                f"{data}, line {line}: label {value!r} is not one of the model's: {', '.join(number)}",
+                "Name the labels in the model's order with --labels, or mend the file.",
+            )
+        numbers.append(number[name])
+    return Rows(texts, np.array(numbers, dtype=np.int64), data.name)
+
+
+def _build(
+    trained: Trained, work: Path, name: str, precision: str, limits: Export, rows: Rows, say: Callable[[str], None]
+) -> Bundle:
+    """Fills ``work`` with a sealed bundle."""
+    about = graph.to_onnx(trained.model, work)
+    config = {**trained.model.config.to_dict(), "_name_or_path": name}
+    (work / "config.json").write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
+    trained.tokenizer.save_pretrained(str(work))
+    for extra in ("vocab.txt", "vocab.json", "merges.txt", "added_tokens.json"):  # tokenizer.json holds all of it
+        (work / extra).unlink(missing_ok=True)
+    manifest = Manifest(
+        name=name,
+        labels=trained.labels,
+        text=trained.text,
+        max_length=trained.max_length,
+        pad_id=int(trained.model.config.pad_token_id or 0),
+        precision=precision,
+        row_independent=precision != "int8",
+        model=trained.source,
+        training=_training(trained.run),
+        tools=_tools(),
+    )
+    with tempfile.TemporaryDirectory(dir=work.parent, prefix=f".{name}.", suffix=".fp32") as kept:
+        exact = Path(kept) / "exact"
+        shutil.copytree(work, exact)
+        fp32 = Classifier(seal(exact, dataclasses.replace(manifest, precision="fp32", row_independent=True)))
+        model = work / "model.onnx"
+        if precision == "int8":
+            graph.quantize(exact / "model.onnx", model, reduce_range=limits.reduce_range)
+            about["reduce_range"] = limits.reduce_range
+        elif precision == "fp16":
+            graph.to_fp16(exact / "model.onnx", model)
+        manifest = dataclasses.replace(manifest, graph={**about, **graph.describe(model)})
+        final = fp32 if precision == "fp32" else Classifier(seal(work, manifest))
+        say(f"exported to ONNX {precision}; verifying on {len(rows.texts)} rows ({rows.where})")
+        measured = compare(reference_logits(trained, rows.texts), fp32, final, rows)
+        measured["limits"] = gate(measured, limits)
+        kept_back = trained.path / "test.csv"
+        if trained.run and kept_back.is_file():
+            test = Rows(*load_saved(kept_back, trained.labels), "the run's test split")
+            measured["test"] = compare(reference_logits(trained, test.texts), fp32, final, test)
+    manifest = dataclasses.replace(manifest, verification=measured)
+    for line in _verified(measured, precision):
+        say(line)
+    (work / "toxonnx.json").unlink(missing_ok=True)
+    (work / "README.md").write_text(model_card(manifest, trained.recipe), encoding="utf-8")
+    return seal(work, manifest)
+
+
+def _training(run: dict[str, Any]) -> dict[str, Any]:
+    if not run:
+        return {}
+    kept = ("data", "split", "best_epoch", "epochs", "figures")
+    return {"recipe": run["recipe"]["name"], **{key: run[key] for key in kept}}
+
+
+def _tools() -> dict[str, str]:
+    return {
+        "toxonnx": toxonnx.__version__,
+        "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        **{name: importlib.metadata.version(name) for name in ("transformers", "optimum-onnx", "onnx")},
+    }
+
+
+def _verified(measured: dict[str, Any], precision: str) -> list[str]:
+    lines = [
+        f"ONNX fp32 against PyTorch: largest logit difference {measured['fp32_largest_logit_difference']:.1e}",
+        f"{precision} against PyTorch: same label on {measured['label_agreement']:.2%}, "
+        f"largest probability difference {measured['largest_probability_difference']:.4f}",
+    ]
+    if measured["labelled"]:
+        before, after = (measured["figures"][name]["macro_f1"] for name in ("pytorch", "final"))
+        lines.append(f"macro F1: PyTorch {before:.4f}, {precision} {after:.4f}")
+    else:
+        lines.append("no labelled rows: agreement alone was verified, and the manifest says so")
+    return lines
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,103 @@
+"""The last encoder layer for the first token only.
+
+A classification head that reads the first token alone needs the last layer's query, output projection and
+feed-forward for that token alone: keys and values still come from all of them. The result is the same to the last
+rounding, with 13% fewer operations for six layers. Done on the torch module, before the export, because there the
+layer is one object; verification compares the result with the untouched model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+__all__ = ["first_token_only"]
+
+
+class _BertLayer(nn.Module):  # type: ignore[misc]  # torch is not typed for us
+    """Stands in for the last layer of BERT and its kin (RoBERTa, XLM-R, CamemBERT, ELECTRA)."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, hidden: torch.Tensor, attention_mask: torch.Tensor | None = None, *_: Any, **__: Any) -> Any:
+        attention = self.layer.attention.self
+        first = hidden[:, :1]
+        context = _attend(
+            attention.query(first), attention.key(hidden), attention.value(hidden), attention_mask,
+            attention.num_attention_heads,
+        )  # fmt: skip
+        mixed = self.layer.attention.output(context, first)
+        return (self.layer.output(self.layer.intermediate(mixed), mixed),)
+
+
+class _DistilBertLayer(nn.Module):  # type: ignore[misc]
+    """Stands in for the last layer of DistilBERT."""
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: torch.Tensor, attn_mask: torch.Tensor | None = None, *_: Any, **__: Any) -> Any:
+        attention = self.layer.attention
+        first = x[:, :1]
+        context = _attend(attention.q_lin(first), attention.k_lin(x), attention.v_lin(x), attn_mask, attention.n_heads)
+        mixed = self.layer.sa_layer_norm(attention.out_lin(context) + first)
+        return (self.layer.output_layer_norm(self.layer.ffn(mixed) + mixed),)
+
+
+def _attend(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, heads: int
+) -> torch.Tensor:
+    """Attention of query [rows, 1, width] over key and value [rows, tokens, width]; returns [rows, 1, width]."""
+    rows, width = query.shape[0], query.shape[-1]
+    q, k, v = (x.view(rows, -1, heads, width // heads).transpose(1, 2) for x in (query, key, value))
+    scores = q @ k.transpose(-1, -2) * (width // heads) ** -0.5
+    if mask is not None:
+        lowest = torch.finfo(scores.dtype).min
+        if mask.dim() == 2:  # 1 keeps a token
+            scores = scores + (1.0 - mask[:, None, None, :].to(scores.dtype)) * lowest
+        elif mask.dtype == torch.bool:
+            scores = scores.masked_fill(~mask[:, :, :1], lowest)
+        else:  # additive, [rows, 1, 1 or tokens, tokens]
+            scores = scores + mask[:, :, :1]
+    context = torch.softmax(scores, dim=-1) @ v
+    return context.transpose(1, 2).reshape(rows, -1, width)
+
+
+_LAYERS: dict[str, type[nn.Module]] = {
+    "distilbert": _DistilBertLayer,
+    "bert": _BertLayer,
+    "roberta": _BertLayer,
+    "xlm-roberta": _BertLayer,
+    "camembert": _BertLayer,
+    "electra": _BertLayer,
+}
+
+
+@contextlib.contextmanager
+def first_token_only(model: PreTrainedModel) -> Iterator[bool]:
+    """Puts the short last layer in place for the length of a ``with``.
+
+    Yields:
+        Whether it was done: only for architectures whose head is known to read the first token alone.
+    """
+    kind = _LAYERS.get(model.config.model_type)
+    absolute = getattr(model.config, "position_embedding_type", "absolute") == "absolute"
+    if kind is None or not absolute or getattr(model.config, "is_decoder", False):
+        yield False
+        return
+    encoder: Any = model.base_model
+    layers = encoder.transformer.layer if kind is _DistilBertLayer else encoder.encoder.layer
+    whole = layers[-1]
+    layers[-1] = kind(whole).eval()
+    try:
+        yield True
+    finally:
+        layers[-1] = whole

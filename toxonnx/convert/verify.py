@@ -1,0 +1,118 @@
+"""What an export has to show before it is sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from toxonnx.classifier import Classifier
+from toxonnx.errors import GateError
+from toxonnx.evaluate import evaluate
+from toxonnx.labels import Labels
+from toxonnx.recipe import Export
+from toxonnx.scores import decide, probabilities
+from toxonnx.train.merge import Trained
+
+__all__ = ["Rows", "compare", "gate", "reference_logits"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Texts to verify on: normalised, with truth (see :func:`toxonnx.evaluate.evaluate`) or without."""
+
+    texts: list[str]
+    truth: NDArray[np.int64] | None
+    where: str
+
+
+def reference_logits(trained: Trained, texts: Sequence[str], batch: int = 32) -> NDArray[np.float32]:
+    """PyTorch's logits, float32 [texts, labels], by the model's own tokenizer and code."""
+    encoded = trained.tokenizer(list(texts), truncation=True, max_length=trained.max_length)
+    lengths = np.array([len(ids) for ids in encoded["input_ids"]])
+    logits = np.empty((len(lengths), len(trained.labels)), dtype=np.float32)
+    order = np.argsort(lengths, kind="stable")
+    with torch.inference_mode():
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
+            part = {"input_ids": [encoded["input_ids"][i] for i in rows]}
+            padded = trained.tokenizer.pad(part, return_tensors="pt")
+            logits[rows] = trained.model(**padded).logits.float().numpy()
+    return logits
+
+
+def compare(reference: NDArray[np.float32], exact: Classifier, final: Classifier, rows: Rows) -> dict[str, Any]:
+    """What separates ONNX in fp32, and the final model, from PyTorch.
+
+    Args:
+        reference: PyTorch's logits, float32 [rows, labels].
+        exact: the fp32 export.
+        final: the model to seal, as it will run.
+        rows: what the logits are of.
+
+    Returns:
+        The figures, for the manifest; those that need truth only where there is some.
+    """
+    labels = final.labels
+    fp32 = exact.logits(rows.texts)
+    logits = fp32 if final is exact else final.logits(rows.texts)
+    measured: dict[str, Any] = {
+        "rows": len(rows.texts),
+        "rows_from": rows.where,
+        "labelled": rows.truth is not None,
+        "fp32_largest_logit_difference": float(np.abs(fp32 - reference).max()),
+        "fp32_label_agreement": _agreement(reference, fp32, labels),
+        "label_agreement": _agreement(reference, logits, labels),
+        "largest_probability_difference": float(
+            np.abs(probabilities(reference, labels) - probabilities(logits, labels)).max()
+        ),
+    }
+    if rows.truth is not None:
+        figures = {
+            name: evaluate(values, rows.truth, labels)
+            for name, values in (("pytorch", reference), ("onnx_fp32", fp32), ("final", logits))
+        }
+        measured["macro_f1_loss"] = figures["pytorch"].macro_f1 - figures["final"].macro_f1
+        measured["figures"] = {name: one.to_dict() for name, one in figures.items()}
+    return measured
+
+
+def gate(measured: dict[str, Any], limits: Export) -> dict[str, float]:
+    """Holds what :func:`compare` measured to a recipe's limits and returns these, for the manifest.
+
+    Raises:
+        GateError: a figure is over its limit; names it, its value and the limit.
+    """
+    failed = []
+    # Each comparison is written so that a NaN fails it.
+    difference, agreement = measured["fp32_largest_logit_difference"], measured["label_agreement"]
+    if not difference <= limits.max_logit_difference:
+        failed.append(
+            f"ONNX fp32 differs from PyTorch by {difference:.2e} in a logit (limit {limits.max_logit_difference:.0e})"
+        )
+    if not agreement >= limits.min_agreement:
+        failed.append(
+            f"the final model chooses PyTorch's label on {agreement:.2%} of {measured['rows']} rows "
+            f"(limit {limits.min_agreement:.2%})"
+        )
+    if measured["labelled"] and not measured["macro_f1_loss"] <= limits.max_f1_loss:
+        before, after = (measured["figures"][name]["macro_f1"] for name in ("pytorch", "final"))
+        failed.append(f"macro F1 falls from {before:.4f} to {after:.4f} (limit {limits.max_f1_loss:.4f} lost)")
+    if failed:
+        raise GateError(
+            "not sealed: " + "; ".join(failed), "Export with another --precision, or change the recipe's limits."
+        )
+    return {
+        "fp32_largest_logit_difference": limits.max_logit_difference,
+        "label_agreement": limits.min_agreement,
+        "macro_f1_loss": limits.max_f1_loss,
+    }
+
+
+def _agreement(one: NDArray[np.float32], other: NDArray[np.float32], labels: Labels) -> float:
+    a, b = (decide(probabilities(logits, labels), labels) for logits in (one, other))
+    return float((a == b).all(axis=1).mean())

@@ -1,0 +1,83 @@
+"""Every error that toxonnx raises on purpose, with the exit code that the command line gives it.
+
+::
+
+    ToxonnxError            1
+    ├── GateError           1   a figure is over its limit: nothing was sealed, nothing is trusted
+    ├── InputError          2   wrong usage or bad input: what, where, what to do
+    │   ├── RowError        2   ... at a line of a file
+    │   ├── RecipeError     2   ... in a recipe
+    │   ├── BundleError     2   ... in a bundle
+    │   └── CheckpointError 2   ... in a checkpoint or an adapter
+    └── MachineError        3   the machine lacks something: a package, a provider, disk, memory
+
+Anything else that escapes is a bug.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BundleError",
+    "CheckpointError",
+    "GateError",
+    "InputError",
+    "MachineError",
+    "RecipeError",
+    "RowError",
+    "ToxonnxError",
+]
+
+
+class ToxonnxError(Exception):
+    """Base of all errors here.
+
+    Args:
+        what: what is wrong and where, one sentence without a full stop.
+        hint: what to do about it, one sentence, or nothing.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.what}\n{self.hint}" if self.hint else self.what
+
+
+class GateError(ToxonnxError):
+    """A measured figure is over its limit."""
+
+
+class InputError(ToxonnxError):
+    """Wrong usage or bad input."""
+
+    exit_code = 2
+
+
+class RowError(InputError):
+    """Bad input at a line (counted from 1) of a file."""
+
+    def __init__(self, path: object, line: int, what: str, hint: str = "") -> None:
+        super().__init__(f"{path}, line {line}: {what}", hint)
+        self.line = line
+
+
+class RecipeError(InputError):
+    """A recipe that cannot be followed."""
+
+
+class BundleError(InputError):
+    """A folder that is not a sound, sealed bundle."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint or an adapter that does not make a classifier."""
+
+
+class MachineError(ToxonnxError):
+    """The machine lacks something: a package, a provider, disk space."""
+
+    exit_code = 3

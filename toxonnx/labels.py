@@ -1,0 +1,61 @@
+"""Label names in the model's order, and how its logits become decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toxonnx.errors import InputError
+
+__all__ = ["ACTIVATIONS", "Labels"]
+
+ACTIVATIONS = ("softmax", "sigmoid")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of a classifier.
+
+    Attributes:
+        names: label names, in the order of the model's logits.
+        activation: ``softmax`` (one label a text) or ``sigmoid`` (any number of labels a text).
+        thresholds: for ``sigmoid``, the probability from which each label holds.
+    """
+
+    names: tuple[str, ...]
+    activation: str = "softmax"
+    thresholds: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.activation not in ACTIVATIONS:
+            raise InputError(f"activation {self.activation!r} is none of {', '.join(ACTIVATIONS)}")
+        if not self.names or (self.activation == "softmax" and len(self.names) < 2):
+            raise InputError(f"{len(self.names)} labels are too few for {self.activation}")
+        if len(set(self.names)) != len(self.names):
+            raise InputError(f"label names repeat: {', '.join(self.names)}")
+        if self.activation == "sigmoid" and not self.thresholds:
+            object.__setattr__(self, "thresholds", (0.5,) * len(self.names))
+        if self.thresholds and (self.activation == "softmax" or len(self.thresholds) != len(self.names)):
+            raise InputError("thresholds go with sigmoid, one for each label")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def multi(self) -> bool:
+        """Whether a text may have several labels, or none."""
+        return self.activation == "sigmoid"
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Labels:
+        """Labels of a transformers ``config.json``; the ids must run from 0 without a gap."""
+        table = {int(key): str(name) for key, name in (config.get("id2label") or {}).items()}
+        if sorted(table) != list(range(len(table))) or not table:
+            raise InputError(f"config.json: id2label does not number its labels from 0: {sorted(table)}")
+        multi = config.get("problem_type") == "multi_label_classification"
+        return cls(tuple(table[i] for i in range(len(table))), "sigmoid" if multi else "softmax")
+
+    def index(self, names: Sequence[str]) -> dict[str, int]:
+        """Name -> position, for the names given."""
+        return {name: self.names.index(name) for name in names}

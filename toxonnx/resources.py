@@ -1,0 +1,43 @@
+"""Where the recipes and bundles that ship are: beside the package in a checkout, inside it in a wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toxonnx.errors import BundleError, RecipeError
+
+__all__ = ["DEFAULT_BUNDLE", "find_bundle", "find_recipe"]
+
+DEFAULT_BUNDLE = "minilm-hate-int8"
+
+
+def _root() -> Path:
+    package = Path(__file__).parent
+    inside = package / "_export"
+    return inside if inside.is_dir() else package.parent / "export"
+
+
+def find_recipe(name_or_path: str | Path) -> Path:
+    """The TOML file of a recipe given by path, or by the name of one that ships."""
+    path = Path(name_or_path)
+    if path.is_file():
+        return path
+    shipped = sorted((_root() / "recipes").glob("*.toml"))
+    for candidate in shipped:
+        if candidate.stem == str(name_or_path):
+            return candidate
+    names = ", ".join(p.stem for p in shipped)
+    raise RecipeError(f"no recipe {str(name_or_path)!r}", f"Give a TOML file, or one of: {names}.")
+
+
+def find_bundle(name_or_path: str | Path | None) -> Path:
+    """The folder of a bundle given by path, by the name of one that ships, or (None) the default one."""
+    path = Path(name_or_path or DEFAULT_BUNDLE)
+    if name_or_path is not None and path.is_dir():
+        return path
+    shipped = sorted(p.parent for p in (_root() / "bundles").glob("*/toxonnx.json"))
+    for candidate in shipped:
+        if candidate.name == str(path):
+            return candidate
+    names = ", ".join(p.name for p in shipped)
+    raise BundleError(f"no bundle {str(path)!r}", f"Give a folder, or one of: {names}.")

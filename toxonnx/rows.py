@@ -1,0 +1,304 @@
+"""Streaming readers and writers that know where they are and change nothing that they were not asked to change.
+
+A record is kept as the text it was read from, so that what is written out is what came in, byte for byte, with
+columns appended. The csv module decides where records and fields end; here we only remember what it consumed.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import errno
+import io
+import os
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from toxonnx.errors import InputError, MachineError, RowError
+
+__all__ = ["OutputFile", "Row", "RowReader", "Table", "read_table"]
+
+#: characters; a record over this is a quote that was left open, or no table
+MAX_RECORD = 1 << 24
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record: where its first line is (from 1), its fields, and its text without the line's end."""
+
+    line: int
+    fields: list[str]
+    raw: str
+    end: str
+
+
+class _Recorder:
+    """Feeds lines to csv.reader and keeps what the current record is made of."""
+
+    def __init__(self, lines: IO[str], path: Path, encoding: str) -> None:
+        self._lines, self._path, self._encoding = lines, path, encoding
+        self.taken: list[str] = []
+        self.size = 0
+        self.line = 0  # lines taken so far
+
+    def __iter__(self) -> _Recorder:
+        return self
+
+    def __next__(self) -> str:
+        try:
+            text = self._lines.readline()
+        except UnicodeDecodeError as error:
+            raise self._undecodable(error) from None
+        if not text:
+            if self.taken:
+                raise self._open_quote("the file ends inside it")
+            raise StopIteration
+        self.line += 1
+        if "\0" in text:
+            raise RowError(
+                self._path,
+                self.line,
+                "a NUL byte, which no CSV text holds",
+                "Is the file UTF-16 (--encoding utf-16) or damaged?",
+            )
+        self.taken.append(text)
+        self.size += len(text)
+        if self.size > MAX_RECORD:
+            raise self._open_quote(f"the record runs on for over {MAX_RECORD >> 20} million characters")
+        return text
+
+    def take(self) -> tuple[int, str]:
+        """First line and text of the record that csv.reader has just ended."""
+        text, line = "".join(self.taken), self.line - len(self.taken) + 1
+        self.taken.clear()
+        self.size = 0
+        return line, text
+
+    def _open_quote(self, why: str) -> RowError:
+        line = self.line - len(self.taken) + 1
+        return RowError(self._path, line, f"a quote is opened and never closed ({why})", "Close or double the quote.")
+
+    def _undecodable(self, error: UnicodeDecodeError) -> RowError:
+        # The decoder works in blocks, so the line has to be looked for.
+        line = self.line + 1
+        decoder = codecs.getincrementaldecoder(self._encoding)()
+        try:
+            with open(self._path, "rb") as binary:
+                for number, data in enumerate(binary, start=1):
+                    line = number
+                    decoder.decode(data)
+        except (UnicodeDecodeError, OSError):
+            pass
+        return RowError(
+            self._path,
+            line,
+            f"not {error.encoding.upper()} (byte 0x{error.object[error.start]:02x}: {error.reason})",
+            "Name the file's encoding with --encoding, for example --encoding cp1252.",
+        )
+
+
+class RowReader:
+    """Reads a CSV (or, by its suffix, a TSV) record by record, in bounded memory.
+
+    Args:
+        path: the file.
+        encoding: a Python codec; UTF-8 with or without a byte-order mark when not given.
+        delimiter: one character; when not given, a tab for ``.tsv`` and ``.tab``, else a comma.
+
+    Raises:
+        InputError: no such file, an empty file, an unknown encoding, names in the header that repeat.
+        RowError: while reading: wrong encoding, a NUL byte, a quote left open, a record whose number of fields is not
+            the header's.
+    """
+
+    def __init__(self, path: str | Path, encoding: str | None = None, delimiter: str | None = None) -> None:
+        self.path = Path(path)
+        self.delimiter = delimiter or ("\t" if self.path.suffix.lower() in {".tsv", ".tab"} else ",")
+        try:
+            codecs.lookup(encoding or "utf-8")
+            binary = open(self.path, "rb")  # noqa: SIM115  (closed by __exit__)
+        except LookupError:
+            raise InputError(f"unknown encoding {encoding!r}") from None
+        except OSError as error:
+            raise InputError(f"cannot read {self.path}: {error.strerror}") from None
+        try:
+            start = binary.peek(4)[:4]
+            self.bom = encoding is None and start.startswith(codecs.BOM_UTF8)
+            self.encoding = "utf-8-sig" if self.bom else encoding or "utf-8"
+            if encoding is None and start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise InputError(f"{self.path} looks like UTF-16", "Add --encoding utf-16.")
+            self.size = os.fstat(binary.fileno()).st_size
+            self._binary = binary
+            self._text = io.TextIOWrapper(binary, encoding=self.encoding, newline="")
+            self._recorder = _Recorder(self._text, self.path, self.encoding)
+            # The limit guards nothing that MAX_RECORD does not, and its default refuses long texts.
+            csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD))
+            self._csv = csv.reader(self._recorder, delimiter=self.delimiter)
+            first = next(self._records(), None)
+            if first is None or not any(field.strip() for field in first.fields):
+                raise InputError(f"{self.path} is empty", "The first line has to name the columns.")
+            self.header = first
+            repeated = sorted({name for name in first.fields if name and first.fields.count(name) > 1})
+            if repeated:
+                raise RowError(self.path, 1, f"the header repeats the column {', '.join(map(repr, repeated))}")
+        except BaseException:
+            binary.close()
+            raise
+
+    @property
+    def columns(self) -> list[str]:
+        """The header's names."""
+        return self.header.fields
+
+    def position(self) -> int:
+        """Bytes taken from the file so far (it is read ahead in blocks)."""
+        return self._binary.tell()
+
+    def _records(self) -> Iterator[Row]:
+        for fields in self._csv:
+            line, text = self._recorder.take()
+            raw = text.rstrip("\r\n")
+            yield Row(line, fields, raw, text[len(raw) :])
+
+    def __iter__(self) -> Iterator[Row]:
+        """Records after the header. A blank line comes as a row without fields."""
+        width = len(self.columns)
+        try:
+            for row in self._records():
+                if len(row.fields) != width and row.fields:
+                    raise RowError(
+                        self.path,
+                        row.line,
+                        f"{len(row.fields)} fields, the header has {width}",
+                        f"Quote fields that hold the delimiter {self.delimiter!r}.",
+                    )
+                yield row
+        except csv.Error as error:
+            raise RowError(self.path, self._recorder.line, f"not a CSV record: {error}") from None
+
+    def __enter__(self) -> RowReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._text.close()
+
+
+class OutputFile:
+    """A text file that appears under its name only when it is whole.
+
+    Written beside its name first and moved there at the end; on any error nothing is left behind. A path that is no
+    plain file (a pipe, ``/dev/stdout``) and standard output (``None``) are written as they are.
+
+    Raises:
+        InputError: the file exists and ``force`` was not given, or its folder cannot be written.
+        MachineError: the disk is full, or another write failed.
+    """
+
+    def __init__(self, path: str | Path | None, *, encoding: str = "utf-8", force: bool = False) -> None:
+        self.path = Path(path) if path is not None else None
+        self._part: Path | None = None
+        try:
+            if self.path is None:
+                target: int | Path = sys.stdout.fileno()
+            elif _is_special(self.path):
+                target = self.path
+            else:
+                if self.path.exists() and not force:
+                    raise InputError(f"{self.path} exists already", "Add --force to replace it.")
+                target = self._part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+            self._file = open(target, "w", encoding=encoding, newline="", closefd=self.path is not None)  # noqa: SIM115
+        except OSError as error:
+            raise InputError(f"cannot write {self.path}: {error.strerror}") from None
+
+    def write(self, text: str) -> None:
+        """Appends text as it is, without translating line ends."""
+        try:
+            self._file.write(text)
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def __enter__(self) -> OutputFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            self._file.flush()
+            if self._part is not None and kind is None:
+                os.fsync(self._file.fileno())
+            self._file.close()
+            if self._part is not None and kind is None and self.path is not None:
+                os.replace(self._part, self.path)
+                self._part = None
+        except OSError as failure:
+            if kind is None:
+                raise self._failed(failure) from None
+        finally:
+            if self._part is not None:
+                self._part.unlink(missing_ok=True)
+
+    def _failed(self, error: OSError) -> Exception:
+        if isinstance(error, BrokenPipeError):
+            return error
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        what = "the disk is full" if full else str(error.strerror)
+        return MachineError(
+            f"cannot write {self.path or 'standard output'}: {what}",
+            "Nothing was left under that name; free some space and run the command again." if full else "",
+        )
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A whole file in memory, for training: column name -> values, and the line that each row starts at."""
+
+    path: Path
+    columns: dict[str, list[str]]
+    lines: list[int]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def column(self, name: str) -> list[str]:
+        """The values of one column.
+
+        Raises:
+            InputError: no such column; lists the ones there are.
+        """
+        if name not in self.columns:
+            listing = ", ".join(map(repr, self.columns))
+            raise InputError(f"{self.path} has no column {name!r}", f"Its columns: {listing}.")
+        return self.columns[name]
+
+
+def read_table(path: str | Path, encoding: str | None = None, names: Sequence[str] | None = None) -> Table:
+    """Reads the named columns (all, when none are named) of a file.
+
+    Raises:
+        InputError: see :class:`RowReader`; also a named column that is not there.
+    """
+    with RowReader(path, encoding) as reader:
+        for name in names or ():
+            if name not in reader.columns:
+                listing = ", ".join(map(repr, reader.columns))
+                raise InputError(f"{path} has no column {name!r}", f"Its columns: {listing}.")
+        kept = [(i, name) for i, name in enumerate(reader.columns) if names is None or name in names]
+        columns: dict[str, list[str]] = {name: [] for _, name in kept}
+        lines: list[int] = []
+        for row in reader:
+            if row.fields:
+                lines.append(row.line)
+                for i, name in kept:
+                    columns[name].append(row.fields[i])
+    return Table(Path(path), columns, lines)

