@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from toxonnx.labels import Labels
 from toxonnx.scores import decide, probabilities
 
-__all__ = ["ClassFigures", "Figures", "evaluate"]
+__all__ = ["ClassFigures", "Figures", "comparison", "evaluate"]
 
 
 @dataclass(frozen=True)
@@ -88,3 +88,24 @@ def evaluate(logits: NDArray[np.floating], truth: NDArray[np.int64], labels: Lab
 
 def _ratio(part: float, whole: float) -> float:
     return float(part) / float(whole) if whole else 0.0
+
+
+def comparison(figures: dict[str, Any], precision: str) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the table that sets an export beside its source.
+
+    Args:
+        figures: of a manifest's verification: ``pytorch``, ``onnx_fp32`` and ``final``, each as
+            :meth:`Figures.to_dict` gives it.
+        precision: of the final model.
+    """
+    names = {"pytorch": "PyTorch", "onnx_fp32": "ONNX fp32"}
+    if precision != "fp32":
+        names["final"] = f"ONNX {precision}"
+    columns = [figures[key] for key in names]
+    rows = [
+        [title, *(f"{one[key]:.4f}" for one in columns)]
+        for key, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1"))
+    ]
+    for label in columns[0]["per_class"]:
+        rows.append([f"F1 {label}", *(f"{one['per_class'][label]['f1']:.4f}" for one in columns)])
+    return ["", *names.values()], rows

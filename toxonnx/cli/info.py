@@ -49,6 +49,8 @@ def _verification(console: object, measured: dict[str, object], precision: str) 
     from rich.console import Console
     from rich.table import Table
 
+    from toxonnx.evaluate import comparison
+
     assert isinstance(console, Console)
     for title, one in (("verified", measured), ("test", measured.get("test"))):
         if not isinstance(one, dict) or not one:
@@ -61,9 +63,8 @@ def _verification(console: object, measured: dict[str, object], precision: str) 
         if not one["labelled"]:
             console.print("no labelled rows were given: agreement alone was verified")
             continue
-        table = Table("", "accuracy", "macro F1", *(f"F1 {name}" for name in one["figures"]["final"]["per_class"]))
-        for key, name in {"pytorch": "PyTorch", "onnx_fp32": "ONNX fp32", "final": f"ONNX {precision}"}.items():
-            figures = one["figures"][key]
-            each = [f"{label['f1']:.4f}" for label in figures["per_class"].values()]
-            table.add_row(name, f"{figures['accuracy']:.4f}", f"{figures['macro_f1']:.4f}", *each)
+        header, rows = comparison(one["figures"], precision)
+        table = Table(*header, box=None, padding=(0, 2, 0, 0))
+        for row in rows:
+            table.add_row(*row)
         console.print(table)

@@ -12,9 +12,7 @@ import click
 @click.option("--recipe", required=True, metavar="NAME|FILE", help="A recipe that ships, or a TOML file.")
 @click.option("--base", metavar="DIR|HUB-ID", help="The pretrained model, in place of the recipe's.")
 @click.option("-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="The run's folder.")
-@click.option(
-    "--validation", type=click.Path(path_type=Path), help="Labelled file to validate on, not a split."
-)
+@click.option("--validation", type=click.Path(path_type=Path), help="Labelled file to validate on, not a split.")
 @click.option("--encoding", help="Encoding of the files; UTF-8 if not given.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @click.option("--force", is_flag=True, help="Replace the run if it exists.")

@@ -5,28 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from toxonnx.bundle import Manifest
+from toxonnx.evaluate import comparison
 from toxonnx.recipe import Recipe
 
-__all__ = ["SAMPLES", "model_card"]
-
-#: stand in for a user's rows where none are given; agreement on them is a smoke test and is reported as such
-SAMPLES = tuple(
-    f"{opening} {rest}"
-    for opening in (
-        "Honestly,", "I think", "No way:", "Hello all,", "Sorry, but", "To be fair,", "RT:", "wow!!", "Dear team,",
-        "Last night", "As far as I know,", "Quick question:",
-    )
-    for rest in (
-        "the soup was cold and the waiter forgot us twice.",
-        "this is the best day of the whole summer!",
-        "nobody on that team can cook, and everyone knows it.",
-        "could somebody tell me when the library opens on Sunday?",
-        "you are wrong about the film, and your review is silly.",
-        "we walked along the river, talked about work, bought bread, fed the ducks, and missed the last bus home.",
-        "ok",
-        "that referee is a clown :(",
-    )
-)  # fmt: skip
+__all__ = ["model_card"]
 
 
 def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
@@ -80,25 +62,22 @@ def _model_lines(manifest: Manifest) -> list[str]:
         lines.append("- all weights fine-tuned")
     if training:
         split, data = training["split"], training["data"]
+        leaks = (
+            f"LEAKY: {split['leaking']} held-out rows stand in the training rows too"
+            if split["leaking"]
+            else f"no text on two sides (a random split would leak {split['would_leak_in_a_random_split']} rows)"
+        )
         lines += [
             f"- recipe `{training['recipe']}`, epoch {training['best_epoch']} of {training['epochs']} (the best)",
-            f"- data: {data['file']}, {data['rows']} rows (sha256 {data['sha256'][:16]}); "
-            f"trained on {split['train']}, validated on {split['validation_rows']}, tested on {split['test']}; identical texts on one side "
-            f"({split['would_leak_in_a_random_split']} rows would have leaked in a random split)",
+            f"- data: {data['file']}, {data['rows']} rows (sha256 {data['sha256'][:16]}); trained on {split['train']}, "
+            f"validated on {split['validation_rows']}, tested on {split['test']}; {leaks}",
         ]
     return lines
 
 
 def _table(measured: dict[str, Any], manifest: Manifest) -> list[str]:
-    lines = [
-        "| model | accuracy | macro F1 | " + " | ".join(f"F1 {name}" for name in manifest.labels.names) + " |",
-        "|---|---|---|" + "---|" * len(manifest.labels),
-    ]
-    names = {"pytorch": "PyTorch", "onnx_fp32": "ONNX fp32", "final": f"ONNX {manifest.precision}"}
-    for key, name in names.items():
-        one = measured["figures"][key]
-        each = " | ".join(f"{figures['f1']:.4f}" for figures in one["per_class"].values())
-        lines.append(f"| {name} | {one['accuracy']:.4f} | {one['macro_f1']:.4f} | {each} |")
+    header, rows = comparison(measured["figures"], manifest.precision)
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
     lines += [
         "",
         f"ONNX {manifest.precision} chooses PyTorch's label on {measured['label_agreement']:.2%} of them. By label:",

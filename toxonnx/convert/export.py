@@ -20,11 +20,13 @@ import toxonnx
 from toxonnx.bundle import Bundle, Manifest, seal
 from toxonnx.classifier import Classifier
 from toxonnx.convert import graph
-from toxonnx.convert.card import SAMPLES, model_card
+from toxonnx.convert.card import model_card
+from toxonnx.convert.samples import SENTENCES, sample_texts
 from toxonnx.convert.verify import Rows, compare, gate, reference_logits
 from toxonnx.errors import InputError
 from toxonnx.recipe import Export
 from toxonnx.rows import read_table
+from toxonnx.scores import probabilities
 from toxonnx.texts import TextSpec
 from toxonnx.train.data import load_saved
 from toxonnx.train.merge import Trained, load_trained
@@ -96,7 +98,7 @@ def verification_rows(trained: Trained, data: Path | None, text: tuple[str, ...]
         if trained.run and kept.is_file():
             texts, truth = load_saved(kept, trained.labels)
             return Rows(texts, truth, "the run's validation split")
-        return Rows([trained.text.clean(sample) for sample in SAMPLES], None, "built-in sentences")
+        return Rows([trained.text.clean(sample) for sample in sample_texts()], None, "built-in sentences")
     table = read_table(data)
     columns = trained.text.choose(list(table.columns), text)
     texts = [trained.text.render(row) for row in zip(*(table.column(name) for name in columns), strict=True)]
@@ -165,8 +167,20 @@ def _build(
     for line in _verified(measured, precision):
         say(line)
     (work / "toxonnx.json").unlink(missing_ok=True)
+    (work / "expected.json").write_text(_expected(trained), encoding="utf-8")
     (work / "README.md").write_text(model_card(manifest, trained.recipe), encoding="utf-8")
     return seal(work, manifest)
+
+
+def _expected(trained: Trained) -> str:
+    """PyTorch's probabilities of a few sentences, as they stand before normalisation."""
+    logits = reference_logits(trained, [trained.text.clean(sentence) for sentence in SENTENCES])
+    rows = probabilities(logits, trained.labels).round(6).tolist()
+    table = {
+        "labels": list(trained.labels.names),
+        "pytorch": [{"text": text, "probabilities": row} for text, row in zip(SENTENCES, rows, strict=True)],
+    }
+    return json.dumps(table, indent=1, ensure_ascii=False) + "\n"
 
 
 def _training(run: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,224 @@
+"""``toxonnx predict`` and ``info`` as a person meets them, with the bundle that ships."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, toxonnx, write_csv
+
+SHIPPED = ROOT / "export" / "bundles" / "minilm-hate-int8"
+
+
+def _rows(text: str) -> list[list[str]]:
+    return list(csv.reader(text.splitlines(keepends=True)))
+
+
+def test_the_example_is_kept_byte_for_byte_and_scored(tmp_path: Path) -> None:
+    source = ROOT / "examples" / "comments.csv"
+    done = toxonnx("predict", source, "-o", tmp_path / "out.csv")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "reading the text from 'comment'" in done.stderr
+    assert "8 rows in" in done.stderr and "rows/s) with minilm-hate-int8" in done.stderr
+    before, after = _rows(source.read_text()), _rows((tmp_path / "out.csv").read_text())
+    assert after[0] == [*before[0], "label", "score", "hate", "offensive", "neither"]
+    assert [row[:3] for row in after] == before
+    for row in after[1:]:
+        probabilities = dict(zip(after[0][5:], map(float, row[5:]), strict=True))
+        assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
+        assert row[3] == max(probabilities, key=lambda name: probabilities[name])
+        assert float(row[4]) == max(probabilities.values())
+    # To standard output come the same bytes.
+    assert toxonnx("predict", source).stdout == (tmp_path / "out.csv").read_text()
+
+
+def test_odd_files_keep_their_bytes(tmp_path: Path) -> None:
+    # CRLF, a byte-order mark, blank lines, an empty text, a long one, quotes, no end at the end; a label column.
+    content = (
+        "\ufeffid,text,label\r\n1,a fine day,x\r\n\r\n2,,y\r\n3,"
+        + "word " * 200_000
+        + ',z\r\n4,"a ""fine"", long\r\nday",w\r\n5,last,v'
+    )
+    path = tmp_path / "odd.csv"
+    path.write_bytes(content.encode())
+    done = toxonnx("predict", path, "-o", tmp_path / "out.csv")
+    assert done.returncode == 0, done.stderr
+    assert "the new ones are predicted_label, predicted_score, predicted_hate" in done.stderr
+    assert "cut at 128 tokens: 1 " in done.stderr
+    assert "empty texts, scored as such: 1" in done.stderr
+    out = (tmp_path / "out.csv").read_bytes().decode()
+    records = content.split("\r\n")
+    lines = out.split("\r\n")
+    assert len(lines) == len(records)
+    for before, after in zip(records, lines, strict=True):
+        assert after.startswith(before)
+    assert lines[2] == "" and not out.endswith("\n")
+
+
+def test_tsv_and_encodings(tmp_path: Path) -> None:
+    path = tmp_path / "in.tsv"
+    path.write_bytes("tweet\tn\ncaf\u00e9, a fine one\t1\n".encode("cp1252"))
+    refused = toxonnx("predict", path)
+    assert refused.returncode == 2
+    assert f"{path}, line 2: not UTF-8" in refused.stderr and "--encoding" in refused.stderr
+    done = toxonnx("predict", path, "--encoding", "cp1252", "-o", tmp_path / "out.tsv")
+    assert done.returncode == 0, done.stderr
+    assert (
+        (tmp_path / "out.tsv").read_bytes().startswith(b"tweet\tn\tlabel\tscore\thate\toffensive\tneither\ncaf\xe9, a")
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "code", "message"),
+    [
+        (None, [], 2, "cannot read"),
+        ("", [], 2, "is empty"),
+        (
+            "id,n\n1,2\n",
+            [],
+            2,
+            "no text column in the header\nIts columns: 'id', 'n'. Name the one to read with --text",
+        ),
+        ("id,n\n1,2\n", ["--text", "body"], 2, "no column 'body' in the header\nIts columns: 'id', 'n'."),
+        ("text,n\na,1\nb\n", [], 2, "line 3: 1 fields, the header has 2"),
+        ('text,n\n"a,1\nb,2\n', [], 2, "line 2: a quote is opened and never closed"),
+        ("text,n\na\0,1\n", [], 2, "line 2: a NUL byte"),
+        ("text,n\na,1\n", ["--bundle", "none"], 2, "no bundle 'none'\nGive a folder, or one of: minilm-hate-int8."),
+        ("text,n\na,1\n", ["--threads", "0"], 2, "0 is not in the range"),
+        ("text,n\na,1\n", ["--encoding", "utf-9"], 2, "unknown encoding 'utf-9'"),
+    ],
+)
+def test_wrong_input_is_one_clear_error(
+    tmp_path: Path, content: str | None, options: list[str], code: int, message: str
+) -> None:
+    path = tmp_path / "in.csv"
+    if content is not None:
+        path.write_text(content)
+    done = toxonnx("predict", path, "-o", tmp_path / "out.csv", *options)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ([] if content is None else ["in.csv"])
+
+
+def test_an_output_that_exists_is_kept(tmp_path: Path) -> None:
+    source, out = write_csv(tmp_path / "in.csv", ["text"], [["a fine day"]]), tmp_path / "out.csv"
+    out.write_text("precious")
+    refused = toxonnx("predict", source, "-o", out)
+    assert refused.returncode == 2 and "exists already" in refused.stderr and "--force" in refused.stderr
+    assert out.read_text() == "precious"
+    assert toxonnx("predict", source, "-o", out, "--force").returncode == 0
+    assert out.read_text().startswith("text,label")
+
+
+def _limit_file_size() -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "in.csv", ["text"], [[f"day {i}"] for i in range(3000)])
+    if os.path.exists("/dev/full"):  # noqa: PTH110
+        done = toxonnx("predict", source, "-o", "/dev/full")
+        assert done.returncode == 3
+        assert "cannot write /dev/full: the disk is full" in done.stderr
+    limited = subprocess.run(
+        [sys.executable, "-m", "toxonnx", "predict", str(source), "-o", str(tmp_path / "out.csv")],
+        capture_output=True, text=True, check=False, preexec_fn=_limit_file_size,
+    )  # fmt: skip
+    assert limited.returncode == 3
+    assert "out.csv: the disk is full" in limited.stderr and "Traceback" not in limited.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "in.csv", ["text"], [[f"day {i} " + "long " * 30] for i in range(4000)])
+    line = f"{sys.executable} -m toxonnx predict {source} | head -n 2"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert len(done.stdout.splitlines()) == 2
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+def _copy(tmp_path: Path) -> Path:
+    shutil.copytree(SHIPPED, tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def test_a_changed_byte_anywhere_is_found(tmp_path: Path) -> None:
+    bundle = _copy(tmp_path)
+    for path in sorted(bundle.iterdir()):
+        whole = path.read_bytes()
+        middle = len(whole) // 2
+        path.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+        done = toxonnx("info", bundle)
+        assert done.returncode == 2, path.name
+        assert path.name in done.stderr and "Traceback" not in done.stderr, done.stderr
+        path.write_bytes(whole)
+    assert toxonnx("info", bundle).returncode == 0
+
+
+def test_a_folder_that_is_no_sealed_bundle(tmp_path: Path) -> None:
+    bundle = _copy(tmp_path)
+    manifest = bundle / "toxonnx.json"
+    table = json.loads(manifest.read_text())
+    manifest.unlink()
+    done = toxonnx("info", bundle)
+    assert done.returncode == 2 and "is not sealed" in done.stderr
+    manifest.write_text(json.dumps({**table, "schema": 99}))
+    done = toxonnx("info", bundle)
+    assert done.returncode == 2 and "schema 99 is not known" in done.stderr
+    manifest.write_text(json.dumps({**table, "max_length": 4}))
+    done = toxonnx("info", bundle)
+    assert done.returncode == 2 and "does not match its seal" in done.stderr
+    manifest.write_text(json.dumps(table))
+    (bundle / "model.onnx").unlink()
+    done = toxonnx("info", bundle)
+    assert done.returncode == 2 and "model.onnx is missing" in done.stderr
+
+
+def test_info_for_people_and_programs() -> None:
+    shown = toxonnx("info")
+    assert shown.returncode == 0, shown.stderr
+    for word in ("minilm-hate-int8", "hate, offensive, neither", "all hashes match", "PyTorch", "F1 hate"):
+        assert word in shown.stdout
+    table = json.loads(toxonnx("info", "--json").stdout)
+    assert table["labels"]["names"] == ["hate", "offensive", "neither"]
+    assert table["text"]["normalise"] == ["html", "urls", "mentions", "spaces"]
+
+
+def test_scoring_needs_no_torch(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "in.csv", ["text"], [["a fine day"]])
+    script = (
+        "import sys\n"
+        "for name in ('torch', 'transformers', 'optimum', 'peft', 'onnx', 'matplotlib'): sys.modules[name] = None\n"
+        "from toxonnx.cli import main\n"
+        "main()\n"
+    )
+    for arguments in (["--help"], ["predict", str(source)], ["info"]):
+        done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", script, "train", "x.csv", "--recipe", "minilm-hate", "-o", str(tmp_path / "run")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert "pip install 'toxonnx[train]'" in done.stderr
+
+
+def test_without_onnxruntime_the_way_out_is_named(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "in.csv", ["text"], [["a fine day"]])
+    script = "import sys; sys.modules['onnxruntime'] = None; from toxonnx.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "predict", str(source)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert "pip install 'toxonnx[cpu]' (or 'toxonnx[gpu]' for an NVIDIA card; never both)" in done.stderr

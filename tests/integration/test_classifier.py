@@ -1,0 +1,89 @@
+"""The shipped bundle, and the law that a text's scores do not depend on what stands beside it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from conftest import ROOT, sentences
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from toxonnx import Classifier
+from toxonnx.bundle import open_bundle
+from toxonnx.convert.samples import SENTENCES
+
+SHIPPED = ROOT / "export" / "bundles" / "minilm-hate-int8"
+POOL = [*SENTENCES, *(text for text, _ in sentences(30)), "", "word " * 300, "a", "\N{SNOWMAN}"]
+
+
+@pytest.fixture(scope="module")
+def alone() -> dict[str, np.ndarray]:
+    """Probabilities of each text scored by itself."""
+    classifier = Classifier.load(threads=1)
+    return {text: next(p for _, p in classifier.stream([text])).probabilities for text in POOL}
+
+
+def test_the_shipped_bundle_says_what_pytorch_said() -> None:
+    expected = json.loads((SHIPPED / "expected.json").read_text(encoding="utf-8"))
+    assert len(expected["pytorch"]) == 20
+    classifier = Classifier.load()
+    assert list(classifier.labels.names) == expected["labels"]
+    for row, (_, prediction) in zip(
+        expected["pytorch"], classifier.stream(row["text"] for row in expected["pytorch"]), strict=True
+    ):
+        reference = np.array(row["probabilities"])
+        assert np.abs(prediction.probabilities - reference).max() < 0.05, row["text"]
+        assert prediction.labels == (expected["labels"][reference.argmax()],), row["text"]
+
+
+def test_the_shipped_bundle_is_small_and_good() -> None:
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 26e6
+    measured = open_bundle(SHIPPED).manifest.verification["test"]
+    assert measured["figures"]["final"]["accuracy"] >= 0.90
+    assert measured["figures"]["final"]["macro_f1"] >= 0.75
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    texts=st.lists(st.sampled_from(POOL), min_size=1, max_size=40),
+    threads=st.integers(1, 4),
+    batch_tokens=st.sampled_from([1, 64, 512, 4096]),
+    window=st.sampled_from([1, 7, 2048]),
+)
+def test_neighbours_order_threads_and_windows_change_nothing(
+    alone: dict[str, np.ndarray], texts: list[str], threads: int, batch_tokens: int, window: int
+) -> None:
+    classifier = Classifier(open_bundle(SHIPPED), threads=threads, batch_tokens=batch_tokens, window=window)
+    results = list(classifier.stream(texts))
+    assert [text for text, _ in results] == texts
+    for text, prediction in results:
+        assert np.abs(prediction.probabilities - alone[text]).max() <= 1e-6
+        assert prediction.truncated == (text == "word " * 300)
+
+
+def test_a_pipeline_shaped_answer() -> None:
+    classifier = Classifier.load()
+    (best,) = classifier.predict("What a lovely morning!")
+    assert set(best) == {"label", "score"} and best["label"] == "neither"
+    (ranked,) = classifier.predict(["What a lovely morning!"], top_k=None)
+    assert ranked[0]["label"] == "neither" and len(ranked) == 3
+    assert sum(item["score"] for item in ranked) == pytest.approx(1)
+    assert classifier.predict([]) == []
+
+
+def test_streaming_takes_a_window_ahead_and_no_more() -> None:
+    taken = 0
+
+    def endless() -> object:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield f"day {taken % 5}"
+
+    stream = Classifier(open_bundle(SHIPPED), window=16).stream(endless())
+    for _ in range(20):
+        next(stream)
+    stream.close()
+    assert taken <= 4 * 16

@@ -1,0 +1,216 @@
+"""Training and export: what a run leaves, what a bundle proves, what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import recipe, sentences, toxonnx, write_csv
+from peft import LoraConfig, TaskType, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from toxonnx import Classifier
+from toxonnx.bundle import open_bundle
+from toxonnx.convert.export import export
+from toxonnx.convert.verify import reference_logits
+from toxonnx.errors import CheckpointError, GateError, InputError
+from toxonnx.train.merge import load_trained
+
+TEXTS = [text for text, _ in sentences(60, 7)] + ["", "word " * 400, "Gr\u00fc\u00dfe \N{SNOWMAN}"]
+
+
+def quiet(_: str) -> None:
+    """Says nothing."""
+
+
+def test_a_run_leaves_what_it_should(run: Path) -> None:
+    screen = (run.parent / "screen.txt").read_text()
+    assert re.search(r"\d+ rows repeat another's text; kept on one side \(\d+ would have leaked", screen)
+    assert "epoch  training loss  validation loss  accuracy  macro F1" in screen
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    table = json.loads((run / "run.json").read_text())
+    assert table["labels"] == ["complaint", "praise"]
+    assert table["split"]["leaking"] == 0
+    # It learnt: a word decides the class, and the figures on the held-out rows show it.
+    assert table["figures"]["validation"]["macro_f1"] > 0.9
+    best = max(lines, key=lambda line: line["validation_macro_f1"])
+    assert table["figures"]["validation"]["macro_f1"] == pytest.approx(best["validation_macro_f1"])
+    assert not (run / "checkpoints").exists()
+
+
+def test_every_precision_agrees_with_pytorch(bundles: dict[str, Path], run: Path) -> None:
+    trained = load_trained(run)
+    texts = [trained.text.clean(text) for text in TEXTS]
+    expected = reference_logits(trained, texts)
+    for precision, limit in (("fp32", 1e-4), ("int8", 0.2), ("fp16", 0.02)):
+        logits = Classifier.load(bundles[precision]).logits(texts)
+        assert np.abs(logits - expected).max() < limit, precision
+        manifest = open_bundle(bundles[precision]).manifest
+        assert manifest.precision == precision
+        assert manifest.verification["label_agreement"] >= 0.97
+        assert manifest.verification["rows_from"] == "the run's validation split"
+        assert manifest.graph["last_layer_first_token_only"] is True
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_checkpoints_from_elsewhere(bases: dict[str, Path], tmp_path: Path, kind: str) -> None:
+    names = {0: "calm", 1: "rude", 2: "spam"}
+    torch.manual_seed(1)
+    model = AutoModelForSequenceClassification.from_pretrained(
+        bases[kind], id2label=names, label2id={v: k for k, v in names.items()}
+    )
+    model.save_pretrained(tmp_path / "checkpoint")
+    tokenizer = AutoTokenizer.from_pretrained(bases[kind])
+    tokenizer.save_pretrained(tmp_path / "checkpoint")
+
+    bundle = export(tmp_path / "checkpoint", tmp_path / "bundle", precision="fp32", say=quiet)
+    manifest = bundle.manifest
+    assert manifest.labels.names == ("calm", "rude", "spam")
+    assert manifest.verification["labelled"] is False
+    assert manifest.max_length == (128 if kind == "roberta" else 512)
+
+    # As transformers itself would score them.
+    model = model.eval()
+    with torch.inference_mode():
+        batch = tokenizer(TEXTS, padding=True, truncation=True, max_length=manifest.max_length, return_tensors="pt")
+        expected = torch.softmax(model(**batch).logits, -1).numpy()
+    scored = Classifier.load(tmp_path / "bundle").predict(TEXTS, top_k=None)
+    for row, probs in zip(scored, expected, strict=True):
+        assert [item["label"] for item in row] == [names[i] for i in np.argsort(-probs, kind="stable")]
+        assert {item["label"]: item["score"] for item in row} == pytest.approx(
+            dict(zip(names.values(), probs.tolist(), strict=True)), abs=1e-5
+        )
+
+
+def test_optimum_and_a_pipeline_load_the_same_folder(bundles: dict[str, Path]) -> None:
+    from optimum.onnxruntime import ORTModelForSequenceClassification
+    from transformers import pipeline
+
+    theirs = pipeline(
+        "text-classification",
+        model=ORTModelForSequenceClassification.from_pretrained(bundles["int8"]),
+        tokenizer=AutoTokenizer.from_pretrained(bundles["int8"]),
+    )
+    texts = [text for text, _ in sentences(20, 9)]
+    for one, other in zip(theirs(texts), Classifier.load(bundles["int8"]).predict(texts), strict=True):
+        assert one["label"] == other["label"]
+        assert one["score"] == pytest.approx(other["score"], abs=1e-4)
+
+
+def _adapter(base: Path, folder: Path, save: list[str], targets: list[str]) -> Path:
+    """An adapter as somebody else's script would leave it, its LoRA weights made to matter."""
+    torch.manual_seed(2)
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=3)
+    config = LoraConfig(task_type=TaskType.SEQ_CLS, r=4, lora_alpha=8, target_modules=targets, modules_to_save=save)
+    adapted = get_peft_model(model, config)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    adapted.save_pretrained(folder)
+    return folder
+
+
+def test_an_adapter_of_others_is_merged(bases: dict[str, Path], tmp_path: Path) -> None:
+    folder = _adapter(bases["distilbert"], tmp_path / "adapter", ["pre_classifier", "classifier"], ["q_lin", "v_lin"])
+    with pytest.raises(CheckpointError, match="head of 3 labels and no config"):
+        load_trained(folder, base=str(bases["distilbert"]))
+    with pytest.raises(CheckpointError, match="2 label names given"):
+        load_trained(folder, base=str(bases["distilbert"]), labels=("a", "b"))
+    trained = load_trained(folder, base=str(bases["distilbert"]), labels=("a", "b", "c"))
+    assert trained.source["adapter"]["layers"] == 6
+    assert trained.source["merge_largest_logit_difference"] < 1e-5
+    weights = load_file(folder / "adapter_model.safetensors")
+    head = trained.model.state_dict()["classifier.weight"]
+    assert torch.equal(head, weights["base_model.model.classifier.weight"])
+
+
+def test_an_adapter_without_its_whole_head_is_refused(bases: dict[str, Path], tmp_path: Path) -> None:
+    # What PEFT does by itself: it saves the classifier and forgets DistilBERT's pre_classifier.
+    folder = _adapter(bases["distilbert"], tmp_path / "adapter", ["classifier"], ["q_lin", "v_lin"])
+    with pytest.raises(CheckpointError, match=r"pre_classifier\.\w+, .*which would be random"):
+        load_trained(folder, base=str(bases["distilbert"]), labels=("a", "b", "c"))
+
+
+def test_adapters_that_match_nothing_are_refused(bases: dict[str, Path], tmp_path: Path) -> None:
+    folder = _adapter(bases["distilbert"], tmp_path / "adapter", ["pre_classifier", "classifier"], ["q_lin", "v_lin"])
+    with pytest.raises(CheckpointError, match="does not fit the base"):
+        load_trained(folder, base=str(bases["bert"]), labels=("a", "b", "c"))
+    weights = load_file(folder / "adapter_model.safetensors")
+    lost = {key: value for key, value in weights.items() if ".layer.1." not in key}
+    save_file(lost, folder / "adapter_model.safetensors")
+    with pytest.raises(CheckpointError, match="is in no file"):
+        load_trained(folder, base=str(bases["distilbert"]), labels=("a", "b", "c"))
+    bare = {key: value for key, value in weights.items() if "lora" not in key}
+    save_file(bare, folder / "adapter_model.safetensors")
+    with pytest.raises(CheckpointError, match="holds no LoRA weights"):
+        load_trained(folder, base=str(bases["distilbert"]), labels=("a", "b", "c"))
+
+
+def test_a_checkpoint_without_a_head_is_refused(bases: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"lacks weights, which would be random: classifier\.bias"):
+        load_trained(bases["bert"])
+    with pytest.raises(CheckpointError, match="neither a run, an adapter nor a checkpoint"):
+        load_trained(tmp_path)
+
+
+def test_pickled_weights_are_not_read(bases: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(bases["bert"], tmp_path / "bin")
+    torch.save(load_file(tmp_path / "bin" / "model.safetensors"), tmp_path / "bin" / "pytorch_model.bin")
+    (tmp_path / "bin" / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="does not load as a sequence classifier"):
+        load_trained(tmp_path / "bin")
+
+
+def test_over_a_limit_nothing_is_sealed(run: Path, tmp_path: Path) -> None:
+    strict = tmp_path / "run"
+    shutil.copytree(run, strict)
+    table = json.loads((strict / "run.json").read_text())
+    table["recipe"]["export"]["min_agreement"] = 1.01
+    (strict / "run.json").write_text(json.dumps(table))
+    with pytest.raises(GateError, match=r"not sealed: the final model chooses PyTorch's label on .*limit 101\.00%"):
+        export(strict, tmp_path / "bundle", say=quiet)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
+    done = toxonnx("export", strict, "-o", tmp_path / "bundle")
+    assert done.returncode == 1
+    assert "not sealed" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_export_does_not_replace_by_itself(run: Path, bundles: dict[str, Path]) -> None:
+    with pytest.raises(InputError, match="exists already"):
+        export(run, bundles["fp32"], say=quiet)
+
+
+def test_verifying_on_rows_of_ones_own(bases: dict[str, Path], run: Path, tmp_path: Path) -> None:
+    rows = write_csv(tmp_path / "mine.csv", ["comment", "kind"], [[text, label] for text, label in sentences(50, 4)])
+    bundle = export(run, tmp_path / "bundle", precision="fp32", data=rows, text=("comment",), label="kind", say=quiet)
+    assert bundle.manifest.verification["rows"] == 50
+    assert bundle.manifest.verification["rows_from"] == "mine.csv"
+    assert bundle.manifest.verification["figures"]["final"]["accuracy"] > 0.9
+    wrong = write_csv(tmp_path / "wrong.csv", ["comment", "kind"], [["a soup", "praise"], ["a coat", "neither"]])
+    with pytest.raises(InputError, match=r"wrong\.csv, line 3: label 'neither' is not one of the model's"):
+        export(run, tmp_path / "b2", data=wrong, text=("comment",), label="kind", say=quiet)
+
+
+def test_several_labels_a_text(bases: dict[str, Path], tmp_path: Path) -> None:
+    rows = [[text, int(label == "complaint"), int("soup" in text)] for text, label in sentences(200, 5)]
+    data = write_csv(tmp_path / "multi.csv", ["text", "rude", "food"], rows)
+    path = recipe(tmp_path / "multi.toml", method="full", epochs=4, rate=1e-3)
+    path.write_text(path.read_text().replace('column = "class"', 'columns = ["rude", "food"]'))
+    done = toxonnx("train", data, "--recipe", path, "--base", bases["bert"], "-o", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    bundle = export(tmp_path / "run", tmp_path / "bundle", say=quiet)
+    assert bundle.manifest.labels.activation == "sigmoid"
+    assert bundle.manifest.verification["figures"]["final"]["macro_f1"] > 0.8
+    done = toxonnx("predict", data, "--bundle", tmp_path / "bundle")
+    assert done.stdout.splitlines()[0] == (
+        "text,rude,food,predicted_label,predicted_score,predicted_rude,predicted_food"
+    )
+    assert any(line.split(",")[3] == "rude|food" for line in done.stdout.splitlines())

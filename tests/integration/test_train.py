@@ -1,0 +1,126 @@
+"""Training: killed, resumed, stopped early, and given bad data."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import recipe, sentences, toxonnx, write_csv
+
+
+def _metrics(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_killed_training_resumes_to_the_same_end(bases: dict[str, Path], labelled: Path, tmp_path: Path) -> None:
+    spec = recipe(tmp_path / "r.toml", epochs=4, rate=2e-3)
+    arguments = ["train", str(labelled), "--recipe", str(spec), "--base", str(bases["distilbert"])]
+    whole = toxonnx(*arguments, "-o", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+
+    run = tmp_path / "killed"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "toxonnx", *arguments, "-o", str(run)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=dict(os.environ),
+    )
+    deadline = time.monotonic() + 120
+    while not list(run.glob("checkpoints/checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (run / "checkpoint").exists()
+
+    refused = toxonnx(*arguments, "-o", run)
+    assert refused.returncode == 2 and "--resume" in refused.stderr
+    unfinished = toxonnx("export", run, "-o", tmp_path / "bundle")
+    assert unfinished.returncode == 2 and "has not finished" in unfinished.stderr
+    other = recipe(tmp_path / "other.toml", epochs=5)
+    changed = toxonnx("train", labelled, "--recipe", other, "--base", bases["distilbert"], "-o", run, "--resume")
+    assert changed.returncode == 2 and "begun with another recipe" in changed.stderr
+
+    resumed = toxonnx(*arguments, "-o", run, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    before, after = _metrics(tmp_path / "whole"), _metrics(run)
+    assert [line["epoch"] for line in after] == [1, 2, 3, 4]
+    for one, two in zip(before, after, strict=True):
+        assert one["validation_loss"] == pytest.approx(two["validation_loss"], rel=1e-3)
+    again = toxonnx(*arguments, "-o", run, "--resume")
+    assert again.returncode == 2 and "has finished already" in again.stderr
+
+
+def test_early_stopping_keeps_the_best_epoch(bases: dict[str, Path], labelled: Path, tmp_path: Path) -> None:
+    # So high a rate that nothing is learnt: the first epoch stays the best, and patience ends the run.
+    spec = recipe(tmp_path / "r.toml", method="full", epochs=12, rate=3.0, extra='patience = 2\nclass_weights = "sqrt"')
+    done = toxonnx("train", labelled, "--recipe", spec, "--base", bases["bert"], "-o", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    table = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert table["epochs"] < 12
+    assert table["epochs"] == table["best_epoch"] + 2
+
+
+def test_a_validation_file_of_its_own(bases: dict[str, Path], labelled: Path, tmp_path: Path) -> None:
+    rows = [list(row) for row in sentences(40, 11)]
+    overlap = labelled.read_text().splitlines()[1].rsplit(",", 1)
+    held = write_csv(tmp_path / "held.csv", ["text", "class"], [*rows, overlap])
+    spec = recipe(tmp_path / "r.toml", epochs=1)
+    done = toxonnx(
+        "train", labelled, "--recipe", spec, "--base", bases["distilbert"], "-o", tmp_path / "run",
+        "--validation", held,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "training on 240, validating on the file given" in done.stdout
+    assert "WARNING" in done.stdout and "validation rows stand in the training file too" in done.stdout
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["split"]["validation_rows"] == 41
+
+
+FINE = [["a warm soup", "good"], ["a calm river", "good"], ["a rotten plan", "bad"], ["an ugly coat", "bad"]]
+BAD = {
+    "one class": ([["a soup", "good"], ["a coat", "good"]], "column 'class' holds only the class 'good'"),
+    "class with one row": ([*FINE, ["a dull song", "odd"]], "class 'odd' has 1 distinct text (line 6)"),
+    "no label": ([*FINE, ["a dull song", ""]], "line 6: no label in column 'class'"),
+    "no text": ([["", "good"], [" ", "bad"]], "no row with a text"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_data_is_named(bases: dict[str, Path], tmp_path: Path, name: str) -> None:
+    rows, message = BAD[name]
+    data = write_csv(tmp_path / "bad.csv", ["text", "class"], rows)
+    spec = recipe(tmp_path / "r.toml")
+    done = toxonnx("train", data, "--recipe", spec, "--base", bases["distilbert"], "-o", tmp_path / "run")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert str(data) in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_empty_texts_are_left_out_and_said(bases: dict[str, Path], tmp_path: Path) -> None:
+    data = write_csv(
+        tmp_path / "gaps.csv", ["text", "class"], [*map(list, sentences(40)), ["", "praise"], [" ", "praise"]]
+    )
+    spec = recipe(tmp_path / "r.toml", epochs=1, tail='\n[export]\nprecision = "fp32"\n')
+    done = toxonnx("train", data, "--recipe", spec, "--base", bases["distilbert"], "-o", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "2 rows have an empty text and are left out" in done.stdout
+
+
+def test_targets_and_labels_that_fit_nothing(bases: dict[str, Path], labelled: Path, tmp_path: Path) -> None:
+    spec = recipe(tmp_path / "r.toml")
+    text = spec.read_text()
+    spec.write_text(text.replace('targets = "all-linear"', 'targets = ["c_attn"]'))
+    done = toxonnx("train", labelled, "--recipe", spec, "--base", bases["bert"], "-o", tmp_path / "run")
+    assert done.returncode == 2
+    assert "no linear layer is named c_attn" in done.stderr and "query" in done.stderr
+    spec.write_text(text.replace('column = "class"', 'column = "class"\nnames = { praise = "good" }'))
+    done = toxonnx("train", labelled, "--recipe", spec, "--base", bases["bert"], "-o", tmp_path / "run2")
+    assert done.returncode == 2
+    assert "label 'complaint' in column 'class' is not one of praise" in done.stderr

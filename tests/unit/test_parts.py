@@ -1,0 +1,239 @@
+"""Texts, recipes, splits, batches, metrics, imports: the parts that stand alone."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.metrics
+from conftest import ROOT, recipe
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from toxonnx.annotate import added_columns
+from toxonnx.batches import pad, plan
+from toxonnx.errors import InputError, RecipeError
+from toxonnx.evaluate import evaluate
+from toxonnx.labels import Labels
+from toxonnx.recipe import Split, load_recipe, recipe_from_dict
+from toxonnx.texts import TextSpec, fold
+from toxonnx.train.data import Examples, load_saved, save_examples, split
+
+
+def test_normalisation() -> None:
+    spec = TextSpec(normalise=("html", "urls", "mentions", "spaces"))
+    text = "RT @anna_b: see  https://example.org/a?b=1,\tor mail me@example.org &amp;#128512;\n"
+    assert spec.clean(text) == "RT @user: see http or mail me@example.org \N{GRINNING FACE}"
+    assert spec.clean(spec.clean(text)) == spec.clean(text)
+    with pytest.raises(InputError, match="unknown normalisation stem"):
+        TextSpec(normalise=("stem",))
+
+
+def test_template() -> None:
+    spec = TextSpec(("query", "image descriptions"), "{query} [image: {image descriptions}]")
+    assert spec.render(["why {query}?", "a dog"]) == "why {query}? [image: a dog]"
+    with pytest.raises(InputError, match="template reads 'a'"):
+        TextSpec(("b",), "{a}")
+
+
+def test_choosing_the_text_column() -> None:
+    pair = TextSpec(("query", "image"), "{query} {image}")
+    assert pair.choose(["id", "image", "query"]) == ("query", "image")
+    assert pair.choose(["id", "Comment"]) == ("Comment",)
+    assert pair.choose(["q", "i"], ["q", "i"]) == ("q", "i")
+    assert pair.choose(["q", "i"], ["i"]) == ("i",)
+    for header, asked, message in (
+        (["id", "n"], (), "no text column"),
+        (["text", "body"], (), "several columns might hold the text: 'text', 'body'"),
+        (["id", "n"], ("text",), "no column 'text'"),
+        (["a", "b", "c"], ("a", "b", "c"), "3 text columns given, the model reads 2"),
+    ):
+        with pytest.raises(InputError, match=message):
+            pair.choose(header, asked)
+
+
+def test_added_columns_never_repeat_a_name() -> None:
+    assert added_columns(["text"], ["a", "b"]) == ["label", "score", "a", "b"]
+    assert added_columns(["text", "label"], ["a"]) == ["predicted_label", "predicted_score", "predicted_a"]
+    names = added_columns(["text", "score"], ["label", "score"])
+    assert len(set(names)) == 4 and not set(names) & {"text", "score"}
+    with pytest.raises(InputError, match="scored already"):
+        added_columns(["label", "predicted_label"], ["a"])
+
+
+@pytest.mark.parametrize("name", ["minilm-hate", "distilbert-lora", "distilroberta-full"])
+def test_shipped_recipes_load_and_survive_json(name: str) -> None:
+    shipped = load_recipe(name)
+    assert recipe_from_dict(shipped.to_dict(), name) == shipped
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("epochs = 2", "epoch = 2", "unknown key training.epoch"),
+        ("epochs = 2", 'epochs = "2"', "training.epochs = '2' is no int"),
+        ("epochs = 2", "epochs = 0", "training.epochs is too small"),
+        ('method = "lora"', 'method = "qlora"', "model.method = 'qlora' is none of lora, full"),
+        ('column = "class"', "", "labels needs either column or columns"),
+        ("validation = 0.2", "validation = 0.6\ntest = 0.5", "leave nothing to train on"),
+        ("[split]", "[split", "is not TOML"),
+        ("[training]", "[trainig]", "unknown key trainig"),
+    ],
+)
+def test_recipes_are_checked_by_name(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = recipe(tmp_path / "r.toml")
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(RecipeError, match=message.replace(".", r"\.")) as caught:
+        load_recipe(path)
+    assert "r.toml" in str(caught.value)
+
+
+def test_an_unknown_recipe_lists_the_known() -> None:
+    with pytest.raises(RecipeError, match="no recipe 'minilm'") as caught:
+        load_recipe("minilm")
+    assert "minilm-hate" in str(caught.value)
+
+
+def _examples(texts: list[str], truth: list[int], names: tuple[str, ...] = ("a", "b")) -> Examples:
+    lines = list(range(2, len(texts) + 2))
+    return Examples(texts, np.array(truth, dtype=np.int64), lines, Labels(names), TextSpec())
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 6), min_size=6, max_size=40),
+    shares=st.tuples(st.floats(0.05, 0.4), st.sampled_from([0.0, 0.1, 0.3])),
+    seed=st.integers(0, 5),
+)
+def test_a_split_never_tears_a_text_apart(counts: list[int], shares: tuple[float, float], seed: int) -> None:
+    texts, truth = [], []
+    for i, count in enumerate(counts):
+        for copy in range(count):
+            texts.append(f"Text  {i} " if copy % 2 else f"text {i}")
+            truth.append(i % 2)
+    parts = split(_examples(texts, truth), Split(*shares, seed=seed), "here")
+    sides = [parts.train, parts.validation, parts.test]
+    assert sorted(np.concatenate(sides).tolist()) == list(range(len(texts)))
+    seen = [{fold(texts[i]) for i in side} for side in sides]
+    assert not seen[0] & seen[1] and not seen[0] & seen[2] and not seen[1] & seen[2]
+    assert parts.leaking == 0
+    assert parts.duplicates == len(texts) - len(counts)
+    for side, share in zip(sides, (1.0, *shares), strict=True):
+        assert {truth[i] for i in side} == ({0, 1} if share else set())
+    again = split(_examples(texts, truth), Split(*shares, seed=seed), "here")
+    assert all((a == b).all() for a, b in zip(sides, (again.train, again.validation, again.test), strict=True))
+
+
+def test_a_random_split_says_what_leaks() -> None:
+    texts = [f"text {i % 20}" for i in range(200)]
+    parts = split(_examples(texts, [i % 2 for i in range(200)]), Split(0.2, method="random"), "here")
+    assert parts.leaking == parts.leaked == len(parts.validation)
+
+
+def test_a_class_with_one_text_is_named() -> None:
+    with pytest.raises(InputError, match=r"rows\.csv: class 'b' has 1 distinct text \(line 6\), the split needs 2"):
+        split(_examples(["v", "w", "x", "y", "z", "Z "], [0, 0, 0, 0, 1, 1]), Split(0.2), "rows.csv")
+
+
+@pytest.mark.parametrize("multi", [False, True])
+def test_held_out_rows_come_back(tmp_path: Path, multi: bool) -> None:
+    truth = np.array([[0, 1], [1, 1], [0, 0]]) if multi else np.array([1, 0, 1])
+    labels = Labels(("a b", "c,d"), "sigmoid" if multi else "softmax")
+    save_examples(tmp_path / "v.csv", Examples(["x", "y\nz", '"q"'], truth, [2, 3, 5], labels, TextSpec()))
+    texts, back = load_saved(tmp_path / "v.csv", labels)
+    assert texts == ["x", "y\nz", '"q"']
+    assert (back == truth).all()
+
+
+@given(
+    lengths=arrays.arrays(np.int64, st.integers(0, 60), elements=st.integers(1, 130)),
+    max_tokens=st.integers(1, 600),
+    max_rows=st.integers(1, 20),
+)
+def test_batches_hold_each_row_once_within_the_budget(lengths: np.ndarray, max_tokens: int, max_rows: int) -> None:
+    batches = list(plan(lengths, max_tokens=max_tokens, max_rows=max_rows))
+    assert sorted(i for batch in batches for i in batch.tolist()) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) <= max_rows
+        assert len(batch) == 1 or len(batch) * lengths[batch].max() <= max_tokens
+
+
+def test_padding() -> None:
+    ids, mask = pad([np.array([5, 6, 7]), np.array([8])], pad_id=1)
+    assert ids.tolist() == [[5, 6, 7], [8, 1, 1]]
+    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+
+
+@settings(max_examples=50)
+@given(seed=st.integers(0, 1000), rows=st.integers(2, 40), multi=st.booleans())
+def test_metrics_agree_with_scikit_learn(seed: int, rows: int, multi: bool) -> None:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(rows, 3)) * 5
+    labels = Labels(("a", "b", "c"), "sigmoid" if multi else "softmax")
+    truth = rng.integers(0, 2, (rows, 3)) if multi else rng.integers(0, 3, rows)
+    said = (logits >= 0).astype(int) if multi else logits.argmax(1)
+    figures = evaluate(logits, truth, labels)
+    f1 = sklearn.metrics.f1_score(truth, said, average="macro", labels=None if multi else [0, 1, 2], zero_division=0)
+    assert figures.macro_f1 == pytest.approx(f1)
+    assert figures.accuracy == pytest.approx(sklearn.metrics.accuracy_score(truth, said))
+    if not multi:
+        e = np.exp(logits)
+        probs = e / e.sum(1, keepdims=True)
+        assert figures.loss == pytest.approx(sklearn.metrics.log_loss(truth, probs, labels=[0, 1, 2]))
+        assert figures.confusion == sklearn.metrics.confusion_matrix(truth, said, labels=[0, 1, 2]).tolist()
+
+
+#: module -> what it may import: modules of this package, and packages from elsewhere. Any may import errors.
+MAY_IMPORT = {
+    "errors": (set(), set()),
+    "extras": (set(), set()),
+    "labels": (set(), set()),
+    "texts": (set(), set()),
+    "resources": (set(), set()),
+    "recipe": ({"labels", "resources", "texts"}, set()),
+    "rows": (set(), set()),
+    "bundle": ({"labels", "texts"}, set()),
+    "tokens": (set(), {"tokenizers", "numpy"}),
+    "batches": (set(), {"numpy"}),
+    "sessions": ({"extras"}, {"onnxruntime", "numpy"}),
+    "scores": ({"labels"}, {"numpy"}),
+    "classifier": (
+        {"batches", "bundle", "labels", "resources", "scores", "sessions", "tokens"}, {"numpy"},
+    ),
+    "annotate": ({"classifier", "rows"}, set()),
+    "evaluate": ({"labels", "scores"}, {"numpy"}),
+    "train": (
+        {"bundle", "evaluate", "labels", "recipe", "rows", "texts", "train"},
+        {"accelerate", "matplotlib", "numpy", "peft", "safetensors", "torch", "transformers"},
+    ),
+    "convert": (
+        {"bundle", "classifier", "convert", "evaluate", "labels", "recipe", "rows", "scores", "texts", "train"},
+        {"numpy", "onnx", "onnxruntime", "optimum", "torch", "transformers"},
+    ),
+}  # fmt: skip
+
+
+def test_modules_import_what_the_design_names() -> None:
+    import sys
+
+    for path in sorted((ROOT / "toxonnx").rglob("*.py")):
+        parts = path.relative_to(ROOT / "toxonnx").with_suffix("").parts
+        if parts[0] in {"__init__", "__main__", "cli"}:
+            continue
+        inside, outside = MAY_IMPORT[parts[0]]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: relative import"
+                names = [node.module or ""]
+            for name in names:
+                first, _, rest = name.partition(".")
+                if first == "toxonnx":
+                    assert not rest or rest.split(".")[0] in inside | {"errors"}, f"{path} imports {name}"
+                else:
+                    assert first in outside or first in sys.stdlib_module_names, f"{path} imports {name}"

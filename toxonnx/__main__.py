@@ -1,0 +1,5 @@
+"""``python -m toxonnx``"""
+
+from toxonnx.cli import main
+
+main()
