@@ -58,9 +58,9 @@ def write_csv(path: Path, header: list[str], rows: list[list[object]]) -> Path:
 
 @pytest.fixture(scope="session")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """240 rows: text, class."""
+    """320 rows: text, class."""
     path = tmp_path_factory.mktemp("data") / "rows.csv"
-    return write_csv(path, ["text", "class"], [list(row) for row in sentences(240)])
+    return write_csv(path, ["text", "class"], [list(row) for row in sentences(320)])
 
 
 def _pretrained() -> Path:
@@ -139,7 +139,7 @@ targets = "all-linear"
 
 [training]
 epochs = {epochs}
-batch_size = 16
+batch_size = 8
 learning_rate = {rate}
 metric = "macro_f1"
 {extra}
@@ -147,7 +147,7 @@ metric = "macro_f1"
 
 
 def recipe(
-    path: Path, *, method: str = "lora", epochs: int = 2, rate: float = 1e-3, extra: str = "", tail: str = ""
+    path: Path, *, method: str = "lora", epochs: int = 2, rate: float = 3e-3, extra: str = "", tail: str = ""
 ) -> Path:
     path.write_text(RECIPE.format(method=method, epochs=epochs, rate=rate, extra=extra) + tail, encoding="utf-8")
     return path
@@ -161,7 +161,7 @@ def run(bases: dict[str, Path], labelled: Path, tmp_path_factory: pytest.TempPat
         "train",
         labelled,
         "--recipe",
-        recipe(folder / "small.toml"),
+        recipe(folder / "small.toml", epochs=4),
         "--base",
         bases["distilbert"],
         "-o",

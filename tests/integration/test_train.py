@@ -76,7 +76,7 @@ def test_a_validation_file_of_its_own(bases: dict[str, Path], labelled: Path, tm
         "--validation", held,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "training on 240, validating on the file given" in done.stdout
+    assert "training on 320, validating on the file given" in done.stdout
     assert "WARNING" in done.stdout and "validation rows stand in the training file too" in done.stdout
     assert json.loads((tmp_path / "run" / "run.json").read_text())["split"]["validation_rows"] == 41
 
@@ -120,7 +120,7 @@ def test_targets_and_labels_that_fit_nothing(bases: dict[str, Path], labelled: P
     done = toxonnx("train", labelled, "--recipe", spec, "--base", bases["bert"], "-o", tmp_path / "run")
     assert done.returncode == 2
     assert "no linear layer is named c_attn" in done.stderr and "query" in done.stderr
-    spec.write_text(text.replace('column = "class"', 'column = "class"\nnames = { praise = "good" }'))
+    spec.write_text(text.replace('column = "class"', 'column = "class"\nnames = { praise = "good", other = "odd" }'))
     done = toxonnx("train", labelled, "--recipe", spec, "--base", bases["bert"], "-o", tmp_path / "run2")
     assert done.returncode == 2
-    assert "label 'complaint' in column 'class' is not one of praise" in done.stderr
+    assert "label 'complaint' in column 'class' is not one of praise, other" in done.stderr

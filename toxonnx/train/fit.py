@@ -222,7 +222,7 @@ def _with_lora(model: PreTrainedModel, recipe: Recipe, targets: list[str], heads
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=targets,
-        # All of the head: PEFT by itself saves "classifier" and forgets DistilBERT's pre_classifier.
+        # By name, whatever PEFT would guess: a head that is not saved with its adapter is lost.
         modules_to_save=heads,
     )
     adapted: Any = get_peft_model(model, config)
@@ -318,10 +318,9 @@ class _Fit(Trainer):  # type: ignore[misc]  # transformers is not typed strictly
 
     def figures(self, part: str) -> Figures:
         """Figures of the model as it stands on a held-out part."""
-        rows = self._held[part]
-        truth = np.array([row["label"] for row in rows], dtype=np.int64)
-        output = self.predict(rows)
-        return evaluate(np.asarray(output.predictions), truth, self._labels)
+        # The truth comes back beside the predictions: grouping by length reorders the rows of an evaluation too.
+        output = self.predict(self._held[part])
+        return evaluate(np.asarray(output.predictions), np.asarray(output.label_ids), self._labels)
 
     def _rows(self, examples: Examples) -> list[dict[str, Any]]:
         encoded = self._tokens(examples.texts, truncation=True, max_length=self._cut)["input_ids"]
