@@ -116,11 +116,16 @@ class Classifier:
             window = list(itertools.islice(source, self._window))
             return window, [clean(text(item)) for item in window]
 
-        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(self.threads) as workers:
+        reader, workers = ThreadPoolExecutor(1), ThreadPoolExecutor(self.threads)
+        try:
             pending = reader.submit(ahead)
             while (window := pending.result())[0]:
                 pending = reader.submit(ahead)
                 yield from zip(window[0], self._score(window[1], workers), strict=True)
+        finally:
+            # An interrupted caller does not wait for the rest of its window.
+            workers.shutdown(cancel_futures=True)
+            reader.shutdown(cancel_futures=True)
 
     def logits(self, texts: Iterable[str]) -> NDArray[np.float32]:
         """Raw logits, float32 [texts, labels], of texts that are already normalised."""

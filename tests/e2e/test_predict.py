@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,23 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert len(done.stdout.splitlines()) == 2
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_command_that_is_stopped_leaves_nothing(tmp_path: Path, number: int, code: int) -> None:
+    source = write_csv(tmp_path / "in.csv", ["text"], [[f"day {i} " + "long " * 60] for i in range(20_000)])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "toxonnx", "predict", str(source), "-o", str(tmp_path / "out.csv")],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode == code
+    assert "Traceback" not in errors
+    assert [p.name for p in tmp_path.iterdir()] == ["in.csv"]
 
 
 def _copy(tmp_path: Path) -> Path:

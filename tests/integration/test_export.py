@@ -61,6 +61,30 @@ def test_every_precision_agrees_with_pytorch(bundles: dict[str, Path], run: Path
         assert manifest.graph["last_layer_first_token_only"] is True
 
 
+def test_smoothing_changes_nothing_but_what_int8_loses(bundles: dict[str, Path], tmp_path: Path) -> None:
+    from toxonnx.convert.graph import quantize
+    from toxonnx.convert.smooth import smooth
+    from toxonnx.sessions import Session
+    from toxonnx.tokens import Tokenizer
+
+    exact = bundles["fp32"] / "model.onnx"
+    ids = [row[None] for row in Tokenizer(bundles["fp32"] / "tokenizer.json", 128)(TEXTS).ids]
+    feeds = [{"input_ids": row, "attention_mask": np.ones_like(row)} for row in ids]
+    layers = smooth(exact, tmp_path / "smooth.onnx", feeds[:30], 0.75)
+    assert layers == 2 * 6  # query, key, value, output, up and down; the head stays as it is
+    quantize(exact, tmp_path / "rough.onnx", reduce_range=True)
+    quantize(tmp_path / "smooth.onnx", tmp_path / "fine.onnx", reduce_range=True)
+
+    def logits(path: Path) -> np.ndarray:
+        session = Session(path, 2)
+        return np.concatenate([session.run(**feed) for feed in feeds])
+
+    expected = logits(exact)
+    assert np.abs(logits(tmp_path / "smooth.onnx") - expected).max() < 1e-4
+    rough, fine = (np.abs(logits(tmp_path / name) - expected).mean() for name in ("rough.onnx", "fine.onnx"))
+    assert fine < rough
+
+
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
 def test_checkpoints_from_elsewhere(bases: dict[str, Path], tmp_path: Path, kind: str) -> None:
     names = {0: "calm", 1: "rude", 2: "spam"}

@@ -58,7 +58,7 @@ def test_a_killed_training_resumes_to_the_same_end(bases: dict[str, Path], label
 
 def test_early_stopping_keeps_the_best_epoch(bases: dict[str, Path], labelled: Path, tmp_path: Path) -> None:
     # So high a rate that nothing is learnt: the first epoch stays the best, and patience ends the run.
-    spec = recipe(tmp_path / "r.toml", method="full", epochs=12, rate=3.0, extra='patience = 2\nclass_weights = "sqrt"')
+    spec = recipe(tmp_path / "r.toml", method="full", epochs=12, rate=3.0, extra="patience = 2\nclass_weights = 0.5")
     done = toxonnx("train", labelled, "--recipe", spec, "--base", bases["bert"], "-o", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     table = json.loads((tmp_path / "run" / "run.json").read_text())

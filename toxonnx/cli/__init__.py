@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import click
@@ -53,6 +54,8 @@ def main() -> None:
     """Entry point. Exit codes: 0 done, 1 a gate failed, 2 wrong usage or bad input, 3 the machine lacks something,
     130 interrupted."""
     debug = "--debug" in sys.argv[1:2]
+    # As an exception, so that half-written files are taken away on the way out.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         group(standalone_mode=False)
         sys.stdout.flush()

@@ -22,6 +22,7 @@ from toxonnx.classifier import Classifier
 from toxonnx.convert import graph
 from toxonnx.convert.card import model_card
 from toxonnx.convert.samples import SENTENCES, sample_texts
+from toxonnx.convert.smooth import smooth
 from toxonnx.convert.verify import Rows, compare, gate, reference_logits
 from toxonnx.errors import InputError
 from toxonnx.recipe import Export
@@ -32,6 +33,9 @@ from toxonnx.train.data import load_saved
 from toxonnx.train.merge import Trained, load_trained
 
 __all__ = ["export", "verification_rows"]
+
+#: texts, without their labels, that show how large activations get
+CALIBRATION_ROWS = 400
 
 
 def export(
@@ -150,8 +154,7 @@ def _build(
         fp32 = Classifier(seal(exact, dataclasses.replace(manifest, precision="fp32", row_independent=True)))
         model = work / "model.onnx"
         if precision == "int8":
-            graph.quantize(exact / "model.onnx", model, reduce_range=limits.reduce_range)
-            about["reduce_range"] = limits.reduce_range
+            about |= _to_int8(exact / "model.onnx", model, trained, rows, limits)
         elif precision == "fp16":
             graph.to_fp16(exact / "model.onnx", model)
         manifest = dataclasses.replace(manifest, graph={**about, **graph.describe(model)})
@@ -170,6 +173,22 @@ def _build(
     (work / "expected.json").write_text(_expected(trained), encoding="utf-8")
     (work / "README.md").write_text(model_card(manifest, trained.recipe), encoding="utf-8")
     return seal(work, manifest)
+
+
+def _to_int8(source: Path, target: Path, trained: Trained, rows: Rows, limits: Export) -> dict[str, Any]:
+    """Smooths and quantizes; returns what the manifest says of it."""
+    about: dict[str, Any] = {"reduce_range": limits.reduce_range}
+    if not limits.smoothing:
+        graph.quantize(source, target, reduce_range=limits.reduce_range)
+        return about
+    texts = rows.texts[:: max(1, len(rows.texts) // CALIBRATION_ROWS)][:CALIBRATION_ROWS]
+    encoded = trained.tokenizer(texts, truncation=True, max_length=trained.max_length)["input_ids"]
+    arrays = [np.array([ids], dtype=np.int64) for ids in encoded]
+    feeds = [{"input_ids": ids, "attention_mask": np.ones_like(ids)} for ids in arrays]
+    smoothed = source.with_name("smoothed.onnx")
+    layers = smooth(source, smoothed, feeds, limits.smoothing)
+    graph.quantize(smoothed, target, reduce_range=limits.reduce_range)
+    return about | {"smoothing": {"alpha": limits.smoothing, "layers": layers, "rows": len(feeds)}}
 
 
 def _expected(trained: Trained) -> str:

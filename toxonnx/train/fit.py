@@ -39,6 +39,7 @@ from toxonnx.errors import InputError
 from toxonnx.evaluate import Figures, evaluate
 from toxonnx.labels import Labels
 from toxonnx.recipe import METRICS, Recipe
+from toxonnx.texts import fold
 from toxonnx.train.base import head_modules, load_model, load_tokenizer, lora_targets, resolve_base, revision
 from toxonnx.train.data import Examples, Parts, label_counts, load_examples, save_examples, split
 from toxonnx.train.report import EpochTable, draw_curves, epochs_of
@@ -154,8 +155,8 @@ def _prepare(
         held = load_examples(validation, recipe, encoding=encoding, labels=examples.labels)
         everything = np.arange(len(examples), dtype=np.int64)
         nothing = np.array([], dtype=np.int64)
-        seen = {text.casefold() for text in examples.texts}
-        leaking = sum(text.casefold() in seen for text in held.texts)
+        seen = {fold(text) for text in examples.texts}
+        leaking = sum(fold(text) in seen for text in held.texts)
         return examples, Parts(everything, nothing, nothing, 0, leaking, leaking), {"validation": held}
     parts = split(examples, recipe.split, str(data))
     held_parts = {"validation": examples.subset(parts.validation)}
@@ -364,9 +365,9 @@ class _Fit(Trainer):  # type: ignore[misc]  # transformers is not typed strictly
         return {"accuracy": figures.accuracy, "macro_f1": figures.macro_f1}
 
 
-def _class_weights(examples: Examples, kind: str) -> torch.Tensor | None:
-    """Inverse frequencies ("balanced") or their square roots ("sqrt"), float32 [labels]."""
-    if kind == "none":
+def _class_weights(examples: Examples, power: float) -> torch.Tensor | None:
+    """Inverse frequencies to a power, float32 [labels]."""
+    if not power:
         return None
     labels: Labels = examples.labels
     truth: NDArray[np.int64] = examples.truth
@@ -375,7 +376,7 @@ def _class_weights(examples: Examples, kind: str) -> torch.Tensor | None:
         ratio = (len(truth) - positive) / positive
     else:
         ratio = len(truth) / (len(labels) * np.maximum(np.bincount(truth, minlength=len(labels)), 1))
-    return torch.tensor(ratio ** (0.5 if kind == "sqrt" else 1.0), dtype=torch.float32)
+    return torch.tensor(ratio**power, dtype=torch.float32)
 
 
 class _QuietProgress(ProgressCallback):  # type: ignore[misc]
