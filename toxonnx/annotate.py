@@ -21,6 +21,8 @@ class Summary:
     """What was done with a file."""
 
     rows: int = 0
+    #: characters of the input that have been answered
+    characters: int = 0
     seconds: float = 0.0
     truncated: int = 0
     empty: int = 0
@@ -84,6 +86,7 @@ def annotate(
 
     output.write(reader.header.raw + reader.delimiter + line(added) + reader.header.end)
     for row, prediction in classifier.stream(reader, text):
+        summary.characters += len(row.raw) + len(row.end)
         if not row.fields:  # a blank line is kept, and is no row
             output.write(row.raw + row.end)
             continue

@@ -53,7 +53,7 @@ class Classifier:
     """
 
     def __init__(
-        self, bundle: Bundle, *, threads: int | None = None, batch_tokens: int = 512, window: int = 2048
+        self, bundle: Bundle, *, threads: int | None = None, batch_tokens: int = 512, window: int = 1024
     ) -> None:
         manifest = bundle.manifest
         self.bundle = bundle

@@ -45,6 +45,7 @@ class _Recorder:
         self.taken: list[str] = []
         self.size = 0
         self.line = 0  # lines taken so far
+        self.characters = 0  # of these lines
 
     def __iter__(self) -> _Recorder:
         return self
@@ -68,6 +69,7 @@ class _Recorder:
             )
         self.taken.append(text)
         self.size += len(text)
+        self.characters += len(text)
         if self.size > MAX_RECORD:
             raise self._open_quote(f"the record runs on for over {MAX_RECORD >> 20} million characters")
         return text
@@ -155,9 +157,9 @@ class RowReader:
         """The header's names."""
         return self.header.fields
 
-    def position(self) -> int:
-        """Bytes taken from the file so far (it is read ahead in blocks)."""
-        return self._binary.tell()
+    def position(self, characters: int) -> float:
+        """About how many bytes of the file the first ``characters`` read from it take."""
+        return self._binary.tell() * characters / max(self._recorder.characters, 1)
 
     def _records(self) -> Iterator[Row]:
         for fields in self._csv:

@@ -113,6 +113,18 @@ def test_empty_texts_are_left_out_and_said(bases: dict[str, Path], tmp_path: Pat
     assert "2 rows have an empty text and are left out" in done.stdout
 
 
+def test_a_base_that_is_nowhere(labelled: Path, tmp_path: Path) -> None:
+    # HF_ENDPOINT names a port that nobody listens on: what a machine without a network sees.
+    for base, message in (("no/such/folder", "no folder no/such/folder"), ("no-such-model", "and the hub does not")):
+        done = toxonnx(
+            "train", labelled, "--recipe", recipe(tmp_path / "r.toml"), "--base", base, "-o", tmp_path / "run",
+            HF_ENDPOINT="http://127.0.0.1:9",
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert message in done.stderr and "Traceback" not in done.stderr
+        assert not (tmp_path / "run").exists()
+
+
 def test_targets_and_labels_that_fit_nothing(bases: dict[str, Path], labelled: Path, tmp_path: Path) -> None:
     spec = recipe(tmp_path / "r.toml")
     text = spec.read_text()

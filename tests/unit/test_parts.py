@@ -207,7 +207,7 @@ MAY_IMPORT = {
     "evaluate": ({"labels", "scores"}, {"numpy"}),
     "train": (
         {"bundle", "evaluate", "labels", "recipe", "rows", "texts", "train"},
-        {"accelerate", "matplotlib", "numpy", "peft", "safetensors", "torch", "transformers"},
+        {"accelerate", "huggingface_hub", "matplotlib", "numpy", "peft", "safetensors", "torch", "transformers"},
     ),
     "convert": (
         {"bundle", "classifier", "convert", "evaluate", "labels", "recipe", "rows", "scores", "texts", "train"},

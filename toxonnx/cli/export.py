@@ -37,9 +37,9 @@ def command(
     from toxonnx.extras import require
 
     require("export")
-    from transformers.utils import logging as chatter
+    from toxonnx.cli.chatter import hush
 
-    chatter.set_verbosity_error()
+    hush()
     from toxonnx.convert.export import export
 
     export(

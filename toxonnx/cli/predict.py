@@ -88,7 +88,7 @@ def _progress(reader: RowReader) -> Iterator[Callable[[Summary], None]]:
         def update(summary: Summary) -> None:
             if summary.rows % 64 == 0:
                 rate = summary.rows / summary.seconds
-                bar.update(task, completed=reader.position(), rows=summary.rows, rate=rate)
+                bar.update(task, completed=reader.position(summary.characters), rows=summary.rows, rate=rate)
 
         yield update
 

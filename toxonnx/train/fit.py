@@ -86,9 +86,9 @@ def fit(
         InputError: bad data, or ``out`` exists and neither ``resume`` nor ``force`` was given.
         CheckpointError: the base does not load.
     """
-    source = resolve_base(base or recipe.model.base)
-    if not source:
+    if not (base or recipe.model.base):
         raise InputError("no base model", "Name one with --base or as model.base in the recipe.")
+    source = resolve_base(base or recipe.model.base)
     examples, parts, held = _prepare(recipe, data, validation, encoding)
     identity = {
         "recipe": json.loads(json.dumps(recipe.to_dict())),
@@ -96,7 +96,7 @@ def fit(
         "validation_file": {"file": validation.name, "sha256": sha256(validation)} if validation else None,
         "base": str(base or recipe.model.base),
     }
-    checkpoint = _open_folder(out, identity, resume=resume, force=force)
+    checkpoint = _look_into(out, identity, resume=resume, force=force)
     say(_split_line(recipe, examples, parts))
 
     transformers.set_seed(recipe.training.seed)
@@ -119,6 +119,10 @@ def fit(
     count = sum(p.numel() for p in trained.parameters() if p.requires_grad)
     say(f"training {count:,} of {sum(p.numel() for p in trained.parameters()):,} weights, {_precision(recipe)[1]}")
 
+    if checkpoint is None:  # made only now, when nothing about the input can be wrong any more
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        (out / RUN).write_text(json.dumps({**identity, "finished": False}, ensure_ascii=False), encoding="utf-8")
     trainer = _Fit(recipe, examples, parts, held, trained, tokenizer, out, say)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
@@ -185,13 +189,9 @@ def _split_line(recipe: Recipe, examples: Examples, parts: Parts) -> str:
     return "\n".join(lines)
 
 
-def _open_folder(out: Path, identity: dict[str, Any], *, resume: bool, force: bool) -> Path | None:
-    """Makes or takes up the run's folder; returns the checkpoint to go on from."""
-    if out.exists() and force and not resume:
-        shutil.rmtree(out)
-    if not out.exists() or not any(out.iterdir()):
-        out.mkdir(parents=True, exist_ok=True)
-        (out / RUN).write_text(json.dumps({**identity, "finished": False}, ensure_ascii=False), encoding="utf-8")
+def _look_into(out: Path, identity: dict[str, Any], *, resume: bool, force: bool) -> Path | None:
+    """The checkpoint to go on from; None to start anew, in place of whatever is there."""
+    if (force and not resume) or not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     if not resume:
         raise InputError(

@@ -86,7 +86,7 @@ def load_trained(
             "It needs run.json, adapter_config.json or config.json.",
         )
     else:
-        model, tokenizer, about = _load_checkpoint(str(source) if not path.is_dir() else str(path), labels)
+        model, tokenizer, about = _load_checkpoint(resolve_base(path if path.is_dir() else str(source)), labels)
     if run:
         about |= {"base": run["base"], "revision": run["base_revision"]}
     text = recipe.text if recipe else TextSpec()
