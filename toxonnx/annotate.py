@@ -69,7 +69,7 @@ def annotate(
     """
     started = time.perf_counter()
     at = [reader.columns.index(name) for name in columns]
-    render = classifier.bundle.manifest.text.render
+    join = classifier.bundle.manifest.text.join  # the classifier normalises
     summary = Summary()
 
     def line(cells: Sequence[str]) -> str:
@@ -78,13 +78,13 @@ def annotate(
         return buffer.getvalue()
 
     def text(row: Row) -> str:
-        return render([row.fields[i] for i in at]) if row.fields else ""
+        return join([row.fields[i] for i in at]) if row.fields else ""
 
     def cells(prediction: Prediction) -> list[str]:
         probabilities = [f"{p:.6f}" for p in prediction.probabilities.tolist()]
         return ["|".join(prediction.labels), f"{prediction.score:.6f}", *probabilities]
 
-    output.write(reader.header.raw + reader.delimiter + line(added) + reader.header.end)
+    output.write(reader.mark + reader.header.raw + reader.delimiter + line(added) + reader.header.end)
     for row, prediction in classifier.stream(reader, text):
         summary.characters += len(row.raw) + len(row.end)
         if not row.fields:  # a blank line is kept, and is no row

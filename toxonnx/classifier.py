@@ -24,6 +24,9 @@ __all__ = ["Classifier", "Prediction"]
 
 T = TypeVar("T")
 
+#: a window ends here too, so that long texts do not fill the memory
+WINDOW_CHARACTERS = 1 << 22
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -113,8 +116,16 @@ class Classifier:
         clean = self.bundle.manifest.text.clean
 
         def ahead() -> tuple[list[T], list[str]]:
-            window = list(itertools.islice(source, self._window))
-            return window, [clean(text(item)) for item in window]
+            window: list[T] = []
+            texts: list[str] = []
+            characters = 0
+            for item in itertools.islice(source, self._window):
+                window.append(item)
+                texts.append(clean(text(item)))
+                characters += len(texts[-1])
+                if characters >= WINDOW_CHARACTERS:
+                    break
+            return window, texts
 
         reader, workers = ThreadPoolExecutor(1), ThreadPoolExecutor(self.threads)
         try:

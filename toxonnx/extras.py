@@ -18,11 +18,8 @@ def require(extra: str) -> None:
     """Raises MachineError, with the pip command that mends it, unless the extra's packages are there."""
     missing = [module for module in EXTRAS[extra] if not _installed(module)]
     if missing:
-        also = " (or 'toxonnx[gpu]' for an NVIDIA card; never both)" if extra == "cpu" else ""
-        raise MachineError(
-            f"this needs {', '.join(missing)}, not installed here",
-            f"pip install 'toxonnx[{extra}]'{also}",
-        )
+        wanted = "export,cpu" if extra == "export" else extra
+        raise MachineError(f"this needs {', '.join(missing)}, not installed here", f"pip install 'toxonnx[{wanted}]'")
 
 
 def _installed(module: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,3 @@ class Labels:
             raise InputError(f"config.json: id2label does not number its labels from 0: {sorted(table)}")
         multi = config.get("problem_type") == "multi_label_classification"
         return cls(tuple(table[i] for i in range(len(table))), "sigmoid" if multi else "softmax")
-
-    def index(self, names: Sequence[str]) -> dict[str, int]:
-        """Name -> position, for the names given."""
-        return {name: self.names.index(name) for name in names}

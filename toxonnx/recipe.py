@@ -18,6 +18,7 @@ from toxonnx.texts import TextSpec
 __all__ = ["Adapter", "Export", "LabelSpec", "Model", "Recipe", "Split", "Training", "load_recipe"]
 
 METRICS = ("macro_f1", "accuracy", "loss")
+SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup", "polynomial")
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ class Export:
     #: 7-bit weights: no CPU can saturate on them, so that what is verified here holds on every machine
     reduce_range: bool = True
     #: share of the activations' outliers that goes to the weights before int8; 0 leaves them (see convert.smooth)
-    smoothing: float = 0.75
+    smoothing: float = 0.8
     #: largest difference of a logit between PyTorch and ONNX, both in fp32
     max_logit_difference: float = 1e-4
     #: macro F1 that the final model may lose against PyTorch (0.005: half a point)
@@ -218,6 +219,7 @@ def _check(recipe: Recipe) -> None:
         "training.precision": (training.precision, ("auto", "fp32", "fp16", "bf16")),
         "export.precision": (export.precision, ("fp32", "int8", "fp16")),
         "split.method": (split.method, ("grouped", "random")),
+        "training.schedule": (training.schedule, SCHEDULES),
     }
     for key, (value, known) in choices.items():
         if value not in known:
@@ -236,7 +238,22 @@ def _check(recipe: Recipe) -> None:
             raise InputError(f"{key} is too small")
     if split.test < 0 or split.validation + split.test >= 1:
         raise InputError("split.validation and split.test leave nothing to train on")
-    if not 0 <= training.class_weights <= 1:
-        raise InputError("training.class_weights is not between 0 and 1")
+    shares = {
+        "training.class_weights": training.class_weights,
+        "training.warmup_ratio": training.warmup_ratio,
+        "model.lora.dropout": model.lora.dropout,
+        "export.smoothing": export.smoothing,
+    }
+    for key, number in shares.items():
+        if not 0 <= number <= 1:
+            raise InputError(f"{key} = {number} is not between 0 and 1")
+    counts = {
+        "split.seed": split.seed, "training.seed": training.seed, "training.patience": training.patience,
+        "training.warmup_steps": training.warmup_steps, "training.weight_decay": training.weight_decay,
+        "training.epsilon": training.epsilon, "training.max_grad_norm": training.max_grad_norm,
+    }  # fmt: skip
+    for key, number in counts.items():
+        if number < 0:
+            raise InputError(f"{key} = {number} is negative")
     if len(training.betas) != 2:
         raise InputError("training.betas has two values")

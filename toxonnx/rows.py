@@ -27,6 +27,9 @@ __all__ = ["OutputFile", "Row", "RowReader", "Table", "read_table"]
 MAX_RECORD = 1 << 24
 
 
+_MARKS = {"utf-8": codecs.BOM_UTF8, "utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}
+
+
 @dataclass(frozen=True)
 class Row:
     """One record: where its first line is (from 1), its fields, and its text without the line's end."""
@@ -52,9 +55,11 @@ class _Recorder:
 
     def __next__(self) -> str:
         try:
-            text = self._lines.readline()
+            text = self._lines.readline(MAX_RECORD + 1)
         except UnicodeDecodeError as error:
             raise self._undecodable(error) from None
+        except UnicodeError as error:
+            raise RowError(self._path, self.line + 1, f"not {self._encoding}: {error}") from None
         if not text:
             if self.taken:
                 raise self._open_quote("the file ends inside it")
@@ -70,6 +75,8 @@ class _Recorder:
         self.taken.append(text)
         self.size += len(text)
         self.characters += len(text)
+        if len(text) > MAX_RECORD:
+            raise RowError(self._path, self.line, f"the line has over {MAX_RECORD >> 20} million characters")
         if self.size > MAX_RECORD:
             raise self._open_quote(f"the record runs on for over {MAX_RECORD >> 20} million characters")
         return text
@@ -88,9 +95,11 @@ class _Recorder:
     def _undecodable(self, error: UnicodeDecodeError) -> RowError:
         # The decoder works in blocks, so the line has to be looked for.
         line = self.line + 1
+        # Only where a line's end is a byte of its own can lines be found in bytes that do not decode.
+        wide = self._encoding.startswith(("utf-16", "utf-32"))
         decoder = codecs.getincrementaldecoder(self._encoding)()
         try:
-            with open(self._path, "rb") as binary:
+            with open(os.devnull if wide else self._path, "rb") as binary:
                 for number, data in enumerate(binary, start=1):
                     line = number
                     decoder.decode(data)
@@ -122,19 +131,16 @@ class RowReader:
         self.path = Path(path)
         self.delimiter = delimiter or ("\t" if self.path.suffix.lower() in {".tsv", ".tab"} else ",")
         try:
-            codecs.lookup(encoding or "utf-8")
+            codec = codecs.lookup(encoding or "utf-8")
+            "".encode(codec.name)  # refuses codecs that are no text encodings
             binary = open(self.path, "rb")  # noqa: SIM115  (closed by __exit__)
         except LookupError:
             raise InputError(f"unknown encoding {encoding!r}") from None
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror}") from None
         try:
-            start = binary.peek(4)[:4]
-            self.bom = encoding is None and start.startswith(codecs.BOM_UTF8)
-            self.encoding = "utf-8-sig" if self.bom else encoding or "utf-8"
-            if encoding is None and start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                raise InputError(f"{self.path} looks like UTF-16", "Add --encoding utf-16.")
-            self.size = os.fstat(binary.fileno()).st_size
+            self.encoding = self._skip_mark(binary, codec.name, guess=encoding is None)
+            self.size = os.fstat(binary.fileno()).st_size if binary.seekable() else None
             self._binary = binary
             self._text = io.TextIOWrapper(binary, encoding=self.encoding, newline="")
             self._recorder = _Recorder(self._text, self.path, self.encoding)
@@ -152,6 +158,21 @@ class RowReader:
             binary.close()
             raise
 
+    def _skip_mark(self, binary: io.BufferedReader, name: str, *, guess: bool) -> str:
+        """Takes a byte-order mark off the start and returns the encoding of what follows, mark or no mark."""
+        start = binary.peek(4)[:4]
+        self.mark = ""
+        found = next((codec for codec, mark in _MARKS.items() if start.startswith(mark)), None)
+        if guess and found not in {None, "utf-8"}:
+            raise InputError(f"{self.path} looks like UTF-16", "Add --encoding utf-16.")
+        if name == "utf-16" and found not in {"utf-16-le", "utf-16-be"}:
+            raise InputError(f"{self.path} has no UTF-16 byte-order mark", "Name utf-16-le or utf-16-be.")
+        if found and name in {found, "utf-16", "utf-8-sig"}:
+            binary.read(len(_MARKS[found]))
+            self.mark = "\ufeff"
+            return found
+        return "utf-8" if name == "utf-8-sig" else name
+
     @property
     def columns(self) -> list[str]:
         """The header's names."""
@@ -159,6 +180,8 @@ class RowReader:
 
     def position(self, characters: int) -> float:
         """About how many bytes of the file the first ``characters`` read from it take."""
+        if self.size is None:  # a pipe
+            return 0.0
         return self._binary.tell() * characters / max(self._recorder.characters, 1)
 
     def _records(self) -> Iterator[Row]:
@@ -221,6 +244,11 @@ class OutputFile:
         """Appends text as it is, without translating line ends."""
         try:
             self._file.write(text)
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{error.object[error.start]!r} cannot be written in {error.encoding}",
+                "Convert the file to UTF-8 first: it is written in the encoding that it is read in.",
+            ) from None
         except OSError as error:
             raise self._failed(error) from None
 

@@ -67,14 +67,16 @@ class TextSpec:
                 "Name the same columns in both.",
             )
 
-    def render(self, values: Sequence[str]) -> str:
-        """The text of one row, from the values of its columns in order."""
+    def join(self, values: Sequence[str]) -> str:
+        """The text of one row, from the values of its columns in order, not yet normalised."""
         if self.template and len(self.columns) == len(values):
             by_name: Mapping[str, str] = dict(zip(self.columns, values, strict=True))
-            text = _SLOT.sub(lambda slot: by_name[slot[1]], self.template)
-        else:
-            text = " ".join(values)
-        return self.clean(text)
+            return _SLOT.sub(lambda slot: by_name[slot[1]], self.template)
+        return " ".join(values)
+
+    def render(self, values: Sequence[str]) -> str:
+        """The text of one row, normalised: what the model reads."""
+        return self.clean(self.join(values))
 
     def clean(self, text: str) -> str:
         """The normalised form of a text that is already one."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,13 +36,49 @@ class Tokenizer:
         self._tokenizer = _Tokenizer.from_file(str(path))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
+        self._start = 64 * max_length  # characters that nearly always hold more than max_length tokens
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Token ids of the texts, in their order."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        encodings = []
+        for some in _slices(texts):
+            encodings += self._encode(some)
         ids = [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
         return Tokens(
             ids,
             np.array([len(row) for row in ids], dtype=np.int64),
             np.array([bool(encoding.overflowing) for encoding in encodings], dtype=np.bool_),
         )
+
+    def _encode(self, texts: list[str]) -> list[Any]:
+        """Encodings, reading no more of a long text than it takes to fill the limit.
+
+        Words are tokenized one by one from the left, so the start of a text, cut between two words, gives the whole
+        text's tokens if it overflows the limit by itself. Where it does not, the whole text is read.
+        """
+        starts = [self._start_of(text) for text in texts]
+        encodings: list[Any] = self._tokenizer.encode_batch_fast(starts)
+        for i, (start, text) in enumerate(zip(starts, texts, strict=True)):
+            if len(start) < len(text) and not encodings[i].overflowing:
+                (encodings[i],) = self._tokenizer.encode_batch_fast([text])
+        return encodings
+
+    def _start_of(self, text: str) -> str:
+        if len(text) <= 2 * self._start:
+            return text
+        end = text.rfind(" ", 0, self._start)
+        return text[:end] if end > 0 else text
+
+
+def _slices(texts: Sequence[str], characters: int = 1 << 20) -> Iterator[list[str]]:
+    """The texts in pieces of about so many characters: the tokenizer keeps all of a piece in memory at once."""
+    piece: list[str] = []
+    size = 0
+    for text in texts:
+        piece.append(text)
+        size += len(text)
+        if size >= characters:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece

@@ -32,8 +32,11 @@ def test_a_recipe_runs_to_a_sealed_bundle(
         csv.writer(file).writerows(kept)
     text = (ROOT / "export" / "recipes" / f"{name}.toml").read_text()
     recipe = tmp_path / f"{name}.toml"
-    # Two epochs and no limit on what a model that learnt nothing may lose: near-ties flip at the least rounding.
-    recipe.write_text(re.sub(r"^epochs = .*$", "epochs = 2", text, flags=re.MULTILINE) + "\nmin_agreement = 0.5\n")
+    # Two epochs, and no limit on what a model that learnt nothing may lose: near-ties flip at the least rounding.
+    for key in ("epochs", "min_agreement", "max_f1_loss"):
+        text = re.sub(rf"^{key} = .*\n", "", text, flags=re.MULTILINE)
+    text = text.replace("[training]\n", "[training]\nepochs = 2\n")
+    recipe.write_text(text.replace("[export]\n", "[export]\nmin_agreement = 0.5\nmax_f1_loss = 1.0\n"))
     done = toxonnx("train", tmp_path / data, "--recipe", recipe, "--base", bases[base], "-o", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     done = toxonnx("export", tmp_path / "run", "-o", tmp_path / "bundle")

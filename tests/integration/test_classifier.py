@@ -9,10 +9,12 @@ import pytest
 from conftest import ROOT, sentences
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer as RawTokenizer
 
 from toxonnx import Classifier
 from toxonnx.bundle import open_bundle
 from toxonnx.convert.samples import SENTENCES
+from toxonnx.tokens import Tokenizer
 
 SHIPPED = ROOT / "export" / "bundles" / "minilm-hate-int8"
 POOL = [*SENTENCES, *(text for text, _ in sentences(30)), "", "word " * 300, "a", "\N{SNOWMAN}"]
@@ -61,6 +63,25 @@ def test_neighbours_order_threads_and_windows_change_nothing(
     for text, prediction in results:
         assert np.abs(prediction.probabilities - alone[text]).max() <= 1e-6
         assert prediction.truncated == (text == "word " * 300)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    words=st.lists(
+        st.sampled_from(["a", "fine", "day", "unbelievably", "\N{SNOWMAN}", "x" * 300, "...", "\n"]), max_size=30
+    ),
+    times=st.integers(1, 3000),
+)
+def test_the_start_of_a_long_text_is_enough(words: list[str], times: int) -> None:
+    text = " ".join(words * times)
+    path = SHIPPED / "tokenizer.json"
+    theirs = RawTokenizer.from_file(str(path))
+    theirs.enable_truncation(128)
+    tokens = Tokenizer(path, 128)(["a", text, text])
+    expected = theirs.encode(text)
+    for row in (1, 2):
+        assert tokens.ids[row].tolist() == expected.ids
+        assert tokens.truncated[row] == bool(expected.overflowing)
 
 
 def test_a_pipeline_shaped_answer() -> None:

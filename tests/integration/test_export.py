@@ -208,6 +208,10 @@ def test_over_a_limit_nothing_is_sealed(run: Path, tmp_path: Path) -> None:
     done = toxonnx("export", strict, "-o", tmp_path / "bundle")
     assert done.returncode == 1
     assert "not sealed" in done.stderr and "Traceback" not in done.stderr
+    lenient = recipe(tmp_path / "lenient.toml", tail='\n[export]\nmin_agreement = 0.5\n[card]\nData = "Made up."\n')
+    done = toxonnx("export", strict, "-o", tmp_path / "bundle", "--recipe", lenient)
+    assert done.returncode == 0, done.stderr
+    assert "## Data\n\nMade up.\n" in (tmp_path / "bundle" / "README.md").read_text()
 
 
 def test_export_does_not_replace_by_itself(run: Path, bundles: dict[str, Path]) -> None:
@@ -217,13 +221,15 @@ def test_export_does_not_replace_by_itself(run: Path, bundles: dict[str, Path]) 
 
 def test_verifying_on_rows_of_ones_own(bases: dict[str, Path], run: Path, tmp_path: Path) -> None:
     rows = write_csv(tmp_path / "mine.csv", ["comment", "kind"], [[text, label] for text, label in sentences(50, 4)])
-    bundle = export(run, tmp_path / "bundle", precision="fp32", data=rows, text=("comment",), label="kind", say=quiet)
+    bundle = export(
+        run, tmp_path / "bundle", precision="fp32", data=rows, text=("comment",), label=("kind",), say=quiet
+    )
     assert bundle.manifest.verification["rows"] == 50
     assert bundle.manifest.verification["rows_from"] == "mine.csv"
     assert bundle.manifest.verification["figures"]["final"]["accuracy"] > 0.9
     wrong = write_csv(tmp_path / "wrong.csv", ["comment", "kind"], [["a soup", "praise"], ["a coat", "neither"]])
     with pytest.raises(InputError, match=r"wrong\.csv, line 3: label 'neither' is not one of the model's"):
-        export(run, tmp_path / "b2", data=wrong, text=("comment",), label="kind", say=quiet)
+        export(run, tmp_path / "b2", data=wrong, text=("comment",), label=("kind",), say=quiet)
 
 
 def test_several_labels_a_text(bases: dict[str, Path], tmp_path: Path) -> None:

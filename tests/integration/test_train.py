@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -48,6 +49,7 @@ def test_a_killed_training_resumes_to_the_same_end(bases: dict[str, Path], label
 
     resumed = toxonnx(*arguments, "-o", run, "--resume")
     assert resumed.returncode == 0, resumed.stderr
+    assert re.search(r"^resuming from checkpoint-\d+$", resumed.stdout, re.MULTILINE)
     before, after = _metrics(tmp_path / "whole"), _metrics(run)
     assert [line["epoch"] for line in after] == [1, 2, 3, 4]
     for one, two in zip(before, after, strict=True):
@@ -86,6 +88,7 @@ BAD = {
     "one class": ([["a soup", "good"], ["a coat", "good"]], "column 'class' holds only the class 'good'"),
     "class with one row": ([*FINE, ["a dull song", "odd"]], "class 'odd' has 1 distinct text (line 6)"),
     "no label": ([*FINE, ["a dull song", ""]], "line 6: no label in column 'class'"),
+    "no text in a class": ([*FINE, ["", "odd"], [" ", "odd"]], "no row with a text of the class 'odd'"),
     "no text": ([["", "good"], [" ", "bad"]], "no row with a text"),
 }
 
@@ -123,6 +126,31 @@ def test_a_base_that_is_nowhere(labelled: Path, tmp_path: Path) -> None:
         assert done.returncode == 2
         assert message in done.stderr and "Traceback" not in done.stderr
         assert not (tmp_path / "run").exists()
+
+
+def test_training_reads_the_columns_that_the_recipe_names_or_none(
+    bases: dict[str, Path], labelled: Path, tmp_path: Path
+) -> None:
+    spec = recipe(tmp_path / "r.toml")
+    spec.write_text(spec.read_text().replace('columns = ["text"]', 'columns = ["txet"]'))
+    done = toxonnx("train", labelled, "--recipe", spec, "--base", bases["bert"], "-o", tmp_path / "run")
+    assert done.returncode == 2
+    assert "no column 'txet'" in done.stderr and "'text', 'class'" in done.stderr
+
+
+def test_force_replaces_runs_and_bundles_alone(
+    bases: dict[str, Path], labelled: Path, run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").write_text("precious")
+    spec = recipe(tmp_path / "r.toml")
+    for arguments in (
+        ["train", labelled, "--recipe", spec, "--base", bases["bert"]],
+        ["export", run],
+    ):
+        done = toxonnx(*arguments, "-o", tmp_path / "thesis", "--force")
+        assert done.returncode == 2 and "--force does not replace it" in done.stderr
+    assert (tmp_path / "thesis" / "thesis.tex").read_text() == "precious"
 
 
 def test_targets_and_labels_that_fit_nothing(bases: dict[str, Path], labelled: Path, tmp_path: Path) -> None:

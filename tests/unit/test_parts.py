@@ -80,6 +80,9 @@ def test_shipped_recipes_load_and_survive_json(name: str) -> None:
         ('column = "class"', "", "labels needs either column or columns"),
         ("validation = 0.2", "validation = 0.6\ntest = 0.5", "leave nothing to train on"),
         ("[split]", "[split", "is not TOML"),
+        ("seed = 3", "seed = -3", "split.seed = -3 is negative"),
+        ("dropout = 0.0", "dropout = 1.5", "model.lora.dropout = 1.5 is not between 0 and 1"),
+        ("epochs = 2", 'schedule = "cosin"', "training.schedule = 'cosin' is none of linear"),
         ("[training]", "[trainig]", "unknown key trainig"),
     ],
 )

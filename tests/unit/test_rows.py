@@ -43,7 +43,7 @@ def test_a_file_comes_back_byte_for_byte(
 
     with RowReader(path, delimiter=delimiter) as reader:
         read = list(reader)
-        back = reader.header.raw + reader.header.end + "".join(row.raw + row.end for row in read)
+        back = reader.mark + reader.header.raw + reader.header.end + "".join(row.raw + row.end for row in read)
         assert back.encode(reader.encoding) == data
         assert [row.fields for row in read] == rows
         lines = list(io.StringIO(content, newline=""))

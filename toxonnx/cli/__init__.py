@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import signal
 import sys
+from typing import Any
 
 import click
 
-from toxonnx.errors import ToxonnxError
+from toxonnx.errors import InputError, MachineError, ToxonnxError
 
 __all__ = ["main"]
 
@@ -29,6 +32,18 @@ class _Verbs(click.Group):
             return None
         command: click.Command = importlib.import_module(f"toxonnx.cli.{cmd_name}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # The reader of our output has gone (head, less). For a verb that only shows, that is no failure.
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (what is left in the buffer has nowhere to go)
+            ctx.exit(0 if ctx.invoked_subcommand in {"predict", "info"} else 1)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise MachineError(f"the disk is full: {error.filename or 'while writing'}") from error
+            raise InputError(f"{error.filename or 'a file'}: {error.strerror}") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -70,10 +85,6 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader of our output has gone (head, less): nothing is wrong, and nothing more can be said to it.
-        sys.stdout = None
-        sys.exit(0)
 
 
 def _end(message: str, code: int) -> None:

@@ -21,12 +21,14 @@ def command(bundle: str | None, as_json: bool) -> None:
         click.echo(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False))
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     size = sum((opened.path / name).stat().st_size for name in manifest.files) / 1e6
     facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     text, model = manifest.text, manifest.model
     adapter = model.get("adapter")
+    trained = f"LoRA r={adapter['r']} on {adapter['layers']} layers, merged" if adapter else str(model.get("method"))
     rows = {
         "bundle": f"{manifest.name} ({size:.1f} MB, {len(manifest.files)} files, all hashes match)",
         "labels": f"{', '.join(manifest.labels.names)} ({manifest.labels.activation})",
@@ -35,11 +37,11 @@ def command(bundle: str | None, as_json: bool) -> None:
         "max length": f"{manifest.max_length} tokens",
         "precision": manifest.precision,
         "base": f"{model.get('base')} ({str(model.get('revision'))[:23]})",
-        "trained": f"LoRA r={adapter['r']} on {adapter['layers']} layers, merged" if adapter else "all weights",
+        "trained": trained,
         "made with": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
     }
     for key, value in rows.items():
-        facts.add_row(f"[bold]{key}", value)
+        facts.add_row(f"[bold]{key}", escape(value))
     console = Console()
     console.print(facts)
     _verification(console, manifest.verification, manifest.precision)
@@ -47,6 +49,7 @@ def command(bundle: str | None, as_json: bool) -> None:
 
 def _verification(console: object, measured: dict[str, object], precision: str) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from toxonnx.evaluate import comparison
@@ -56,7 +59,7 @@ def _verification(console: object, measured: dict[str, object], precision: str) 
         if not isinstance(one, dict) or not one:
             continue
         console.print(
-            f"\n[bold]{title}[/] on {one['rows']} rows, {one['rows_from']}: {precision} agrees with PyTorch on "
+            f"\n[bold]{title}[/] on {one['rows']} rows, {escape(one['rows_from'])}: {precision} agrees with PyTorch on "
             f"{one['label_agreement']:.2%}, ONNX fp32 within {one['fp32_largest_logit_difference']:.1e} of its logits",
             highlight=False,
         )
@@ -66,5 +69,5 @@ def _verification(console: object, measured: dict[str, object], precision: str) 
         header, rows = comparison(one["figures"], precision)
         table = Table(*header, box=None, padding=(0, 2, 0, 0))
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         console.print(table)

@@ -58,7 +58,7 @@ def _model_lines(manifest: Manifest) -> list[str]:
             f"- LoRA, r={adapter['r']}, alpha={adapter['alpha']}, on {adapter['layers']} linear layers, merged "
             f"(logits moved by {model['merge_largest_logit_difference']:.1e} at most)"
         )
-    else:
+    elif training:
         lines.append("- all weights fine-tuned")
     if training:
         split, data = training["split"], training["data"]

@@ -15,27 +15,25 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 
 import toxonnx
-from toxonnx.bundle import Bundle, Manifest, seal
+from toxonnx.bundle import MANIFEST, Bundle, Manifest, seal
 from toxonnx.classifier import Classifier
 from toxonnx.convert import graph
 from toxonnx.convert.card import model_card
 from toxonnx.convert.samples import SENTENCES, sample_texts
 from toxonnx.convert.smooth import smooth
 from toxonnx.convert.verify import Rows, compare, gate, reference_logits
-from toxonnx.errors import InputError
-from toxonnx.recipe import Export
-from toxonnx.rows import read_table
+from toxonnx.errors import InputError, RowError
+from toxonnx.recipe import Export, Recipe
+from toxonnx.rows import Table, read_table
 from toxonnx.scores import probabilities
 from toxonnx.texts import TextSpec
 from toxonnx.train.data import load_saved
 from toxonnx.train.merge import Trained, load_trained
 
 __all__ = ["export", "verification_rows"]
-
-#: texts, without their labels, that show how large activations get
-CALIBRATION_ROWS = 400
 
 
 def export(
@@ -45,10 +43,12 @@ def export(
     base: str | None = None,
     precision: str | None = None,
     labels: tuple[str, ...] = (),
+    activation: str | None = None,
     max_length: int | None = None,
     data: Path | None = None,
     text: tuple[str, ...] = (),
-    label: str | None = None,
+    label: tuple[str, ...] = (),
+    recipe: Recipe | None = None,
     force: bool = False,
     say: Callable[[str], None] = print,
 ) -> Bundle:
@@ -59,9 +59,10 @@ def export(
         out: the bundle's folder; its last part is the bundle's name.
         base: the adapter's base, in place of the one it names.
         precision: ``fp32``, ``int8`` or ``fp16``; the recipe's (``int8`` without one) when not given.
-        labels, max_length: for checkpoints that do not say.
+        labels, activation, max_length: for checkpoints that do not say.
         data: rows to verify on, in place of the run's validation split.
         text, label: the columns of ``data``. Without ``label``, agreement alone is verified.
+        recipe: its limits and card are used in place of the run's; for a checkpoint from elsewhere, its text too.
         force: replace ``out``.
         say: takes each line of progress.
 
@@ -69,9 +70,22 @@ def export(
         GateError: a figure is over its limit; nothing was sealed.
         InputError: ``out`` exists, or the source or the rows are bad.
     """
+    out = out.absolute()
     if out.exists() and not force:
         raise InputError(f"{out} exists already", "Add --force to replace it.")
-    trained = load_trained(source, base=base, labels=labels, max_length=max_length)
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise InputError(f"{out} is no bundle, so --force does not replace it", "Name another folder.")
+    if label and data is None:
+        raise InputError("--label names a column of --data, which was not given")
+    trained = load_trained(source, base=base, labels=labels, activation=activation, max_length=max_length)
+    if recipe and trained.recipe:
+        recipe = dataclasses.replace(
+            trained.recipe, description=recipe.description, export=recipe.export, card=recipe.card
+        )
+    elif recipe:
+        trained = dataclasses.replace(trained, text=recipe.text, max_length=max_length or recipe.max_length)
+    if recipe:
+        trained = dataclasses.replace(trained, recipe=recipe)
     if text:
         # Columns named by hand are how this model is fed from now on, where it has no columns of its own.
         spec = trained.text
@@ -86,44 +100,61 @@ def export(
     try:
         bundle = _build(trained, work, out.name, precision, limits, rows, say)
         work.chmod(0o777 & ~_umask())
+        before = work.with_suffix(".old")
         if out.exists():
-            shutil.rmtree(out)
+            os.replace(out, before)
         os.replace(work, out)
+        shutil.rmtree(before, ignore_errors=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     say(f"sealed {out} ({sum(p.stat().st_size for p in out.iterdir()) / 1e6:.1f} MB)")
     return Bundle(out, bundle.manifest)
 
 
-def verification_rows(trained: Trained, data: Path | None, text: tuple[str, ...], label: str | None) -> Rows:
+def verification_rows(trained: Trained, data: Path | None, text: tuple[str, ...], label: tuple[str, ...]) -> Rows:
     """The rows to verify on: those given, else the run's validation split, else sentences that ship here."""
     if data is None:
         kept = trained.path / "validation.csv"
         if trained.run and kept.is_file():
-            texts, truth = load_saved(kept, trained.labels)
-            return Rows(texts, truth, "the run's validation split")
+            return Rows(*load_saved(kept, trained.labels), "the run's validation split")
         return Rows([trained.text.clean(sample) for sample in sample_texts()], None, "built-in sentences")
     table = read_table(data)
     columns = trained.text.choose(list(table.columns), text)
     texts = [trained.text.render(row) for row in zip(*(table.column(name) for name in columns), strict=True)]
     if not texts:
         raise InputError(f"{data} has no rows to verify on")
-    if label is None:
-        return Rows(texts, None, data.name)
+    truth = _truth(trained, table, label) if label else None
+    return Rows(texts, truth, data.name)
+
+
+def _truth(trained: Trained, table: Table, columns: tuple[str, ...]) -> NDArray[np.int64]:
+    """Truth from a column of classes, or from a column of 0 and 1 for each label in the model's order."""
     if trained.labels.multi:
-        raise InputError("--label names one column of classes, and this model gives several labels a text")
+        if len(columns) != len(trained.labels):
+            raise InputError(f"{len(columns)} --label columns given, the model has {len(trained.labels)} labels")
+        cells = [[value.strip() for value in table.column(name)] for name in columns]
+        for name, values in zip(columns, cells, strict=True):
+            wrong = next((i for i, value in enumerate(values) if value not in {"0", "1"}), None)
+            if wrong is not None:
+                what = f"column {name!r} holds {values[wrong]!r}, not 0 or 1"
+                raise RowError(table.path, table.lines[wrong], what)
+        return np.array(cells, dtype=np.int64).T
+    if len(columns) != 1:
+        raise InputError("several --label columns given, and the model gives one label a text")
     names = trained.recipe.labels.names if trained.recipe else {}
     number = {name: i for i, name in enumerate(trained.labels.names)}
     numbers: list[int] = []
-    for line, value in zip(table.lines, table.column(label), strict=True):
+    for line, value in zip(table.lines, table.column(columns[0]), strict=True):
         name = names.get(value.strip(), value.strip())
         if name not in number:
-            raise InputError(
-                f"{data}, line {line}: label {value!r} is not one of the model's: {', '.join(number)}",
+            raise RowError(
+                table.path,
+                line,
+                f"label {value!r} is not one of the model's: {', '.join(number)}",
                 "Name the labels in the model's order with --labels, or mend the file.",
             )
         numbers.append(number[name])
-    return Rows(texts, np.array(numbers, dtype=np.int64), data.name)
+    return np.array(numbers, dtype=np.int64)
 
 
 def _build(
@@ -154,7 +185,7 @@ def _build(
         fp32 = Classifier(seal(exact, dataclasses.replace(manifest, precision="fp32", row_independent=True)))
         model = work / "model.onnx"
         if precision == "int8":
-            about |= _to_int8(exact / "model.onnx", model, trained, rows, limits)
+            about |= _to_int8(exact / "model.onnx", model, trained, limits)
         elif precision == "fp16":
             graph.to_fp16(exact / "model.onnx", model)
         manifest = dataclasses.replace(manifest, graph={**about, **graph.describe(model)})
@@ -175,20 +206,24 @@ def _build(
     return seal(work, manifest)
 
 
-def _to_int8(source: Path, target: Path, trained: Trained, rows: Rows, limits: Export) -> dict[str, Any]:
+def _to_int8(source: Path, target: Path, trained: Trained, limits: Export) -> dict[str, Any]:
     """Smooths and quantizes; returns what the manifest says of it."""
     about: dict[str, Any] = {"reduce_range": limits.reduce_range}
     if not limits.smoothing:
         graph.quantize(source, target, reduce_range=limits.reduce_range)
         return about
-    texts = rows.texts[:: max(1, len(rows.texts) // CALIBRATION_ROWS)][:CALIBRATION_ROWS]
+    kept = trained.path / "calibration.csv"
+    if trained.run and kept.is_file():
+        texts, where = load_saved(kept, trained.labels)[0], "training rows"
+    else:
+        texts, where = [trained.text.clean(sample) for sample in sample_texts()], "built-in sentences"
     encoded = trained.tokenizer(texts, truncation=True, max_length=trained.max_length)["input_ids"]
     arrays = [np.array([ids], dtype=np.int64) for ids in encoded]
     feeds = [{"input_ids": ids, "attention_mask": np.ones_like(ids)} for ids in arrays]
     smoothed = source.with_name("smoothed.onnx")
     layers = smooth(source, smoothed, feeds, limits.smoothing)
     graph.quantize(smoothed, target, reduce_range=limits.reduce_range)
-    return about | {"smoothing": {"alpha": limits.smoothing, "layers": layers, "rows": len(feeds)}}
+    return about | {"smoothing": {"alpha": limits.smoothing, "layers": layers, "rows": len(feeds), "from": where}}
 
 
 def _expected(trained: Trained) -> str:

@@ -104,7 +104,7 @@ def gate(measured: dict[str, Any], limits: Export) -> dict[str, float]:
         failed.append(f"macro F1 falls from {before:.4f} to {after:.4f} (limit {limits.max_f1_loss:.4f} lost)")
     if failed:
         raise GateError(
-            "not sealed: " + "; ".join(failed), "Export with another --precision, or change the recipe's limits."
+            "not sealed: " + "; ".join(failed), "Export with another --precision, or with other limits in a --recipe."
         )
     return {
         "fp32_largest_logit_difference": limits.max_logit_difference,

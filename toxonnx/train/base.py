@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -88,6 +90,7 @@ def load_model(
         CheckpointError: it cannot be loaded, or its weights are not safetensors.
     """
     options: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
+    options["ignore_mismatched_sizes"] = True  # a head of another size: counted as missing, not refused
     if attention:
         options["attn_implementation"] = attention
     if labels is not None:
@@ -97,7 +100,7 @@ def load_model(
         options["problem_type"] = "multi_label_classification" if labels.multi else "single_label_classification"
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(base, dtype="float32", **options)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
             f"{base} does not load as a sequence classifier: {first}",
@@ -120,6 +123,21 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     if not tokenizer.is_fast:
         raise CheckpointError(f"{source} has no fast tokenizer (tokenizer.json)")
     return tokenizer
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object out of a checkpoint's file.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+    if not isinstance(table, dict):
+        raise CheckpointError(f"{path} is damaged: no JSON object")
+    return table
 
 
 def max_length_of(source: str, tokenizer: PreTrainedTokenizerBase) -> int:

@@ -16,7 +16,7 @@ from toxonnx.errors import InputError, RowError
 from toxonnx.labels import Labels
 from toxonnx.recipe import LabelSpec, Recipe
 from toxonnx.recipe import Split as SplitSpec
-from toxonnx.rows import Table, read_table
+from toxonnx.rows import RowReader, Table, read_table
 from toxonnx.texts import TextSpec, fold
 
 __all__ = ["Examples", "Parts", "load_examples", "load_saved", "save_examples", "split"]
@@ -98,16 +98,28 @@ def load_examples(
         InputError: a column is missing, or fewer than two classes.
         RowError: a label that the recipe does not name, or one that is empty.
     """
-    table = read_table(path, encoding)
     spec = recipe.labels
-    columns = recipe.text.choose(list(table.columns))
+    with RowReader(path, encoding) as reader:
+        # Named columns are read, or missing: training never falls back to another.
+        columns = recipe.text.columns or recipe.text.choose(reader.columns)
+    votes_wanted = bool(spec.votes) and labels is None
+    named = [*columns, *([spec.column] if spec.column else spec.columns)]
+    table = read_table(path, encoding, [*named, *(spec.votes.values() if votes_wanted else ())])
     values = [table.column(name) for name in columns]
     rendered = [recipe.text.render(row) for row in zip(*values, strict=True)]
     kept = [i for i, text in enumerate(rendered) if text.strip()]
     truth, label_set = _multi(table, spec) if recipe.multi else _single(table, spec, labels)
     if not kept:
         raise InputError(f"{path} has no row with a text in {', '.join(map(repr, columns))}")
-    votes = _votes(table, spec, label_set)[kept] if spec.votes else None
+    votes = _votes(table, spec, label_set)[kept] if votes_wanted else None
+    if labels is None:
+        held = truth[kept] if recipe.multi else np.eye(len(label_set), dtype=np.int64)[truth[kept]]
+        absent = [name for name, count in zip(label_set.names, held.sum(axis=0), strict=True) if not count]
+        if absent:
+            raise InputError(
+                f"{path} has no row with a text of the class {', '.join(map(repr, absent))}",
+                "Add rows of it, or leave it out of labels.names in the recipe.",
+            )
     return Examples(
         [rendered[i] for i in kept],
         truth[kept],

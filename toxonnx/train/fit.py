@@ -7,6 +7,7 @@ A run folder::
     metrics.jsonl     one line an epoch
     curves.png        the same as a picture
     validation.csv    the held-out rows as the model reads them (test.csv too, where the recipe asks for one)
+    calibration.csv   some training rows, which show an export how large activations get
     checkpoints/      the Trainer's own, while training runs
 """
 
@@ -40,13 +41,23 @@ from toxonnx.evaluate import Figures, evaluate
 from toxonnx.labels import Labels
 from toxonnx.recipe import METRICS, Recipe
 from toxonnx.texts import fold
-from toxonnx.train.base import head_modules, load_model, load_tokenizer, lora_targets, resolve_base, revision
+from toxonnx.train.base import (
+    head_modules,
+    load_model,
+    load_tokenizer,
+    lora_targets,
+    max_length_of,
+    resolve_base,
+    revision,
+)
 from toxonnx.train.data import Examples, Parts, label_counts, load_examples, save_examples, split
 from toxonnx.train.report import EpochTable, draw_curves, epochs_of
 
 __all__ = ["Run", "fit"]
 
 RUN = "run.json"
+CALIBRATION = "calibration.csv"
+CALIBRATION_ROWS = 400
 
 
 @dataclass(frozen=True)
@@ -86,15 +97,17 @@ def fit(
         InputError: bad data, or ``out`` exists and neither ``resume`` nor ``force`` was given.
         CheckpointError: the base does not load.
     """
-    if not (base or recipe.model.base):
+    named = base or recipe.model.base
+    if not named:
         raise InputError("no base model", "Name one with --base or as model.base in the recipe.")
-    source = resolve_base(base or recipe.model.base)
+    source = resolve_base(named)
     examples, parts, held = _prepare(recipe, data, validation, encoding)
     identity = {
         "recipe": json.loads(json.dumps(recipe.to_dict())),
         "data": {"file": data.name, "sha256": sha256(data), "rows": len(examples)},
         "validation_file": {"file": validation.name, "sha256": sha256(validation)} if validation else None,
-        "base": str(base or recipe.model.base),
+        # A folder's whole path: the export may be started from elsewhere.
+        "base": str(Path(named).resolve()) if Path(named).is_dir() else named,
     }
     checkpoint = _look_into(out, identity, resume=resume, force=force)
     say(_split_line(recipe, examples, parts))
@@ -109,11 +122,16 @@ def fit(
             "It is no checkpoint of the architecture that its config.json names.",
         )
     tokenizer = load_tokenizer(source)
+    longest = max_length_of(source, tokenizer)
+    if recipe.max_length > longest:
+        raise InputError(f"max_length = {recipe.max_length} is over what {source} takes: {longest}")
+    # A pooler that the base lacks is as new as the head, and has to be saved like it.
+    heads += sorted({key.rsplit(".", 1)[0] for key in missing if ".pooler." in key})
     found = revision(source, model)
     trained = model
     adapter: dict[str, Any] | None = None
     if recipe.model.method == "lora":
-        targets = lora_targets(model, recipe.model.lora.targets)
+        targets = [name for name in lora_targets(model, recipe.model.lora.targets) if name not in heads]
         trained = _with_lora(model, recipe, targets, heads)
         adapter = {"r": recipe.model.lora.r, "alpha": recipe.model.lora.alpha, "layers": len(targets), "head": heads}
     count = sum(p.numel() for p in trained.parameters() if p.requires_grad)
@@ -124,6 +142,8 @@ def fit(
         out.mkdir(parents=True)
         (out / RUN).write_text(json.dumps({**identity, "finished": False}, ensure_ascii=False), encoding="utf-8")
     trainer = _Fit(recipe, examples, parts, held, trained, tokenizer, out, say)
+    if checkpoint:
+        say(f"resuming from {checkpoint.name}")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     epochs = epochs_of(trainer.state.log_history)
@@ -191,7 +211,11 @@ def _split_line(recipe: Recipe, examples: Examples, parts: Parts) -> str:
 
 def _look_into(out: Path, identity: dict[str, Any], *, resume: bool, force: bool) -> Path | None:
     """The checkpoint to go on from; None to start anew, in place of whatever is there."""
-    if (force and not resume) or not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    if force and not resume:
+        if not (out / RUN).is_file():
+            raise InputError(f"{out} is no run, so --force does not replace it", "Name another folder.")
         return None
     if not resume:
         raise InputError(
@@ -200,7 +224,7 @@ def _look_into(out: Path, identity: dict[str, Any], *, resume: bool, force: bool
     try:
         before = json.loads((out / RUN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise InputError(f"{out} is no run: {RUN} is missing or damaged", "Give --force to replace it.") from None
+        raise InputError(f"{out} is no run: {RUN} is missing or damaged", "Name another folder.") from None
     if before.get("finished"):
         raise InputError(f"{out} has finished already", "Export it, or give --force to train anew.")
     changed = [key for key, value in identity.items() if before.get(key) != value]
@@ -288,6 +312,7 @@ class _Fit(Trainer):  # type: ignore[misc]  # transformers is not typed strictly
             logging_strategy="epoch",
             save_total_limit=2,
             load_best_model_at_end=True,
+            restore_callback_states_from_checkpoint=True,  # early stopping goes on counting
             metric_for_best_model=f"eval_{settings.metric}",
             greater_is_better=settings.metric != "loss",
             seed=settings.seed,
@@ -316,6 +341,10 @@ class _Fit(Trainer):  # type: ignore[misc]  # transformers is not typed strictly
         self._held = {name: self._rows(part) for name, part in held.items()}
         for name, part in held.items():
             save_examples(out / f"{name}.csv", part)
+        # What int8 is calibrated on: held-out rows would flatter what they later verify.
+        rng = np.random.default_rng(settings.seed)
+        sample = rng.permutation(len(train))[:CALIBRATION_ROWS]
+        save_examples(out / CALIBRATION, train.subset(sample))
 
     def figures(self, part: str) -> Figures:
         """Figures of the model as it stands on a held-out part."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -16,7 +15,7 @@ from toxonnx.errors import CheckpointError, GateError, InputError
 from toxonnx.labels import Labels
 from toxonnx.recipe import Recipe, recipe_from_dict
 from toxonnx.texts import TextSpec
-from toxonnx.train.base import load_model, load_tokenizer, max_length_of, resolve_base, revision
+from toxonnx.train.base import load_model, load_tokenizer, max_length_of, read_json, resolve_base, revision
 
 __all__ = ["Trained", "load_trained"]
 
@@ -53,7 +52,12 @@ class Trained:
 
 
 def load_trained(
-    source: str | Path, *, base: str | None = None, labels: tuple[str, ...] = (), max_length: int | None = None
+    source: str | Path,
+    *,
+    base: str | None = None,
+    labels: tuple[str, ...] = (),
+    activation: str | None = None,
+    max_length: int | None = None,
 ) -> Trained:
     """Loads and merges.
 
@@ -61,6 +65,7 @@ def load_trained(
         source: a run, a PEFT adapter folder, or a sequence-classification checkpoint (folder or hub id).
         base: the adapter's base, in place of the one it names.
         labels: label names in order, where the checkpoint has none of its own.
+        activation: ``softmax`` or ``sigmoid``, where neither run nor checkpoint says; softmax if nothing does.
         max_length: tokens, where no recipe says.
 
     Raises:
@@ -72,7 +77,7 @@ def load_trained(
     run: dict[str, Any] = {}
     recipe: Recipe | None = None
     if (path / "run.json").is_file():
-        run = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        run = read_json(path / "run.json")
         if not run.get("finished"):
             raise InputError(f"the run {path} has not finished", "Finish it with toxonnx train ... --resume.")
         recipe = recipe_from_dict(run["recipe"], str(path / "run.json"))
@@ -87,11 +92,20 @@ def load_trained(
         )
     else:
         model, tokenizer, about = _load_checkpoint(resolve_base(path if path.is_dir() else str(source)), labels)
-    if run:
-        about |= {"base": run["base"], "revision": run["base_revision"]}
+    if run and about["method"] == "full":
+        about |= {"base": shown(run["base"]), "revision": run["base_revision"]}
+    elif run and about["revision"] != run["base_revision"]:
+        raise CheckpointError(
+            f"the base {about['base']} is not the one that the run was trained on: its weights are "
+            f"{about['revision']}, were {run['base_revision']}",
+            "Name the folder that holds the right one with --base.",
+        )
     text = recipe.text if recipe else TextSpec()
     if run:
         text = TextSpec(tuple(run["text"]["columns"]), text.template, text.normalise)
+    if activation and not run:
+        kinds = {"softmax": "single_label_classification", "sigmoid": "multi_label_classification"}
+        model.config.problem_type = kinds[activation]
     limit = max_length or (recipe.max_length if recipe else None)
     longest = max_length_of(about.pop("config"), tokenizer)
     if limit and limit > longest:
@@ -100,6 +114,11 @@ def load_trained(
         model, tokenizer, Labels.from_config(model.config.to_dict()), text, limit or longest, about, recipe, run,
         Path(source),
     )  # fmt: skip
+
+
+def shown(base: str) -> str:
+    """A base's name as others may read it: of a folder, the last part alone."""
+    return Path(base).name if Path(base).is_absolute() or Path(base).is_dir() else base
 
 
 def _named(labels: tuple[str, ...], head: int, where: str) -> None:
@@ -118,7 +137,7 @@ def _load_checkpoint(source: str, labels: tuple[str, ...]) -> tuple[Any, Any, di
     if labels:
         model.config.id2label = dict(enumerate(labels))
         model.config.label2id = {name: i for i, name in enumerate(labels)}
-    about = {"base": Path(source).name, "revision": revision(source, model), "method": "full", "config": source}
+    about = {"base": shown(source), "revision": revision(source, model), "method": "full", "config": source}
     return model, load_tokenizer(source), about
 
 
@@ -126,15 +145,18 @@ def _merge_adapter(path: Path, base: str | None, labels: tuple[str, ...]) -> tup
     from peft import PeftModel
     from peft.utils import get_peft_model_state_dict
 
-    config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
+    config = read_json(path / "adapter_config.json")
     weights = path / "adapter_model.safetensors"
     if not weights.is_file():
         raise CheckpointError(f"{path} has no adapter_model.safetensors", "Weights in .bin files are not read.")
     name = base or config.get("base_model_name_or_path")
     if not name:
         raise CheckpointError(f"{path} does not name its base", "Name it with --base.")
-    with safe_open(str(weights), framework="pt") as file:
-        stored = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    try:
+        with safe_open(str(weights), framework="pt") as file:
+            stored = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise CheckpointError(f"{weights} is damaged: {error}") from None
     loras = sorted(key for key in stored if ".lora_A." in key)
     if not loras:
         raise CheckpointError(f"{weights} holds no LoRA weights")
@@ -171,7 +193,7 @@ def _merge_adapter(path: Path, base: str | None, labels: tuple[str, ...]) -> tup
         raise GateError(f"merging LoRA changed logits by {difference:.2e}, the limit is {MERGE_LIMIT:.0e}")
     has_tokenizer = any((path / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
     about = {
-        "base": name if not Path(name).is_dir() else Path(name).name,
+        "base": shown(name),
         "revision": found,
         "method": "lora",
         "adapter": {
@@ -195,7 +217,7 @@ def _adapter_labels(path: Path, stored: dict[str, tuple[int, ...]], names: tuple
     if names:
         return Labels(names)
     if (path / "config.json").is_file():
-        labels = Labels.from_config(json.loads((path / "config.json").read_text(encoding="utf-8")))
+        labels = Labels.from_config(read_json(path / "config.json"))
         if len(labels) != last[0]:
             raise CheckpointError(
                 f"{path}: config.json names {len(labels)} labels ({', '.join(labels.names)}), the head has {last[0]}"
@@ -208,7 +230,7 @@ def _adapter_labels(path: Path, stored: dict[str, tuple[int, ...]], names: tuple
 
 
 def _probe(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """A batch of made token ids, two rows of unlike length."""
+    """A batch of made token ids, of two lengths."""
     generator = torch.Generator().manual_seed(0)
     low = int(model.config.pad_token_id or 0) + 1
     ids = torch.randint(low, model.config.vocab_size, (4, 24), generator=generator)
