@@ -155,7 +155,7 @@ def recipe(
 
 @pytest.fixture(scope="session")
 def run(bases: dict[str, Path], labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished LoRA run of the small BERT."""
+    """A finished LoRA run of the small DistilBERT."""
     folder = tmp_path_factory.mktemp("run")
     done = toxonnx(
         "train",
