@@ -46,6 +46,8 @@ class Split:
     validation: float = 0.2
     test: float = 0.0
     seed: int = 42
+    #: columns; rows that agree in them all stay on one side too (one query shown with several images)
+    group: tuple[str, ...] = ()
     #: "grouped" keeps identical texts together; "random" is the leaky split, to show what it hides
     method: str = "grouped"
 
@@ -99,7 +101,7 @@ class Export:
     """How to export, and the limits over which nothing is sealed."""
 
     precision: str = "int8"
-    #: 7-bit weights: no CPU can saturate on them, so that what is verified here holds on every machine
+    #: 7-bit weights: a CPU without VNNI saturates on 8-bit ones, and would lose more than was verified on one with it
     reduce_range: bool = True
     #: share of the activations' outliers that goes to the weights before int8; 0 leaves them (see convert.smooth)
     smoothing: float = 0.8

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +132,25 @@ def test_a_split_never_tears_a_text_apart(counts: list[int], shares: tuple[float
     assert all((a == b).all() for a, b in zip(sides, (again.train, again.validation, again.test), strict=True))
 
 
+@settings(max_examples=50, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 12)), min_size=30, max_size=80), seed=st.integers(0, 5)
+)
+def test_rows_of_a_group_stay_together(rows: list[tuple[int, int]], seed: int) -> None:
+    # Chains too: rows that share a text with one row and a group with another.
+    texts, groups = [f"text {a}" for a, _ in rows], tuple(str(b) for _, b in rows)
+    truth = np.zeros(len(rows), dtype=np.int64)
+    for extra in range(4):  # rows that stand alone, so that there is always something to draw
+        texts.append(f"lone {extra}")
+        groups += (f"lone {extra}",)
+    truth = np.concatenate([truth, np.zeros(4, dtype=np.int64)])
+    examples = Examples(texts, truth, list(range(len(texts))), Labels(("a", "b")), TextSpec(), groups=groups)
+    parts = split(examples, Split(0.3, seed=seed, group=("g",)), "here")
+    for keys in (texts, groups):
+        assert not {keys[i] for i in parts.train} & {keys[i] for i in parts.validation}
+    assert parts.leaking == 0 and len(parts.train) + len(parts.validation) == len(texts)
+
+
 def test_a_random_split_says_what_leaks() -> None:
     texts = [f"text {i % 20}" for i in range(200)]
     parts = split(_examples(texts, [i % 2 for i in range(200)]), Split(0.2, method="random"), "here")
@@ -220,8 +241,6 @@ MAY_IMPORT = {
 
 
 def test_modules_import_what_the_design_names() -> None:
-    import sys
-
     for path in sorted((ROOT / "toxonnx").rglob("*.py")):
         parts = path.relative_to(ROOT / "toxonnx").with_suffix("").parts
         if parts[0] in {"__init__", "__main__", "cli"}:
@@ -240,3 +259,8 @@ def test_modules_import_what_the_design_names() -> None:
                     assert not rest or rest.split(".")[0] in inside | {"errors"}, f"{path} imports {name}"
                 else:
                     assert first in outside or first in sys.stdlib_module_names, f"{path} imports {name}"
+
+
+def test_the_benchmark_page_says_what_was_measured() -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "benchmarks" / "tables.py"), "--check"], check=False)
+    assert done.returncode == 0, "run python benchmarks/tables.py"

@@ -33,6 +33,7 @@ class Examples:
         labels: the label set.
         text: what made the texts out of the file's columns.
         votes: float32 [rows, labels], each annotator's choice as a share, or None.
+        groups: what else keeps rows on one side of a split (see :class:`toxonnx.recipe.Split`); empty for nothing.
         dropped: rows left out because their text is empty.
     """
 
@@ -42,6 +43,7 @@ class Examples:
     labels: Labels
     text: TextSpec
     votes: NDArray[np.float32] | None = None
+    groups: tuple[str, ...] = ()
     dropped: int = 0
 
     def __len__(self) -> int:
@@ -57,6 +59,7 @@ class Examples:
             self.labels,
             self.text,
             None if self.votes is None else self.votes[at],
+            tuple(self.groups[i] for i in at) if self.groups else (),
         )
 
 
@@ -64,8 +67,9 @@ class Examples:
 class Parts:
     """Row numbers, int64, of each side of a split.
 
-    ``leaked`` counts the held-out rows whose text would also have stood in the training set, had the same shares been
-    drawn row by row; ``leaking`` those whose text does (0 unless that is what was asked for).
+    ``duplicates`` counts the rows beyond the first of those that stay together. ``leaked`` counts the held-out rows
+    that would have one of them in the training set, had the same shares been drawn row by row; ``leaking`` those that
+    do (0 unless that is what was asked for).
     """
 
     train: NDArray[np.int64]
@@ -104,6 +108,8 @@ def load_examples(
         columns = recipe.text.columns or recipe.text.choose(reader.columns)
     votes_wanted = bool(spec.votes) and labels is None
     named = [*columns, *([spec.column] if spec.column else spec.columns)]
+    if labels is None:
+        named += recipe.split.group
     table = read_table(path, encoding, [*named, *(spec.votes.values() if votes_wanted else ())])
     values = [table.column(name) for name in columns]
     rendered = [recipe.text.render(row) for row in zip(*values, strict=True)]
@@ -127,6 +133,7 @@ def load_examples(
         label_set,
         TextSpec(columns, recipe.text.template, recipe.text.normalise),
         votes,
+        _groups(table, recipe.split.group, kept) if labels is None else (),
         len(rendered) - len(kept),
     )
 
@@ -167,6 +174,13 @@ def _multi(table: Table, spec: LabelSpec) -> tuple[NDArray[np.int64], Labels]:
     return np.array(cells, dtype=np.int64).T, Labels(spec.columns, "sigmoid")
 
 
+def _groups(table: Table, columns: tuple[str, ...], kept: list[int]) -> tuple[str, ...]:
+    if not columns:
+        return ()
+    values = list(zip(*(table.column(name) for name in columns), strict=True))
+    return tuple("\0".join(map(fold, values[i])) for i in kept)
+
+
 def _votes(table: Table, spec: LabelSpec, labels: Labels) -> NDArray[np.float32]:
     counts = []
     for name in labels.names:
@@ -187,23 +201,43 @@ def _votes(table: Table, spec: LabelSpec, labels: Labels) -> NDArray[np.float32]
 def split(examples: Examples, spec: SplitSpec, where: str) -> Parts:
     """Draws validation and test rows, label by label, keeping identical texts on one side.
 
-    Texts are the same when they differ in white space and case alone, after the recipe's normalisation.
+    Texts are the same when they differ in white space and case alone, after the recipe's normalisation. Rows that
+    agree in the recipe's group columns stay together too.
 
     Raises:
         InputError: a class has too few distinct texts to stand on every side.
     """
-    groups: dict[str, list[int]] = {}
-    for i, text in enumerate(examples.texts):
-        groups.setdefault(fold(text), []).append(i)
+    together = _together(examples)
+    groups: dict[int, list[int]] = {}
+    for i, root in enumerate(together):
+        groups.setdefault(root, []).append(i)
     alone = [[i] for i in range(len(examples))]
     random = _draw(examples, alone, spec, where)
     drawn = random if spec.method == "random" else _draw(examples, list(groups.values()), spec, where)
 
     def leaks(parts: tuple[NDArray[np.int64], ...]) -> int:
-        train = {fold(examples.texts[i]) for i in parts[0]}
-        return sum(fold(examples.texts[i]) in train for part in parts[1:] for i in part)
+        train = {together[i] for i in parts[0]}
+        return sum(together[i] in train for part in parts[1:] for i in part)
 
     return Parts(*drawn, len(examples) - len(groups), leaks(random), leaks(drawn))
+
+
+def _together(examples: Examples) -> list[int]:
+    """For each row, the first row that it has to stay with: by an equal text, an equal group, or a chain of both."""
+    root = list(range(len(examples)))
+
+    def find(i: int) -> int:
+        while root[i] != i:
+            root[i] = root[root[i]]
+            i = root[i]
+        return i
+
+    for keys in ([fold(text) for text in examples.texts], examples.groups):
+        first: dict[str, int] = {}
+        for i, key in enumerate(keys):
+            a, b = find(first.setdefault(key, i)), find(i)
+            root[max(a, b)] = min(a, b)
+    return [find(i) for i in range(len(examples))]
 
 
 def _draw(

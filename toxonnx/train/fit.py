@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,23 +22,12 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from numpy.typing import NDArray
-from transformers import (
-    EarlyStoppingCallback,
-    PreTrainedModel,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
-from transformers.tokenization_utils_base import PreTrainedTokenizerBase
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers import PreTrainedModel
 
 import toxonnx
 from toxonnx.bundle import sha256
 from toxonnx.errors import InputError
-from toxonnx.evaluate import Figures, evaluate
-from toxonnx.labels import Labels
-from toxonnx.recipe import METRICS, Recipe
+from toxonnx.recipe import Recipe
 from toxonnx.texts import fold
 from toxonnx.train.base import (
     head_modules,
@@ -50,14 +38,13 @@ from toxonnx.train.base import (
     resolve_base,
     revision,
 )
-from toxonnx.train.data import Examples, Parts, label_counts, load_examples, save_examples, split
-from toxonnx.train.report import EpochTable, draw_curves, epochs_of
+from toxonnx.train.data import Examples, Parts, label_counts, load_examples, split
+from toxonnx.train.report import epochs_of
+from toxonnx.train.trainer import ClassifierTrainer, precision_of
 
 __all__ = ["Run", "fit"]
 
 RUN = "run.json"
-CALIBRATION = "calibration.csv"
-CALIBRATION_ROWS = 400
 
 
 @dataclass(frozen=True)
@@ -135,13 +122,13 @@ def fit(
         trained = _with_lora(model, recipe, targets, heads)
         adapter = {"r": recipe.model.lora.r, "alpha": recipe.model.lora.alpha, "layers": len(targets), "head": heads}
     count = sum(p.numel() for p in trained.parameters() if p.requires_grad)
-    say(f"training {count:,} of {sum(p.numel() for p in trained.parameters()):,} weights, {_precision(recipe)[1]}")
+    say(f"training {count:,} of {sum(p.numel() for p in trained.parameters()):,} weights, {precision_of(recipe)[1]}")
 
     if checkpoint is None:  # made only now, when nothing about the input can be wrong any more
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         (out / RUN).write_text(json.dumps({**identity, "finished": False}, ensure_ascii=False), encoding="utf-8")
-    trainer = _Fit(recipe, examples, parts, held, trained, tokenizer, out, say)
+    trainer = ClassifierTrainer(recipe, examples, parts, held, trained, tokenizer, out, say)
     if checkpoint:
         say(f"resuming from {checkpoint.name}")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -191,6 +178,7 @@ def _prepare(
 
 def _split_line(recipe: Recipe, examples: Examples, parts: Parts) -> str:
     counts = ", ".join(f"{name} {count}" for name, count in label_counts(examples).items())
+    also = " or " + " and ".join(recipe.split.group) if recipe.split.group else ""
     lines = [f"{len(examples)} rows ({counts})"]
     if examples.dropped:
         lines.append(f"{examples.dropped} rows have an empty text and are left out")
@@ -203,7 +191,7 @@ def _split_line(recipe: Recipe, examples: Examples, parts: Parts) -> str:
         lines.append(f"WARNING: leaky split as asked: {parts.leaking} held-out rows stand in the training set too")
     elif parts.duplicates:
         lines.append(
-            f"{parts.duplicates} rows repeat another's text; kept on one side "
+            f"{parts.duplicates} rows repeat another's text{also}; kept on one side "
             f"({parts.leaked} would have leaked in a random split)"
         )
     return "\n".join(lines)
@@ -254,179 +242,6 @@ def _with_lora(model: PreTrainedModel, recipe: Recipe, targets: list[str], heads
     return adapted
 
 
-def _precision(recipe: Recipe) -> tuple[dict[str, bool], str]:
-    asked = recipe.training.precision
-    if not torch.cuda.is_available():
-        return {"use_cpu": True}, "fp32 on the CPU" + (f" ({asked} needs a GPU)" if asked in {"fp16", "bf16"} else "")
-    if asked == "auto":
-        asked = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    flags = {asked: True} if asked in {"fp16", "bf16"} else {}
-    return flags, f"{asked} on {torch.cuda.get_device_name()}"
-
-
 def _best(epochs: list[dict[str, Any]], metric: str) -> dict[str, Any]:
     sign = -1 if metric == "loss" else 1
     return max(epochs, key=lambda epoch: sign * epoch[f"validation_{metric}"])
-
-
-class _Fit(Trainer):  # type: ignore[misc]  # transformers is not typed strictly
-    """The Trainer with class weights, votes, and our figures."""
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        examples: Examples,
-        parts: Parts,
-        held: dict[str, Examples],
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        out: Path,
-        say: Any,
-    ) -> None:
-        self._labels = examples.labels
-        self._cut = recipe.max_length
-        self._tokens = tokenizer
-        train = examples.subset(parts.train)
-        self._weights = _class_weights(train, recipe.training.class_weights)
-        settings = recipe.training
-        assert settings.metric in METRICS
-        flags, _ = _precision(recipe)
-        arguments = TrainingArguments(
-            output_dir=str(out / "checkpoints"),
-            num_train_epochs=settings.epochs,
-            per_device_train_batch_size=settings.batch_size,
-            per_device_eval_batch_size=settings.eval_batch_size,
-            learning_rate=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            adam_beta1=settings.betas[0],
-            adam_beta2=settings.betas[1],
-            adam_epsilon=settings.epsilon,
-            lr_scheduler_type=settings.schedule,
-            warmup_steps=settings.warmup_steps,
-            warmup_ratio=settings.warmup_ratio,
-            max_grad_norm=settings.max_grad_norm,
-            group_by_length=settings.group_by_length,
-            length_column_name="length",
-            eval_strategy="epoch",
-            save_strategy="epoch",
-            logging_strategy="epoch",
-            save_total_limit=2,
-            load_best_model_at_end=True,
-            restore_callback_states_from_checkpoint=True,  # early stopping goes on counting
-            metric_for_best_model=f"eval_{settings.metric}",
-            greater_is_better=settings.metric != "loss",
-            seed=settings.seed,
-            data_seed=settings.seed,
-            remove_unused_columns=False,
-            label_names=["labels"],
-            report_to=[],
-            disable_tqdm=not sys.stderr.isatty(),
-            **flags,
-        )
-        super().__init__(
-            model=model,
-            args=arguments,
-            train_dataset=self._rows(train),
-            eval_dataset=self._rows(held["validation"]),
-            data_collator=self._collate,
-            compute_metrics=self._metrics,
-            callbacks=[_Report(out, settings.metric, say)],
-        )
-        self.remove_callback(PrinterCallback)
-        self.remove_callback(ProgressCallback)
-        if not arguments.disable_tqdm:
-            self.add_callback(_QuietProgress())
-        if settings.patience:
-            self.add_callback(EarlyStoppingCallback(early_stopping_patience=settings.patience))
-        self._held = {name: self._rows(part) for name, part in held.items()}
-        for name, part in held.items():
-            save_examples(out / f"{name}.csv", part)
-        # What int8 is calibrated on: held-out rows would flatter what they later verify.
-        rng = np.random.default_rng(settings.seed)
-        sample = rng.permutation(len(train))[:CALIBRATION_ROWS]
-        save_examples(out / CALIBRATION, train.subset(sample))
-
-    def figures(self, part: str) -> Figures:
-        """Figures of the model as it stands on a held-out part."""
-        # The truth comes back beside the predictions: grouping by length reorders the rows of an evaluation too.
-        output = self.predict(self._held[part])
-        return evaluate(np.asarray(output.predictions), np.asarray(output.label_ids), self._labels)
-
-    def _rows(self, examples: Examples) -> list[dict[str, Any]]:
-        encoded = self._tokens(examples.texts, truncation=True, max_length=self._cut)["input_ids"]
-        rows = [
-            {"input_ids": ids, "length": len(ids), "label": truth}
-            for ids, truth in zip(encoded, examples.truth.tolist(), strict=True)
-        ]
-        if examples.votes is not None:
-            for row, votes in zip(rows, examples.votes.tolist(), strict=True):
-                row["votes"] = votes
-        return rows
-
-    def _collate(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        batch = dict(self._tokens.pad({"input_ids": [row["input_ids"] for row in rows]}, return_tensors="pt"))
-        batch["labels"] = torch.tensor([row["label"] for row in rows])
-        if "votes" in rows[0]:
-            batch["votes"] = torch.tensor([row["votes"] for row in rows])
-        return batch
-
-    def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """Weighted cross-entropy while training; the plain one while validating, so that epochs compare."""
-        inputs = dict(inputs)
-        truth, votes = inputs.pop("labels"), inputs.pop("votes", None)
-        outputs = model(**inputs)
-        logits = outputs.logits.float()
-        weights = self._weights.to(logits.device) if self._weights is not None and model.training else None
-        if self._labels.multi:
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth.float(), pos_weight=weights)
-        elif votes is None or not model.training:
-            loss = torch.nn.functional.cross_entropy(logits, truth, weight=weights)
-        else:
-            each = -(votes * torch.log_softmax(logits, dim=-1)).sum(dim=-1)
-            scale = torch.ones_like(each) if weights is None else weights[truth]
-            loss = (scale * each).sum() / scale.sum()
-        return (loss, {"logits": logits}) if return_outputs else loss
-
-    def _metrics(self, prediction: Any) -> dict[str, float]:
-        figures = evaluate(np.asarray(prediction.predictions), np.asarray(prediction.label_ids), self._labels)
-        return {"accuracy": figures.accuracy, "macro_f1": figures.macro_f1}
-
-
-def _class_weights(examples: Examples, power: float) -> torch.Tensor | None:
-    """Inverse frequencies to a power, float32 [labels]."""
-    if not power:
-        return None
-    labels: Labels = examples.labels
-    truth: NDArray[np.int64] = examples.truth
-    if labels.multi:
-        positive = np.maximum(truth.sum(axis=0), 1)
-        ratio = (len(truth) - positive) / positive
-    else:
-        ratio = len(truth) / (len(labels) * np.maximum(np.bincount(truth, minlength=len(labels)), 1))
-    return torch.tensor(ratio**power, dtype=torch.float32)
-
-
-class _QuietProgress(ProgressCallback):  # type: ignore[misc]
-    """The Trainer's bar without its print of raw logs."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Prints nothing: the epoch table does."""
-
-
-class _Report(TrainerCallback):  # type: ignore[misc]
-    """A table row, a line of metrics.jsonl and the picture, after each epoch."""
-
-    def __init__(self, out: Path, metric: str, say: Any) -> None:
-        self._out, self._metric = out, metric
-        self._table = EpochTable(metric, say)
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Called after each epoch's validation."""
-        epochs = epochs_of(state.log_history)
-        # Written whole from the Trainer's history, so that a resumed run leaves each epoch once.
-        lines = "".join(json.dumps(epoch) + "\n" for epoch in epochs)
-        (self._out / "metrics.jsonl").write_text(lines, encoding="utf-8")
-        self._table.show(epochs)
-        draw_curves(epochs, self._metric, self._out / "curves.png")
