@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,3 +109,14 @@ def test_streaming_takes_a_window_ahead_and_no_more() -> None:
         next(stream)
     stream.close()
     assert taken <= 4 * 16
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_padding_changes_nothing_in_floating_point(bundles: dict[str, Path], precision: str) -> None:
+    limit = {"fp32": 1e-5, "fp16": 5e-3}[precision]
+    opened = open_bundle(bundles[precision])
+    together = Classifier(opened, batch_tokens=4096)
+    apart = Classifier(opened, batch_tokens=1, threads=1)
+    for (_, one), (_, other) in zip(together.stream(POOL), apart.stream(POOL), strict=True):
+        assert np.abs(one.probabilities - other.probabilities).max() <= limit
+        assert one.labels == other.labels
