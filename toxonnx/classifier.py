@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from toxonnx.batches import pad, plan
 from toxonnx.bundle import Bundle, open_bundle
+from toxonnx.errors import InputError
 from toxonnx.labels import Labels
 from toxonnx.resources import find_bundle
 from toxonnx.scores import decide, probabilities
@@ -102,17 +103,23 @@ class Classifier:
             results.append(items[0] if top_k == 1 else items)
         return results
 
-    def stream(self, items: Iterable[T], text: Callable[[T], str] = str) -> Iterator[tuple[T, Prediction]]:
+    def stream(
+        self, items: Iterable[T], text: Callable[[T], Any] = lambda item: item
+    ) -> Iterator[tuple[T, Prediction]]:
         """Scores an endless or a short series of items, in order and in bounded memory.
 
         Args:
             items: anything; taken a window at a time, one window ahead of the scoring.
-            text: the text of an item. The bundle's normalisation is applied here, not its template.
+            text: the text of an item; the item itself when not given. The bundle's normalisation is applied here, not
+                its template.
 
         Yields:
             Each item with its prediction.
+
+        Raises:
+            InputError: an item has no text: it is None, a number, a dict ...
         """
-        source = iter(items)
+        source, number = iter(items), itertools.count()
         clean = self.bundle.manifest.text.clean
 
         def ahead() -> tuple[list[T], list[str]]:
@@ -120,8 +127,11 @@ class Classifier:
             texts: list[str] = []
             characters = 0
             for item in itertools.islice(source, self._window):
+                value, at = text(item), next(number)
+                if not isinstance(value, str):
+                    raise InputError(f"item {at} is {type(value).__name__}, not a text: {value!r:.60}")
                 window.append(item)
-                texts.append(clean(text(item)))
+                texts.append(clean(value))
                 characters += len(texts[-1])
                 if characters >= WINDOW_CHARACTERS:
                     break

@@ -19,7 +19,10 @@ def require(extra: str) -> None:
     missing = [module for module in EXTRAS[extra] if not _installed(module)]
     if missing:
         wanted = "export,cpu" if extra == "export" else extra
-        raise MachineError(f"this needs {', '.join(missing)}, not installed here", f"pip install 'toxonnx[{wanted}]'")
+        raise MachineError(
+            f"this needs {', '.join(missing)}, not installed here",
+            f"pip install 'toxonnx[{wanted}]' (in a checkout: pip install '.[{wanted}]')",
+        )
 
 
 def _installed(module: str) -> bool:

@@ -119,7 +119,7 @@ class RowReader:
     Args:
         path: the file.
         encoding: a Python codec; UTF-8 with or without a byte-order mark when not given.
-        delimiter: one character; when not given, a tab for ``.tsv`` and ``.tab``, else a comma.
+        delimiter: one character, or ``tab``; when not given, a tab for ``.tsv`` and ``.tab``, else a comma.
 
     Raises:
         InputError: no such file, an empty file, an unknown encoding, names in the header that repeat.
@@ -129,7 +129,10 @@ class RowReader:
 
     def __init__(self, path: str | Path, encoding: str | None = None, delimiter: str | None = None) -> None:
         self.path = Path(path)
-        self.delimiter = delimiter or ("\t" if self.path.suffix.lower() in {".tsv", ".tab"} else ",")
+        usual = "\t" if self.path.suffix.lower() in {".tsv", ".tab"} else ","
+        self.delimiter = {"\\t": "\t", "tab": "\t"}.get(delimiter or usual, delimiter or usual)
+        if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
+            raise InputError(f"the delimiter {delimiter!r} is not one character", "For a tab, say tab.")
         try:
             codec = codecs.lookup(encoding or "utf-8")
             "".encode(codec.name)  # refuses codecs that are no text encodings
@@ -162,6 +165,8 @@ class RowReader:
         """Takes a byte-order mark off the start and returns the encoding of what follows, mark or no mark."""
         start = binary.peek(4)[:4]
         self.mark = ""
+        if start == b"PK\x03\x04":
+            raise InputError(f"{self.path} is a workbook or a zip archive", "Save it as CSV (UTF-8) first.")
         found = next((codec for codec, mark in _MARKS.items() if start.startswith(mark)), None)
         if guess and found not in {None, "utf-8"}:
             raise InputError(f"{self.path} looks like UTF-16", "Add --encoding utf-16.")
@@ -312,13 +317,15 @@ class Table:
         return self.columns[name]
 
 
-def read_table(path: str | Path, encoding: str | None = None, names: Sequence[str] | None = None) -> Table:
+def read_table(
+    path: str | Path, encoding: str | None = None, names: Sequence[str] | None = None, delimiter: str | None = None
+) -> Table:
     """Reads the named columns (all, when none are named) of a file.
 
     Raises:
         InputError: see :class:`RowReader`; also a named column that is not there.
     """
-    with RowReader(path, encoding) as reader:
+    with RowReader(path, encoding, delimiter) as reader:
         for name in names or ():
             if name not in reader.columns:
                 listing = ", ".join(map(repr, reader.columns))

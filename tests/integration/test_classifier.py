@@ -15,6 +15,7 @@ from tokenizers import Tokenizer as RawTokenizer
 from toxonnx import Classifier
 from toxonnx.bundle import open_bundle
 from toxonnx.convert.samples import SENTENCES
+from toxonnx.errors import InputError
 from toxonnx.tokens import Tokenizer
 
 SHIPPED = ROOT / "export" / "bundles" / "minilm-hate-int8"
@@ -93,6 +94,9 @@ def test_a_pipeline_shaped_answer() -> None:
     assert ranked[0]["label"] == "neither" and len(ranked) == 3
     assert sum(item["score"] for item in ranked) == pytest.approx(1)
     assert classifier.predict([]) == []
+    for wrong in (None, float("nan"), {"text": "a"}):
+        with pytest.raises(InputError, match="item 1 is "):
+            classifier.predict(["fine", wrong])
 
 
 def test_streaming_takes_a_window_ahead_and_no_more() -> None:

@@ -159,6 +159,12 @@ def test_an_adapter_of_others_is_merged(bases: dict[str, Path], tmp_path: Path) 
     assert torch.equal(head, weights["base_model.model.classifier.weight"])
 
 
+def test_labels_that_have_names_are_not_renamed(run: Path) -> None:
+    with pytest.raises(CheckpointError, match="have names, in this order: complaint, praise"):
+        load_trained(run, labels=("praise", "complaint"))
+    assert load_trained(run, labels=("complaint", "praise")).labels.names == ("complaint", "praise")
+
+
 def test_an_adapter_without_a_head_is_refused(bases: dict[str, Path], tmp_path: Path) -> None:
     # Made without a task type: PEFT then saves no head, and what it was trained with is lost.
     folder = _adapter(bases["distilbert"], tmp_path / "adapter", [], ["q_lin", "v_lin"], task=None)

@@ -39,6 +39,8 @@ def test_a_killed_training_resumes_to_the_same_end(bases: dict[str, Path], label
     process.wait()
     assert not (run / "checkpoint").exists()
 
+    nowhere = toxonnx(*arguments, "-o", tmp_path / "nowhere", "--resume")
+    assert nowhere.returncode == 2 and "nothing to resume" in nowhere.stderr
     refused = toxonnx(*arguments, "-o", run)
     assert refused.returncode == 2 and "--resume" in refused.stderr
     unfinished = toxonnx("export", run, "-o", tmp_path / "bundle")
@@ -118,7 +120,10 @@ def test_empty_texts_are_left_out_and_said(bases: dict[str, Path], tmp_path: Pat
 
 def test_a_base_that_is_nowhere(labelled: Path, tmp_path: Path) -> None:
     # HF_ENDPOINT names a port that nobody listens on: what a machine without a network sees.
-    for base, message in (("no/such/folder", "no folder no/such/folder"), ("no-such-model", "and the hub does not")):
+    for base, message in (
+        ("no/such/folder", "no folder no/such/folder"),
+        ("no-such-model", "and the hub cannot be reached"),
+    ):
         done = toxonnx(
             "train", labelled, "--recipe", recipe(tmp_path / "r.toml"), "--base", base, "-o", tmp_path / "run",
             HF_ENDPOINT="http://127.0.0.1:9",

@@ -19,6 +19,8 @@ import click
 @click.option("--data", type=click.Path(path_type=Path), help="Rows to verify on, in place of the run's.")
 @click.option("--text", multiple=True, metavar="COLUMN", help="Text column of --data; again for each further one.")
 @click.option("--label", multiple=True, metavar="COLUMN", help="Label column of --data; one a label for sigmoid.")
+@click.option("--encoding", help="Encoding of --data; UTF-8 if not given.")
+@click.option("--delimiter", help="Delimiter of --data, or tab; a comma (a tab for .tsv) if not given.")
 @click.option("--force", is_flag=True, help="Replace the bundle if it exists.")
 def command(
     source: str,
@@ -32,6 +34,8 @@ def command(
     data: Path | None,
     text: tuple[str, ...],
     label: tuple[str, ...],
+    encoding: str | None,
+    delimiter: str | None,
     force: bool,
 ) -> None:
     """Make a bundle of SOURCE: a run, a PEFT adapter folder, or a sequence-classification checkpoint.
@@ -58,6 +62,8 @@ def command(
         data=data,
         text=text,
         label=label,
+        encoding=encoding,
+        delimiter=delimiter,
         recipe=load_recipe(recipe) if recipe else None,
         force=force,
         say=click.echo,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(min=1), help="Threads that score; all allowed cores if not given.")
 @click.option("--batch-tokens", type=click.IntRange(min=1), default=512, show_default=True, help="Tokens of a batch.")
 @click.option("--encoding", help="Encoding of the file; UTF-8 if not given.")
-@click.option("--delimiter", help="Delimiter of the file; a comma (a tab for .tsv) if not given.")
+@click.option("--delimiter", help="Delimiter of the file, or tab; a comma (a tab for .tsv) if not given.")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 def command(
     file: Path,
@@ -43,8 +43,6 @@ def command(
     from toxonnx.errors import InputError
     from toxonnx.rows import OutputFile, RowReader
 
-    if delimiter is not None and len(delimiter) != 1:
-        raise InputError(f"the delimiter {delimiter!r} is not one character")
     with RowReader(file, encoding, delimiter) as reader:
         from toxonnx.annotate import added_columns, annotate
         from toxonnx.bundle import open_bundle
@@ -55,7 +53,11 @@ def command(
         try:
             columns = opened.manifest.text.choose(reader.columns, text)
         except InputError as error:
-            raise InputError(f"{file}: {error.what}", error.hint) from None
+            hint = error.hint
+            other = next((mark for mark in ";\t|" if mark in reader.header.raw), None)
+            if len(reader.columns) == 1 and other:
+                hint = f"Only one column was found; is the delimiter {other!r}? Then add --delimiter '{other}'."
+            raise InputError(f"{file}: {error.what}", hint) from None
         classifier = Classifier(opened, threads=threads, batch_tokens=batch_tokens)
         added = added_columns(reader.columns, classifier.labels.names)
         with OutputFile(output, encoding=reader.encoding, force=force) as sink:
@@ -63,8 +65,13 @@ def command(
                 click.echo(f"reading the text from {', '.join(map(repr, columns))}", err=True)
             if added[0] != "label":
                 click.echo(f"the file has columns of these names, so the new ones are {', '.join(added)}", err=True)
-            with _progress(reader) as progress:
-                summary = annotate(classifier, reader, sink, columns, added, progress=progress)
+            try:
+                with _progress(reader) as progress:
+                    summary = annotate(classifier, reader, sink, columns, added, progress=progress)
+            except InputError as error:
+                if output is None:
+                    error.hint += "\nWhat stands on standard output is not the whole file."
+                raise
     _report(summary, opened.manifest.name, opened.manifest.max_length)
 
 

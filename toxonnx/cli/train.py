@@ -14,6 +14,7 @@ import click
 @click.option("-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="The run's folder.")
 @click.option("--validation", type=click.Path(path_type=Path), help="Labelled file to validate on, not a split.")
 @click.option("--encoding", help="Encoding of the files; UTF-8 if not given.")
+@click.option("--delimiter", help="Delimiter of the files, or tab; a comma (a tab for .tsv) if not given.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @click.option("--force", is_flag=True, help="Replace the run if it exists.")
 def command(
@@ -23,6 +24,7 @@ def command(
     out: Path,
     validation: Path | None,
     encoding: str | None,
+    delimiter: str | None,
     resume: bool,
     force: bool,
 ) -> None:
@@ -38,8 +40,8 @@ def command(
     from toxonnx.train.fit import fit
 
     run = fit(
-        wanted, data, out, base=base, validation=validation, encoding=encoding, resume=resume, force=force,
-        say=click.echo,
+        wanted, data, out, base=base, validation=validation, encoding=encoding, delimiter=delimiter, resume=resume,
+        force=force, say=click.echo,
     )  # fmt: skip
     for part, figures in run.table["figures"].items():
         click.echo(

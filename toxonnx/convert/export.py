@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 import toxonnx
-from toxonnx.bundle import MANIFEST, Bundle, Manifest, seal
+from toxonnx.bundle import MANIFEST, Bundle, Manifest, seal, sha256
 from toxonnx.classifier import Classifier
 from toxonnx.convert import graph
 from toxonnx.convert.card import model_card
@@ -48,6 +48,8 @@ def export(
     data: Path | None = None,
     text: tuple[str, ...] = (),
     label: tuple[str, ...] = (),
+    encoding: str | None = None,
+    delimiter: str | None = None,
     recipe: Recipe | None = None,
     force: bool = False,
     say: Callable[[str], None] = print,
@@ -61,6 +63,7 @@ def export(
         precision: ``fp32``, ``int8`` or ``fp16``; the recipe's (``int8`` without one) when not given.
         labels, activation, max_length: for checkpoints that do not say.
         data: rows to verify on, in place of the run's validation split.
+        encoding, delimiter: of ``data``; see :class:`toxonnx.rows.RowReader`.
         text, label: the columns of ``data``. Without ``label``, agreement alone is verified.
         recipe: its limits and card are used in place of the run's; for a checkpoint from elsewhere, its text too.
         force: replace ``out``.
@@ -92,7 +95,9 @@ def export(
         trained = dataclasses.replace(trained, text=spec if spec.columns else TextSpec(text, "", spec.normalise))
     limits = trained.recipe.export if trained.recipe else Export()
     precision = precision or limits.precision
-    rows = verification_rows(trained, data, text, label)
+    rows = verification_rows(trained, read_table(data, encoding, None, delimiter) if data else None, text, label)
+    if data and trained.run and sha256(data) == trained.run["data"]["sha256"]:
+        say(f"WARNING: {data.name} is what the run was trained on; figures on it flatter")
     if "merge_largest_logit_difference" in trained.source:
         say(f"merged LoRA; logits moved by {trained.source['merge_largest_logit_difference']:.1e} at most")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -111,20 +116,19 @@ def export(
     return Bundle(out, bundle.manifest)
 
 
-def verification_rows(trained: Trained, data: Path | None, text: tuple[str, ...], label: tuple[str, ...]) -> Rows:
+def verification_rows(trained: Trained, table: Table | None, text: tuple[str, ...], label: tuple[str, ...]) -> Rows:
     """The rows to verify on: those given, else the run's validation split, else sentences that ship here."""
-    if data is None:
+    if table is None:
         kept = trained.path / "validation.csv"
         if trained.run and kept.is_file():
             return Rows(*load_saved(kept, trained.labels), "the run's validation split")
         return Rows([trained.text.clean(sample) for sample in sample_texts()], None, "built-in sentences")
-    table = read_table(data)
     columns = trained.text.choose(list(table.columns), text)
     texts = [trained.text.render(row) for row in zip(*(table.column(name) for name in columns), strict=True)]
     if not texts:
-        raise InputError(f"{data} has no rows to verify on")
+        raise InputError(f"{table.path} has no rows to verify on")
     truth = _truth(trained, table, label) if label else None
-    return Rows(texts, truth, data.name)
+    return Rows(texts, truth, table.path.name)
 
 
 def _truth(trained: Trained, table: Table, columns: tuple[str, ...]) -> NDArray[np.int64]:

@@ -47,7 +47,7 @@ def resolve_base(base: str | Path) -> str:
 def _ask_hub(name: str) -> None:
     """One short question in place of minutes of retries, where a folder's name is mistyped or no network is there."""
     import huggingface_hub
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
+    from huggingface_hub.utils import HfHubHTTPError, HFValidationError, validate_repo_id
 
     try:
         validate_repo_id(name)
@@ -57,10 +57,14 @@ def _ask_hub(name: str) -> None:
         return
     try:
         huggingface_hub.HfApi().model_info(name, timeout=10)
-    except Exception as error:  # the hub's errors and the network's share no base class
+    except HfHubHTTPError as error:
         raise CheckpointError(
-            f"no folder {name}, and the hub does not give a model of this name ({type(error).__name__})",
-            "Name a folder with config.json and model.safetensors, or check the id and the network.",
+            f"no folder {name}, and the hub gives no model of this name ({type(error).__name__})", "Check the name."
+        ) from None
+    except Exception as error:  # what a network raises depends on the hub client's version
+        raise CheckpointError(
+            f"no folder {name}, and the hub cannot be reached ({type(error).__name__})",
+            "Name a folder with config.json and model.safetensors as --base.",
         ) from None
 
 

@@ -88,14 +88,19 @@ class Parts:
 
 
 def load_examples(
-    path: str | Path, recipe: Recipe, *, encoding: str | None = None, labels: Labels | None = None
+    path: str | Path,
+    recipe: Recipe,
+    *,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    labels: Labels | None = None,
 ) -> Examples:
     """Reads a labelled file as a recipe says.
 
     Args:
         path: CSV or TSV.
         recipe: names the columns.
-        encoding: UTF-8 when not given.
+        encoding, delimiter: see :class:`toxonnx.rows.RowReader`.
         labels: the label set to hold the file to (that of the training file, for a validation file).
 
     Raises:
@@ -103,14 +108,14 @@ def load_examples(
         RowError: a label that the recipe does not name, or one that is empty.
     """
     spec = recipe.labels
-    with RowReader(path, encoding) as reader:
+    with RowReader(path, encoding, delimiter) as reader:
         # Named columns are read, or missing: training never falls back to another.
         columns = recipe.text.columns or recipe.text.choose(reader.columns)
     votes_wanted = bool(spec.votes) and labels is None
     named = [*columns, *([spec.column] if spec.column else spec.columns)]
     if labels is None:
         named += recipe.split.group
-    table = read_table(path, encoding, [*named, *(spec.votes.values() if votes_wanted else ())])
+    table = read_table(path, encoding, [*named, *(spec.votes.values() if votes_wanted else ())], delimiter)
     values = [table.column(name) for name in columns]
     rendered = [recipe.text.render(row) for row in zip(*values, strict=True)]
     kept = [i for i, text in enumerate(rendered) if text.strip()]

@@ -27,6 +27,7 @@ from transformers import PreTrainedModel
 import toxonnx
 from toxonnx.bundle import sha256
 from toxonnx.errors import InputError
+from toxonnx.evaluate import Figures
 from toxonnx.recipe import Recipe
 from toxonnx.texts import fold
 from toxonnx.train.base import (
@@ -63,6 +64,7 @@ def fit(
     base: str | None = None,
     validation: Path | None = None,
     encoding: str | None = None,
+    delimiter: str | None = None,
     resume: bool = False,
     force: bool = False,
     say: Any = print,
@@ -75,7 +77,7 @@ def fit(
         out: the run's folder.
         base: folder, hub id or ``package:NAME/FOLDER`` in place of the recipe's.
         validation: labelled file to validate on in place of a split of ``data``.
-        encoding: of the files; UTF-8 when not given.
+        encoding, delimiter: of the files; see :class:`toxonnx.rows.RowReader`.
         resume: go on from the last checkpoint in ``out``.
         force: replace ``out``.
         say: takes each line of progress.
@@ -88,7 +90,7 @@ def fit(
     if not named:
         raise InputError("no base model", "Name one with --base or as model.base in the recipe.")
     source = resolve_base(named)
-    examples, parts, held = _prepare(recipe, data, validation, encoding)
+    examples, parts, held = _prepare(recipe, data, validation, encoding, delimiter)
     identity = {
         "recipe": json.loads(json.dumps(recipe.to_dict())),
         "data": {"file": data.name, "sha256": sha256(data), "rows": len(examples)},
@@ -139,6 +141,10 @@ def fit(
     trained.save_pretrained(str(target))
     model.config.save_pretrained(str(target))  # PEFT leaves it out; it holds the label names
     tokenizer.save_pretrained(str(target))
+    figures = {name: trainer.figures(name) for name in held}
+    warning = _learnt_nothing(figures["validation"], examples.labels.multi)
+    if warning:
+        say(warning)
     table = {
         "toxonnx": toxonnx.__version__,
         **identity,
@@ -149,7 +155,7 @@ def fit(
         "adapter": adapter,
         "best_epoch": best["epoch"],
         "epochs": len(epochs),
-        "figures": {name: trainer.figures(name).to_dict() for name in held},
+        "figures": {name: one.to_dict() for name, one in figures.items()},
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         "finished": True,
     }
@@ -159,11 +165,11 @@ def fit(
 
 
 def _prepare(
-    recipe: Recipe, data: Path, validation: Path | None, encoding: str | None
+    recipe: Recipe, data: Path, validation: Path | None, encoding: str | None, delimiter: str | None
 ) -> tuple[Examples, Parts, dict[str, Examples]]:
-    examples = load_examples(data, recipe, encoding=encoding)
+    examples = load_examples(data, recipe, encoding=encoding, delimiter=delimiter)
     if validation is not None:
-        held = load_examples(validation, recipe, encoding=encoding, labels=examples.labels)
+        held = load_examples(validation, recipe, encoding=encoding, delimiter=delimiter, labels=examples.labels)
         everything = np.arange(len(examples), dtype=np.int64)
         nothing = np.array([], dtype=np.int64)
         seen = {fold(text) for text in examples.texts}
@@ -200,6 +206,8 @@ def _split_line(recipe: Recipe, examples: Examples, parts: Parts) -> str:
 def _look_into(out: Path, identity: dict[str, Any], *, resume: bool, force: bool) -> Path | None:
     """The checkpoint to go on from; None to start anew, in place of whatever is there."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        if resume:
+            raise InputError(f"there is nothing to resume in {out}", "Leave --resume out to begin.")
         return None
     if force and not resume:
         if not (out / RUN).is_file():
@@ -240,6 +248,17 @@ def _with_lora(model: PreTrainedModel, recipe: Recipe, targets: list[str], heads
     )
     adapted: Any = get_peft_model(model, config)
     return adapted
+
+
+def _learnt_nothing(figures: Figures, multi: bool) -> str:
+    """A warning where the model is no better than always saying the most frequent class; else nothing."""
+    supports = [one.support for one in figures.per_class.values()]
+    if multi or figures.accuracy > max(supports) / sum(supports):
+        return ""
+    return (
+        f"WARNING: accuracy {figures.accuracy:.4f} is no better than always saying the most frequent class "
+        f"({max(supports) / sum(supports):.4f}); LoRA often needs a learning rate of 1e-4 to 1e-3"
+    )
 
 
 def _best(epochs: list[dict[str, Any]], metric: str) -> dict[str, Any]:

@@ -121,9 +121,17 @@ def shown(base: str) -> str:
     return Path(base).name if Path(base).is_absolute() or Path(base).is_dir() else base
 
 
-def _named(labels: tuple[str, ...], head: int, where: str) -> None:
-    if labels and len(labels) != head:
+def _named(labels: tuple[str, ...], head: int, where: str, known: Labels | None) -> None:
+    """Refuses names that do not fit the head, or that would rename labels which have names."""
+    if not labels:
+        return
+    if len(labels) != head:
         raise CheckpointError(f"{len(labels)} label names given ({', '.join(labels)}), the head of {where} has {head}")
+    unnamed = {f"LABEL_{i}" for i in range(head)}  # what transformers calls labels that nobody named
+    if known and labels != known.names and not set(known.names) <= unnamed:
+        raise CheckpointError(
+            f"the labels of {where} have names, in this order: {', '.join(known.names)}", "Leave --labels out."
+        )
 
 
 def _load_checkpoint(source: str, labels: tuple[str, ...]) -> tuple[Any, Any, dict[str, Any]]:
@@ -133,7 +141,7 @@ def _load_checkpoint(source: str, labels: tuple[str, ...]) -> tuple[Any, Any, di
             f"{source} lacks weights, which would be random: {', '.join(sorted(missing)[:4])}",
             "Export a checkpoint that was fine-tuned for sequence classification, or an adapter with its head.",
         )
-    _named(labels, model.num_labels, source)
+    _named(labels, model.num_labels, source, Labels.from_config(model.config.to_dict()))
     if labels:
         model.config.id2label = dict(enumerate(labels))
         model.config.label2id = {name: i for i, name in enumerate(labels)}
@@ -213,11 +221,11 @@ def _adapter_labels(path: Path, stored: dict[str, tuple[int, ...]], names: tuple
     last = [shape[0] for key, shape in stored.items() if key.endswith(("classifier.weight", "out_proj.weight"))]
     if not last:
         return None
-    _named(names, last[0], str(path))
-    if names:
+    labels = Labels.from_config(read_json(path / "config.json")) if (path / "config.json").is_file() else None
+    _named(names, last[0], str(path), labels)
+    if labels is None and names:
         return Labels(names)
-    if (path / "config.json").is_file():
-        labels = Labels.from_config(read_json(path / "config.json"))
+    if labels is not None:
         if len(labels) != last[0]:
             raise CheckpointError(
                 f"{path}: config.json names {len(labels)} labels ({', '.join(labels.names)}), the head has {last[0]}"
