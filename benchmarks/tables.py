@@ -19,14 +19,18 @@ def graphs() -> str:
     """The table of graph variants, a column for each shape."""
     reports = [json.loads(path.read_text()) for path in sorted((HERE / "results").glob("graphs-*.json"))]
     lines = [
-        "| rows/s (ratio to the first row) | " + " | ".join(report["shape"] for report in reports) + " |",
+        "| rows/s (ratio to the first row), spread of five rounds | "
+        + " | ".join(report["shape"] for report in reports)
+        + " |",
         "|---" * (len(reports) + 1) + "|",
     ]
     for name in reports[0]["seconds"]:
         cells = []
         for report in reports:
+            seconds = report["seconds"][name]
+            spread = (max(seconds) - min(seconds)) / statistics.median(seconds)
             rates = {key: report["rows"] / statistics.median(each) for key, each in report["seconds"].items()}
-            cells.append(f"{rates[name]:.0f} ({rates[name] / next(iter(rates.values())):.2f})")
+            cells.append(f"{rates[name]:.0f} ({rates[name] / next(iter(rates.values())):.2f}), spread {spread:.0%}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     lines.append("")
     for report in reports:

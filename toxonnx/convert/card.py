@@ -38,7 +38,7 @@ def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
     if test:
         parts += [
             "",
-            f"## Figures on the {test['rows']} test rows, that no choice was made on",
+            f"## Figures on the {test['rows']} test rows, which took no part in training or in the choice of the epoch",
             "",
             *_table(test, manifest),
         ]
