@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import time
@@ -26,6 +27,8 @@ class Summary:
     seconds: float = 0.0
     truncated: int = 0
     empty: int = 0
+    #: rows that took the scores of an identical text
+    repeated: int = 0
     labels: Counter[str] = field(default_factory=Counter)
 
 
@@ -80,21 +83,28 @@ def annotate(
     def text(row: Row) -> str:
         return join([row.fields[i] for i in at]) if row.fields else ""
 
-    def cells(prediction: Prediction) -> list[str]:
-        probabilities = [f"{p:.6f}" for p in prediction.probabilities.tolist()]
-        return ["|".join(prediction.labels), f"{prediction.score:.6f}", *probabilities]
+    quoted: dict[tuple[str, ...], str] = {}  # a label may hold a delimiter; a number holds none
+
+    def cells(prediction: Prediction) -> str:
+        label = quoted.get(prediction.labels)
+        if label is None:
+            label = quoted[prediction.labels] = line(["|".join(prediction.labels)])
+        numbers = [f"{p:.6f}" for p in (prediction.score, *prediction.probabilities.tolist())]
+        return reader.delimiter.join([label, *numbers])
 
     output.write(reader.mark + reader.header.raw + reader.delimiter + line(added) + reader.header.end)
-    for row, prediction in classifier.stream(reader, text):
-        summary.characters += len(row.raw) + len(row.end)
-        if not row.fields:  # a blank line is kept, and is no row
-            output.write(row.raw + row.end)
-            continue
-        output.write(row.raw + reader.delimiter + line(cells(prediction)) + row.end)
-        summary.rows += 1
-        summary.truncated += prediction.truncated
-        summary.empty += not any(row.fields[i].strip() for i in at)
-        summary.labels.update(prediction.labels or ("(none)",))
-        summary.seconds = time.perf_counter() - started
-        progress(summary)
+    with contextlib.closing(classifier.stream(reader, text)) as predictions:
+        for row, prediction in predictions:
+            summary.characters += len(row.raw) + len(row.end)
+            if not row.fields:  # a blank line is kept, and is no row
+                output.write(row.raw + row.end)
+                continue
+            output.write(row.raw + reader.delimiter + cells(prediction) + row.end)
+            summary.rows += 1
+            summary.truncated += prediction.truncated
+            summary.repeated += prediction.repeated
+            summary.empty += not any(row.fields[i].strip() for i in at)
+            summary.labels.update(prediction.labels or ("(none)",))
+            summary.seconds = time.perf_counter() - started
+            progress(summary)
     return summary

@@ -1,4 +1,4 @@
-"""Ragged rows to rectangular batches with next to no padding."""
+"""Ragged rows to rectangular batches without padding."""
 
 from __future__ import annotations
 
@@ -7,40 +7,32 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["pad", "plan"]
+__all__ = ["plan", "stack"]
 
 
-def plan(lengths: NDArray[np.int64], *, max_tokens: int, max_rows: int) -> Iterator[NDArray[np.int64]]:
-    """Cuts rows, longest first, into batches.
+def plan(lengths: NDArray[np.int64], *, max_tokens: int) -> Iterator[NDArray[np.int64]]:
+    """Cuts rows into batches of one length each, longest first.
+
+    Rows of one length need no padding: no work is wasted on it, and a row meets the same arithmetic whatever stands
+    beside it. Inside a window of some hundred rows there are nearly always enough of a length to fill a batch.
 
     Args:
         lengths: int64 [rows], tokens of each row.
-        max_tokens: budget of a batch, padding included. A row over it makes a batch of its own.
-        max_rows: rows of a batch at most.
+        max_tokens: tokens of a batch at most. A row over it makes a batch of its own.
 
     Yields:
         int64 [rows of the batch]: indices into ``lengths``. Each index comes once; the longest batch comes first, so
         that threads end together.
     """
     order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        longest = max(int(lengths[order[start]]), 1)
-        rows = max(1, min(max_rows, max_tokens // longest))
-        yield order[start : start + rows]
-        start += rows
+    ends = np.flatnonzero(np.diff(lengths[order])) + 1
+    for group in np.split(order, ends):
+        rows = max(1, max_tokens // max(int(lengths[group[0]]), 1)) if len(group) else 1
+        for start in range(0, len(group), rows):
+            yield group[start : start + rows]
 
 
-def pad(ids: Sequence[NDArray[np.int64]], pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows to a rectangle.
-
-    Returns:
-        ``input_ids`` and ``attention_mask``, both int64 [rows, longest].
-    """
-    width = max(len(row) for row in ids)
-    input_ids = np.full((len(ids), width), pad_id, dtype=np.int64)
-    mask = np.zeros((len(ids), width), dtype=np.int64)
-    for i, row in enumerate(ids):
-        input_ids[i, : len(row)] = row
-        mask[i, : len(row)] = 1
-    return input_ids, mask
+def stack(ids: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of one length as ``input_ids`` and ``attention_mask``, both int64 [rows, tokens]."""
+    input_ids = np.stack(ids)
+    return input_ids, np.ones_like(input_ids)

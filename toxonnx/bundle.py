@@ -21,7 +21,7 @@ from toxonnx.texts import TextSpec
 __all__ = ["MANIFEST", "SCHEMA", "Bundle", "Manifest", "open_bundle", "seal", "sha256"]
 
 MANIFEST = "toxonnx.json"
-SCHEMA = 1
+SCHEMA = 2
 _NEEDED = ("model.onnx", "tokenizer.json", "config.json")
 
 
@@ -36,8 +36,6 @@ class Manifest:
         max_length: tokens, special ones included; longer texts are cut there.
         pad_id: token id that fills a batch up.
         precision: fp32, int8 or fp16.
-        row_independent: whether a row's logits are the same whatever stands beside it in a batch. Where they are not
-            (activation scales taken over the whole batch), rows go to the runtime one at a time.
         model: base, its revision, method, adapter.
         graph: opset, operator counts, whether the last layer runs for the first token only.
         verification: what was measured, against what, on which rows.
@@ -52,7 +50,6 @@ class Manifest:
     max_length: int
     pad_id: int
     precision: str
-    row_independent: bool
     model: dict[str, Any] = field(default_factory=dict)
     graph: dict[str, Any] = field(default_factory=dict)
     verification: dict[str, Any] = field(default_factory=dict)

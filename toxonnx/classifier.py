@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.batches import pad, plan
+from toxonnx.batches import plan, stack
 from toxonnx.bundle import Bundle, open_bundle
 from toxonnx.errors import InputError
 from toxonnx.labels import Labels
+from toxonnx.memo import Memo
 from toxonnx.resources import find_bundle
 from toxonnx.scores import decide, probabilities
 from toxonnx.sessions import Session, available_cores
-from toxonnx.tokens import Tokenizer
+from toxonnx.tokens import Tokenizer, Tokens
 
 __all__ = ["Classifier", "Prediction"]
 
 T = TypeVar("T")
 
+#: texts that are ordered by length together, for each thread, and at least
+WINDOW_A_THREAD, SMALLEST_WINDOW = 256, 1024
 #: a window ends here too, so that long texts do not fill the memory
 WINDOW_CHARACTERS = 1 << 22
+#: windows between being read and being yielded: read, waiting, scored, yielded
+IN_FLIGHT = 4
+#: distinct texts that are remembered
+REMEMBERED = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,35 +47,49 @@ class Prediction:
         score: probability of the likeliest label.
         probabilities: float64 [labels], in the bundle's order.
         truncated: whether the text was cut at the bundle's limit.
+        repeated: whether the text was met before and not scored again.
     """
 
     labels: tuple[str, ...]
     score: float
     probabilities: NDArray[np.float64]
     truncated: bool
+    repeated: bool
+
+
+@dataclass
+class _Window(Generic[T]):
+    """Texts on their way."""
+
+    items: list[T]
+    places: NDArray[np.int64]
+    repeated: NDArray[np.bool_]
+    scoring: list[Future[None]]
 
 
 class Classifier:
-    """A loaded bundle. Make one with :meth:`load`.
+    """A loaded bundle. Make one with :meth:`load`. Safe to share between threads.
 
     Args:
         bundle: an opened bundle.
         threads: threads that score at the same time; all cores this process may use when not given.
-        batch_tokens: budget of a batch, in tokens with padding.
-        window: texts that are ordered by length together. Memory grows with it, not with the number of texts.
+        batch_tokens: tokens of a batch at most.
+        window: texts that are ordered by length together; more with more threads when not given. Memory grows with
+            it, not with the number of texts.
     """
 
     def __init__(
-        self, bundle: Bundle, *, threads: int | None = None, batch_tokens: int = 512, window: int = 1024
+        self, bundle: Bundle, *, threads: int | None = None, batch_tokens: int = 1024, window: int | None = None
     ) -> None:
         manifest = bundle.manifest
         self.bundle = bundle
         self.threads = threads or available_cores()
-        self._batch_tokens = batch_tokens
-        self._window = window
-        self._max_rows = window if manifest.row_independent else 1
+        self.batch_tokens = batch_tokens
+        self.window = window or max(SMALLEST_WINDOW, WINDOW_A_THREAD * self.threads)
         self._tokenizer = Tokenizer(bundle.path / "tokenizer.json", manifest.max_length)
         self._session = Session(bundle.model, len(manifest.labels))
+        self._wide: Session | None = None
+        self._lock = threading.Lock()
 
     @classmethod
     def load(cls, bundle: str | Path | None = None, *, threads: int | None = None) -> Classifier:
@@ -86,6 +109,8 @@ class Classifier:
     def predict(self, texts: str | Iterable[str], *, top_k: int | None = 1) -> list[Any]:
         """Labels and scores of texts, in the shape of a transformers text-classification pipeline.
 
+        One text alone runs on all threads; the first such call loads the model a second time for that.
+
         Args:
             texts: one text, or several.
             top_k: how many labels for each text; None for all.
@@ -93,9 +118,10 @@ class Classifier:
         Returns:
             One item a text, in order: ``{"label", "score"}`` for ``top_k=1``, else a list of these, likeliest first.
         """
-        rows = [texts] if isinstance(texts, str) else texts
+        rows = [texts] if isinstance(texts, str) else list(texts)
+        predictions = [self._alone(rows[0])] if len(rows) == 1 else [prediction for _, prediction in self.stream(rows)]
         results: list[Any] = []
-        for _, prediction in self.stream(rows):
+        for prediction in predictions:
             ranked = np.argsort(-prediction.probabilities, kind="stable")[:top_k]
             items = [
                 {"label": self.labels.names[i], "score": float(prediction.probabilities[i])} for i in ranked.tolist()
@@ -105,73 +131,134 @@ class Classifier:
 
     def stream(
         self, items: Iterable[T], text: Callable[[T], Any] = lambda item: item
-    ) -> Iterator[tuple[T, Prediction]]:
+    ) -> Generator[tuple[T, Prediction], None, None]:
         """Scores an endless or a short series of items, in order and in bounded memory.
 
+        Reading and tokenizing, scoring, and what the caller does with the results go on at the same time.
+
         Args:
-            items: anything; taken a window at a time, one window ahead of the scoring.
+            items: anything; taken a window at a time, three windows ahead at most.
             text: the text of an item; the item itself when not given. The bundle's normalisation is applied here, not
                 its template.
 
         Yields:
-            Each item with its prediction.
+            Each item with its prediction. When ``items`` raises, those before it come first.
 
         Raises:
             InputError: an item has no text: it is None, a number, a dict ...
         """
-        source, number = iter(items), itertools.count()
-        clean = self.bundle.manifest.text.clean
+        memo = Memo(len(self.labels), max(REMEMBERED, 2 * IN_FLIGHT * self.window), IN_FLIGHT * self.window)
+        ready: queue.Queue[_Window[T] | BaseException | None] = queue.Queue(maxsize=1)
+        stopped = threading.Event()
+        workers = ThreadPoolExecutor(self.threads)
 
-        def ahead() -> tuple[list[T], list[str]]:
-            window: list[T] = []
-            texts: list[str] = []
-            characters = 0
-            for item in itertools.islice(source, self._window):
-                value, at = text(item), next(number)
-                if not isinstance(value, str):
-                    raise InputError(f"item {at} is {type(value).__name__}, not a text: {value!r:.60}")
-                window.append(item)
-                texts.append(clean(value))
-                characters += len(texts[-1])
-                if characters >= WINDOW_CHARACTERS:
+        def wanted() -> bool:
+            # A generator that nobody closed must not keep the process from ending.
+            return not stopped.is_set() and threading.main_thread().is_alive()
+
+        def hand_on(what: _Window[T] | BaseException | None) -> None:
+            while wanted():
+                try:
+                    ready.put(what, timeout=0.1)
+                    return
+                except queue.Full:
+                    continue
+
+        def read() -> None:
+            texts = self._texts(items, text)
+            failed: BaseException | None = None
+            while not failed and wanted():
+                some: list[T] = []
+                cleaned: list[str] = []
+                try:
+                    size = 0
+                    for item, clean in itertools.islice(texts, self.window):
+                        some.append(item)
+                        cleaned.append(clean)
+                        size += len(clean)
+                        if size >= WINDOW_CHARACTERS:
+                            break
+                except BaseException as error:  # raised again where the caller is
+                    failed = error
+                if not some:
                     break
-            return window, texts
+                try:
+                    hand_on(self._start(some, cleaned, memo, workers))
+                except BaseException as error:
+                    failed = error
+            hand_on(failed)
 
-        reader, workers = ThreadPoolExecutor(1), ThreadPoolExecutor(self.threads)
+        reader = threading.Thread(target=read, name="toxonnx-reader")
+        reader.start()
         try:
-            pending = reader.submit(ahead)
-            while (window := pending.result())[0]:
-                pending = reader.submit(ahead)
-                yield from zip(window[0], self._score(window[1], workers), strict=True)
+            while (window := ready.get()) is not None:
+                if isinstance(window, BaseException):
+                    raise window
+                for batch in window.scoring:
+                    batch.result()
+                logits, truncated = memo.logits[window.places], memo.truncated[window.places]
+                yield from zip(window.items, self._predictions(logits, truncated, window.repeated), strict=True)
         finally:
-            # An interrupted caller does not wait for the rest of its window.
+            # An interrupted caller does not wait for the windows on their way.
+            stopped.set()
             workers.shutdown(cancel_futures=True)
-            reader.shutdown(cancel_futures=True)
+            reader.join()
 
     def logits(self, texts: Iterable[str]) -> NDArray[np.float32]:
-        """Raw logits, float32 [texts, labels], of texts that are already normalised."""
+        """Raw logits, float32 [texts, labels], of texts that are already normalised. Each is scored by itself."""
+        tokens = self._tokenizer(list(texts))
+        logits = np.empty((len(tokens.ids), len(self.labels)), dtype=np.float32)
         with ThreadPoolExecutor(self.threads) as workers:
-            return self._logits(list(texts), workers)[0]
+            for batch in self._submit(tokens, logits, np.arange(len(logits)), workers):
+                batch.result()
+        return logits
 
-    def _score(self, texts: list[str], workers: ThreadPoolExecutor) -> Iterator[Prediction]:
-        logits, truncated = self._logits(texts, workers)
-        probs = probabilities(logits, self.labels)
-        held = decide(probs, self.labels)
-        names = self.labels.names
-        for row, is_held, cut in zip(probs, held, truncated.tolist(), strict=True):
-            yield Prediction(tuple(names[i] for i in np.flatnonzero(is_held)), float(row.max()), row, cut)
+    def _texts(self, items: Iterable[T], text: Callable[[T], Any]) -> Iterator[tuple[T, str]]:
+        clean = self.bundle.manifest.text.clean
+        for number, item in enumerate(items):
+            value = text(item)
+            if not isinstance(value, str):
+                raise InputError(f"item {number} is {type(value).__name__}, not a text: {value!r:.60}")
+            yield item, clean(value)
 
-    def _logits(self, texts: list[str], workers: ThreadPoolExecutor) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        # Identical texts are scored once: `unique` numbers the distinct ones.
-        unique = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        tokens = self._tokenizer(list(unique))
-        logits = np.empty((len(unique), len(self.labels)), dtype=np.float32)
+    def _start(self, items: list[T], texts: list[str], memo: Memo, workers: ThreadPoolExecutor) -> _Window[T]:
+        places, fresh = memo.places(texts)
+        tokens = self._tokenizer([texts[i] for i in fresh])
+        repeated = np.ones(len(texts), dtype=np.bool_)
+        repeated[fresh] = False
+        memo.truncated[places[fresh]] = tokens.truncated
+        return _Window(items, places, repeated, self._submit(tokens, memo.logits, places[fresh], workers))
+
+    def _submit(
+        self, tokens: Tokens, logits: NDArray[np.float32], places: NDArray[np.int64], workers: ThreadPoolExecutor
+    ) -> list[Future[None]]:
+        """Hands texts to the workers in batches; their logits come to stand at their places."""
 
         def run(rows: NDArray[np.int64]) -> None:
-            logits[rows] = self._session.run(*pad([tokens.ids[i] for i in rows], self.bundle.manifest.pad_id))
+            logits[places[rows]] = self._session.run(*stack([tokens.ids[i] for i in rows]))
 
-        batches = plan(tokens.lengths, max_tokens=self._batch_tokens, max_rows=self._max_rows)
-        for _ in workers.map(run, batches):
-            pass
-        back = np.fromiter((unique[text] for text in texts), dtype=np.int64, count=len(texts))
-        return logits[back], tokens.truncated[back]
+        return [workers.submit(run, batch) for batch in plan(tokens.lengths, max_tokens=self.batch_tokens)]
+
+    def _alone(self, text: Any) -> Prediction:
+        """One text, on all threads, by the shortest way."""
+        ((_, clean),) = self._texts([text], lambda item: item)
+        with self._lock:
+            if self._wide is None:
+                one = self.threads == 1
+                model, labels = self.bundle.model, len(self.labels)
+                self._wide = self._session if one else Session(model, labels, threads=self.threads)
+        tokens = self._tokenizer([clean])
+        logits = self._wide.run(*stack(tokens.ids))
+        return next(self._predictions(logits, tokens.truncated, np.zeros(1, dtype=np.bool_)))
+
+    def _predictions(
+        self, logits: NDArray[np.float32], truncated: NDArray[np.bool_], repeated: NDArray[np.bool_]
+    ) -> Iterator[Prediction]:
+        probs = probabilities(logits, self.labels)
+        names = self.labels.names
+        if self.labels.multi:
+            held = [tuple(names[i] for i in np.flatnonzero(row)) for row in decide(probs, self.labels)]
+        else:
+            single = [(name,) for name in names]
+            held = [single[i] for i in probs.argmax(axis=1).tolist()]
+        return map(Prediction, held, probs.max(axis=1).tolist(), probs, truncated.tolist(), repeated.tolist())

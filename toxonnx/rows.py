@@ -131,8 +131,8 @@ class RowReader:
         self.path = Path(path)
         usual = "\t" if self.path.suffix.lower() in {".tsv", ".tab"} else ","
         self.delimiter = {"\\t": "\t", "tab": "\t"}.get(delimiter or usual, delimiter or usual)
-        if len(self.delimiter) != 1 or self.delimiter in '"\r\n':
-            raise InputError(f"the delimiter {delimiter!r} is not one character", "For a tab, say tab.")
+        if len(self.delimiter) != 1 or self.delimiter in '"\r\n.0123456789':
+            raise InputError(f"the delimiter {delimiter!r} is not one character that can be one", "For a tab, say tab.")
         try:
             codec = codecs.lookup(encoding or "utf-8")
             "".encode(codec.name)  # refuses codecs that are no text encodings

@@ -41,25 +41,31 @@ class Session:
 
     Each call runs on the thread that makes it: one session called from N threads keeps N cores busy, shares one copy
     of the weights, and never waits at the barriers between operators that a pool of threads inside the session has.
+    For a lone row, which has to be fast and not many, ``threads`` gives a call several cores.
 
     Args:
         model: the ONNX file.
         labels: number of labels the output has to have.
+        threads: cores that one call runs on.
 
     Raises:
         MachineError: ONNX Runtime is not installed, or did not take the provider asked for.
         BundleError: the model does not load, or its inputs and outputs are not a classifier's.
     """
 
-    def __init__(self, model: Path, labels: int) -> None:
+    def __init__(self, model: Path, labels: int, *, threads: int = 1) -> None:
         require("cpu")
         import onnxruntime as ort
 
         options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A pattern is kept for every shape that was ever met: a third more memory on ragged rows, and no faster.
+        options.enable_mem_pattern = False
+        # Threads that spin between operators answer a lone row sooner, and must not go on when it is answered.
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(threads > 1)))
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         wanted = ["CPUExecutionProvider"]
         try:
             self._session = ort.InferenceSession(str(model), options, providers=wanted)

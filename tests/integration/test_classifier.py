@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +40,7 @@ def test_the_shipped_bundle_says_what_pytorch_said() -> None:
         expected["pytorch"], classifier.stream(row["text"] for row in expected["pytorch"]), strict=True
     ):
         reference = np.array(row["probabilities"])
-        assert np.abs(prediction.probabilities - reference).max() < 0.05, row["text"]
+        assert np.abs(prediction.probabilities - reference).max() < 0.06, row["text"]
         assert prediction.labels == (expected["labels"][reference.argmax()],), row["text"]
 
 
@@ -63,7 +65,7 @@ def test_neighbours_order_threads_and_windows_change_nothing(
     results = list(classifier.stream(texts))
     assert [text for text, _ in results] == texts
     for text, prediction in results:
-        assert np.abs(prediction.probabilities - alone[text]).max() <= 1e-6
+        assert (prediction.probabilities == alone[text]).all()
         assert prediction.truncated == (text == "word " * 300)
 
 
@@ -115,12 +117,28 @@ def test_streaming_takes_a_window_ahead_and_no_more() -> None:
     assert taken <= 4 * 16
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_padding_changes_nothing_in_floating_point(bundles: dict[str, Path], precision: str) -> None:
-    limit = {"fp32": 1e-5, "fp16": 5e-3}[precision]
+@pytest.mark.parametrize("precision", ["fp32", "int8", "fp16"])
+def test_one_row_alone_is_scored_as_among_others(bundles: dict[str, Path], precision: str) -> None:
     opened = open_bundle(bundles[precision])
     together = Classifier(opened, batch_tokens=4096)
     apart = Classifier(opened, batch_tokens=1, threads=1)
-    for (_, one), (_, other) in zip(together.stream(POOL), apart.stream(POOL), strict=True):
+    limit = 0 if precision == "int8" else 1e-5
+    for (text, one), (_, other) in zip(together.stream(POOL), apart.stream(POOL), strict=True):
+        (lone,) = together.predict(text, top_k=None)
+        by_name = {item["label"]: item["score"] for item in lone}
         assert np.abs(one.probabilities - other.probabilities).max() <= limit
-        assert one.labels == other.labels
+        assert np.abs(one.probabilities - [by_name[name] for name in together.labels.names]).max() <= limit
+        assert one.labels == other.labels == (max(by_name, key=by_name.__getitem__),)
+
+
+def test_what_comes_before_a_failure_is_not_lost() -> None:
+    def source() -> Iterator[str]:
+        yield from ("a fine day", "a fine day", "rain")
+        raise OSError("the line went dead")
+
+    stream = Classifier.load().stream(source())
+    assert [(text, prediction.repeated) for text, prediction in itertools.islice(stream, 3)] == [
+        ("a fine day", False), ("a fine day", True), ("rain", False),
+    ]  # fmt: skip
+    with pytest.raises(OSError, match="the line went dead"):
+        next(stream)

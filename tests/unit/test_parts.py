@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from toxonnx.annotate import added_columns
-from toxonnx.batches import pad, plan
+from toxonnx.batches import plan
 from toxonnx.errors import InputError, RecipeError
 from toxonnx.evaluate import evaluate
 from toxonnx.labels import Labels
+from toxonnx.memo import Memo
 from toxonnx.recipe import Split, load_recipe, recipe_from_dict
 from toxonnx.texts import TextSpec, fold
 from toxonnx.train.data import Examples, load_saved, save_examples, split
@@ -172,23 +173,47 @@ def test_held_out_rows_come_back(tmp_path: Path, multi: bool) -> None:
     assert (back == truth).all()
 
 
-@given(
-    lengths=arrays.arrays(np.int64, st.integers(0, 60), elements=st.integers(1, 130)),
-    max_tokens=st.integers(1, 600),
-    max_rows=st.integers(1, 20),
-)
-def test_batches_hold_each_row_once_within_the_budget(lengths: np.ndarray, max_tokens: int, max_rows: int) -> None:
-    batches = list(plan(lengths, max_tokens=max_tokens, max_rows=max_rows))
+@given(lengths=arrays.arrays(np.int64, st.integers(0, 60), elements=st.integers(1, 9)), max_tokens=st.integers(1, 60))
+def test_batches_hold_rows_of_one_length_within_the_budget(lengths: np.ndarray, max_tokens: int) -> None:
+    batches = list(plan(lengths, max_tokens=max_tokens))
     assert sorted(i for batch in batches for i in batch.tolist()) == list(range(len(lengths)))
+    longest = [int(lengths[batch].max()) for batch in batches]
+    assert longest == sorted(longest, reverse=True)
     for batch in batches:
-        assert len(batch) <= max_rows
-        assert len(batch) == 1 or len(batch) * lengths[batch].max() <= max_tokens
+        assert len(set(lengths[batch].tolist())) == 1
+        assert len(batch) == 1 or len(batch) * lengths[batch[0]] <= max_tokens
+    # No more batches than it takes: but for the last of a length, none has room for another row.
+    full = [len(batch) == max(1, max_tokens // lengths[batch[0]]) for batch in batches]
+    assert len(batches) - sum(full) <= len(set(lengths.tolist()))
 
 
-def test_padding() -> None:
-    ids, mask = pad([np.array([5, 6, 7]), np.array([8])], pad_id=1)
-    assert ids.tolist() == [[5, 6, 7], [8, 1, 1]]
-    assert mask.tolist() == [[1, 1, 1], [1, 0, 0]]
+@given(
+    windows=st.lists(st.lists(st.integers(0, 30), min_size=1, max_size=4), max_size=40),
+    capacity=st.integers(32, 48),
+    in_flight=st.integers(0, 3),
+)
+def test_a_remembered_text_finds_its_own_logits(windows: list[list[int]], capacity: int, in_flight: int) -> None:
+    memo = Memo(1, capacity, in_flight=4 * 4)
+    waiting: list[tuple[list[int], np.ndarray]] = []
+    met: set[int] = set()
+    for texts in windows:
+        places, fresh = memo.places([str(text) for text in texts])
+        # Scored at once, read some windows later: a place must not be taken in between.
+        memo.logits[places[fresh], 0] = [texts[i] for i in fresh]
+        met |= {texts[i] for i in fresh}
+        assert met >= set(texts)
+        assert len({texts[i] for i in fresh}) == len(fresh)
+        waiting.append((texts, places))
+        if len(waiting) > in_flight:
+            then, at = waiting.pop(0)
+            assert memo.logits[at, 0].tolist() == then
+
+
+def test_a_memo_forgets_what_lies_far_back() -> None:
+    memo = Memo(1, 8, in_flight=2)
+    assert [memo.places([text])[1] for text in "aabab"] == [[0], [], [0], [], []]
+    memo.places([str(number) for number in range(20)])
+    assert memo.places(["a"])[1] == [0]
 
 
 @settings(max_examples=50)
@@ -222,10 +247,11 @@ MAY_IMPORT = {
     "bundle": ({"labels", "texts"}, set()),
     "tokens": (set(), {"tokenizers", "numpy"}),
     "batches": (set(), {"numpy"}),
+    "memo": (set(), {"numpy"}),
     "sessions": ({"extras"}, {"onnxruntime", "numpy"}),
     "scores": ({"labels"}, {"numpy"}),
     "classifier": (
-        {"batches", "bundle", "labels", "resources", "scores", "sessions", "tokens"}, {"numpy"},
+        {"batches", "bundle", "labels", "memo", "resources", "scores", "sessions", "tokens"}, {"numpy"},
     ),
     "annotate": ({"classifier", "rows"}, set()),
     "evaluate": ({"labels", "scores"}, {"numpy"}),

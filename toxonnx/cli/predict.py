@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 @click.option("--text", multiple=True, metavar="COLUMN", help="Column with the text; again for each further column.")
 @click.option("--bundle", metavar="DIR|NAME", help="The model; the one that ships if not given.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads that score; all allowed cores if not given.")
-@click.option("--batch-tokens", type=click.IntRange(min=1), default=512, show_default=True, help="Tokens of a batch.")
+@click.option(
+    "--batch-tokens", type=click.IntRange(min=1), default=1024, show_default=True, help="Tokens of a batch at most."
+)
 @click.option("--encoding", help="Encoding of the file; UTF-8 if not given.")
 @click.option("--delimiter", help="Delimiter of the file, or tab; a comma (a tab for .tsv) if not given.")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
@@ -108,6 +110,8 @@ def _report(summary: Summary, name: str, limit: int) -> None:
         lines.append(f"  {label:{width}}  {count:>9,}  {count / summary.rows:6.1%}")
     if summary.truncated:
         lines.append(f"  cut at {limit} tokens: {summary.truncated:,} ({summary.truncated / summary.rows:.1%})")
+    if summary.repeated:
+        lines.append(f"  identical to an earlier row, not scored again: {summary.repeated:,}")
     if summary.empty:
         lines.append(f"  empty texts, scored as such: {summary.empty:,}")
     click.echo("\n".join(lines), err=True)

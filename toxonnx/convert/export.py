@@ -22,8 +22,8 @@ from toxonnx.bundle import MANIFEST, Bundle, Manifest, seal, sha256
 from toxonnx.classifier import Classifier
 from toxonnx.convert import graph
 from toxonnx.convert.card import model_card
+from toxonnx.convert.int8 import quantize
 from toxonnx.convert.samples import SENTENCES, sample_texts
-from toxonnx.convert.smooth import smooth
 from toxonnx.convert.verify import Rows, compare, gate, reference_logits
 from toxonnx.errors import InputError, RowError
 from toxonnx.recipe import Export, Recipe
@@ -178,7 +178,6 @@ def _build(
         max_length=trained.max_length,
         pad_id=int(trained.model.config.pad_token_id or 0),
         precision=precision,
-        row_independent=precision != "int8",
         model=trained.source,
         training=_training(trained.run),
         tools=_tools(),
@@ -186,7 +185,7 @@ def _build(
     with tempfile.TemporaryDirectory(dir=work.parent, prefix=f".{name}.", suffix=".fp32") as kept:
         exact = Path(kept) / "exact"
         shutil.copytree(work, exact)
-        fp32 = Classifier(seal(exact, dataclasses.replace(manifest, precision="fp32", row_independent=True)))
+        fp32 = Classifier(seal(exact, dataclasses.replace(manifest, precision="fp32")))
         model = work / "model.onnx"
         if precision == "int8":
             about |= _to_int8(exact / "model.onnx", model, trained, limits)
@@ -211,23 +210,23 @@ def _build(
 
 
 def _to_int8(source: Path, target: Path, trained: Trained, limits: Export) -> dict[str, Any]:
-    """Smooths and quantizes; returns what the manifest says of it."""
-    about: dict[str, Any] = {"reduce_range": limits.reduce_range}
-    if not limits.smoothing:
-        graph.quantize(source, target, reduce_range=limits.reduce_range)
-        return about
+    """Calibrates and quantizes; returns what the manifest says of it."""
     kept = trained.path / "calibration.csv"
     if trained.run and kept.is_file():
-        texts, where = load_saved(kept, trained.labels)[0], "training rows"
+        texts, where, margin = load_saved(kept, trained.labels)[0], "training rows", 1.0
     else:
-        texts, where = [trained.text.clean(sample) for sample in sample_texts()], "built-in sentences"
+        texts, where, margin = [trained.text.clean(sample) for sample in sample_texts()], "built-in sentences", 1.3
     encoded = trained.tokenizer(texts, truncation=True, max_length=trained.max_length)["input_ids"]
     arrays = [np.array([ids], dtype=np.int64) for ids in encoded]
     feeds = [{"input_ids": ids, "attention_mask": np.ones_like(ids)} for ids in arrays]
-    smoothed = source.with_name("smoothed.onnx")
-    layers = smooth(source, smoothed, feeds, limits.smoothing)
-    graph.quantize(smoothed, target, reduce_range=limits.reduce_range)
-    return about | {"smoothing": {"alpha": limits.smoothing, "layers": layers, "rows": len(feeds), "from": where}}
+    layers = quantize(
+        source, target, feeds, smoothing=limits.smoothing, reduce_range=limits.reduce_range, margin=margin
+    )
+    calibration = {"rows": len(feeds), "from": where, "margin": margin}
+    return {
+        "linear_layers_int8": layers, "smoothing": limits.smoothing, "reduce_range": limits.reduce_range,
+        "calibration": calibration,
+    }  # fmt: skip
 
 
 def _expected(trained: Trained) -> str:

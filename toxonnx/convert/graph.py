@@ -1,4 +1,4 @@
-"""PyTorch to ONNX, quantized: the three files that an export makes on its way."""
+"""PyTorch to ONNX, and half precision."""
 
 from __future__ import annotations
 
@@ -20,13 +20,10 @@ from transformers import PreTrainedModel
 from toxonnx.convert.first_token import first_token_only
 from toxonnx.errors import CheckpointError
 
-__all__ = ["OPSET", "describe", "quantize", "to_fp16", "to_onnx"]
+__all__ = ["OPSET", "describe", "to_fp16", "to_onnx"]
 
 #: LayerNormalization is one operator from 17 on
 OPSET = 18
-#: rows; embedding tables under this (token types) stay in fp32
-SMALL_TABLE = 128
-FLOAT = onnx.TensorProto.FLOAT
 
 
 def to_onnx(model: PreTrainedModel, folder: Path) -> dict[str, Any]:
@@ -54,65 +51,65 @@ def to_onnx(model: PreTrainedModel, folder: Path) -> dict[str, Any]:
         except (ValueError, KeyError, NotImplementedError) as error:
             kind = model.config.model_type
             raise CheckpointError(f"Optimum does not export {kind!r} classifiers: {error}") from None
+    path = folder / "model.onnx"
+    onnx.save(_fixed_shapes(onnx.load(str(path))), str(path))
     return {"opset": OPSET, "last_layer_first_token_only": short}
 
 
-def quantize(source: Path, target: Path, *, reduce_range: bool) -> None:
-    """Dynamic int8: signed weights with a scale an output, embeddings with a scale a token, activations as they come.
+def _fixed_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Reshapes that say "as before" instead of computing the rows and tokens of a batch anew in every layer.
 
-    Args:
-        source: fp32 model.
-        target: int8 model.
-        reduce_range: 7-bit weights, which no CPU without VNNI can saturate.
+    The exporter writes ``x.view(rows, -1, heads, size)`` as half a dozen small operators; on short texts, each costs as
+    much as a real one.
     """
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    made = {name: node for node in model.graph.node for name in node.output}
+    known = {value.name: numpy_helper.to_array(value) for value in model.graph.initializer}
+    known |= {
+        node.output[0]: numpy_helper.to_array(node.attribute[0].t)
+        for node in model.graph.node
+        if node.op_type == "Constant" and node.attribute[0].name == "value"
+    }
 
-    model = onnx.load(str(source))
-    _embeddings_by_row(model)
-    with _quiet():
-        quantize_dynamic(
-            model,
-            str(target),
-            per_channel=True,
-            reduce_range=reduce_range,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=["MatMul", "Gemm"],
-            extra_options={"DefaultTensorType": FLOAT},
-        )
+    def size(name: str, position: int, data: str) -> int | None:
+        """An entry of a shape: a number, or 0 for the same as in ``data``, the tensor that is reshaped."""
+        if name in known:
+            return int(known[name].reshape(-1)[0]) if known[name].size == 1 else None
+        chain = [made.get(name)]
+        for kind in ("Unsqueeze", "Gather", "Shape"):
+            node = chain[-1]
+            if node is None or node.op_type != kind:
+                return None
+            chain.append(made.get(node.input[0]))
+        gather, shape = chain[1], chain[2]
+        assert gather is not None and shape is not None
+        at = known.get(gather.input[1])
+        # The first dimension of whatever stands in an encoder is the rows of the batch.
+        same = at is not None and int(at) == position and (position == 0 or shape.input[0] == data)
+        return 0 if same else None
 
-
-def _embeddings_by_row(model: onnx.ModelProto) -> None:
-    """Stores embedding tables as int8 with a scale for each row.
-
-    ONNX Runtime's quantizer has one scale for a whole table, which the few longest of 30,000 vectors decide.
-    """
-    tables = {value.name: value for value in model.graph.initializer}
-    nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        table = tables.get(node.input[0]) if node.op_type == "Gather" else None
-        if table is None or len(table.dims) != 2 or table.dims[0] < SMALL_TABLE or table.data_type != FLOAT:
-            nodes.append(node)
+        concat = made.get(node.input[1]) if node.op_type == "Reshape" else None
+        if concat is None or concat.op_type != "Concat":
             continue
-        rows = numpy_helper.to_array(table)
-        scale = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-8).astype(np.float32) / 127
-        names = {part: f"{table.name}_{part}" for part in ("int8", "scale")}
-        if names["int8"] not in {value.name for value in model.graph.initializer}:
-            quantized = np.rint(rows / scale).astype(np.int8)
-            model.graph.initializer.append(numpy_helper.from_array(quantized, names["int8"]))
-            model.graph.initializer.append(numpy_helper.from_array(scale, names["scale"]))
-        (out,) = node.output
-        nodes += [
-            helper.make_node("Gather", [names["int8"], node.input[1]], [f"{out}_int8"], name=f"{out}_int8", axis=0),
-            helper.make_node("Cast", [f"{out}_int8"], [f"{out}_cast"], name=f"{out}_cast", to=FLOAT),
-            helper.make_node("Gather", [names["scale"], node.input[1]], [f"{out}_scale"], name=f"{out}_scale", axis=0),
-            helper.make_node("Mul", [f"{out}_cast", f"{out}_scale"], [out], name=f"{out}_scaled"),
-        ]
-    used = {name for node in nodes for name in node.input}
-    kept = [value for value in model.graph.initializer if value.name in used]
-    for field, values in ((model.graph.node, nodes), (model.graph.initializer, kept)):
-        copies = [type(value).FromString(value.SerializeToString()) for value in values]
-        del field[:]
-        field.extend(copies)
+        sizes = [size(name, position, node.input[0]) for position, name in enumerate(concat.input)]
+        if None not in sizes:
+            name = f"{node.output[0]}_shape"
+            model.graph.initializer.append(numpy_helper.from_array(np.array(sizes, dtype=np.int64), name))
+            node.input[1] = name
+    return _without_dead_nodes(model)
+
+
+def _without_dead_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
+    needed = {value.name for value in model.graph.output}
+    nodes: list[onnx.NodeProto] = []
+    for node in reversed(model.graph.node):
+        if needed & set(node.output):
+            nodes.append(node)
+            needed |= set(node.input)
+    kept = [value for value in model.graph.initializer if value.name in needed]
+    about = model.graph
+    graph = helper.make_graph(nodes[::-1], about.name, about.input, about.output, kept)
+    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 
 def to_fp16(source: Path, target: Path) -> None:

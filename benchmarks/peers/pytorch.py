@@ -1,0 +1,53 @@
+"""PyTorch with padded batches: eager fp32, compiled, bf16, or int8 by its dynamic quantization.
+
+Attention is what transformers chooses (scaled_dot_product_attention); int8 is per channel in every Linear.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
+
+from ._common import Scorer, batchwise, scorer
+
+
+def load(
+    model: Path,
+    *,
+    threads: int,
+    batch: int,
+    order: str,
+    max_length: int = 128,
+    cache: Path,
+    mode: str = "eager",
+    **_: object,
+) -> Scorer:
+    """See the package; ``mode`` is eager, compile, bf16 or int8."""
+    from transformers import AutoModelForSequenceClassification
+
+    torch.set_num_threads(threads)
+    network = AutoModelForSequenceClassification.from_pretrained(model).eval()
+    if mode == "bf16":
+        network = network.to(torch.bfloat16)
+    elif mode == "int8":
+        network = quantize_dynamic(network, {torch.nn.Linear: per_channel_dynamic_qconfig})
+    elif mode == "compile":
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "inductor")
+        network = torch.compile(network, dynamic=True)
+    elif mode != "eager":
+        raise ValueError(f"mode is {mode}")
+
+    @torch.inference_mode()
+    def forward(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        logits = network(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits
+        return logits.float().numpy()
+
+    score = scorer(model, batchwise(forward), threads=threads, batch=batch, order=order, max_length=max_length)
+    if mode == "compile":  # here, not in the first call: a whole batch, one of another shape, and a single text
+        for texts in (["a"] * batch, ["a b c"] * batch + ["a"]):
+            score(texts)
+    return score

@@ -1,0 +1,184 @@
+"""fp32 to int8, so that a row's scores do not depend on the batch it stands in.
+
+**Scales fixed in advance.** Dynamic quantization takes an activation's scale over all of a batch: a row's neighbours
+change its scores. Here each activation has one scale, measured on calibration rows, which also saves the pass over the
+data that finds it.
+
+**Outliers moved into the weights.** A few channels of a BERT's hidden states are ten times as large as the rest, and a
+scale that holds them leaves the rest few steps. For ``y = x W``, ``y = (x / s) (s W)`` holds exactly for any positive
+``s`` a channel; with ``s = amax(x)^a / amax(W)^(1 - a)`` both factors are easy to quantize, as weights have a scale for
+each output. Source: Xiao et al., "SmoothQuant", ICML 2023. There ``1/s`` is folded into the LayerNorm before; in a
+BERT that output also feeds the residual, so it stays a product of its own, which costs little beside the matrix
+product.
+
+**Embeddings with a scale a token.** One scale for a whole table is decided by the few longest of 30,000 vectors.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+__all__ = ["quantize"]
+
+Feed = dict[str, NDArray[np.int64]]
+Range = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+FLOAT = onnx.TensorProto.FLOAT
+#: rows; embedding tables under this (token types) stay in fp32
+SMALL_TABLE = 128
+#: operators of ONNX Runtime that are in no ONNX standard
+DOMAIN = "com.microsoft"
+
+
+def quantize(
+    source: Path, target: Path, feeds: Sequence[Feed], *, smoothing: float, reduce_range: bool, margin: float = 1.0
+) -> int:
+    """Writes the int8 model: linear layers and embedding tables; the head, which runs once a row, stays as it is.
+
+    Args:
+        source: fp32 model.
+        target: int8 model.
+        feeds: inputs of the model, int64 [rows, tokens] each, on which the activations' ranges are measured.
+        smoothing: share of the activations' outliers that goes to the weights, 0 (none) to 1.
+        reduce_range: 7-bit weights, which no CPU without VNNI can saturate.
+        margin: factor on the measured ranges, for calibration rows that are not like the rows to come.
+
+    Returns:
+        How many linear layers were quantized.
+    """
+    model = onnx.load(str(source))
+    graph = _Graph(model)
+    for node in model.graph.node:
+        if node.op_type == "Gather":
+            graph.embedding(node)
+    # The products that read one activation share its scale: query, key and value.
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        if node.op_type == "MatMul" and node.input[1] in graph.weights and graph.uses[node.input[1]] == 1:
+            readers.setdefault(node.input[0], []).append(node)
+    ranges = _ranges(model, list(readers), feeds)
+    for activation, nodes in readers.items():
+        graph.linear(activation, nodes, ranges[activation], smoothing, 63 if reduce_range else 127, margin)
+    onnx.save(graph.result(), str(target))
+    return sum(map(len, readers.values()))
+
+
+class _Graph:
+    """A model on its way from fp32 to int8. Replacements are collected first and put in place at the end."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.weights = {value.name: value for value in model.graph.initializer}
+        self.uses = Counter(name for node in model.graph.node for name in node.input)
+        self._replaced: dict[str, list[onnx.NodeProto]] = {}  # by the node's first output
+        self._added: dict[str, onnx.TensorProto] = {}
+        self._biases = {
+            node.input[1 - at]: (node, node.input[at])
+            for node in model.graph.node
+            if node.op_type == "Add"
+            for at in (0, 1)
+            if node.input[at] in self.weights
+        }
+
+    def embedding(self, node: onnx.NodeProto) -> None:
+        """A table of at least SMALL_TABLE rows: int8, with a scale a row."""
+        table = self.weights.get(node.input[0])
+        if table is None or len(table.dims) != 2 or table.dims[0] < SMALL_TABLE or table.data_type != FLOAT:
+            return
+        rows, (out,) = numpy_helper.to_array(table), node.output
+        scale = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-8).astype(np.float32) / 127
+        numbers = self._constant(f"{table.name}_int8", np.rint(rows / scale).astype(np.int8))
+        scales = self._constant(f"{table.name}_scale", scale)
+        self._replaced[out] = [
+            helper.make_node("Gather", [numbers, node.input[1]], [f"{out}_int8"], name=f"{out}_int8", axis=0),
+            helper.make_node("Cast", [f"{out}_int8"], [f"{out}_cast"], name=f"{out}_cast", to=FLOAT),
+            helper.make_node("Gather", [scales, node.input[1]], [f"{out}_scale"], name=f"{out}_scale", axis=0),
+            helper.make_node("Mul", [f"{out}_cast", f"{out}_scale"], [out], name=f"{out}_scaled"),
+        ]
+
+    def linear(
+        self, activation: str, nodes: list[onnx.NodeProto], extent: Range, smoothing: float, steps: int, margin: float
+    ) -> None:
+        """The products that read one activation, each with the bias that follows it."""
+        matrices = [numpy_helper.to_array(self.weights[node.input[1]]) for node in nodes]
+        low, high = extent
+        before: list[onnx.NodeProto] = []
+        given = activation
+        if smoothing:
+            largest = np.maximum(np.abs(low), np.abs(high)), np.max([np.abs(m).max(axis=1) for m in matrices], axis=0)
+            log = [np.log(np.maximum(each, 1e-5)) for each in largest]
+            power = smoothing * log[0] - (1 - smoothing) * log[1]
+            factor = np.exp(power - power.mean()).astype(np.float32)
+            matrices = [matrix * factor[:, None] for matrix in matrices]
+            low, high = low / factor, high / factor
+            given = f"{activation}_smooth"
+            inverse = self._constant(f"{activation}_smoothing", 1 / factor)
+            before.append(helper.make_node("Mul", [activation, inverse], [given], name=given))
+        lowest, highest = min(0.0, float(low.min()) * margin), max(0.0, float(high.max()) * margin)
+        step = max(highest - lowest, 1e-8) / 255
+        scale = self._constant(f"{activation}_scale", np.float32(step))
+        zero = self._constant(f"{activation}_zero", np.uint8(np.clip(round(-lowest / step), 0, 255)))
+        whole = f"{activation}_uint8"
+        before.append(helper.make_node("QuantizeLinear", [given, scale, zero], [whole], name=whole))
+        for node, matrix in zip(nodes, matrices, strict=True):
+            name, (out,) = node.input[1], node.output
+            scales = np.maximum(np.abs(matrix).max(axis=0), 1e-8).astype(np.float32) / steps
+            weights = self._constant(f"{name}_int8", np.rint(matrix / scales).astype(np.int8))
+            inputs = [whole, weights, scale, self._constant(f"{name}_scale", scales), zero]
+            bias = self._biases.get(out)
+            if bias and self.uses[out] == 1:
+                inputs += ["", bias[1]]
+                (out,) = bias[0].output
+                self._replaced[out] = []
+            product = helper.make_node("MatMulIntegerToFloat", inputs, [out], name=f"{out}_int8", domain=DOMAIN)
+            self._replaced[node.output[0]] = [*before, product]
+            before = []
+
+    def result(self) -> onnx.ModelProto:
+        """The int8 model."""
+        nodes: list[onnx.NodeProto] = []
+        for node in self.model.graph.node:
+            nodes += self._replaced.get(node.output[0], [node])
+        used = {name for node in nodes for name in node.input}
+        kept = {name: value for name, value in (self.weights | self._added).items() if name in used}
+        about = self.model.graph
+        graph = helper.make_graph(nodes, about.name, about.input, about.output, list(kept.values()))
+        opsets = [*self.model.opset_import, helper.make_opsetid(DOMAIN, 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=self.model.ir_version)
+
+    def _constant(self, name: str, value: Any) -> str:
+        if name not in self._added:
+            self._added[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
+
+def _ranges(model: onnx.ModelProto, names: list[str], feeds: Sequence[Feed]) -> dict[str, Range]:
+    """Smallest and largest value of each channel, float32 [channels], of each named activation."""
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    for name in names:
+        watched.graph.output.append(helper.make_empty_tensor_value_info(name))
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    wanted = {value.name for value in session.get_inputs()}
+    ranges: dict[str, Range] = {}
+    for feed in feeds:
+        if "token_type_ids" in wanted:
+            feed = {**feed, "token_type_ids": np.zeros_like(feed["input_ids"])}
+        for name, value in zip(names, session.run(names, feed), strict=True):
+            rows = value.reshape(-1, value.shape[-1])
+            low, high = rows.min(axis=0), rows.max(axis=0)
+            if name in ranges:
+                low, high = np.minimum(ranges[name][0], low), np.maximum(ranges[name][1], high)
+            ranges[name] = low, high
+    return ranges
