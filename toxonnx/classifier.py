@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 import queue
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,10 +20,11 @@ from toxonnx.batches import plan, stack
 from toxonnx.bundle import Bundle, open_bundle
 from toxonnx.errors import InputError
 from toxonnx.labels import Labels
+from toxonnx.machine import available_cores
 from toxonnx.memo import Memo
 from toxonnx.resources import find_bundle
 from toxonnx.scores import decide, probabilities
-from toxonnx.sessions import Session, available_cores
+from toxonnx.sessions import Session
 from toxonnx.tokens import Tokenizer, Tokens
 
 __all__ = ["Classifier", "Prediction"]
@@ -34,6 +37,8 @@ WINDOW_A_THREAD, SMALLEST_WINDOW = 256, 1024
 WINDOW_CHARACTERS = 1 << 22
 #: windows between being read and being yielded: read, waiting, scored, yielded
 IN_FLIGHT = 4
+#: seconds after which the cores are asleep
+LULL = 0.005
 #: distinct texts that are remembered
 REMEMBERED = 1 << 15
 
@@ -90,6 +95,7 @@ class Classifier:
         self._session = Session(bundle.model, len(manifest.labels))
         self._wide: Session | None = None
         self._lock = threading.Lock()
+        self._answered = -math.inf
 
     @classmethod
     def load(cls, bundle: str | Path | None = None, *, threads: int | None = None) -> Classifier:
@@ -106,10 +112,22 @@ class Classifier:
         """The bundle's labels."""
         return self.bundle.manifest.labels
 
+    @property
+    def plan(self) -> dict[str, Any]:
+        """How texts are scored here: what was chosen for the machine, or asked for."""
+        return {
+            "precision": self.bundle.manifest.precision,
+            "provider": self._session.provider,
+            "threads": self.threads,
+            "batch_tokens": self.batch_tokens,
+            "window": self.window,
+        }
+
     def predict(self, texts: str | Iterable[str], *, top_k: int | None = 1) -> list[Any]:
         """Labels and scores of texts, in the shape of a transformers text-classification pipeline.
 
-        One text alone runs on all threads; the first such call loads the model a second time for that.
+        Lone texts in quick succession run on all threads, each; the first such call loads the model a second time for
+        that. After a pause a lone text runs on one: to wake the other cores costs more than they save.
 
         Args:
             texts: one text, or several.
@@ -240,15 +258,17 @@ class Classifier:
         return [workers.submit(run, batch) for batch in plan(tokens.lengths, max_tokens=self.batch_tokens)]
 
     def _alone(self, text: Any) -> Prediction:
-        """One text, on all threads, by the shortest way."""
+        """One text, by the shortest way."""
         ((_, clean),) = self._texts([text], lambda item: item)
-        with self._lock:
-            if self._wide is None:
-                one = self.threads == 1
-                model, labels = self.bundle.model, len(self.labels)
-                self._wide = self._session if one else Session(model, labels, threads=self.threads)
+        session = self._session
+        if self.threads > 1 and time.monotonic() - self._answered < LULL:
+            with self._lock:
+                if self._wide is None:
+                    self._wide = Session(self.bundle.model, len(self.labels), threads=self.threads)
+                session = self._wide
         tokens = self._tokenizer([clean])
-        logits = self._wide.run(*stack(tokens.ids))
+        logits = session.run(*stack(tokens.ids))
+        self._answered = time.monotonic()
         return next(self._predictions(logits, tokens.truncated, np.zeros(1, dtype=np.bool_)))
 
     def _predictions(

@@ -10,17 +10,27 @@ from toxonnx.errors import MachineError
 EXTRAS: dict[str, tuple[str, ...]] = {
     "cpu": ("onnxruntime",),
     "train": ("torch", "transformers", "peft", "accelerate", "matplotlib"),
+    "bench": ("matplotlib",),
+    "baseline": ("torch", "transformers"),
     "export": ("torch", "transformers", "peft", "optimum", "optimum.exporters.onnx", "onnx", "onnxruntime"),
 }
 
 
+__all__ = ["EXTRAS", "missing", "require"]
+
+
+def missing(extra: str) -> list[str]:
+    """The modules of an extra that are not installed."""
+    return [module for module in EXTRAS[extra] if not _installed(module)]
+
+
 def require(extra: str) -> None:
     """Raises MachineError, with the pip command that mends it, unless the extra's packages are there."""
-    missing = [module for module in EXTRAS[extra] if not _installed(module)]
-    if missing:
+    lacks = missing(extra)
+    if lacks:
         wanted = "export,cpu" if extra == "export" else extra
         raise MachineError(
-            f"this needs {', '.join(missing)}, not installed here",
+            f"this needs {', '.join(lacks)}, not installed here",
             f"pip install 'toxonnx[{wanted}]' (in a checkout: pip install '.[{wanted}]')",
         )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,28 +10,7 @@ from numpy.typing import NDArray
 from toxonnx.errors import BundleError, MachineError
 from toxonnx.extras import require
 
-__all__ = ["Session", "available_cores"]
-
-
-def available_cores() -> int:
-    """Cores that this process may use: its affinity, less what a cgroup (v2 or v1) quota allows."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
-    return max(1, min(cores, math.ceil(quota))) if quota else cores
-
-
-def _cgroup_quota() -> float | None:
-    root = Path("/sys/fs/cgroup")
-    try:
-        limit, period = (root / "cpu.max").read_text().split()
-        return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        quota = int((root / "cpu/cpu.cfs_quota_us").read_text())
-        return None if quota <= 0 else quota / int((root / "cpu/cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
+__all__ = ["Session"]
 
 
 class Session:
@@ -63,9 +40,9 @@ class Session:
         options.log_severity_level = 3
         # A pattern is kept for every shape that was ever met: a third more memory on ragged rows, and no faster.
         options.enable_mem_pattern = False
-        # Threads that spin between operators answer a lone row sooner, and must not go on when it is answered.
+        # Threads that spin between operators answer a lone row sooner; they go to sleep soon after it is answered.
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(threads > 1)))
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.add_session_config_entry("session.intra_op.spin_duration_us", "1000")
         wanted = ["CPUExecutionProvider"]
         try:
             self._session = ort.InferenceSession(str(model), options, providers=wanted)
@@ -73,6 +50,7 @@ class Session:
             raise BundleError(f"{model} does not load in ONNX Runtime {ort.__version__}: {error}") from None
         if self._session.get_providers() != wanted:
             raise MachineError(f"ONNX Runtime runs on {self._session.get_providers()}, asked for {wanted}")
+        self.provider = wanted[0]
         self._inputs = [value.name for value in self._session.get_inputs()]
         known = {"input_ids", "attention_mask", "token_type_ids"}
         if not {"input_ids", "attention_mask"} <= set(self._inputs) <= known:

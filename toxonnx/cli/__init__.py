@@ -19,6 +19,8 @@ VERBS = {
     "train": "Train a classifier: LoRA or full fine-tuning, as a recipe says.",
     "export": "Merge, export to ONNX, quantize, verify, seal.",
     "predict": "Score a file and append labels and probabilities to it.",
+    "bench": "Measure throughput and latency, beside PyTorch.",
+    "doctor": "Show what this machine has and how a bundle would run on it.",
     "info": "Show what a bundle is and what it was measured to do.",
 }
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--encoding", help="Encoding of the file; UTF-8 if not given.")
 @click.option("--delimiter", help="Delimiter of the file, or tab; a comma (a tab for .tsv) if not given.")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
+@click.option("-v", "--verbose", is_flag=True, help="Say how the file is scored.")
 def command(
     file: Path,
     output: Path | None,
@@ -37,6 +38,7 @@ def command(
     encoding: str | None,
     delimiter: str | None,
     force: bool,
+    verbose: bool,
 ) -> None:
     """Score the texts of a CSV or TSV FILE of any size.
 
@@ -61,6 +63,10 @@ def command(
                 hint = f"Only one column was found; is the delimiter {other!r}? Then add --delimiter '{other}'."
             raise InputError(f"{file}: {error.what}", hint) from None
         classifier = Classifier(opened, threads=threads, batch_tokens=batch_tokens)
+        if verbose:
+            from toxonnx.cli.doctor import describe_plan
+
+            click.echo(describe_plan(classifier.plan), err=True)
         added = added_columns(reader.columns, classifier.labels.names)
         with OutputFile(output, encoding=reader.encoding, force=force) as sink:
             if not text:

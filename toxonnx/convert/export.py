@@ -35,6 +35,10 @@ from toxonnx.train.merge import Trained, load_trained
 
 __all__ = ["export", "verification_rows"]
 
+BUILT_IN = "built-in sentences"
+#: rows of --data from which some are taken to calibrate on, and how many at most
+ENOUGH_TO_CALIBRATE, CALIBRATION_ROWS = 200, 400
+
 
 def export(
     source: str | Path,
@@ -96,6 +100,7 @@ def export(
     limits = trained.recipe.export if trained.recipe else Export()
     precision = precision or limits.precision
     rows = verification_rows(trained, read_table(data, encoding, None, delimiter) if data else None, text, label)
+    calibration, rows = _calibration(trained, rows) if precision == "int8" else (None, rows)
     if data and trained.run and sha256(data) == trained.run["data"]["sha256"]:
         say(f"WARNING: {data.name} is what the run was trained on; figures on it flatter")
     if "merge_largest_logit_difference" in trained.source:
@@ -103,7 +108,7 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
     try:
-        bundle = _build(trained, work, out.name, precision, limits, rows, say)
+        bundle = _build(trained, work, out.name, precision, limits, calibration, rows, say)
         work.chmod(0o777 & ~_umask())
         before = work.with_suffix(".old")
         if out.exists():
@@ -122,7 +127,7 @@ def verification_rows(trained: Trained, table: Table | None, text: tuple[str, ..
         kept = trained.path / "validation.csv"
         if trained.run and kept.is_file():
             return Rows(*load_saved(kept, trained.labels), "the run's validation split")
-        return Rows([trained.text.clean(sample) for sample in sample_texts()], None, "built-in sentences")
+        return Rows([trained.text.clean(sample) for sample in sample_texts()], None, BUILT_IN)
     columns = trained.text.choose(list(table.columns), text)
     texts = [trained.text.render(row) for row in zip(*(table.column(name) for name in columns), strict=True)]
     if not texts:
@@ -162,7 +167,14 @@ def _truth(trained: Trained, table: Table, columns: tuple[str, ...]) -> NDArray[
 
 
 def _build(
-    trained: Trained, work: Path, name: str, precision: str, limits: Export, rows: Rows, say: Callable[[str], None]
+    trained: Trained,
+    work: Path,
+    name: str,
+    precision: str,
+    limits: Export,
+    calibration: Rows | None,
+    rows: Rows,
+    say: Callable[[str], None],
 ) -> Bundle:
     """Fills ``work`` with a sealed bundle."""
     about = graph.to_onnx(trained.model, work)
@@ -187,8 +199,8 @@ def _build(
         shutil.copytree(work, exact)
         fp32 = Classifier(seal(exact, dataclasses.replace(manifest, precision="fp32")))
         model = work / "model.onnx"
-        if precision == "int8":
-            about |= _to_int8(exact / "model.onnx", model, trained, limits)
+        if calibration:
+            about |= _to_int8(exact / "model.onnx", model, trained, limits, calibration)
         elif precision == "fp16":
             graph.to_fp16(exact / "model.onnx", model)
         manifest = dataclasses.replace(manifest, graph={**about, **graph.describe(model)})
@@ -209,13 +221,28 @@ def _build(
     return seal(work, manifest)
 
 
-def _to_int8(source: Path, target: Path, trained: Trained, limits: Export) -> dict[str, Any]:
-    """Calibrates and quantizes; returns what the manifest says of it."""
+def _calibration(trained: Trained, rows: Rows) -> tuple[Rows, Rows]:
+    """Texts to measure activations on, and the rows that are left to verify on.
+
+    A run keeps a sample of its training rows for it. Without one, every fourth row to verify on is taken away for it,
+    where there are enough.
+    """
     kept = trained.path / "calibration.csv"
     if trained.run and kept.is_file():
-        texts, where, margin = load_saved(kept, trained.labels)[0], "training rows", 1.0
-    else:
-        texts, where, margin = [trained.text.clean(sample) for sample in sample_texts()], "built-in sentences", 1.3
+        return Rows(load_saved(kept, trained.labels)[0], None, "training rows"), rows
+    if len(rows.texts) < ENOUGH_TO_CALIBRATE or rows.where == BUILT_IN:
+        return Rows([trained.text.clean(sample) for sample in sample_texts()], None, BUILT_IN), rows
+    taken = list(range(0, len(rows.texts), 4))[:CALIBRATION_ROWS]
+    left = np.setdiff1d(np.arange(len(rows.texts)), taken)
+    truth = None if rows.truth is None else rows.truth[left]
+    texts = Rows([rows.texts[i] for i in taken], None, f"{len(taken)} rows of {rows.where}, left out of verification")
+    return texts, Rows([rows.texts[i] for i in left], truth, rows.where)
+
+
+def _to_int8(source: Path, target: Path, trained: Trained, limits: Export, calibration: Rows) -> dict[str, Any]:
+    """Calibrates and quantizes; returns what the manifest says of it."""
+    texts, where = calibration.texts, calibration.where
+    margin = 1.3 if where == BUILT_IN else 1.0  # the rows to come are less like those
     encoded = trained.tokenizer(texts, truncation=True, max_length=trained.max_length)["input_ids"]
     arrays = [np.array([ids], dtype=np.int64) for ids in encoded]
     feeds = [{"input_ids": ids, "attention_mask": np.ones_like(ids)} for ids in arrays]

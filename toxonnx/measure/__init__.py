@@ -1,0 +1,1 @@
+"""Throughput and latency, measured side by side: engines in processes of their own, rounds interleaved."""

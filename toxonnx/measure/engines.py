@@ -1,0 +1,99 @@
+"""The engines that every race has: a bundle here, and PyTorch as people run it and at its best.
+
+Each function loads a model and returns one from texts to probabilities, float32 [texts, labels], in the texts' order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toxonnx.bundle import open_bundle
+from toxonnx.classifier import Classifier
+from toxonnx.texts import TextSpec
+
+__all__ = ["bundle", "pipeline", "pytorch"]
+
+Scorer = Callable[[list[str]], NDArray[np.float32]]
+
+
+def bundle(model: Path, *, threads: int, batch_tokens: int | None = None, window: int | None = None) -> Scorer:
+    """A bundle, as ``toxonnx predict`` runs it; a text that comes alone, as ``Classifier.predict`` does."""
+    chosen = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
+    classifier = Classifier(open_bundle(model), threads=threads, window=window, **chosen)
+
+    def score(texts: list[str]) -> NDArray[np.float32]:
+        if len(texts) == 1:
+            (answer,) = classifier.predict(texts, top_k=None)
+            by_name = {item["label"]: item["score"] for item in answer}
+            return np.array([[by_name[name] for name in classifier.labels.names]], dtype=np.float32)
+        return np.array([prediction.probabilities for _, prediction in classifier.stream(texts)], dtype=np.float32)
+
+    return score
+
+
+def pipeline(
+    model: Path, *, threads: int, max_length: int, batch: int = 32, normalise: Sequence[str] = (), multi: bool = False
+) -> Scorer:
+    """A checkpoint in transformers' own pipeline, batches in the file's order, as its documentation writes it."""
+    import torch
+    import transformers
+
+    torch.set_num_threads(threads)
+    classify = transformers.pipeline("text-classification", str(model), device="cpu")
+    names = [classify.model.config.id2label[i] for i in range(classify.model.config.num_labels)]
+    function = "sigmoid" if multi else "softmax"
+
+    clean = TextSpec((), "", tuple(normalise)).clean
+
+    def score(texts: list[str]) -> NDArray[np.float32]:
+        rows = classify(
+            [clean(text) for text in texts],
+            batch_size=batch,
+            truncation=True,
+            max_length=max_length,
+            top_k=None,
+            function_to_apply=function,
+        )
+        by_name = ({item["label"]: item["score"] for item in row} for row in rows)
+        return np.array([[row[name] for name in names] for row in by_name], dtype=np.float32)
+
+    return score
+
+
+def pytorch(
+    model: Path, *, threads: int, max_length: int, batch: int = 32, normalise: Sequence[str] = (), multi: bool = False
+) -> Scorer:
+    """A checkpoint in PyTorch at its best: sorted by length, inference mode, the Rust tokenizer called directly."""
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    torch.set_num_threads(threads)
+    network: Any = AutoModelForSequenceClassification.from_pretrained(model).eval()
+    pad_id = AutoTokenizer.from_pretrained(model).pad_token_id or 0
+    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
+    tokenizer.enable_truncation(max_length)
+    tokenizer.no_padding()
+    clean = TextSpec((), "", tuple(normalise)).clean
+
+    def score(texts: list[str]) -> NDArray[np.float32]:
+        rows = [encoding.ids for encoding in tokenizer.encode_batch_fast([clean(text) for text in texts])]
+        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
+        logits = np.empty((len(rows), network.config.num_labels), dtype=np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(order), batch):
+                some = order[start : start + batch]
+                width = len(rows[some[0]])
+                ids = torch.tensor([rows[i] + [pad_id] * (width - len(rows[i])) for i in some])
+                mask = torch.tensor([[1] * len(rows[i]) + [0] * (width - len(rows[i])) for i in some])
+                logits[some] = network(input_ids=ids, attention_mask=mask).logits.numpy()
+        scores = torch.from_numpy(logits)
+        result: NDArray[np.float32] = (torch.sigmoid(scores) if multi else torch.softmax(scores, dim=-1)).numpy()
+        return result
+
+    return score

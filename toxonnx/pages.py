@@ -1,0 +1,68 @@
+"""Reports as one HTML file: no script, nothing fetched, pictures inside."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["document", "facts", "figure", "table"]
+
+STYLE = """
+:root { color-scheme: light; --ink: #1c2330; --dim: #5d6778; --line: #dfe3ea; --mark: #0b6e4f; }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: #fff; margin: 2.5rem auto;
+       max-width: 60rem; padding: 0 1.25rem; }
+h1 { font-size: 1.7rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2.25rem 0 .5rem; }
+p { margin: .5rem 0; max-width: 46rem; } .dim { color: var(--dim); } .lead { font-size: 1.1rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
+th, td { padding: .35rem .8rem .35rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { color: var(--dim); font-weight: 600; } th:first-child, td:first-child { text-align: left; }
+tr.first td { font-weight: 600; color: var(--mark); }
+table.facts td { text-align: left; white-space: normal; }
+figure { margin: .5rem 0; } figure svg { max-width: 100%; height: auto; }
+details { margin: .75rem 0; } summary { cursor: pointer; }
+"""
+
+
+def document(title: str, *parts: str) -> str:
+    """A whole page of parts that are HTML already."""
+    body = "\n".join(parts)
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style>\n</head>\n'
+        f"<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, mark_first: bool = False) -> str:
+    """A table; its cells are plain text."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    lines = []
+    for number, row in enumerate(rows):
+        kind = ' class="first"' if mark_first and number == 0 else ""
+        lines.append(f"<tr{kind}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>")
+    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
+
+
+def facts(values: Mapping[str, str]) -> str:
+    """A table of names and values."""
+    lines = (f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in values.items())
+    return f'<table class="facts">{"".join(lines)}</table>'
+
+
+def figure(drawing: Figure, caption: str) -> str:
+    """A matplotlib figure as SVG inside the page, its letters as text."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    settings = {"svg.fonttype": "none", "svg.hashsalt": "toxonnx", "font.family": "sans-serif"}
+    with matplotlib.rc_context(settings):
+        drawing.savefig(buffer, format="svg", transparent=True, metadata={"Date": None}, bbox_inches="tight")
+    svg = buffer.getvalue()
+    label = f'<svg role="img" aria-label="{escape(caption, quote=True)}"'
+    return f"<figure>{svg[svg.index('<svg') :].replace('<svg', label, 1)}</figure>"
