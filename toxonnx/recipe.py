@@ -103,7 +103,7 @@ class Export:
     precision: str = "int8"
     #: 7-bit weights: a CPU without VNNI saturates on 8-bit ones, and would lose more than was verified on one with it
     reduce_range: bool = True
-    #: share of the activations' outliers that goes to the weights before int8; 0 leaves them (see convert.smooth)
+    #: share of the activations' outliers that goes to the weights before int8; 0 leaves them (see convert.int8)
     smoothing: float = 0.8
     #: largest difference of a logit between PyTorch and ONNX, both in fp32
     max_logit_difference: float = 1e-4

@@ -252,7 +252,8 @@ def test_scoring_needs_no_torch(tmp_path: Path) -> None:
         "from toxonnx.cli import main\n"
         "main()\n"
     )
-    for arguments in (["--help"], ["predict", str(source)], ["info"]):
+    bench = ["bench", "--rows", "9", "--rounds", "1", "--singles", "1"]
+    for arguments in (["--help"], ["predict", str(source)], ["info"], ["doctor"], bench):
         done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     done = subprocess.run(
@@ -266,8 +267,7 @@ def test_scoring_needs_no_torch(tmp_path: Path) -> None:
 def test_without_onnxruntime_the_way_out_is_named(tmp_path: Path) -> None:
     source = write_csv(tmp_path / "in.csv", ["text"], [["a fine day"]])
     script = "import sys; sys.modules['onnxruntime'] = None; from toxonnx.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", script, "predict", str(source)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 3
-    assert "pip install 'toxonnx[cpu]'" in done.stderr
+    for arguments in (["predict", str(source)], ["doctor"], ["bench"]):
+        done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 3
+        assert "pip install 'toxonnx[cpu]'" in done.stderr

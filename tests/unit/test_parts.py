@@ -247,11 +247,17 @@ MAY_IMPORT = {
     "bundle": ({"labels", "texts"}, set()),
     "tokens": (set(), {"tokenizers", "numpy"}),
     "batches": (set(), {"numpy"}),
+    "machine": (set(), set()),
     "memo": (set(), {"numpy"}),
     "sessions": ({"extras"}, {"onnxruntime", "numpy"}),
     "scores": ({"labels"}, {"numpy"}),
     "classifier": (
-        {"batches", "bundle", "labels", "memo", "resources", "scores", "sessions", "tokens"}, {"numpy"},
+        {"batches", "bundle", "labels", "machine", "memo", "resources", "scores", "sessions", "tokens"}, {"numpy"},
+    ),
+    "pages": (set(), {"matplotlib"}),
+    "measure": (
+        {"bundle", "classifier", "measure", "pages", "texts"},
+        {"matplotlib", "numpy", "tokenizers", "torch", "transformers"},
     ),
     "annotate": ({"classifier", "rows"}, set()),
     "evaluate": ({"labels", "scores"}, {"numpy"}),

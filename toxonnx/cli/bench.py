@@ -202,7 +202,7 @@ def _cold_starts(contenders: list[Contender], opened: Bundle, scratch: Path) -> 
     row.write_text(f"{','.join(column)}\n{','.join('What a lovely morning' for _ in column)}\n", encoding="utf-8")
     texts = scratch / "row.json"
     texts.write_text(json.dumps(["What a lovely morning"]), encoding="utf-8")
-    commands = "".join(json.dumps(line) + "\n" for line in ({"do": "texts", "file": str(texts)}, {"do": "score"}))
+    commands = ({"do": "texts", "file": str(texts)}, {"do": "score"})
     colds = {}
     for contender in contenders:
         _say(f"cold start of {contender.name}")
@@ -210,8 +210,8 @@ def _cold_starts(contenders: list[Contender], opened: Bundle, scratch: Path) -> 
             line = [sys.executable, "-m", "toxonnx", "predict", str(row), "--bundle", contender.options["model"]]
             colds[contender.name] = cold_start([*line, *(f"--text={name}" for name in column)], COLD_STARTS)
         else:
-            spec = json.dumps({"factory": contender.factory, "options": contender.options})
-            colds[contender.name] = cold_start([contender.python, str(WORKER), spec], COLD_STARTS, commands)
+            given = "".join(json.dumps(line) + "\n" for line in (contender.spec, *commands))
+            colds[contender.name] = cold_start([contender.python, str(WORKER)], COLD_STARTS, given)
     return colds
 
 

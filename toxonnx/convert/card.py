@@ -60,6 +60,11 @@ def _model_lines(manifest: Manifest) -> list[str]:
         )
     elif training:
         lines.append("- all weights fine-tuned")
+    if calibration := manifest.graph.get("calibration"):
+        lines.append(
+            f"- int8: scales of activations fixed on {calibration['rows']} texts ({calibration['from']}), smoothing "
+            f"{manifest.graph['smoothing']}, weights of {7 if manifest.graph['reduce_range'] else 8} bits"
+        )
     if training:
         split, data = training["split"], training["data"]
         leaks = (

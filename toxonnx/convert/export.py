@@ -249,10 +249,9 @@ def _to_int8(source: Path, target: Path, trained: Trained, limits: Export, calib
     layers = quantize(
         source, target, feeds, smoothing=limits.smoothing, reduce_range=limits.reduce_range, margin=margin
     )
-    calibration = {"rows": len(feeds), "from": where, "margin": margin}
     return {
         "linear_layers_int8": layers, "smoothing": limits.smoothing, "reduce_range": limits.reduce_range,
-        "calibration": calibration,
+        "calibration": {"rows": len(feeds), "from": where, "margin": margin},
     }  # fmt: skip
 
 

@@ -43,29 +43,32 @@ class Contender:
     path: tuple[str, ...] = ()
     python: str = field(default=sys.executable)
 
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What its process is told first."""
+        return {"factory": self.factory, "options": self.options, "path": self.path}
+
 
 class _Worker:
     """A contender's process."""
 
     def __init__(self, contender: Contender, errors: Path) -> None:
         self.contender, self._errors = contender, errors
-        spec = {"factory": contender.factory, "options": contender.options, "path": contender.path}
         with open(errors, "w", encoding="utf-8") as file:
             self._process = subprocess.Popen(
-                [contender.python, str(WORKER), json.dumps(spec, default=str)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True, encoding="utf-8",
+                [contender.python, str(WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True,
+                encoding="utf-8",
             )  # fmt: skip
-        self.loaded = self._answer()
+        self.loaded = self._say(contender.spec)
 
     def ask(self, do: str, **details: Any) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # the missing answer tells
-            self._process.stdin.write(json.dumps({"do": do, **details}) + "\n")
-            self._process.stdin.flush()
-        return self._answer()
+        return self._say({"do": do, **details})
 
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
+    def _say(self, what: dict[str, Any]) -> dict[str, Any]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # the missing answer tells
+            self._process.stdin.write(json.dumps(what) + "\n")
+            self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
             self._process.wait()

@@ -1,9 +1,9 @@
 """One engine in a process of its own, which answers a race's commands. Needs numpy alone beside the engine.
 
-Run as ``python worker.py SPEC``. SPEC is a JSON object with ``factory`` (``module:function``), ``options`` for it, and
-``path``, folders to import from. The factory returns a function from texts to probabilities, float32 [texts, labels].
-A command is a line of JSON on standard input, its answer a line on standard output; what the engine prints itself goes
-to standard error.
+The first line on standard input says what to load: a JSON object with ``factory`` (``module:function``), ``options``
+for it, and ``path``, folders to import from. The factory returns a function from texts to probabilities, float32
+[texts, labels]. Each further line is a command, and each gets a line of JSON on standard output as its answer; what the
+engine prints itself goes to standard error.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> None:
     """Loads the engine, then answers until standard input ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    spec = json.loads(sys.argv[1])
+    spec = json.loads(sys.stdin.readline())
     sys.path[0:1] = spec.get("path", [])  # this file's own folder is no place to import from
     options = {key: Path(value) if key in {"model", "cache"} else value for key, value in spec["options"].items()}
     started = time.perf_counter()
@@ -31,7 +31,7 @@ def main() -> None:
     score = getattr(importlib.import_module(module), name)(**options)
     _say(answers, {"load_seconds": time.perf_counter() - started, **_memory()})
     texts: list[str] = []
-    for line in sys.stdin:
+    while line := sys.stdin.readline():
         command = json.loads(line)
         if command["do"] == "texts":
             texts = json.loads(Path(command["file"]).read_text(encoding="utf-8"))
