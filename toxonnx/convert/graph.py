@@ -52,12 +52,28 @@ def to_onnx(model: PreTrainedModel, folder: Path) -> dict[str, Any]:
             kind = model.config.model_type
             raise CheckpointError(f"Optimum does not export {kind!r} classifiers: {error}") from None
     path = folder / "model.onnx"
-    onnx.save(_fixed_shapes(onnx.load(str(path))), str(path))
+    onnx.save(_tidied(onnx.load(str(path))), str(path))
     return {"opset": OPSET, "last_layer_first_token_only": short}
 
 
-def _fixed_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Reshapes that say "as before" instead of computing the rows and tokens of a batch anew in every layer.
+def _tidied(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model without what the exporter adds and nobody needs."""
+    weights = {value.name for value in model.graph.initializer}
+    # Weights of equal content are stored once, and the others point at them.
+    same = {
+        node.output[0]: node.input[0]
+        for node in model.graph.node
+        if node.op_type == "Identity" and node.input[0] in weights
+    }
+    for node in model.graph.node:
+        for at, name in enumerate(node.input):
+            node.input[at] = same.get(name, name)
+    _fix_shapes(model)
+    return _without_dead_nodes(model)
+
+
+def _fix_shapes(model: onnx.ModelProto) -> None:
+    """Lets reshapes say "as before" instead of computing the rows and tokens of a batch anew in every layer.
 
     The exporter writes ``x.view(rows, -1, heads, size)`` as half a dozen small operators; on short texts, each costs as
     much as a real one.
@@ -96,7 +112,6 @@ def _fixed_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
             name = f"{node.output[0]}_shape"
             model.graph.initializer.append(numpy_helper.from_array(np.array(sizes, dtype=np.int64), name))
             node.input[1] = name
-    return _without_dead_nodes(model)
 
 
 def _without_dead_nodes(model: onnx.ModelProto) -> onnx.ModelProto:

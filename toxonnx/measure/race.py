@@ -23,6 +23,8 @@ __all__ = ["Contender", "race"]
 WORKER = Path(__file__).with_name("worker.py")
 #: seconds between turns, for threads that spin after their work to fall asleep
 PAUSE = 0.3
+#: lone texts at the start of each turn that are not timed
+WAKING = 5
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def race(
     """Runs all contenders on the same texts, a round at a time.
 
     Every contender has a process of its own, loads once, and scores everything once before anything is timed. In each
-    round all take their turn, and the one that begins changes. Where contenders see the same weights, their scores can
+    round all take their turn, and the one that begins changes; a turn starts with a few texts that are not timed. Where contenders see the same weights, their scores can
     be compared: they are kept.
 
     Args:
@@ -129,7 +131,7 @@ def race(
             kept = folder / f"{number}.npy"
             worker.ask("texts", file=str(file))
             worker.ask("score", keep=str(kept))  # warms up
-            worker.ask("latency", start=0, stop=min(5, len(texts)))
+            worker.ask("latency", start=0, stop=WAKING)
             results[contender.name] = {
                 "load_seconds": worker.loaded["load_seconds"],
                 "loaded_memory_kb": worker.loaded["memory_kb"],
@@ -141,6 +143,7 @@ def race(
             for worker in _rotated(workers, number):
                 result = results[worker.contender.name]
                 time.sleep(PAUSE)
+                worker.ask("latency", start=0, stop=WAKING)  # untimed: others had the caches meanwhile
                 answer = worker.ask("score")
                 result["seconds"].append(answer["seconds"])
                 result["cpu_seconds"].append(answer["cpu_seconds"])
