@@ -14,7 +14,7 @@ def plan(lengths: NDArray[np.int64], *, max_tokens: int) -> Iterator[NDArray[np.
     """Cuts rows into batches of one length each, longest first.
 
     Rows of one length need no padding: no work is wasted on it, and a row meets the same arithmetic whatever stands
-    beside it. Inside a window of some hundred rows there are nearly always enough of a length to fill a batch.
+    beside it. The price is small batches of rare lengths.
 
     Args:
         lengths: int64 [rows], tokens of each row.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -16,6 +15,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from toxonnx.ahead import Ahead
 from toxonnx.batches import plan, stack
 from toxonnx.bundle import Bundle, open_bundle
 from toxonnx.errors import InputError
@@ -166,70 +166,51 @@ class Classifier:
             InputError: an item has no text: it is None, a number, a dict ...
         """
         memo = Memo(len(self.labels), max(REMEMBERED, 2 * IN_FLIGHT * self.window), IN_FLIGHT * self.window)
-        ready: queue.Queue[_Window[T] | BaseException | None] = queue.Queue(maxsize=1)
-        stopped = threading.Event()
         workers = ThreadPoolExecutor(self.threads)
-
-        def wanted() -> bool:
-            # A generator that nobody closed must not keep the process from ending.
-            return not stopped.is_set() and threading.main_thread().is_alive()
-
-        def hand_on(what: _Window[T] | BaseException | None) -> None:
-            while wanted():
-                try:
-                    ready.put(what, timeout=0.1)
-                    return
-                except queue.Full:
-                    continue
-
-        def read() -> None:
-            texts = self._texts(items, text)
-            failed: BaseException | None = None
-            while not failed and wanted():
-                some: list[T] = []
-                cleaned: list[str] = []
-                try:
-                    size = 0
-                    for item, clean in itertools.islice(texts, self.window):
-                        some.append(item)
-                        cleaned.append(clean)
-                        size += len(clean)
-                        if size >= WINDOW_CHARACTERS:
-                            break
-                except BaseException as error:  # raised again where the caller is
-                    failed = error
-                if not some:
-                    break
-                try:
-                    hand_on(self._start(some, cleaned, memo, workers))
-                except BaseException as error:
-                    failed = error
-            hand_on(failed)
-
-        reader = threading.Thread(target=read, name="toxonnx-reader")
-        reader.start()
         try:
-            while (window := ready.get()) is not None:
-                if isinstance(window, BaseException):
-                    raise window
-                for batch in window.scoring:
-                    batch.result()
-                logits, truncated = memo.logits[window.places], memo.truncated[window.places]
-                yield from zip(window.items, self._predictions(logits, truncated, window.repeated), strict=True)
+            with Ahead(self._windows(items, text, memo, workers)) as windows:
+                for window in windows:
+                    for batch in window.scoring:
+                        batch.result()
+                    logits, truncated = memo.logits[window.places], memo.truncated[window.places]
+                    yield from zip(window.items, self._predictions(logits, truncated, window.repeated), strict=True)
         finally:
             # An interrupted caller does not wait for the windows on their way.
-            stopped.set()
             workers.shutdown(cancel_futures=True)
-            reader.join()
 
     def logits(self, texts: Iterable[str]) -> NDArray[np.float32]:
-        """Raw logits, float32 [texts, labels], of texts that are already normalised. Each is scored by itself."""
+        """Raw logits, float32 [texts, labels], of texts that are already normalised."""
         tokens = self._tokenizer(list(texts))
         logits = np.empty((len(tokens.ids), len(self.labels)), dtype=np.float32)
         with ThreadPoolExecutor(self.threads) as workers:
             for batch in self._submit(tokens, logits, np.arange(len(logits)), workers):
                 batch.result()
         return logits
+
+    def _windows(
+        self, items: Iterable[T], text: Callable[[T], Any], memo: Memo, workers: ThreadPoolExecutor
+    ) -> Iterator[_Window[T]]:
+        """Windows of items that are being scored. When ``items`` raises, those before it make the last window."""
+        texts = self._texts(items, text)
+        failed: BaseException | None = None
+        while failed is None:
+            some: list[T] = []
+            cleaned: list[str] = []
+            size = 0
+            try:
+                for item, clean in itertools.islice(texts, self.window):
+                    some.append(item)
+                    cleaned.append(clean)
+                    size += len(clean)
+                    if size >= WINDOW_CHARACTERS:
+                        break
+            except Exception as error:
+                failed = error
+            if not some:
+                break
+            yield self._start(some, cleaned, memo, workers)
+        if failed is not None:
+            raise failed
 
     def _texts(self, items: Iterable[T], text: Callable[[T], Any]) -> Iterator[tuple[T, str]]:
         clean = self.bundle.manifest.text.clean

@@ -11,7 +11,6 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "cpu": ("onnxruntime",),
     "train": ("torch", "transformers", "peft", "accelerate", "matplotlib"),
     "bench": ("matplotlib",),
-    "baseline": ("torch", "transformers"),
     "export": ("torch", "transformers", "peft", "optimum", "optimum.exporters.onnx", "onnx", "onnxruntime"),
 }
 

@@ -13,7 +13,16 @@ __all__ = ["INSTRUCTION_SETS", "available_cores", "describe", "versions"]
 
 #: what decides how fast a matrix product runs, as /proc/cpuinfo spells it
 INSTRUCTION_SETS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp")
-_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "tokenizers", "numpy", "torch", "transformers", "optimum-onnx")
+_PACKAGES = (
+    "toxonnx",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "tokenizers",
+    "numpy",
+    "torch",
+    "transformers",
+    "optimum-onnx",
+)
 
 
 def available_cores() -> int:
@@ -24,18 +33,17 @@ def available_cores() -> int:
 
 
 def cgroup_quota() -> float | None:
-    """Cores that the cgroup's quota is worth; None where there is none."""
+    """Cores that the tightest quota of this process's cgroup and those above it is worth; None without one."""
+    own = next((line[3:] for line in (_read("/proc/self/cgroup") or "").splitlines() if line.startswith("0::")), "/")
     root = Path("/sys/fs/cgroup")
-    try:
-        limit, period = (root / "cpu.max").read_text().split()
-        return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        quota = int((root / "cpu/cpu.cfs_quota_us").read_text())
-        return None if quota <= 0 else quota / int((root / "cpu/cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
+    folders = [root / own.lstrip("/"), *(root / own.lstrip("/")).parents]
+    limits = [_read(str(folder / "cpu.max")) for folder in folders if folder.is_relative_to(root)]
+    pairs = [text.split() for text in limits if text]
+    first = [_read(str(root / "cpu" / name)) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]  # cgroup v1
+    if all(first):
+        pairs.append([str(text) for text in first])
+    quotas = [int(limit) / int(period) for limit, period in pairs if limit not in {"max", "-1"}]
+    return min(quotas, default=None)
 
 
 def versions() -> dict[str, str]:

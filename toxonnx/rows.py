@@ -238,6 +238,8 @@ class OutputFile:
             elif _is_special(self.path):
                 target = self.path
             else:
+                if self.path.is_dir():
+                    raise InputError(f"{self.path} is a folder", "Name a file.")
                 if self.path.exists() and not force:
                     raise InputError(f"{self.path} exists already", "Add --force to replace it.")
                 target = self._part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")

@@ -26,11 +26,10 @@ def load(
     max_length: int = 128,
     cache: Path,
     precision: str = "fp32",
-    streams: int | None = None,
     calibration: Iterable[str] = (),
     **_: object,
 ) -> Scorer:
-    """See the package; ``precision`` is fp32, bf16 or int8, ``streams`` how many batches run side by side."""
+    """See the package; ``precision`` is fp32, bf16 or int8."""
     if precision not in ("fp32", "bf16", "int8"):
         raise ValueError(f"precision is {precision}")
     torch.set_num_threads(threads)
@@ -44,8 +43,6 @@ def load(
         "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",  # f32 leaves int8 layers in int8
     }
-    if streams:
-        settings["NUM_STREAMS"] = streams
     compiled = ov.Core().compile_model(folder / "model.xml", "CPU", settings)
     queue = ov.AsyncInferQueue(compiled)
 

@@ -1,4 +1,4 @@
-"""PyTorch with padded batches: eager fp32, compiled, bf16, or int8 by its dynamic quantization.
+"""PyTorch with padded batches: compiled, bf16, or int8 by its dynamic quantization.
 
 Attention is what transformers chooses (scaled_dot_product_attention); int8 is per channel in every Linear.
 """
@@ -23,10 +23,10 @@ def load(
     order: str,
     max_length: int = 128,
     cache: Path,
-    mode: str = "eager",
+    mode: str,
     **_: object,
 ) -> Scorer:
-    """See the package; ``mode`` is eager, compile, bf16 or int8."""
+    """See the package; ``mode`` is compile, bf16 or int8."""
     from transformers import AutoModelForSequenceClassification
 
     torch.set_num_threads(threads)
@@ -38,7 +38,7 @@ def load(
     elif mode == "compile":
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "inductor")
         network = torch.compile(network, dynamic=True)
-    elif mode != "eager":
+    else:
         raise ValueError(f"mode is {mode}")
 
     @torch.inference_mode()

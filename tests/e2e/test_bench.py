@@ -14,6 +14,7 @@ import pytest
 from conftest import sentences, toxonnx, write_csv
 
 from toxonnx.errors import MachineError
+from toxonnx.labels import Labels
 from toxonnx.machine import available_cores
 from toxonnx.measure.race import Contender, race
 from toxonnx.measure.report import cold_start, padding, summary
@@ -24,7 +25,7 @@ def test_a_bundle_beside_its_own_run(run: Path, bundles: dict[str, Path], tmp_pa
     file = write_csv(tmp_path / "posts.csv", ["text"], [*rows, ["long " * 300], rows[0]])
     done = toxonnx(
         "bench", file, "--bundle", bundles["int8"], "--against", run, "--rounds", 2, "--singles", 3,
-        "--price-per-hour", 2, "--json", tmp_path / "b.json", "--html", tmp_path / "out" / "b.html",
+        "--price-per-hour", 2, "--json", tmp_path / "b.json", "--html", tmp_path / "b.html",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "b.json").read_text())
@@ -44,7 +45,7 @@ def test_a_bundle_beside_its_own_run(run: Path, bundles: dict[str, Path], tmp_pa
         assert one["agreement"]["same_label"] >= 0.97
         assert one["agreement"]["largest_probability_difference"] < 0.1
     assert re.search(r"times as fast as PyTorch sorted", done.stdout)
-    page = (tmp_path / "out" / "b.html").read_text(encoding="utf-8")
+    page = (tmp_path / "b.html").read_text(encoding="utf-8")
     HTMLParser().feed(page)
     assert page.count("<svg") == 3
     assert f"{ours['rows_per_second']['median']:,.0f}" in page
@@ -110,14 +111,16 @@ def toys(tmp_path: Path) -> Path:
 
 def test_a_race_says_who_is_slower(toys: Path) -> None:
     def contender(name: str, seconds: float, sign: float = 1.0) -> Contender:
-        return Contender(name, "toys:sleeper", {"seconds": seconds, "sign": sign}, (str(toys),))
+        return Contender(name, "toys:sleeper", {"seconds": seconds, "sign": sign}, 1, (str(toys),))
 
     texts = ["a", "bb", "ccc"]
     results = race(
         [contender("ours", 0.06), contender("fast", 0.02), contender("slow", 0.12, -1)], texts, rounds=3, singles=2
     )
     assert results["ours"]["scores"].tolist() == [[1, 0], [2, 0], [3, 0]]
-    ours, fast, slow = summary(results, len(texts), same_weights=frozenset(results), price_per_hour=None)
+    ours, fast, slow = summary(
+        results, len(texts), Labels(("a", "b")), comparable=frozenset(results), price_per_hour=None
+    )
     assert ours["ratio"] == {"median": 1, "min": 1, "max": 1}
     assert fast["ratio"]["max"] < 1 < slow["ratio"]["min"]
     assert fast["agreement"]["same_label"] == 1 and slow["agreement"]["same_label"] == 0
@@ -126,8 +129,8 @@ def test_a_race_says_who_is_slower(toys: Path) -> None:
 
 @pytest.mark.parametrize(("factory", "said"), [("broken", "the engine has no oil"), ("quitter", "out of oil")])
 def test_an_engine_that_breaks_is_named(toys: Path, factory: str, said: str) -> None:
-    with pytest.raises(MachineError, match=f"the bad one stopped: .*{said}"):
-        race([Contender("the bad one", f"toys:{factory}", {}, (str(toys),))], ["a"], rounds=1, singles=1)
+    with pytest.raises(MachineError, match=f"the bad one stopped .*{said}"):
+        race([Contender("the bad one", f"toys:{factory}", {}, 1, (str(toys),))], ["a"], rounds=1, singles=1)
 
 
 def test_a_cold_start_measures_the_command_and_not_its_parent() -> None:

@@ -237,6 +237,7 @@ def test_metrics_agree_with_scikit_learn(seed: int, rows: int, multi: bool) -> N
 
 #: module -> what it may import: modules of this package, and packages from elsewhere. Any may import errors.
 MAY_IMPORT = {
+    "ahead": (set(), set()),
     "errors": (set(), set()),
     "extras": (set(), set()),
     "labels": (set(), set()),
@@ -252,11 +253,12 @@ MAY_IMPORT = {
     "sessions": ({"extras"}, {"onnxruntime", "numpy"}),
     "scores": ({"labels"}, {"numpy"}),
     "classifier": (
-        {"batches", "bundle", "labels", "machine", "memo", "resources", "scores", "sessions", "tokens"}, {"numpy"},
+        {"ahead", "batches", "bundle", "labels", "machine", "memo", "resources", "scores", "sessions", "tokens"},
+        {"numpy"},
     ),
     "pages": (set(), {"matplotlib"}),
     "measure": (
-        {"bundle", "classifier", "measure", "pages", "texts"},
+        {"bundle", "classifier", "labels", "measure", "pages", "scores", "texts", "tokens"},
         {"matplotlib", "numpy", "tokenizers", "torch", "transformers"},
     ),
     "annotate": ({"classifier", "rows"}, set()),

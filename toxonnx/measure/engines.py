@@ -5,6 +5,7 @@ Each function loads a model and returns one from texts to probabilities, float32
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.bundle import open_bundle
-from toxonnx.classifier import Classifier
 from toxonnx.texts import TextSpec
 
 __all__ = ["bundle", "pipeline", "pytorch"]
@@ -23,6 +22,9 @@ Scorer = Callable[[list[str]], NDArray[np.float32]]
 
 def bundle(model: Path, *, threads: int, batch_tokens: int | None = None, window: int | None = None) -> Scorer:
     """A bundle, as ``toxonnx predict`` runs it; a text that comes alone, as ``Classifier.predict`` does."""
+    from toxonnx.bundle import open_bundle
+    from toxonnx.classifier import Classifier
+
     chosen = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
     classifier = Classifier(open_bundle(model), threads=threads, window=window, **chosen)
 
@@ -45,6 +47,9 @@ def pipeline(
 
     torch.set_num_threads(threads)
     classify = transformers.pipeline("text-classification", str(model), device="cpu")
+    # It hands the model whatever the tokenizer makes; a DistilBERT with a BERT's tokenizer takes no token types.
+    takes = inspect.signature(classify.model.forward).parameters
+    classify.tokenizer.model_input_names = [name for name in classify.tokenizer.model_input_names if name in takes]
     names = [classify.model.config.id2label[i] for i in range(classify.model.config.num_labels)]
     function = "sigmoid" if multi else "softmax"
 

@@ -22,19 +22,21 @@ def page(report: dict[str, Any]) -> str:
     entries, texts, machine = report["contenders"], report["texts"], report["machine"]
     first = entries[0]
     title = f"{report['bundle']}: throughput and latency"
+    again = texts["rows"] - texts["distinct"]
+    repeats = f"{again:,} rows repeat an earlier one: toxonnx scores them once, the others each time." if again else ""
     lead = "".join(f"<p class='lead'>{escape(_verdict(first, entry))}</p>" for entry in entries[1:])
     where = (
         f"{texts['from']}: {texts['rows']:,} rows, {texts['distinct']:,} distinct, {texts['tokens_mean']} tokens on "
         f"average, 95% under {texts['tokens_p95'] + 1}, {texts['truncated']} cut at the limit. "
-        f"{report['threads']} cores for each, {report['rounds']} interleaved rounds after a warm-up."
+        f"{report['cores']} cores for each, {report['rounds']} interleaved rounds after a warm-up."
     )
     return document(
         title,
-        f"<h1>{escape(title)}</h1><p class='dim'>{escape(where)}</p>{lead}",
+        f"<h1>{escape(title)}</h1><p class='dim'>{escape(where)} {repeats}</p>{lead}",
         "<h2>Throughput</h2>",
         figure(_throughput(entries), "rows a second of each contender"),
         "<p class='dim'>Bars are medians, whiskers the slowest and the fastest round. Tokenizing is part of it.</p>",
-        "<h2>Latency of one text at a time</h2>",
+        "<h2>Latency of one text at a time, back to back</h2>",
         figure(_latency(entries), "share of lone texts that were answered within a time"),
         _latency_table(entries),
         "<h2>Padding</h2>",
@@ -42,8 +44,8 @@ def page(report: dict[str, Any]) -> str:
         "<p class='dim'>Work that is done on nothing, for these texts in this order.</p>",
         "<h2>All figures</h2>",
         _figures(entries, report["price_per_hour"]),
-        "<p class='dim'>Cold start is a process from nothing to the score of one text. Load is the model alone; "
-        "memory is the most a process took.</p>",
+        "<p class='dim'>Cold start is a process from nothing to the score of one text. Load is the "
+        "model, after the imports; memory is the most a process took. Files had been read before.</p>",
         "<h2>Agreement</h2>",
         _agreement(entries),
         "<h2>Machine</h2>",

@@ -35,6 +35,7 @@ class Contender:
         name: what tables call it.
         factory: ``module:function``; see :mod:`toxonnx.measure.worker`.
         options: keyword arguments of the factory, as JSON can hold them.
+        cores: how many its process may use, all of its threads together.
         path: folders that it imports from.
         python: the interpreter that has its packages.
     """
@@ -42,26 +43,43 @@ class Contender:
     name: str
     factory: str
     options: dict[str, Any]
+    cores: int
     path: tuple[str, ...] = ()
     python: str = field(default=sys.executable)
 
     @property
     def spec(self) -> dict[str, Any]:
         """What its process is told first."""
-        return {"factory": self.factory, "options": self.options, "path": self.path}
+        return {"factory": self.factory, "options": self.options, "cores": self.cores, "path": self.path}
 
 
 class _Worker:
-    """A contender's process."""
+    """A contender's process, from the entry of a ``with`` to its end."""
 
     def __init__(self, contender: Contender, errors: Path) -> None:
         self.contender, self._errors = contender, errors
-        with open(errors, "w", encoding="utf-8") as file:
+
+    def __enter__(self) -> _Worker:
+        with open(self._errors, "w", encoding="utf-8") as file:
             self._process = subprocess.Popen(
-                [contender.python, str(WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file, text=True,
-                encoding="utf-8",
+                [self.contender.python, str(WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file,
+                text=True, encoding="utf-8",
             )  # fmt: skip
-        self.loaded = self._say(contender.spec)
+        try:
+            self.loaded = self._say(self.contender.spec)
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        if kind is not None:
+            self._process.kill()
+        self._process.wait()
 
     def ask(self, do: str, **details: Any) -> dict[str, Any]:
         return self._say({"do": do, **details})
@@ -73,22 +91,11 @@ class _Worker:
             self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            self._process.wait()
+            code = self._process.wait()
             last = self._errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            raise MachineError(f"{self.contender.name} stopped: {last[0] if last else 'it said nothing'}")
+            raise MachineError(f"{self.contender.name} stopped (exit code {code}): {last[0] if last else 'no word'}")
         answer: dict[str, Any] = json.loads(line)
         return answer
-
-    def __enter__(self) -> _Worker:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        if kind is not None:
-            self._process.kill()
-        self._process.wait()
 
 
 def race(
@@ -102,14 +109,14 @@ def race(
     """Runs all contenders on the same texts, a round at a time.
 
     Every contender has a process of its own, loads once, and scores everything once before anything is timed. In each
-    round all take their turn, and the one that begins changes; a turn starts with a few texts that are not timed. Where contenders see the same weights, their scores can
-    be compared: they are kept.
+    round all take their turn, and the one that begins changes; a turn starts with a few texts that are not timed.
+    Where contenders see the same weights, their scores can be compared: they are kept.
 
     Args:
         contenders: at least one, names unique.
         texts: what is scored.
         rounds: timed passes over the texts.
-        singles: texts that are scored one at a time in each round, for the latency.
+        singles: texts that are scored one at a time, back to back, in each round; no more than there are.
         say: takes a line of progress.
 
     Returns:
@@ -149,7 +156,7 @@ def race(
                 result["cpu_seconds"].append(answer["cpu_seconds"])
                 result["peak_memory_kb"] = answer["peak_memory_kb"]
                 time.sleep(PAUSE)
-                start = number * singles % max(len(texts) - singles, 1)
+                start = number * singles % max(len(texts) - singles + 1, 1)
                 answer = worker.ask("latency", start=start, stop=start + singles)
                 result["latency_seconds"] += answer["seconds"]
             rates = ", ".join(f"{name} {len(texts) / result['seconds'][-1]:,.0f}" for name, result in results.items())

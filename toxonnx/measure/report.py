@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.errors import MachineError
+from toxonnx.labels import Labels
+from toxonnx.scores import decide
 
 __all__ = ["PERCENTILES", "cold_start", "padding", "summary", "text_figures"]
 
@@ -40,14 +42,20 @@ def padding(lengths: NDArray[np.int64], batch: int, *, ordered: bool) -> float:
 
 
 def summary(
-    results: Mapping[str, Mapping[str, Any]], rows: int, *, same_weights: frozenset[str], price_per_hour: float | None
+    results: Mapping[str, Mapping[str, Any]],
+    rows: int,
+    labels: Labels,
+    *,
+    comparable: frozenset[str],
+    price_per_hour: float | None,
 ) -> list[dict[str, Any]]:
     """One entry a contender, in their order; the first is what the others are compared with.
 
     Args:
         results: of :func:`toxonnx.measure.race.race`.
         rows: texts that were scored in a round.
-        same_weights: names of those whose scores should be the first one's.
+        labels: of the first one.
+        comparable: names of those whose scores mean the same as the first one's.
         price_per_hour: of the machine, in any currency.
 
     Returns:
@@ -62,10 +70,11 @@ def summary(
         ratios = [theirs / ours for ours, theirs in zip(first["seconds"], result["seconds"], strict=True)]
         latency = np.percentile(np.array(result["latency_seconds"]) * 1e3, PERCENTILES).round(3).tolist()
         agreement = None
-        if name in same_weights and result is not first:
-            ours, theirs = first["scores"], result["scores"]
+        if name in comparable and result is not first:
+            ours, theirs = first["scores"].astype(np.float64), result["scores"].astype(np.float64)
+            same = (decide(ours, labels) == decide(theirs, labels)).all(axis=1)
             agreement = {
-                "same_label": float((ours.argmax(axis=1) == theirs.argmax(axis=1)).mean()),
+                "same_label": float(same.mean()),
                 "largest_probability_difference": float(np.abs(ours - theirs).max()),
             }
         entries.append(
@@ -91,21 +100,23 @@ def summary(
 #: A process inherits the peak memory of the one that starts it, so a small one stands between.
 LAUNCHER = """
 import json, os, subprocess, sys, time
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
 started = time.perf_counter()
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+process = subprocess.Popen(sys.argv[2:], stdout=subprocess.DEVNULL)
 _, status, used = os.wait4(process.pid, 0)
 seconds = time.perf_counter() - started
 print(json.dumps([os.waitstatus_to_exitcode(status), seconds, used.ru_maxrss]))
 """
 
 
-def cold_start(command: Sequence[str], repeats: int, given: str = "") -> dict[str, Any]:
+def cold_start(command: Sequence[str], repeats: int, given: str = "", cores: int = 1) -> dict[str, Any]:
     """A whole command, from nothing to its end.
 
     Args:
         command: program and arguments.
         repeats: how many times.
         given: what it reads on standard input.
+        cores: how many it may use.
 
     Returns:
         ``seconds``, a value a run, and ``peak_memory_mb`` of the largest.
@@ -115,11 +126,12 @@ def cold_start(command: Sequence[str], repeats: int, given: str = "") -> dict[st
     """
     seconds, memory = [], 0
     for _ in range(repeats):
-        launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, *command]
-        done = subprocess.run(launch, input=given, stdout=subprocess.PIPE, text=True, check=True)
+        launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(cores), *command]
+        done = subprocess.run(launch, input=given, capture_output=True, text=True, check=True)
         code, took, peak = json.loads(done.stdout)
         if code:
-            raise MachineError(f"{' '.join(command[:4])} ... ended with exit code {code}")
+            last = done.stderr.strip().splitlines()[-1:]
+            raise MachineError(f"{' '.join(command[:4])} ended with exit code {code}: {last[0] if last else 'no word'}")
         seconds.append(took)
         memory = max(memory, peak)
     return {"seconds": seconds, "peak_memory_mb": round(memory / 1024, 1)}

@@ -1,9 +1,9 @@
 """One engine in a process of its own, which answers a race's commands. Needs numpy alone beside the engine.
 
 The first line on standard input says what to load: a JSON object with ``factory`` (``module:function``), ``options``
-for it, and ``path``, folders to import from. The factory returns a function from texts to probabilities, float32
-[texts, labels]. Each further line is a command, and each gets a line of JSON on standard output as its answer; what the
-engine prints itself goes to standard error.
+for it, ``path``, folders to import from, and ``cores``, how many the whole process may use. The factory returns a
+function from texts to probabilities, float32 [texts, labels]. Each further line is a command, and each gets a line of
+JSON on standard output as its answer; what the engine prints itself goes to standard error.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ def main() -> None:
     os.dup2(2, 1)
     spec = json.loads(sys.stdin.readline())
     sys.path[0:1] = spec.get("path", [])  # this file's own folder is no place to import from
+    # Before anything is imported, so that every library sees the same machine.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: spec["cores"]])
     options = {key: Path(value) if key in {"model", "cache"} else value for key, value in spec["options"].items()}
-    started = time.perf_counter()
     module, _, name = spec["factory"].partition(":")
-    score = getattr(importlib.import_module(module), name)(**options)
+    factory = getattr(importlib.import_module(module), name)
+    started = time.perf_counter()
+    score = factory(**options)
     _say(answers, {"load_seconds": time.perf_counter() - started, **_memory()})
     texts: list[str] = []
     while line := sys.stdin.readline():

@@ -1,0 +1,122 @@
+"""Who races against a bundle, and what a process of each costs from its start."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from toxonnx.bundle import MANIFEST, Bundle, open_bundle
+from toxonnx.errors import InputError
+from toxonnx.measure.race import WORKER, Contender
+from toxonnx.measure.report import cold_start, padding, text_figures
+from toxonnx.tokens import Tokenizer
+
+__all__ = ["cold_starts", "figures", "lineup"]
+
+COLD_STARTS = 3
+HELLO = "What a lovely morning"
+
+
+def lineup(
+    opened: Bundle,
+    against: Sequence[str],
+    cores: int,
+    batch_tokens: int | None,
+    scratch: Path,
+    checkpoint: Callable[[str, Path], tuple[str, ...]],
+) -> tuple[list[Contender], frozenset[str]]:
+    """The contenders, the bundle first.
+
+    Args:
+        opened: the bundle.
+        against: ``pytorch``, or folders: bundles, and whatever ``checkpoint`` can read.
+        cores: for each.
+        batch_tokens: of the bundle.
+        scratch: for checkpoints.
+        checkpoint: writes a checkpoint of a source into a folder and returns its labels.
+
+    Returns:
+        The contenders, and the names of those whose scores mean the same as the first one's.
+
+    Raises:
+        InputError: a source has other labels than the bundle.
+    """
+    labels = opened.manifest.labels.names
+    contenders = [_of_bundle(f"toxonnx, {opened.manifest.name}", opened, cores, batch_tokens)]
+    comparable: set[str] = set()
+    for number, source in enumerate(against):
+        here = Path(source).absolute()
+        if source != "pytorch" and (here / MANIFEST).is_file():
+            other = open_bundle(here)
+            theirs, entries = other.manifest.labels.names, [_of_bundle(f"toxonnx, {here.name}", other, cores, None)]
+        else:
+            theirs = checkpoint(source, scratch / str(number))
+            what = "random weights" if source == "pytorch" else here.name
+            entries = _of_checkpoint(what, scratch / str(number), opened, cores)
+        if theirs != labels:
+            raise InputError(f"{source} has the labels {', '.join(theirs)}; the bundle has {', '.join(labels)}")
+        taken = {contender.name for contender in contenders}
+        if any(entry.name in taken for entry in entries):
+            raise InputError(f"{source}: something of that name races already", "Give one of the folders another name.")
+        contenders += entries
+        if source != "pytorch":
+            comparable |= {entry.name for entry in entries}
+    return contenders, frozenset(comparable)
+
+
+def _of_bundle(name: str, bundle: Bundle, cores: int, batch_tokens: int | None) -> Contender:
+    options: dict[str, Any] = {"model": str(bundle.path), "threads": cores}
+    if batch_tokens is not None:
+        options["batch_tokens"] = batch_tokens
+    return Contender(name, "toxonnx.measure.engines:bundle", options, cores)
+
+
+def _of_checkpoint(name: str, folder: Path, opened: Bundle, cores: int) -> list[Contender]:
+    manifest = opened.manifest
+    options = {
+        "model": str(folder), "threads": cores, "max_length": manifest.max_length, "batch": 32,
+        "normalise": list(manifest.text.normalise), "multi": manifest.labels.multi,
+    }  # fmt: skip
+    return [
+        Contender(f"transformers pipeline, {name}", "toxonnx.measure.engines:pipeline", options, cores),
+        Contender(f"PyTorch sorted, {name}", "toxonnx.measure.engines:pytorch", options, cores),
+    ]
+
+
+def cold_starts(
+    contenders: Sequence[Contender], opened: Bundle, scratch: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """From a process's start to the score of one row: for bundles the command itself, for others as much work."""
+    row, texts = scratch / "row.csv", scratch / "row.json"
+    columns = opened.manifest.text.columns or ("text",)
+    with open(row, "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([columns, [HELLO for _ in columns]])
+    texts.write_text(json.dumps([HELLO]), encoding="utf-8")
+    named = [f"--text={column}" for column in columns]
+    colds = {}
+    for contender in contenders:
+        say(f"cold start of {contender.name}")
+        if contender.factory.endswith(":bundle"):
+            options = ["--bundle", contender.options["model"], "--threads", str(contender.cores)]
+            command, given = [sys.executable, "-m", "toxonnx", "predict", str(row), *options, *named], ""
+        else:
+            lines = (contender.spec, {"do": "texts", "file": str(texts)}, {"do": "score"})
+            command, given = [contender.python, str(WORKER)], "".join(json.dumps(line) + "\n" for line in lines)
+        colds[contender.name] = cold_start(command, COLD_STARTS, given, contender.cores)
+    return colds
+
+
+def figures(opened: Bundle, texts: Sequence[str]) -> dict[str, Any]:
+    """What the texts are like, and how much of a batch of them would be padding."""
+    clean = [opened.manifest.text.clean(text) for text in texts]
+    tokens = Tokenizer(opened.path / "tokenizer.json", opened.manifest.max_length)(clean)
+    shares = {
+        "batches of 32 in the file's order": padding(tokens.lengths, 32, ordered=False),
+        "batches of 32 ordered by length": padding(tokens.lengths, 32, ordered=True),
+        "toxonnx, batches of one length": 0.0,
+    }
+    return {**text_figures(clean, tokens.lengths, tokens.truncated), "padding": shares}
