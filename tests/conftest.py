@@ -71,12 +71,16 @@ def _pretrained() -> Path:
 
 @pytest.fixture(scope="session")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Folders of small encoders with real tokenizers: distilbert, bert (WordPiece), roberta (byte-level BPE)."""
+    """Folders of small encoders with real tokenizers: WordPiece, and for roberta byte-level BPE."""
     import torch
     from tokenizers import ByteLevelBPETokenizer
     from transformers import (
+        AlbertConfig,
+        AlbertModel,
         AutoTokenizer,
         BertModel,
+        DebertaV2Config,
+        DebertaV2Model,
         DistilBertConfig,
         DistilBertModel,
         RobertaConfig,
@@ -95,7 +99,17 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     byte_level = RobertaTokenizerFast(
         str(root / "bpe" / "vocab.json"), str(root / "bpe" / "merges.txt"), model_max_length=128
     )
+    small: dict[str, int] = {
+        "vocab_size": 30522, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+        "intermediate_size": 128,
+    }  # fmt: skip
     models = {
+        # One layer's weights, used by all.
+        "albert": AlbertModel(AlbertConfig(**small, embedding_size=32)),
+        # Its graph has branches.
+        "deberta": DebertaV2Model(
+            DebertaV2Config(**small, relative_attention=True, position_buckets=16, pos_att_type=["p2c", "c2p"])
+        ),
         # Two layers of a pretrained model: it learns in seconds, so that figures mean something.
         "bert": BertModel.from_pretrained(_pretrained(), num_hidden_layers=2),
         "distilbert": DistilBertModel(

@@ -32,7 +32,10 @@ class Session:
 
     def __init__(self, model: Path, labels: int, *, threads: int = 1) -> None:
         require("cpu")
-        import onnxruntime as ort
+        try:
+            import onnxruntime as ort
+        except ImportError as error:
+            raise MachineError(f"onnxruntime is installed and does not load: {error}") from None
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads

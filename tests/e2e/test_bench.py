@@ -69,6 +69,8 @@ def test_slower_than_asked_is_exit_code_1(bundles: dict[str, Path], tmp_path: Pa
         (["--bundle", "nowhere"], "nowhere"),
         (["--against", "nowhere"], "nowhere"),
         (["empty.csv"], "empty.csv has no rows"),
+        (["--json", "."], ". is a folder"),
+        (["--threads", "10000"], "--threads 10000"),
     ],
 )
 def test_wrong_usage_is_one_clear_error(tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -76,6 +78,13 @@ def test_wrong_usage_is_one_clear_error(tmp_path: Path, arguments: list[str], me
     done = toxonnx("bench", *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_other_labels_are_refused_before_anything_is_measured(bundles: dict[str, Path]) -> None:
+    done = toxonnx("bench", "--against", bundles["int8"], "--rows", 5)
+    assert done.returncode == 2
+    assert "has the labels complaint, praise; the bundle has hate, offensive, neither" in done.stderr
+    assert "round" not in done.stderr
 
 
 @pytest.fixture

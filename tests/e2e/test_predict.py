@@ -202,6 +202,25 @@ def _copy(tmp_path: Path) -> Path:
     return tmp_path / "bundle"
 
 
+def test_a_command_that_waits_for_a_pipe_can_be_stopped(tmp_path: Path) -> None:
+    pipe = tmp_path / "rows.csv"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "toxonnx", "predict", str(pipe), "-o", str(tmp_path / "out.csv")],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with open(pipe, "w", encoding="utf-8") as writer:
+        writer.write("text\na fine day\n")
+        writer.flush()
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 143, errors
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
 def test_a_changed_byte_anywhere_is_found(tmp_path: Path) -> None:
     bundle = _copy(tmp_path)
     for path in sorted(bundle.iterdir()):
@@ -256,6 +275,10 @@ def test_scoring_needs_no_torch(tmp_path: Path) -> None:
     for arguments in (["--help"], ["predict", str(source)], ["info"], ["doctor"], bench):
         done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", script, "bench", "--at-least", "2"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and "--at-least has nothing to compare with" in done.stderr
     done = subprocess.run(
         [sys.executable, "-c", script, "train", "x.csv", "--recipe", "minilm-hate", "-o", str(tmp_path / "run")],
         capture_output=True, text=True, check=False,

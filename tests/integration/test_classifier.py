@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,6 +131,32 @@ def test_one_row_alone_is_scored_as_among_others(bundles: dict[str, Path], preci
         assert np.abs(one.probabilities - other.probabilities).max() <= limit
         assert np.abs(one.probabilities - [by_name[name] for name in together.labels.names]).max() <= limit
         assert one.labels == other.labels == (max(by_name, key=by_name.__getitem__),)
+
+
+def test_lone_texts_in_quick_succession_are_scored_as_ever(
+    alone: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toxonnx.classifier.LULL", float("inf"))  # so that every call runs on all threads
+    classifier = Classifier.load(threads=3)
+    for text in POOL:
+        (answer,) = classifier.predict([text], top_k=None)
+        scores = {item["label"]: item["score"] for item in answer}
+        assert [scores[name] for name in classifier.labels.names] == alone[text].tolist()
+
+
+def test_a_consumer_that_leaves_does_not_wait_for_a_silent_source() -> None:
+    silent = threading.Event()
+
+    def source() -> Iterator[str]:
+        yield from (f"day {number}" for number in range(8))
+        silent.wait(30)
+
+    stream = Classifier(open_bundle(SHIPPED), window=4).stream(source())
+    assert next(stream)[0] == "day 0"
+    started = time.monotonic()
+    stream.close()
+    assert time.monotonic() - started < 10
+    silent.set()
 
 
 def test_what_comes_before_a_failure_is_not_lost() -> None:

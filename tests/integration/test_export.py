@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 import shutil
@@ -23,9 +24,15 @@ from toxonnx.bundle import open_bundle
 from toxonnx.convert.export import export
 from toxonnx.convert.verify import reference_logits
 from toxonnx.errors import CheckpointError, GateError, InputError
+from toxonnx.recipe import Export, LabelSpec, Recipe
 from toxonnx.train.merge import load_trained
 
 TEXTS = [text for text, _ in sentences(60, 7)] + ["", "word " * 400, "Gr\u00fc\u00dfe \N{SNOWMAN}"]
+
+
+#: random weights decide nothing, so their decisions are held to nothing
+LAX = Recipe("lax", LabelSpec(column="label", names={name: name for name in ("calm", "rude", "spam")}))
+LAX = dataclasses.replace(LAX, max_length=512, export=Export(min_agreement=0.0))
 
 
 def quiet(_: str) -> None:
@@ -96,7 +103,42 @@ def test_smoothing_saves_what_outliers_cost(tmp_path: Path) -> None:
     assert lost[0.8] < lost[0.0] / 4
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_a_matrix_that_serves_two_layers_and_a_product_without_bias(tmp_path: Path) -> None:
+    from toxonnx.convert.int8 import quantize
+    from toxonnx.sessions import Session
+
+    rng = np.random.default_rng(1)
+    weights = {
+        "table": rng.normal(size=(200, 16)), "w": rng.normal(size=(16, 16)) / 4, "b": rng.normal(size=(1, 16)),
+        "head": rng.normal(size=(16, 3)), "c": rng.normal(size=3),
+    }  # fmt: skip
+    nodes = [
+        ("Mul", ["input_ids", "attention_mask"], "seen"),
+        ("Gather", ["table", "seen"], "hidden"),  # an embedding that a product reads at once
+        ("MatMul", ["hidden", "w"], "once"),
+        ("Add", ["b", "once"], "shifted"),  # no plain bias
+        ("Tanh", ["shifted"], "bounded"),
+        ("MatMul", ["bounded", "w"], "twice"),
+        ("Add", ["twice", "twice"], "doubled"),
+        ("MatMul", ["doubled", "head"], "product"),
+        ("Add", ["c", "product"], "logits"),
+    ]
+    graph = helper.make_graph(
+        [helper.make_node(kind, inputs, [out]) for kind, inputs, out in nodes], "shared",
+        [helper.make_tensor_value_info(n, TensorProto.INT64, ["r", "t"]) for n in ("input_ids", "attention_mask")],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["r", "t", 3])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )  # fmt: skip
+    exact, small = tmp_path / "exact.onnx", tmp_path / "int8.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), exact)
+    ids = np.arange(200, dtype=np.int64)[None]
+    feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    assert quantize(exact, small, [feed], smoothing=0.8, reduce_range=True) == 3
+    expected, found = (Session(path, 3).run(**feed) for path in (exact, small))
+    assert np.abs(found - expected).mean() < 0.03 * np.abs(expected).mean()
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "albert", "deberta"])
 def test_checkpoints_from_elsewhere(bases: dict[str, Path], tmp_path: Path, kind: str) -> None:
     names = {0: "calm", 1: "rude", 2: "spam"}
     torch.manual_seed(1)
@@ -112,6 +154,12 @@ def test_checkpoints_from_elsewhere(bases: dict[str, Path], tmp_path: Path, kind
     assert manifest.labels.names == ("calm", "rude", "spam")
     assert manifest.verification["labelled"] is False
     assert manifest.max_length == (128 if kind == "roberta" else 512)
+
+    small = export(tmp_path / "checkpoint", tmp_path / "small", precision="int8", recipe=LAX, say=quiet)
+    layers = {"bert": 12, "roberta": 18, "albert": 13, "deberta": 12}[kind]
+    assert small.manifest.graph["linear_layers_int8"] >= layers
+    together, alone = Classifier(small, batch_tokens=4096), Classifier(small, batch_tokens=1)
+    assert (together.logits(TEXTS) == alone.logits(TEXTS)).all()
 
     # As transformers itself would score them.
     model = model.eval()

@@ -16,19 +16,19 @@ def command(bundle: str | None, as_json: bool) -> None:
 
     Exit code 3 when it could not run.
     """
-    from toxonnx.errors import MachineError
+    from toxonnx.errors import ToxonnxError
     from toxonnx.extras import EXTRAS, missing
     from toxonnx.machine import describe
 
     machine = describe()
     report: dict[str, Any] = {"machine": machine, "extras": {name: missing(name) for name in EXTRAS}}
-    failure: MachineError | None = None
+    failure: ToxonnxError | None = None
     try:
         from toxonnx.classifier import Classifier
 
         classifier = Classifier.load(bundle)
         report["plan"] = {"bundle": classifier.bundle.manifest.name, **classifier.plan}
-    except MachineError as error:
+    except ToxonnxError as error:
         failure = error
         report["plan"] = None
     if as_json:

@@ -101,6 +101,8 @@ def export(
     precision = precision or limits.precision
     rows = verification_rows(trained, read_table(data, encoding, None, delimiter) if data else None, text, label)
     calibration, rows = _calibration(trained, rows) if precision == "int8" else (None, rows)
+    if calibration and calibration.where == BUILT_IN:
+        say("WARNING: int8 is calibrated on built-in sentences; --data with your own texts (200 or more) does better")
     if data and trained.run and sha256(data) == trained.run["data"]["sha256"]:
         say(f"WARNING: {data.name} is what the run was trained on; figures on it flatter")
     if "merge_largest_logit_difference" in trained.source:

@@ -27,6 +27,9 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from toxonnx.convert.graph import reads
+from toxonnx.errors import CheckpointError
+
 __all__ = ["quantize"]
 
 Feed = dict[str, NDArray[np.int64]]
@@ -54,20 +57,27 @@ def quantize(
 
     Returns:
         How many linear layers were quantized.
+
+    Raises:
+        CheckpointError: there is none.
     """
     model = onnx.load(str(source))
-    graph = _Graph(model)
+    graph = _Graph(model, steps=63 if reduce_range else 127, margin=margin)
     for node in model.graph.node:
         if node.op_type == "Gather":
             graph.embedding(node)
     # The products that read one activation share its scale: query, key and value.
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
-        if node.op_type == "MatMul" and node.input[1] in graph.weights and graph.uses[node.input[1]] == 1:
+        if node.op_type == "MatMul" and graph.is_matrix(node.input[1]):
             readers.setdefault(node.input[0], []).append(node)
+    if not readers:
+        raise CheckpointError("the exported graph has no linear layer to quantize", "Export with --precision fp32.")
     ranges = _ranges(model, list(readers), feeds)
     for activation, nodes in readers.items():
-        graph.linear(activation, nodes, ranges[activation], smoothing, 63 if reduce_range else 127, margin)
+        # A matrix that serves several layers (ALBERT) cannot be smoothed for one of them.
+        shared = any(graph.uses[node.input[1]] > 1 for node in nodes)
+        graph.linear(activation, nodes, ranges[activation], 0.0 if shared else smoothing)
     onnx.save(graph.result(), str(target))
     return sum(map(len, readers.values()))
 
@@ -75,80 +85,81 @@ def quantize(
 class _Graph:
     """A model on its way from fp32 to int8. Replacements are collected first and put in place at the end."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.model = model
+    def __init__(self, model: onnx.ModelProto, steps: int, margin: float) -> None:
+        self.model, self._steps, self._margin = model, steps, margin
         self.weights = {value.name: value for value in model.graph.initializer}
-        self.uses = Counter(name for node in model.graph.node for name in node.input)
+        self.uses = Counter(name for node in model.graph.node for name in reads(node))
+        self.uses.update(value.name for value in model.graph.output)
         self._replaced: dict[str, list[onnx.NodeProto]] = {}  # by the node's first output
         self._added: dict[str, onnx.TensorProto] = {}
-        self._biases = {
-            node.input[1 - at]: (node, node.input[at])
-            for node in model.graph.node
-            if node.op_type == "Add"
-            for at in (0, 1)
-            if node.input[at] in self.weights
-        }
+        self._following = {name: node for node in model.graph.node if node.op_type == "Add" for name in node.input}
+
+    def is_matrix(self, name: str) -> bool:
+        """Whether a value is a weight of a linear layer, float32 [inputs, outputs]."""
+        weight = self.weights.get(name)
+        return weight is not None and len(weight.dims) == 2 and weight.data_type == FLOAT
 
     def embedding(self, node: onnx.NodeProto) -> None:
         """A table of at least SMALL_TABLE rows: int8, with a scale a row."""
-        table = self.weights.get(node.input[0])
-        if table is None or len(table.dims) != 2 or table.dims[0] < SMALL_TABLE or table.data_type != FLOAT:
+        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
+        if not self.is_matrix(node.input[0]) or self.weights[node.input[0]].dims[0] < SMALL_TABLE or axis != 0:
             return
+        table = self.weights[node.input[0]]
         rows, (out,) = numpy_helper.to_array(table), node.output
         scale = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-8).astype(np.float32) / 127
-        numbers = self._constant(f"{table.name}_int8", np.rint(rows / scale).astype(np.int8))
-        scales = self._constant(f"{table.name}_scale", scale)
+        numbers = self._constant(f"{table.name}/rows_int8", np.rint(rows / scale).astype(np.int8))
+        scales = self._constant(f"{table.name}/rows_scale", scale)
+        found, cast, by = (f"{out}/{part}" for part in ("rows_int8", "rows_cast", "rows_scale"))
         self._replaced[out] = [
-            helper.make_node("Gather", [numbers, node.input[1]], [f"{out}_int8"], name=f"{out}_int8", axis=0),
-            helper.make_node("Cast", [f"{out}_int8"], [f"{out}_cast"], name=f"{out}_cast", to=FLOAT),
-            helper.make_node("Gather", [scales, node.input[1]], [f"{out}_scale"], name=f"{out}_scale", axis=0),
-            helper.make_node("Mul", [f"{out}_cast", f"{out}_scale"], [out], name=f"{out}_scaled"),
+            helper.make_node("Gather", [numbers, node.input[1]], [found], name=found, axis=0),
+            helper.make_node("Cast", [found], [cast], name=cast, to=FLOAT),
+            helper.make_node("Gather", [scales, node.input[1]], [by], name=by, axis=0),
+            helper.make_node("Mul", [cast, by], [out], name=f"{out}/rows"),
         ]
 
-    def linear(
-        self, activation: str, nodes: list[onnx.NodeProto], extent: Range, smoothing: float, steps: int, margin: float
-    ) -> None:
+    def linear(self, activation: str, nodes: list[onnx.NodeProto], extent: Range, smoothing: float) -> None:
         """The products that read one activation, each with the bias that follows it."""
         matrices = [numpy_helper.to_array(self.weights[node.input[1]]) for node in nodes]
         low, high = extent
-        before: list[onnx.NodeProto] = []
-        given = activation
+        given, before = activation, []
         if smoothing:
-            largest = np.maximum(np.abs(low), np.abs(high)), np.max([np.abs(m).max(axis=1) for m in matrices], axis=0)
-            log = [np.log(np.maximum(each, 1e-5)) for each in largest]
-            power = smoothing * log[0] - (1 - smoothing) * log[1]
-            factor = np.exp(power - power.mean()).astype(np.float32)
+            factor = _factor(low, high, matrices, smoothing)
             matrices = [matrix * factor[:, None] for matrix in matrices]
             low, high = low / factor, high / factor
-            given = f"{activation}_smooth"
-            inverse = self._constant(f"{activation}_smoothing", 1 / factor)
+            given = f"{activation}/smooth"
+            inverse = self._constant(f"{activation}/smoothing", 1 / factor)
             before.append(helper.make_node("Mul", [activation, inverse], [given], name=given))
-        lowest, highest = min(0.0, float(low.min()) * margin), max(0.0, float(high.max()) * margin)
+        lowest, highest = min(0.0, float(low.min()) * self._margin), max(0.0, float(high.max()) * self._margin)
         step = max(highest - lowest, 1e-8) / 255
-        scale = self._constant(f"{activation}_scale", np.float32(step))
-        zero = self._constant(f"{activation}_zero", np.uint8(np.clip(round(-lowest / step), 0, 255)))
-        whole = f"{activation}_uint8"
+        scale = self._constant(f"{activation}/step", np.float32(step))
+        zero = self._constant(f"{activation}/zero", np.uint8(np.clip(round(-lowest / step), 0, 255)))
+        whole = f"{activation}/uint8"
         before.append(helper.make_node("QuantizeLinear", [given, scale, zero], [whole], name=whole))
         for node, matrix in zip(nodes, matrices, strict=True):
-            name, (out,) = node.input[1], node.output
-            scales = np.maximum(np.abs(matrix).max(axis=0), 1e-8).astype(np.float32) / steps
-            weights = self._constant(f"{name}_int8", np.rint(matrix / scales).astype(np.int8))
-            inputs = [whole, weights, scale, self._constant(f"{name}_scale", scales), zero]
-            bias = self._biases.get(out)
-            if bias and self.uses[out] == 1:
-                inputs += ["", bias[1]]
-                (out,) = bias[0].output
-                self._replaced[out] = []
-            product = helper.make_node("MatMulIntegerToFloat", inputs, [out], name=f"{out}_int8", domain=DOMAIN)
-            self._replaced[node.output[0]] = [*before, product]
+            self._replaced[node.output[0]] = [*before, self._product(node, matrix, [whole, scale, zero])]
             before = []
+
+    def _product(self, node: onnx.NodeProto, matrix: NDArray[np.float32], quantized: list[str]) -> onnx.NodeProto:
+        (out,), name = node.output, node.input[1]
+        scales = np.maximum(np.abs(matrix).max(axis=0), 1e-8).astype(np.float32) / self._steps
+        weights = self._constant(f"{name}/int8", np.rint(matrix / scales).astype(np.int8))
+        whole, scale, zero = quantized
+        inputs = [whole, weights, scale, self._constant(f"{name}/scale", scales), zero]
+        add = self._following.get(out)
+        if add is not None and self.uses[out] == 1:
+            biases = [name for name in add.input if name in self.weights]
+            if len(biases) == 1 and list(self.weights[biases[0]].dims) == [matrix.shape[1]]:
+                inputs += ["", biases[0]]
+                (out,) = add.output
+                self._replaced[out] = []
+        return helper.make_node("MatMulIntegerToFloat", inputs, [out], name=f"{out}/int8", domain=DOMAIN)
 
     def result(self) -> onnx.ModelProto:
         """The int8 model."""
         nodes: list[onnx.NodeProto] = []
         for node in self.model.graph.node:
             nodes += self._replaced.get(node.output[0], [node])
-        used = {name for node in nodes for name in node.input}
+        used = {name for node in nodes for name in reads(node)}
         kept = {name: value for name, value in (self.weights | self._added).items() if name in used}
         about = self.model.graph
         graph = helper.make_graph(nodes, about.name, about.input, about.output, list(kept.values()))
@@ -156,9 +167,23 @@ class _Graph:
         return helper.make_model(graph, opset_imports=opsets, ir_version=self.model.ir_version)
 
     def _constant(self, name: str, value: Any) -> str:
-        if name not in self._added:
-            self._added[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        """Stores a value under its name, once; the weights of layers that share them come again."""
+        tensor = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        before = self._added.setdefault(name, tensor)
+        if before.raw_data != tensor.raw_data or name in self.weights:
+            raise ValueError(f"two values of the name {name}")
         return name
+
+
+def _factor(
+    low: NDArray[np.float32], high: NDArray[np.float32], matrices: list[NDArray[np.float32]], smoothing: float
+) -> NDArray[np.float32]:
+    """What each channel of an activation is divided by, and the rows of its matrices multiplied with."""
+    activation = np.log(np.maximum(np.maximum(np.abs(low), np.abs(high)), 1e-5))
+    weight = np.log(np.maximum(np.max([np.abs(matrix).max(axis=1) for matrix in matrices], axis=0), 1e-5))
+    power = smoothing * activation - (1 - smoothing) * weight
+    factor: NDArray[np.float32] = np.exp(power - power.mean()).astype(np.float32)
+    return factor
 
 
 def _ranges(model: onnx.ModelProto, names: list[str], feeds: Sequence[Feed]) -> dict[str, Range]:
