@@ -41,7 +41,7 @@ class Session:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        # A pattern is kept for every shape that was ever met: a third more memory on ragged rows, and no faster.
+        # A pattern is kept for every shape that was ever met, which on ragged rows costs memory and saves no time.
         options.enable_mem_pattern = False
         # Threads that spin between operators answer a lone row sooner; they go to sleep soon after it is answered.
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(threads > 1)))
