@@ -19,6 +19,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -127,6 +128,23 @@ def bare(path: Path) -> Run:
     return run
 
 
+def profile(path: Path, batches: list[Batch], folder: Path) -> dict[str, float]:
+    """Share of the time inside operators that each kind of them takes, on one thread."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.enable_profiling = True
+    options.profile_file_prefix = str(folder / "profile")
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    for ids, mask in batches:
+        given = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        session.run(None, {value.name: given[value.name] for value in session.get_inputs()})
+    spent: Counter[str] = Counter()
+    for event in json.loads(Path(session.end_profiling()).read_text()):
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            spent[event["args"]["op_name"]] += event["dur"]
+    return {name: time / spent.total() for name, time in spent.most_common()}
+
+
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -181,6 +199,7 @@ def main() -> None:
                 list(workers.map(run, batches))
                 if turn:  # the first round warms up
                     times.setdefault(name, []).append(time.perf_counter() - started)
+        shares_of_operators = profile(paths["fixed"], of_one_length(), Path(scratch))
     times = {name: times[name] for name in runs}
     first = statistics.median(next(iter(times.values())))
     for name, seconds in times.items():
@@ -193,6 +212,7 @@ def main() -> None:
     print(f"share of the bare rate: {statistics.median(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})")
     if arguments.json:
         report = {"shape": arguments.shape, "rows": len(rows), "machine": machine, "seconds": times}
+        report["operators"] = shares_of_operators
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 

@@ -56,7 +56,13 @@ def graphs() -> str:
     rows.append(["**share of the bare rate that int8 with fixed scales reaches**", *shares])
     about = [f"{report['shape']}: {_machine(report['machine'])}" for report in reports]
     header = ["rows/s (ratio to the first), spread of the rounds", *(report["shape"] for report in reports)]
-    return "\n\n".join([_table(header, rows), "\n".join(about)])
+    operators = sorted(
+        {name for report in reports for name in report["operators"]},
+        key=lambda name: -sum(report["operators"].get(name, 0) for report in reports),
+    )[:12]
+    profile = [[name, *(f"{report['operators'].get(name, 0):.1%}" for report in reports)] for name in operators]
+    shares_of = ["where int8 with fixed scales spends its time", *(report["shape"] for report in reports)]
+    return "\n\n".join([_table(header, rows), _table(shares_of, profile), "\n".join(about)])
 
 
 def engines() -> str:
