@@ -127,6 +127,7 @@ def main() -> None:
     arguments = parser.parse_args()
     machine = describe()
     work = arguments.work.absolute() / arguments.shape
+    work.mkdir(parents=True, exist_ok=True)
     model = checkpoint(arguments.shape, arguments.checkpoint, work / "checkpoint")
     texts, others = load_texts(arguments.texts, arguments.data, arguments.rows)
     calibration = work / f"calibration-{arguments.texts}.csv"

@@ -104,12 +104,6 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "intermediate_size": 128,
     }  # fmt: skip
     models = {
-        # One layer's weights, used by all.
-        "albert": AlbertModel(AlbertConfig(**small, embedding_size=32)),
-        # Its graph has branches.
-        "deberta": DebertaV2Model(
-            DebertaV2Config(**small, relative_attention=True, position_buckets=16, pos_att_type=["p2c", "c2p"])
-        ),
         # Two layers of a pretrained model: it learns in seconds, so that figures mean something.
         "bert": BertModel.from_pretrained(_pretrained(), num_hidden_layers=2),
         "distilbert": DistilBertModel(
@@ -122,6 +116,12 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                 vocab_size=bpe.get_vocab_size(), max_position_embeddings=130, type_vocab_size=1, hidden_size=64,
                 num_hidden_layers=3, num_attention_heads=4, intermediate_size=128,
             )
+        ),
+        # One layer's weights, used by all.
+        "albert": AlbertModel(AlbertConfig(**small, embedding_size=32)),
+        # Its graph has branches.
+        "deberta": DebertaV2Model(
+            DebertaV2Config(**small, relative_attention=True, position_buckets=16, pos_att_type=["p2c", "c2p"])
         ),
     }  # fmt: skip
     for name, model in models.items():

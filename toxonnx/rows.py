@@ -215,7 +215,8 @@ class RowReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._text.close()
+        # A thread may be waiting inside the buffer of a pipe, and would have to be waited for.
+        (self._text if self.size is not None else self._binary.raw).close()
 
 
 class OutputFile:
@@ -238,8 +239,6 @@ class OutputFile:
             elif _is_special(self.path):
                 target = self.path
             else:
-                if self.path.is_dir():
-                    raise InputError(f"{self.path} is a folder", "Name a file.")
                 if self.path.exists() and not force:
                     raise InputError(f"{self.path} exists already", "Add --force to replace it.")
                 target = self._part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")

@@ -69,7 +69,7 @@ def test_slower_than_asked_is_exit_code_1(bundles: dict[str, Path], tmp_path: Pa
         (["--bundle", "nowhere"], "nowhere"),
         (["--against", "nowhere"], "nowhere"),
         (["empty.csv"], "empty.csv has no rows"),
-        (["--json", "."], ". is a folder"),
+        (["--json", "."], "cannot write .: Is a directory"),
         (["--threads", "10000"], "--threads 10000"),
     ],
 )

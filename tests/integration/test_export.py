@@ -32,7 +32,7 @@ TEXTS = [text for text, _ in sentences(60, 7)] + ["", "word " * 400, "Gr\u00fc\u
 
 #: random weights decide nothing, so their decisions are held to nothing
 LAX = Recipe("lax", LabelSpec(column="label", names={name: name for name in ("calm", "rude", "spam")}))
-LAX = dataclasses.replace(LAX, max_length=512, export=Export(min_agreement=0.0))
+LAX = dataclasses.replace(LAX, max_length=128, export=Export(min_agreement=0.0))
 
 
 def quiet(_: str) -> None:
@@ -160,6 +160,8 @@ def test_checkpoints_from_elsewhere(bases: dict[str, Path], tmp_path: Path, kind
     assert small.manifest.graph["linear_layers_int8"] >= layers
     together, alone = Classifier(small, batch_tokens=4096), Classifier(small, batch_tokens=1)
     assert (together.logits(TEXTS) == alone.logits(TEXTS)).all()
+    with pytest.raises(InputError, match="max_length 9999 is over what the checkpoint takes"):
+        export(tmp_path / "checkpoint", tmp_path / "long", recipe=dataclasses.replace(LAX, max_length=9999), say=quiet)
 
     # As transformers itself would score them.
     model = model.eval()

@@ -90,7 +90,10 @@ def export(
             trained.recipe, description=recipe.description, export=recipe.export, card=recipe.card
         )
     elif recipe:
-        trained = dataclasses.replace(trained, text=recipe.text, max_length=max_length or recipe.max_length)
+        wanted = max_length or recipe.max_length
+        if wanted > trained.max_length:
+            raise InputError(f"max_length {wanted} is over what the checkpoint takes, {trained.max_length} tokens")
+        trained = dataclasses.replace(trained, text=recipe.text, max_length=wanted)
     if recipe:
         trained = dataclasses.replace(trained, recipe=recipe)
     if text:
@@ -243,7 +246,9 @@ def _calibration(trained: Trained, rows: Rows) -> tuple[Rows, Rows]:
 
 def _to_int8(source: Path, target: Path, trained: Trained, limits: Export, calibration: Rows) -> dict[str, Any]:
     """Calibrates and quantizes; returns what the manifest says of it."""
-    texts, where = calibration.texts, calibration.where
+    # Some texts of other kinds beside those given, so that an odd row finds room in the scales.
+    texts = [*calibration.texts, "", *(trained.text.clean(sentence) for sentence in SENTENCES)]
+    where = calibration.where
     margin = 1.3 if where == BUILT_IN else 1.0  # the rows to come are less like those
     encoded = trained.tokenizer(texts, truncation=True, max_length=trained.max_length)["input_ids"]
     arrays = [np.array([ids], dtype=np.int64) for ids in encoded]
