@@ -258,7 +258,7 @@ def _to_int8(source: Path, target: Path, trained: Trained, limits: Export, calib
     )
     return {
         "linear_layers_int8": layers, "smoothing": limits.smoothing, "reduce_range": limits.reduce_range,
-        "calibration": {"rows": len(feeds), "from": where, "margin": margin},
+        "calibration": {"rows": len(feeds), "from": f"{where} and {1 + len(SENTENCES)} built-in", "margin": margin},
     }  # fmt: skip
 
 
