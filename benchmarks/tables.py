@@ -129,7 +129,18 @@ def headline() -> str:
         best.append(f"{top['rows_per_second']['median']:,.0f} ({top['name']})")
     rows.append(["the fastest other engine of all, sorted", *best])
     header = ["rows/s on 768 tweets", *(SHAPES[report["shape"]] for report in reports)]
-    return "\n\n".join([_table(header, rows), _machine(reports[0]["machine"])])
+    return "\n\n".join([_table(header, rows), _slower(), _machine(reports[0]["machine"])])
+
+
+def _slower() -> str:
+    """Where another engine was faster than toxonnx int8."""
+    found = []
+    for report in sorted(_reports("engines-*.json"), key=_place):
+        where = f"{SHAPES[report['shape']]}, {TEXTS[report['texts']['from']]}"
+        for entry in report["contenders"]:
+            if entry["ratio"]["median"] < 1:
+                found.append(f"{entry['name']} ({where}: toxonnx is {entry['ratio']['median']:.2f} times as fast)")
+    return f"Faster than toxonnx int8: {'; '.join(found) or 'no engine that was raced'}."
 
 
 def _place(report: dict[str, Any]) -> tuple[int, int]:
