@@ -68,6 +68,7 @@ def test_every_precision_agrees_with_pytorch(bundles: dict[str, Path], run: Path
         assert manifest.verification["label_agreement"] >= 0.97
         assert manifest.verification["rows_from"] == "the run's validation split"
         assert manifest.graph["last_layer_first_token_only"] is True
+        assert manifest.graph["tidied"] is True
 
 
 def test_smoothing_saves_what_outliers_cost(tmp_path: Path) -> None:

@@ -183,6 +183,10 @@ def _build(
 ) -> Bundle:
     """Fills ``work`` with a sealed bundle."""
     about = graph.to_onnx(trained.model, work)
+    if not about["tidied"]:
+        say(
+            "the graph is kept as Optimum wrote it, shape computations and all: tidied, it did not give the same logits"
+        )
     config = {**trained.model.config.to_dict(), "_name_or_path": name}
     (work / "config.json").write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
     trained.tokenizer.save_pretrained(str(work))

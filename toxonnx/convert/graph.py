@@ -56,11 +56,12 @@ def to_onnx(model: PreTrainedModel, folder: Path) -> dict[str, Any]:
             raise CheckpointError(f"Optimum does not export {kind!r} classifiers: {error}") from None
     path, tidied = folder / "model.onnx", folder / "tidied.onnx"
     onnx.save(_tidied(onnx.load(str(path))), str(tidied))
-    if _same(path, tidied):
+    same = _same(path, tidied)
+    if same:
         os.replace(tidied, path)
     else:
         tidied.unlink()
-    return {"opset": OPSET, "last_layer_first_token_only": short}
+    return {"opset": OPSET, "last_layer_first_token_only": short, "tidied": same}
 
 
 def _tidied(model: onnx.ModelProto) -> onnx.ModelProto:
