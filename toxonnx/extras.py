@@ -9,8 +9,9 @@ from toxonnx.errors import MachineError
 #: extra -> the modules that show it is installed
 EXTRAS: dict[str, tuple[str, ...]] = {
     "cpu": ("onnxruntime",),
-    "train": ("torch", "transformers", "peft", "accelerate", "matplotlib"),
+    "train": ("torch", "transformers", "peft", "accelerate", "matplotlib", "sklearn"),
     "bench": ("matplotlib",),
+    "check": ("datasketch", "ftfy", "matplotlib", "sklearn"),
     "export": ("torch", "transformers", "peft", "optimum", "optimum.exporters.onnx", "onnx", "onnxruntime"),
 }
 

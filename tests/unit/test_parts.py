@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as arrays
 from toxonnx.annotate import added_columns
 from toxonnx.batches import plan
 from toxonnx.errors import InputError, RecipeError
-from toxonnx.evaluate import evaluate
+from toxonnx.evaluate.metrics import evaluate
 from toxonnx.labels import Labels
 from toxonnx.memo import Memo
 from toxonnx.recipe import Split, load_recipe, recipe_from_dict
@@ -263,9 +263,17 @@ MAY_IMPORT = {
     ),
     "annotate": ({"classifier", "rows"}, set()),
     "evaluate": ({"labels", "scores"}, {"numpy"}),
+    "seen": ({"texts"}, {"numpy"}),
     "train": (
-        {"bundle", "evaluate", "labels", "recipe", "rows", "texts", "train"},
-        {"accelerate", "huggingface_hub", "matplotlib", "numpy", "peft", "safetensors", "torch", "transformers"},
+        {"bundle", "evaluate", "labels", "recipe", "rows", "seen", "texts", "train"},
+        {
+            "accelerate", "huggingface_hub", "matplotlib", "numpy", "peft", "safetensors", "sklearn", "torch",
+            "transformers",
+        },
+    ),
+    "check": (
+        {"check", "evaluate", "labels", "pages", "recipe", "rows", "seen", "texts", "tokens", "train"},
+        {"datasketch", "ftfy", "matplotlib", "numpy", "sklearn"},
     ),
     "convert": (
         {"bundle", "classifier", "convert", "evaluate", "labels", "recipe", "rows", "scores", "texts", "train"},

@@ -52,7 +52,7 @@ def _verification(console: object, measured: dict[str, object], precision: str) 
     from rich.markup import escape
     from rich.table import Table
 
-    from toxonnx.evaluate import comparison
+    from toxonnx.evaluate.metrics import comparison
 
     assert isinstance(console, Console)
     for title, one in (("verified", measured), ("test", measured.get("test"))):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from toxonnx.bundle import Manifest
-from toxonnx.evaluate import comparison
+from toxonnx.evaluate.metrics import comparison
 from toxonnx.recipe import Recipe
 
 __all__ = ["model_card"]

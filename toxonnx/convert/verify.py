@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from toxonnx.classifier import Classifier
 from toxonnx.errors import GateError
-from toxonnx.evaluate import evaluate
+from toxonnx.evaluate.metrics import evaluate
 from toxonnx.labels import Labels
 from toxonnx.recipe import Export
 from toxonnx.scores import decide, probabilities

@@ -8,6 +8,7 @@ A run folder::
     curves.png        the same as a picture
     validation.csv    the held-out rows as the model reads them (test.csv too, where the recipe asks for one)
     calibration.csv   some training rows, which show an export how large activations get
+    training_texts.npy  hashes of the training texts, by which an evaluation knows them again
     checkpoints/      the Trainer's own, while training runs
 """
 
@@ -27,7 +28,7 @@ from transformers import PreTrainedModel
 import toxonnx
 from toxonnx.bundle import sha256
 from toxonnx.errors import InputError
-from toxonnx.evaluate import Figures
+from toxonnx.evaluate.metrics import Figures
 from toxonnx.recipe import Recipe
 from toxonnx.texts import fold
 from toxonnx.train.base import (
@@ -39,6 +40,7 @@ from toxonnx.train.base import (
     resolve_base,
     revision,
 )
+from toxonnx.train.baseline import baseline, majority
 from toxonnx.train.data import Examples, Parts, label_counts, load_examples, split
 from toxonnx.train.report import epochs_of
 from toxonnx.train.trainer import ClassifierTrainer, precision_of
@@ -100,6 +102,13 @@ def fit(
     }
     checkpoint = _look_into(out, identity, resume=resume, force=force)
     say(_split_line(recipe, examples, parts))
+    words = {name: _baseline(examples, parts, part) for name, part in held.items()}
+    for part, one in words.items():
+        say(
+            f"for comparison, on {part}: counting words (TF-IDF, logistic regression) has accuracy "
+            f"{one['words']['accuracy']:.4f}, macro F1 {one['words']['macro_f1']:.4f}; the most frequent class "
+            f"{one['majority']['accuracy']:.4f}, {one['majority']['macro_f1']:.4f}"
+        )
 
     transformers.set_seed(recipe.training.seed)
     model, missing = load_model(source, examples.labels)
@@ -156,6 +165,7 @@ def fit(
         "best_epoch": best["epoch"],
         "epochs": len(epochs),
         "figures": {name: one.to_dict() for name, one in figures.items()},
+        "baselines": words,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         "finished": True,
     }
@@ -180,6 +190,15 @@ def _prepare(
     if len(parts.test):
         held_parts["test"] = examples.subset(parts.test)
     return examples, parts, held_parts
+
+
+def _baseline(examples: Examples, parts: Parts, held: Examples) -> dict[str, dict[str, float]]:
+    """What needs no transformer, on the same rows."""
+    train = examples.subset(parts.train)
+    return {
+        "words": baseline(train.texts, train.truth, held.texts, held.truth, examples.labels),
+        "majority": majority(train.truth, held.truth, examples.labels),
+    }
 
 
 def _split_line(recipe: Recipe, examples: Examples, parts: Parts) -> str:

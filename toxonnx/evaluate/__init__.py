@@ -1,0 +1,1 @@
+"""Metrics with intervals, calibration, functional suites, and the reports made of them."""
