@@ -29,17 +29,25 @@ class Summary:
     empty: int = 0
     #: rows that took the scores of an identical text
     repeated: int = 0
+    #: rows that a person should look at
+    review: int = 0
     labels: Counter[str] = field(default_factory=Counter)
 
 
-def added_columns(header: Sequence[str], names: Sequence[str]) -> list[str]:
+def added_columns(header: Sequence[str], names: Sequence[str], *, review: bool = False) -> list[str]:
     """Names of the columns to append, with a prefix where a bare name would repeat a column of the file.
+
+    Args:
+        header: the file's columns.
+        names: the labels.
+        review: whether a last column says which rows to look at.
 
     Raises:
         InputError: even the prefixed names are there.
     """
     for prefix, share in (("", ""), ("predicted_", "predicted_"), ("predicted_", "probability_")):
         added = [f"{prefix}label", f"{prefix}score", *(share + name for name in names)]
+        added += [f"{prefix}review"] if review else []
         if not set(added) & set(header) and len(set(added)) == len(added):
             return added
     raise InputError(
@@ -90,7 +98,8 @@ def annotate(
         if label is None:
             label = quoted[prediction.labels] = line(["|".join(prediction.labels)])
         numbers = [f"{p:.6f}" for p in (prediction.score, *prediction.probabilities.tolist())]
-        return reader.delimiter.join([label, *numbers])
+        review = [str(int(prediction.review))] if classifier.reviews else []
+        return reader.delimiter.join([label, *numbers, *review])
 
     output.write(reader.mark + reader.header.raw + reader.delimiter + line(added) + reader.header.end)
     with contextlib.closing(classifier.stream(reader, text)) as predictions:
@@ -103,6 +112,7 @@ def annotate(
             summary.rows += 1
             summary.truncated += prediction.truncated
             summary.repeated += prediction.repeated
+            summary.review += prediction.review
             summary.empty += not any(row.fields[i].strip() for i in at)
             summary.labels.update(prediction.labels or ("(none)",))
             summary.seconds = time.perf_counter() - started

@@ -23,7 +23,7 @@ from toxonnx.labels import Labels
 from toxonnx.machine import available_cores
 from toxonnx.memo import Memo
 from toxonnx.resources import find_bundle
-from toxonnx.scores import decide, probabilities
+from toxonnx.scores import decide, doubtful, probabilities
 from toxonnx.sessions import Session
 from toxonnx.tokens import Tokenizer, Tokens
 
@@ -49,10 +49,11 @@ class Prediction:
 
     Attributes:
         labels: names of the labels that hold: exactly one (softmax), or any number (sigmoid).
-        score: probability of the likeliest label.
+        score: probability of the label (softmax), or of the likeliest one (sigmoid).
         probabilities: float64 [labels], in the bundle's order.
         truncated: whether the text was cut at the bundle's limit.
         repeated: whether the text was met before and not scored again.
+        review: whether a person should look at it, by the bundle's thresholds and the classifier's ``review_band``.
     """
 
     labels: tuple[str, ...]
@@ -60,6 +61,7 @@ class Prediction:
     probabilities: NDArray[np.float64]
     truncated: bool
     repeated: bool
+    review: bool
 
 
 @dataclass
@@ -81,15 +83,24 @@ class Classifier:
         batch_tokens: tokens of a batch at most.
         window: texts that are ordered by length together; more with more threads when not given. Memory grows with
             it, not with the number of texts.
+        review_band: a prediction whose probability is under it is marked for review (for several labels a text: where
+            any label is less certain than that, either way).
     """
 
     def __init__(
-        self, bundle: Bundle, *, threads: int | None = None, batch_tokens: int = 1024, window: int | None = None
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        batch_tokens: int = 1024,
+        window: int | None = None,
+        review_band: float = 0.0,
     ) -> None:
         manifest = bundle.manifest
         self.bundle = bundle
         self.threads = threads or available_cores()
         self.batch_tokens = batch_tokens
+        self.review_band = review_band
         self.window = window or max(SMALLEST_WINDOW, WINDOW_A_THREAD * self.threads)
         self._tokenizer = Tokenizer(bundle.path / "tokenizer.json", manifest.max_length)
         self._session = Session(bundle.model, len(manifest.labels))
@@ -111,6 +122,11 @@ class Classifier:
     def labels(self) -> Labels:
         """The bundle's labels."""
         return self.bundle.manifest.labels
+
+    @property
+    def reviews(self) -> bool:
+        """Whether any prediction can be marked for review."""
+        return self.review_band > 0 or self.labels.leaves_doubt
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -140,6 +156,10 @@ class Classifier:
         predictions = [self._alone(rows[0])] if len(rows) == 1 else [prediction for _, prediction in self.stream(rows)]
         results: list[Any] = []
         for prediction in predictions:
+            if top_k == 1 and not self.labels.multi:
+                # What was decided, which thresholds may have made another than the likeliest.
+                results.append({"label": prediction.labels[0], "score": prediction.score})
+                continue
             ranked = np.argsort(-prediction.probabilities, kind="stable")[:top_k]
             items = [
                 {"label": self.labels.names[i], "score": float(prediction.probabilities[i])} for i in ranked.tolist()
@@ -256,10 +276,15 @@ class Classifier:
         self, logits: NDArray[np.float32], truncated: NDArray[np.bool_], repeated: NDArray[np.bool_]
     ) -> Iterator[Prediction]:
         probs = probabilities(logits, self.labels)
-        names = self.labels.names
+        names, chosen = self.labels.names, decide(probs, self.labels)
         if self.labels.multi:
-            held = [tuple(names[i] for i in np.flatnonzero(row)) for row in decide(probs, self.labels)]
+            held = [tuple(names[i] for i in np.flatnonzero(row)) for row in chosen]
+            score = probs.max(axis=1)
         else:
             single = [(name,) for name in names]
-            held = [single[i] for i in probs.argmax(axis=1).tolist()]
-        return map(Prediction, held, probs.max(axis=1).tolist(), probs, truncated.tolist(), repeated.tolist())
+            held = [single[i] for i in chosen.argmax(axis=1).tolist()]
+            score = probs[chosen]
+        review = doubtful(probs, self.labels, self.review_band)
+        columns = (score, truncated, repeated, review)
+        scores, cut, again, doubt = (column.tolist() for column in columns)
+        return map(Prediction, held, scores, probs, cut, again, doubt)

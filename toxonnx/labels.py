@@ -20,12 +20,15 @@ class Labels:
     Attributes:
         names: label names, in the order of the model's logits.
         activation: ``softmax`` (one label a text) or ``sigmoid`` (any number of labels a text).
-        thresholds: for ``sigmoid``, the probability from which each label holds.
+        thresholds: the probability from which each label holds; see :func:`toxonnx.scores.decide`. Empty for
+            ``softmax``: the likeliest label holds.
+        temperature: what logits are divided by before they become probabilities.
     """
 
     names: tuple[str, ...]
     activation: str = "softmax"
     thresholds: tuple[float, ...] = ()
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
@@ -36,8 +39,13 @@ class Labels:
             raise InputError(f"label names repeat: {', '.join(self.names)}")
         if self.activation == "sigmoid" and not self.thresholds:
             object.__setattr__(self, "thresholds", (0.5,) * len(self.names))
-        if self.thresholds and (self.activation == "softmax" or len(self.thresholds) != len(self.names)):
-            raise InputError("thresholds go with sigmoid, one for each label")
+        if self.thresholds and len(self.thresholds) != len(self.names):
+            raise InputError(f"{len(self.thresholds)} thresholds for {len(self.names)} labels")
+        # Written so that a NaN is refused.
+        if not all(0 < threshold <= 1 for threshold in self.thresholds):
+            raise InputError(f"thresholds have to be over 0 and at most 1: {self.thresholds}")
+        if not 0 < self.temperature < float("inf"):
+            raise InputError(f"a temperature of {self.temperature} is none")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -46,6 +54,12 @@ class Labels:
     def multi(self) -> bool:
         """Whether a text may have several labels, or none."""
         return self.activation == "sigmoid"
+
+    @property
+    def leaves_doubt(self) -> bool:
+        """Whether a text can fall under the thresholds of all labels of which it has to have one."""
+        # Probabilities add up to 1: so do not all of them stay under thresholds that add up to less.
+        return not self.multi and sum(self.thresholds) > 1 + 1e-9
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Labels:

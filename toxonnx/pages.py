@@ -17,11 +17,12 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: #fff; margin: 2.5rem auto;
        max-width: 60rem; padding: 0 1.25rem; }
 h1 { font-size: 1.7rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2.25rem 0 .5rem; }
+h3 { font-size: 1rem; margin: 1.5rem 0 .4rem; }
 p { margin: .5rem 0; max-width: 46rem; } .dim { color: var(--dim); } .lead { font-size: 1.1rem; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-th, td { padding: .35rem .8rem .35rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { color: var(--dim); font-weight: 600; } th:first-child, td:first-child { text-align: left; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .84rem; }
+th, td { padding: .35rem .7rem .35rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+th { color: var(--dim); font-weight: 600; } .words { text-align: left; }
 tr.first td { font-weight: 600; color: var(--mark); }
 table.facts td { text-align: left; white-space: normal; }
 figure { margin: .5rem 0; } figure svg { max-width: 100%; height: auto; }
@@ -39,14 +40,18 @@ def document(title: str, *parts: str) -> str:
     )
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, mark_first: bool = False) -> str:
-    """A table; its cells are plain text."""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, mark_first: bool = False, left: int = 1) -> str:
+    """A table; its cells are plain text, those of the first ``left`` columns words."""
+
+    def cells(kind: str, row: Sequence[str]) -> str:
+        words = f'<{kind} class="words">'
+        return "".join(f"{words if at < left else f'<{kind}>'}{escape(cell)}</{kind}>" for at, cell in enumerate(row))
+
     lines = []
     for number, row in enumerate(rows):
         kind = ' class="first"' if mark_first and number == 0 else ""
-        lines.append(f"<tr{kind}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>")
-    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
+        lines.append(f"<tr{kind}>{cells('td', row)}</tr>")
+    return f'<div class="scroll"><table><tr>{cells("th", header)}</tr>{"".join(lines)}</table></div>'
 
 
 def facts(values: Mapping[str, str]) -> str:

@@ -1,12 +1,12 @@
-"""Where the recipes and bundles that ship are: beside the package in a checkout, inside it in a wheel."""
+"""Where the recipes, bundles and suites that ship are: beside the package in a checkout, inside it in a wheel."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from toxonnx.errors import BundleError, RecipeError
+from toxonnx.errors import BundleError, InputError, RecipeError
 
-__all__ = ["DEFAULT_BUNDLE", "find_bundle", "find_recipe"]
+__all__ = ["DEFAULT_BUNDLE", "find_bundle", "find_recipe", "find_suite"]
 
 DEFAULT_BUNDLE = "minilm-hate-int8"
 
@@ -19,15 +19,24 @@ def _root() -> Path:
 
 def find_recipe(name_or_path: str | Path) -> Path:
     """The TOML file of a recipe given by path, or by the name of one that ships."""
+    return _toml("recipe", name_or_path, RecipeError)
+
+
+def find_suite(name_or_path: str | Path) -> Path:
+    """The TOML file of a functional suite given by path, or by the name of one that ships."""
+    return _toml("suite", name_or_path, InputError)
+
+
+def _toml(kind: str, name_or_path: str | Path, error: type[InputError]) -> Path:
     path = Path(name_or_path)
     if path.is_file():
         return path
-    shipped = sorted((_root() / "recipes").glob("*.toml"))
+    shipped = sorted((_root() / f"{kind}s").glob("*.toml"))
     for candidate in shipped:
         if candidate.stem == str(name_or_path):
             return candidate
     names = ", ".join(p.stem for p in shipped)
-    raise RecipeError(f"no recipe {str(name_or_path)!r}", f"Give a TOML file, or one of: {names}.")
+    raise error(f"no {kind} {str(name_or_path)!r}", f"Give a TOML file, or one of: {names}.")
 
 
 def find_bundle(name_or_path: str | Path | None) -> Path:

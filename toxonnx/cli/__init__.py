@@ -19,6 +19,7 @@ VERBS = {
     "train": "Train a classifier: LoRA or full fine-tuning, as a recipe says.",
     "export": "Merge, export to ONNX, quantize, verify, seal.",
     "predict": "Score a file and append labels and probabilities to it.",
+    "eval": "Measure what a model gets right, with intervals, beside others, on functional suites.",
     "bench": "Measure throughput and latency, beside PyTorch.",
     "doctor": "Show what this machine has and how a bundle would run on it.",
     "info": "Show what a bundle is and what it was measured to do.",
@@ -41,7 +42,7 @@ class _Verbs(click.Group):
         except BrokenPipeError:
             # The reader of our output has gone (head, less). For a verb that only shows, that is no failure.
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (what is left in the buffer has nowhere to go)
-            sys.exit(0 if ctx.invoked_subcommand in {"predict", "info", "doctor"} else 1)
+            sys.exit(0 if ctx.invoked_subcommand in {"predict", "eval", "info", "doctor"} else 1)
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise MachineError(f"the disk is full: {error.filename or 'while writing'}") from error

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 @click.option(
     "--batch-tokens", type=click.IntRange(min=1), default=1024, show_default=True, help="Tokens of a batch at most."
 )
+@click.option(
+    "--review-band", type=click.FloatRange(0, 1), default=0.0, metavar="P",
+    help="Mark rows for people to look at, in a column review: those whose label is less likely than this.",
+)  # fmt: skip
 @click.option("--encoding", help="Encoding of the file; UTF-8 if not given.")
 @click.option("--delimiter", help="Delimiter of the file, or tab; a comma (a tab for .tsv) if not given.")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
@@ -35,6 +39,7 @@ def command(
     bundle: str | None,
     threads: int | None,
     batch_tokens: int,
+    review_band: float,
     encoding: str | None,
     delimiter: str | None,
     force: bool,
@@ -42,7 +47,8 @@ def command(
 ) -> None:
     """Score the texts of a CSV or TSV FILE of any size.
 
-    All columns are kept as they are; label, score and one probability a label are appended, in the file's order.
+    All columns are kept as they are; label, score and one probability a label are appended, in the file's order. With
+    --review-band, or a bundle whose thresholds leave some rows open, a column review says 1 for rows to look at.
     """
     from toxonnx.errors import InputError
     from toxonnx.rows import OutputFile, RowReader
@@ -62,12 +68,12 @@ def command(
             if len(reader.columns) == 1 and other:
                 hint = f"Only one column was found; is the delimiter {other!r}? Then add --delimiter '{other}'."
             raise InputError(f"{file}: {error.what}", hint) from None
-        classifier = Classifier(opened, threads=threads, batch_tokens=batch_tokens)
+        classifier = Classifier(opened, threads=threads, batch_tokens=batch_tokens, review_band=review_band)
         if verbose:
             from toxonnx.cli.doctor import describe_plan
 
             click.echo(describe_plan(classifier.plan), err=True)
-        added = added_columns(reader.columns, classifier.labels.names)
+        added = added_columns(reader.columns, classifier.labels.names, review=classifier.reviews)
         with OutputFile(output, encoding=reader.encoding, force=force) as sink:
             if not text:
                 click.echo(f"reading the text from {', '.join(map(repr, columns))}", err=True)
@@ -114,6 +120,8 @@ def _report(summary: Summary, name: str, limit: int) -> None:
     width = max((len(label) for label in summary.labels), default=0)
     for label, count in summary.labels.most_common():
         lines.append(f"  {label:{width}}  {count:>9,}  {count / summary.rows:6.1%}")
+    if summary.review:
+        lines.append(f"  marked for review: {summary.review:,} ({summary.review / summary.rows:.1%})")
     if summary.truncated:
         lines.append(f"  cut at {limit} tokens: {summary.truncated:,} ({summary.truncated / summary.rows:.1%})")
     if summary.repeated:

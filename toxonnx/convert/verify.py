@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from toxonnx.classifier import Classifier
 from toxonnx.errors import GateError
 from toxonnx.evaluate.metrics import evaluate
+from toxonnx.evaluate.models import SEEN, Model
 from toxonnx.labels import Labels
-from toxonnx.recipe import Export
+from toxonnx.recipe import Export, Recipe
 from toxonnx.scores import decide, probabilities
-from toxonnx.train.merge import Trained
+from toxonnx.seen import hashes, load_hashes
+from toxonnx.train.data import load_saved
+from toxonnx.train.merge import Trained, load_trained
 
-__all__ = ["Rows", "compare", "gate", "reference_logits"]
+__all__ = ["Rows", "compare", "gate", "of_checkpoint", "reference_logits"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,46 @@ def reference_logits(trained: Trained, texts: Sequence[str], batch: int = 32) ->
             padded = trained.tokenizer.pad(part, return_tensors="pt")
             logits[rows] = trained.model(**padded).logits.float().numpy()
     return logits
+
+
+def of_checkpoint(source: str) -> Model:
+    """A run, an adapter or a checkpoint, in PyTorch, to be evaluated beside its bundle."""
+    trained = load_trained(source)
+
+    def answer(texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        cleaned = [trained.text.clean(text) for text in texts]
+        whole = trained.tokenizer(cleaned, truncation=False, verbose=False)["input_ids"]
+        cut = np.array([len(ids) > trained.max_length for ids in whole], dtype=np.bool_)
+        return probabilities(reference_logits(trained, cleaned), trained.labels), cut
+
+    folder, seen = trained.path, {}
+    if (kept := folder / SEEN["training"]).is_file():
+        seen["training"] = load_hashes(kept)
+    if trained.run and (kept := folder / "validation.csv").is_file():
+        seen["validation"] = hashes(load_saved(kept, trained.labels)[0])
+    return Model(
+        f"{folder.name} in PyTorch",
+        trained.labels,
+        trained.text,
+        answer,
+        {
+            "kind": "PyTorch",
+            "precision": "fp32",
+            "max_length": trained.max_length,
+            "temperature": 1.0,
+            "thresholds": [],
+        },
+        seen or None,
+        truth_of_recipe(trained.recipe),
+    )
+
+
+def truth_of_recipe(recipe: Recipe | None) -> dict[str, Any]:
+    """What a recipe says of the columns that hold the truth, for those who evaluate the model later."""
+    if recipe is None:
+        return {}
+    spec = recipe.labels
+    return {"column": spec.column, "columns": list(spec.columns), "names": dict(spec.names)}
 
 
 def compare(reference: NDArray[np.float32], exact: Classifier, final: Classifier, rows: Rows) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Metrics from labels and scores."""
+"""Metrics from labels and scores, for any weighting of the rows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,17 +12,29 @@ from numpy.typing import NDArray
 from toxonnx.labels import Labels
 from toxonnx.scores import decide, probabilities
 
-__all__ = ["ClassFigures", "Figures", "comparison", "evaluate"]
+__all__ = ["BINS", "Bin", "ClassFigures", "Figures", "Sample", "comparison", "evaluate"]
+
+#: of equal width, for the calibration error, as in Guo et al., "On Calibration of Modern Neural Networks", ICML 2017
+BINS = 15
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """Figures of one label; ``support`` counts the rows that have it."""
+    """Figures of one label; ``support`` counts the rows that have it.
+
+    ``roc_auc`` and ``average_precision`` are those of its probability against all other labels together; None where
+    all rows have it, or none has.
+    """
 
     precision: float
     recall: float
     f1: float
     support: int
+    roc_auc: float | None = None
+    average_precision: float | None = None
 
 
 @dataclass(frozen=True)
@@ -31,20 +44,171 @@ class Figures:
     Attributes:
         accuracy: share of rows whose labels are all right.
         macro_f1: mean of the labels' F1. A label with neither rows nor predictions counts 0, as in scikit-learn.
+        weighted_f1: mean of the labels' F1, each weighing the rows that have it.
         loss: mean cross-entropy in nats, without class weights.
+        ece: expected calibration error, 0 to 1: by how much the probability of the likeliest label misses how often it
+            is right, on average over :data:`BINS` bins (sigmoid: of each label's probability).
         per_class: label name -> figures.
         confusion: int [true, predicted]; empty for several labels a row.
+        roc_auc: mean of the labels' where defined.
+        average_precision: mean of the labels' where defined.
     """
 
     accuracy: float
     macro_f1: float
+    weighted_f1: float
     loss: float
+    ece: float
     per_class: dict[str, ClassFigures]
     confusion: list[list[int]]
+    roc_auc: float | None = None
+    average_precision: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Bin:
+    """One bar of a reliability diagram: predictions of about the same probability, and how often they were right."""
+
+    count: int
+    probability: float
+    right: float
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """Rows by falling probability of one label; ``ties`` numbers the runs of equal ones, ``last`` is where they end."""
+
+    order: NDArray[np.int64]
+    ties: NDArray[np.int64]
+    positive: Floats
+
+    @classmethod
+    def of(cls, probs: Floats, positive: Bools) -> _Ranking:
+        order = np.argsort(-probs, kind="stable")
+        sorted_ = probs[order]
+        ties = np.cumsum(np.concatenate([[False], sorted_[1:] != sorted_[:-1]])).astype(np.int64)
+        return cls(order, ties, positive[order].astype(np.float64))
+
+    def curve(self, weights: Floats) -> tuple[Floats, Floats]:
+        """Weight of the positive and of the other rows down to each distinct probability."""
+        w = weights[self.order]
+        right: Floats = np.cumsum(np.bincount(self.ties, w * self.positive))
+        wrong: Floats = np.cumsum(np.bincount(self.ties, w * (1 - self.positive)))
+        return right, wrong
+
+
+class Sample:
+    """What a classifier says of labelled rows, prepared so that its figures are cheap for any weights of the rows.
+
+    Args:
+        probs: float64 [rows, labels].
+        held: bool [rows, labels], what was decided.
+        actual: bool [rows, labels], what is true.
+        labels: the label set.
+    """
+
+    def __init__(self, probs: Floats, held: Bools, actual: Bools, labels: Labels) -> None:
+        self.probs, self.held, self.actual, self.labels = probs, held, actual, labels
+        self.right: Bools = (held == actual).all(axis=1)
+        eps = np.finfo(np.float64).tiny
+        if labels.multi:
+            cells = np.where(actual, np.log(np.maximum(probs, eps)), np.log(np.maximum(1 - probs, eps)))
+            self._losses: Floats = -cells.mean(axis=1)
+        else:
+            self._losses = -np.log(np.maximum(probs[actual], eps))
+            self._cell = actual.argmax(axis=1) * len(labels) + held.argmax(axis=1)
+        self._rankings = [_Ranking.of(probs[:, i], actual[:, i]) for i in range(len(labels))]
+        # What was claimed, [rows, claims]: each label's probability, or that of the likeliest label.
+        self._claimed = probs if labels.multi else probs.max(axis=1, keepdims=True)
+        likeliest = probs.argmax(axis=1)
+        self._true = actual if labels.multi else actual[np.arange(len(probs)), likeliest][:, None]
+        self._bin = np.minimum((self._claimed * BINS).astype(np.int64), BINS - 1).ravel()
+
+    def __len__(self) -> int:
+        return len(self.right)
+
+    @classmethod
+    def of_logits(cls, logits: NDArray[np.floating], truth: NDArray[np.int64], labels: Labels) -> Sample:
+        """From logits [rows, labels] and truth: label numbers [rows], or 0 and 1 [rows, labels] for sigmoid."""
+        probs = probabilities(logits, labels)
+        actual = truth.astype(np.bool_) if labels.multi else np.eye(len(labels), dtype=np.bool_)[truth]
+        return cls(probs, decide(probs, labels), actual, labels)
+
+    def of_rows(self, rows: NDArray[Any]) -> Sample:
+        """These rows alone (numbers, or bool [rows])."""
+        return Sample(self.probs[rows], self.held[rows], self.actual[rows], self.labels)
+
+    def figures(self, weights: NDArray[Any] | None = None) -> Figures:
+        """Figures; ``weights`` [rows] say how often each row counts."""
+        w = np.ones(len(self)) if weights is None else weights.astype(np.float64)
+        total = float(w.sum())
+        said, there, both = (w @ part for part in (self.held, self.actual, self.held & self.actual))
+        per_class = {
+            name: ClassFigures(
+                _ratio(both[i], said[i]), _ratio(both[i], there[i]), _ratio(2 * both[i], said[i] + there[i]),
+                round(there[i]), *self._ranked(i, w),
+            )
+            for i, name in enumerate(self.labels.names)
+        }  # fmt: skip
+        f1 = [one.f1 for one in per_class.values()]
+        return Figures(
+            accuracy=_ratio(float(w @ self.right), total),
+            macro_f1=float(np.mean(f1)),
+            weighted_f1=_ratio(float(there @ f1), float(there.sum())),
+            loss=_ratio(float(w @ self._losses), total),
+            ece=self._ece(w),
+            per_class=per_class,
+            confusion=self._confusion(w),
+            roc_auc=_mean([one.roc_auc for one in per_class.values()]),
+            average_precision=_mean([one.average_precision for one in per_class.values()]),
+        )
+
+    def reliability(self) -> list[Bin]:
+        """The bins of the calibration error that hold anything, by rising probability."""
+        count, claimed, true = self._bins(np.ones(len(self)))
+        return [
+            Bin(round(n), float(c / n), float(t / n)) for n, c, t in zip(count, claimed, true, strict=True) if n
+        ]  # fmt: skip
+
+    def precision_recall(self, label: int) -> tuple[Floats, Floats]:
+        """Precision and recall of a label at each distinct probability, falling; empty where no row has it."""
+        right, wrong = self._rankings[label].curve(np.ones(len(self)))
+        if not len(right) or not right[-1]:
+            return np.empty(0), np.empty(0)
+        return right / (right + wrong), right / right[-1]
+
+    def _ranked(self, label: int, w: Floats) -> tuple[float | None, float | None]:
+        """Area under the ROC curve, ties counting half, and average precision."""
+        right, wrong = self._rankings[label].curve(w)
+        if not len(right) or not right[-1] or not wrong[-1]:
+            return None, None
+        steps = np.diff(right, prepend=0.0)
+        area = float(((right - steps / 2) * np.diff(wrong, prepend=0.0)).sum() / (right[-1] * wrong[-1]))
+        together = np.maximum(right + wrong, np.finfo(np.float64).tiny)  # a resample may leave the first rows out
+        return area, float((steps * right / together).sum() / right[-1])
+
+    def _confusion(self, w: Floats) -> list[list[int]]:
+        if self.labels.multi:
+            return []
+        size = len(self.labels)
+        table = np.bincount(self._cell, w, minlength=size * size).reshape(size, size)
+        return [[round(cell) for cell in row] for row in table.tolist()]
+
+    def _bins(self, w: Floats) -> tuple[Floats, Floats, Floats]:
+        each = np.repeat(w, self._claimed.shape[1])
+
+        def summed(values: Floats) -> Floats:
+            return np.bincount(self._bin, values, minlength=BINS).astype(np.float64)
+
+        return summed(each), summed(each * self._claimed.ravel()), summed(each * self._true.ravel())
+
+    def _ece(self, w: Floats) -> float:
+        count, claimed, true = self._bins(w)
+        return _ratio(float(np.abs(claimed - true).sum()), float(count.sum()))
 
 
 def evaluate(logits: NDArray[np.floating], truth: NDArray[np.int64], labels: Labels) -> Figures:
@@ -55,39 +219,16 @@ def evaluate(logits: NDArray[np.floating], truth: NDArray[np.int64], labels: Lab
         truth: int64 [rows] with label numbers (softmax), or int64 [rows, labels] of 0 and 1 (sigmoid).
         labels: the label set.
     """
-    probs = probabilities(logits, labels)
-    held = decide(probs, labels)
-    actual = truth.astype(np.bool_) if labels.multi else np.eye(len(labels), dtype=np.bool_)[truth]
-    eps = np.finfo(np.float64).tiny
-    if labels.multi:
-        cells = np.where(actual, np.log(np.maximum(probs, eps)), np.log(np.maximum(1 - probs, eps)))
-        loss = -float(cells.mean())
-        confusion: list[list[int]] = []
-    else:
-        loss = -float(np.log(np.maximum(probs[actual], eps)).mean())
-        confusion = (actual.astype(np.int64).T @ held.astype(np.int64)).tolist()
-    right = (actual & held).sum(axis=0)
-    said, there = held.sum(axis=0), actual.sum(axis=0)
-    per_class = {
-        name: ClassFigures(
-            precision=_ratio(right[i], said[i]),
-            recall=_ratio(right[i], there[i]),
-            f1=_ratio(2 * right[i], said[i] + there[i]),
-            support=int(there[i]),
-        )
-        for i, name in enumerate(labels.names)
-    }
-    return Figures(
-        accuracy=float((held == actual).all(axis=1).mean()),
-        macro_f1=float(np.mean([figures.f1 for figures in per_class.values()])),
-        loss=loss,
-        per_class=per_class,
-        confusion=confusion,
-    )
+    return Sample.of_logits(logits, truth, labels).figures()
 
 
 def _ratio(part: float, whole: float) -> float:
     return float(part) / float(whole) if whole else 0.0
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else None
 
 
 def comparison(figures: dict[str, Any], precision: str) -> tuple[list[str], list[list[str]]]:

@@ -1,0 +1,102 @@
+"""How far a figure may be off: bootstrap, Wilson's interval, McNemar's test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toxonnx.evaluate.metrics import Figures, Sample
+
+__all__ = ["Interval", "bootstrap", "clusters", "flat", "mcnemar", "resamples", "wilson"]
+
+#: lower and upper end of a 95% interval
+Interval = tuple[float, float]
+
+
+def clusters(keys: Sequence[Any]) -> NDArray[np.int64]:
+    """A number for each row, the same for rows of the same key, int64 [rows]."""
+    first: dict[Any, int] = {}
+    return np.array([first.setdefault(key, len(first)) for key in keys], dtype=np.int64)
+
+
+def resamples(groups: NDArray[np.int64], draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """How often each row counts in each of some resamples of its groups, int64 [rows].
+
+    Groups are drawn, not rows: rows that repeat one text tell no more than one, and would make intervals too narrow.
+    """
+    rng = np.random.default_rng(seed)
+    count = int(groups.max()) + 1 if len(groups) else 0
+    for _ in range(draws if count else 0):
+        yield np.bincount(rng.integers(0, count, count), minlength=count)[groups]
+
+
+def flat(figures: Figures) -> dict[str, float]:
+    """All figures but counts as one level of names, ``per_class/LABEL/f1`` for those of a label; undefined ones NaN."""
+    table = figures.to_dict()
+    single = {key: value for key, value in table.items() if key not in {"per_class", "confusion"}}
+    for label, one in table["per_class"].items():
+        single |= {f"per_class/{label}/{key}": value for key, value in one.items() if key != "support"}
+    return {key: math.nan if value is None else value for key, value in single.items()}
+
+
+def bootstrap(
+    measure: Callable[[NDArray[np.int64]], Mapping[str, float]], groups: NDArray[np.int64], draws: int, seed: int
+) -> dict[str, Interval | None]:
+    """95% intervals: the middle of what is measured on resampled rows (percentile bootstrap).
+
+    A calibration error is never negative, so chance adds to it, in a resample once more: its interval is the mirrored
+    one (basic bootstrap), which takes away what resampling adds.
+
+    Args:
+        measure: figures from how often each row counts.
+        groups: rows that are drawn together, see :func:`clusters`.
+        draws: resamples; none give no intervals.
+        seed: of the drawing.
+
+    Returns:
+        An interval for each figure; None where it was undefined in a tenth of the resamples or more.
+    """
+    point = measure(np.ones(len(groups), dtype=np.int64))
+    table: dict[str, list[float]] = {}
+    for weights in resamples(groups, draws, seed):
+        for key, value in measure(weights).items():
+            table.setdefault(key, []).append(value)
+    return {key: _middle(np.array(values), point[key], mirrored=key == "ece") for key, values in table.items()}
+
+
+def _middle(values: NDArray[np.float64], point: float, *, mirrored: bool) -> Interval | None:
+    defined = values[~np.isnan(values)]
+    if len(defined) <= 0.9 * len(values):
+        return None
+    low, high = (float(end) for end in np.percentile(defined, [2.5, 97.5]))
+    return (max(0.0, 2 * point - high), max(0.0, 2 * point - low)) if mirrored else (low, high)
+
+
+def wilson(right: int, total: int) -> Interval:
+    """Wilson's 95% interval of a share."""
+    if not total:
+        return 0.0, 1.0
+    z = 1.959964
+    share, spread = right / total, z * z / total
+    centre = (share + spread / 2) / (1 + spread)
+    half = z * math.sqrt(share * (1 - share) / total + spread / (4 * total)) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def mcnemar(one: Sample, other: Sample) -> dict[str, Any]:
+    """Whether two classifiers err on the same rows equally often: McNemar's exact test, two-sided.
+
+    Returns:
+        ``only_first_right``, ``only_second_right`` (rows), and ``p``: how probable a difference as large is where
+        neither is better.
+    """
+    first = int((one.right & ~other.right).sum())
+    second = int((other.right & ~one.right).sum())
+    n, k = first + second, min(first, second)
+    logs = np.array([math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(k + 1)])
+    p = min(1.0, 2 * float(np.exp(logs - n * math.log(2)).sum()))
+    return {"only_first_right": first, "only_second_right": second, "p": p}

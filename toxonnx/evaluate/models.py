@@ -1,0 +1,138 @@
+"""Models under evaluation: what each needs to know of a file, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toxonnx.bundle import Bundle
+from toxonnx.classifier import Classifier
+from toxonnx.errors import InputError
+from toxonnx.evaluate.labelled import joined, truth_columns, truth_of
+from toxonnx.evaluate.metrics import Sample
+from toxonnx.evaluate.report import Scored
+from toxonnx.evaluate.suites import Cases, Suite, suite_figures
+from toxonnx.labels import Labels
+from toxonnx.rows import Table
+from toxonnx.scores import decide, doubtful
+from toxonnx.seen import known, load_hashes
+from toxonnx.texts import TextSpec
+
+__all__ = ["SEEN", "Model", "answer_suite", "of_bundle", "score"]
+
+#: what a bundle keeps of the texts that it has met -> where they were met
+SEEN = {"training": "training_texts.npy", "validation": "validation_texts.npy"}
+
+Answer = Callable[[Sequence[str]], tuple[NDArray[np.float64], NDArray[np.bool_]]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A classifier of any kind.
+
+    Attributes:
+        name: to show.
+        labels: its label set, with temperature and thresholds.
+        text: how columns become a text.
+        answer: texts, not yet normalised, to probabilities, float64 [texts, labels], and which were cut, bool [texts].
+        about: plain values for the report.
+        seen: ``training``, ``validation`` -> hashes of the texts met there; None where it does not tell.
+        truth: ``column`` or ``columns``, and ``names``, as its recipe's labels had them; empty where it does not tell.
+    """
+
+    name: str
+    labels: Labels
+    text: TextSpec
+    answer: Answer
+    about: dict[str, Any] = field(default_factory=dict)
+    seen: dict[str, NDArray[np.uint64]] | None = None
+    truth: dict[str, Any] = field(default_factory=dict)
+
+
+def of_bundle(bundle: Bundle, threads: int | None = None) -> Model:
+    """A sealed bundle, scored as ``toxonnx predict`` scores."""
+    manifest = bundle.manifest
+    classifier = Classifier(bundle, threads=threads)
+
+    def answer(texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        predictions = [prediction for _, prediction in classifier.stream(texts)]
+        probs = np.array([prediction.probabilities for prediction in predictions]).reshape(-1, len(manifest.labels))
+        return probs, np.array([prediction.truncated for prediction in predictions], dtype=np.bool_)
+
+    kept = {where: bundle.path / name for where, name in SEEN.items() if name in manifest.files}
+    return Model(
+        manifest.name,
+        manifest.labels,
+        manifest.text,
+        answer,
+        {
+            "kind": "bundle",
+            "precision": manifest.precision,
+            "max_length": manifest.max_length,
+            "temperature": manifest.labels.temperature,
+            "thresholds": list(manifest.labels.thresholds),
+        },
+        {where: load_hashes(path) for where, path in kept.items()} or None,
+        manifest.training.get("labels", {}),
+    )
+
+
+def score(
+    model: Model,
+    table: Table,
+    *,
+    text: Sequence[str] = (),
+    label: Sequence[str] = (),
+    names: Mapping[str, str] | None = None,
+) -> Scored:
+    """A model's answers to the rows of a file.
+
+    Args:
+        model: who answers.
+        table: all columns of the file.
+        text, label: columns, where the model's own are not there or not meant.
+        names: value in the label column -> label, where they differ and the model does not know it.
+
+    Raises:
+        InputError: columns are missing; RowError: a value that is no label of the model.
+    """
+    texts = joined(table, model.text, text)
+    columns = tuple(label) or truth_columns(table, model.labels, _known(model.truth))
+    truth = truth_of(table, model.labels, columns, names or _names(model, columns))
+    probs, truncated = model.answer(texts)
+    actual = truth.astype(np.bool_) if model.labels.multi else np.eye(len(model.labels), dtype=np.bool_)[truth]
+    cleaned = [model.text.clean(one) for one in texts]
+    seen = None if model.seen is None else {where: known(cleaned, hashes) for where, hashes in model.seen.items()}
+    sample = Sample(probs, decide(probs, model.labels), actual, model.labels)
+    return Scored(model.name, model.about, sample, cleaned, truncated, doubtful(probs, model.labels), seen)
+
+
+def _known(truth: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(truth.get("columns") or [truth["column"]]) if truth else ()
+
+
+def _names(model: Model, columns: tuple[str, ...]) -> dict[str, str]:
+    """Value -> label as in the file that the model was trained on, where the column is the same."""
+    return dict(model.truth.get("names", {})) if columns == _known(model.truth) else {}
+
+
+def answer_suite(model: Model, suite: Suite, cases: Cases, positive: Sequence[str]) -> dict[str, Any]:
+    """A model's figures on a functional suite; a case is answered positive where one of those labels holds.
+
+    Raises:
+        InputError: no such label, or it is not clear which labels are positive.
+    """
+    names = model.labels.names
+    unknown = [label for label in positive if label not in names]
+    if unknown or not positive:
+        what = f"{model.name} has no label {', '.join(unknown)}"
+        if not positive:
+            what = f"it is not known which labels of {model.name} mean {suite.positive!r}"
+        raise InputError(what, f"Name them with --positive, out of: {', '.join(names)}.")
+    probs, _ = model.answer(cases.texts)
+    held = decide(probs, model.labels)[:, [names.index(label) for label in positive]].any(axis=1)
+    return {"name": model.name, "positive_labels": list(positive), **suite_figures(suite, cases, np.asarray(held))}

@@ -1,0 +1,153 @@
+"""The HTML page of ``toxonnx eval``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from toxonnx.evaluate.sections import Section, model_sections, sections, suite_sections
+from toxonnx.pages import document, figure, table
+
+__all__ = ["page"]
+
+COLOURS = ("#0b6e4f", "#c98a2b", "#5b7db1", "#a0527a", "#6b8e23", "#8a94a6", "#b5482f", "#2f7f8f", "#7a6a4f")
+
+
+def page(report: Mapping[str, Any]) -> str:
+    """One self-contained page of a report that the eval verb made. Needs matplotlib."""
+    models, suite = report["models"], report["suite"]
+    first = models[0]["name"] if models else suite["models"][0]["name"]
+    title = f"{first}: what it gets right"
+    parts = [f"<h1>{escape(title)}</h1>"]
+    shared = [one for one in sections({**report, "suite": None}) if one.title in {"Figures", "Side by side"}]
+    parts += [_section(one) for one in shared]
+    if models:
+        parts += [
+            "<h2>Do the probabilities mean what they say?</h2>",
+            "<p class='dim'>Of the texts to which a model gives a label with about this probability, so many have it. "
+            "On the diagonal they are as many as it says; under it the model is too sure, over it not sure enough. "
+            "The dots' areas are the numbers of texts.</p>",
+            figure(_reliability(models), "reliability diagram"),
+        ]
+    for model in models:
+        parts.append(f"<h2>{escape(model['name'])}</h2>")
+        told = model.get("clean") or model["all"]
+        if told["figures"]["confusion"]:
+            parts.append(figure(_confusion(told["figures"]), f"confusion matrix of {model['name']}"))
+            parts.append("<p class='dim'>Numbers of texts; the shade is the share of the row, of what is true.</p>")
+        parts.append(figure(_curves(model["curves"]), f"precision and recall of {model['name']}"))
+        parts += [_section(one, "h3") for one in model_sections(model) if not one.title.startswith("Confusion")]
+    if suite:
+        parts.append(f"<h2>{escape(suite['title'])}</h2>")
+        parts.append(figure(_suite(suite), f"accuracy by functionality of {suite['title']}"))
+        parts.append("<p class='dim'>The dashed line is what a coin would get right.</p>")
+        parts += [_section(one, "h3") for one in suite_sections(suite)]
+        parts.append(f"<p class='dim'>{escape(suite['source'].strip())}</p>")
+    draws = report["intervals"]["draws"]
+    parts.append(
+        f"<p class='dim'>In brackets: 95% intervals, of figures by {draws:,} resamples of the distinct texts, of "
+        f"shares of a group or a functionality by Wilson's method. Made by toxonnx {escape(report['toxonnx'])}.</p>"
+    )
+    return document(title, *parts)
+
+
+def _section(part: Section, level: str = "h2") -> str:
+    notes = "".join(f"<p class='dim'>{escape(note)}</p>" for note in part.notes)
+    body = table(part.header, part.rows, left=part.left) if part.rows else ""
+    return f"<{level}>{escape(part.title)}</{level}>{notes}{body}"
+
+
+def _axes(width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(width, height))
+    axes = drawing.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(length=0)
+    return drawing, axes
+
+
+def _percent(axes: Any, *, x: bool = True, y: bool = True) -> None:
+    for wanted, axis in ((x, axes.xaxis), (y, axes.yaxis)):
+        if wanted:
+            axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+
+
+def _reliability(models: Sequence[Mapping[str, Any]]) -> Any:
+    drawing, axes = _axes(6, 4.6)
+    axes.plot([0, 1], [0, 1], color="#8a94a6", linewidth=1, linestyle="--")
+    for number, model in enumerate(models):
+        bins, colour = model["reliability"], COLOURS[number % len(COLOURS)]
+        x, y = [one["probability"] for one in bins], [one["right"] for one in bins]
+        most = max(one["count"] for one in bins)
+        axes.plot(x, y, color=colour, linewidth=1.4, label=model["name"])
+        axes.scatter(x, y, s=[12 + 120 * one["count"] / most for one in bins], color=colour, alpha=0.7, linewidths=0)
+    axes.set_xlabel("probability that the model gives")
+    axes.set_ylabel("share that is right")
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.grid(color="#dfe3ea", linewidth=0.7)
+    axes.set_axisbelow(True)
+    _percent(axes)
+    axes.legend(frameon=False, loc="upper left")
+    return drawing
+
+
+def _confusion(figures: Mapping[str, Any]) -> Any:
+    labels, cells = list(figures["per_class"]), figures["confusion"]
+    size = max(3.2, 0.75 * len(labels) + 1.6)
+    drawing, axes = _axes(size + 1, size)
+    axes.spines[:].set_visible(False)
+    shares = [[cell / (sum(row) or 1) for cell in row] for row in cells]
+    axes.imshow(shares, cmap="Greens", vmin=0, vmax=1.25, aspect="auto")
+    for i, row in enumerate(cells):
+        for j, cell in enumerate(row):
+            colour = "#ffffff" if shares[i][j] > 0.75 else "#1c2330"
+            axes.text(j, i, f"{cell:,}", ha="center", va="center", color=colour, fontsize=9)
+    turn = {"rotation": 35, "ha": "right"} if len(labels) > 4 else {}
+    axes.set_xticks(range(len(labels)), labels, **turn)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xlabel("what the model says")
+    axes.set_ylabel("what is true")
+    return drawing
+
+
+def _curves(curves: Mapping[str, Mapping[str, list[float]]]) -> Any:
+    drawing, axes = _axes(7, 4.2)
+    for number, (label, curve) in enumerate(curves.items()):
+        axes.step(curve["recall"], curve["precision"], where="post", label=label, color=COLOURS[number % len(COLOURS)])
+    axes.set_xlabel("recall: share of the label's texts that are found")
+    axes.set_ylabel("precision: share of those found that are right")
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.grid(color="#dfe3ea", linewidth=0.7)
+    axes.set_axisbelow(True)
+    _percent(axes)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return drawing
+
+
+def _suite(suite: Mapping[str, Any]) -> Any:
+    models = suite["models"]
+    kinds = models[0]["functionalities"]
+    drawing, axes = _axes(8, 0.9 + 0.3 * len(kinds))
+    height = 0.8 / len(models)
+    for number, model in enumerate(models):
+        places = [at + (number - (len(models) - 1) / 2) * height for at in range(len(kinds))]
+        shares = [one["accuracy"] for one in model["functionalities"]]
+        colour = COLOURS[number % len(COLOURS)]
+        axes.barh(places, shares, height=height * 0.9, color=colour, label=model["name"])
+        if len(models) == 1:
+            for at, share in zip(places, shares, strict=True):
+                axes.text(share + 0.01, at, f"{share:.0%}", va="center", fontsize=8)
+    names = [f"{one['about']} ({suite['positive' if one['positive'] else 'negative']})" for one in kinds]
+    axes.set_yticks(range(len(kinds)), names, fontsize=8)
+    axes.invert_yaxis()
+    axes.axvline(0.5, color="#1c2330", linewidth=0.8, linestyle="--")
+    axes.set_xlim(0, 1.08)
+    _percent(axes, y=False)
+    axes.set_xlabel("share of the cases that are answered right")
+    if len(models) > 1:
+        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=2)
+    return drawing

@@ -1,0 +1,166 @@
+"""Functional suites: short cases that each test one ability, as in HateCheck. A TOML file defines a suite."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toxonnx.errors import InputError, RowError
+from toxonnx.evaluate.intervals import wilson
+from toxonnx.resources import find_suite
+from toxonnx.rows import Table, read_table
+
+__all__ = ["Cases", "Functionality", "Suite", "load_suite", "read_cases", "suite_figures"]
+
+COLUMNS = ("text", "gold", "functionality", "group")
+
+
+@dataclass(frozen=True)
+class Functionality:
+    """One ability: its id in the file, its code in the paper, the class it belongs to, what its cases are, and whether
+    they are positive."""
+
+    id: str
+    code: str
+    group: str
+    about: str
+    positive: bool
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a suite of cases is, as its TOML file defines it.
+
+    Attributes:
+        name: short name.
+        title: name to show.
+        source: paper and licence.
+        cases: how many the whole suite has.
+        columns: ``text``, ``gold``, ``functionality``, ``group`` -> column of the file; ``group`` may be missing.
+        positive, negative: what the gold column says.
+        functionalities: in the paper's order.
+    """
+
+    name: str
+    title: str
+    source: str
+    cases: int
+    columns: dict[str, str]
+    positive: str
+    negative: str
+    functionalities: tuple[Functionality, ...]
+
+
+@dataclass(frozen=True)
+class Cases:
+    """Cases of a suite: texts as they stand in the file, bool [cases] what is true, functionality and group of each."""
+
+    texts: list[str]
+    gold: NDArray[np.bool_]
+    functionality: list[str]
+    group: list[str]
+    notes: list[str]
+
+
+def load_suite(name_or_path: str | Path) -> Suite:
+    """Reads a suite's definition: a TOML file, or the name of one that ships.
+
+    Raises:
+        InputError: not found, no TOML, a key that is missing or unknown.
+    """
+    path = find_suite(name_or_path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from None
+    try:
+        positive, negative = table["positive"], table["negative"]
+        found = []
+        for one in table.pop("functionality"):
+            gold = one.pop("gold")
+            if gold not in {positive, negative}:
+                raise InputError(f"{path}: gold = {gold!r} is neither {positive!r} nor {negative!r}")
+            found.append(Functionality(**one, positive=gold == positive))
+        suite = Suite(name=path.stem, functionalities=tuple(found), **table)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is no suite: {error}", "See the one that ships for its keys.") from None
+    lacking = [key for key in COLUMNS[:3] if key not in suite.columns]
+    if lacking or not found or set(suite.columns) - set(COLUMNS):
+        raise InputError(f"{path} is no suite: columns needs {', '.join(COLUMNS[:3])}, and may have {COLUMNS[3]}")
+    return suite
+
+
+def read_cases(suite: Suite, path: Path, encoding: str | None = None, delimiter: str | None = None) -> Cases:
+    """Reads a file of cases.
+
+    Raises:
+        InputError: a column is missing, or there are no cases.
+        RowError: a case whose functionality the suite does not know, or whose gold label is not that of its kind.
+    """
+    table: Table = read_table(path, encoding, tuple(suite.columns.values()), delimiter)
+    known = {one.id: one for one in suite.functionalities}
+    kinds = table.column(suite.columns["functionality"])
+    golds = table.column(suite.columns["gold"])
+    for line, kind, gold in zip(table.lines, kinds, golds, strict=True):
+        if kind not in known:
+            raise RowError(path, line, f"functionality {kind!r} is not in {suite.title}")
+        if gold != (suite.positive if known[kind].positive else suite.negative):
+            raise RowError(path, line, f"a case of {kind!r} is labelled {gold!r}")
+    if not len(table):
+        raise InputError(f"{path} has no cases")
+    notes = []
+    if len(table) != suite.cases:
+        notes.append(
+            f"{len(table):,} cases, the whole suite has {suite.cases:,}: not comparable with published figures"
+        )
+    absent = [one.code for one in suite.functionalities if one.id not in set(kinds)]
+    if absent:
+        notes.append(f"no cases of {', '.join(absent)}")
+    groups = table.column(suite.columns["group"]) if "group" in suite.columns else [""] * len(table)
+    gold_flags = np.array([known[kind].positive for kind in kinds])
+    return Cases(table.column(suite.columns["text"]), gold_flags, kinds, groups, notes)
+
+
+def suite_figures(suite: Suite, cases: Cases, said: NDArray[np.bool_]) -> dict[str, Any]:
+    """Accuracy on each functionality, class, group, and over all.
+
+    Args:
+        suite: the definition.
+        cases: what was asked.
+        said: bool [cases], what a model answered.
+
+    Returns:
+        Shares as ``{"cases", "right", "accuracy", "low", "high"}``, low and high being Wilson's 95% interval: ``all``,
+        ``positive``, ``negative``; ``functionalities``, a list in the suite's order; ``groups``, a list of
+        ``{"group", "positive", "negative"}``, a side without cases being None.
+    """
+    right = said == cases.gold
+
+    def share(rows: NDArray[np.bool_]) -> dict[str, Any] | None:
+        total, good = int(rows.sum()), int((right & rows).sum())
+        if not total:
+            return None
+        low, high = wilson(good, total)
+        return {"cases": total, "right": good, "accuracy": good / total, "low": low, "high": high}
+
+    kinds, groups = np.array(cases.functionality), np.array(cases.group)
+    functionalities = []
+    for one in suite.functionalities:
+        if measured := share(kinds == one.id):
+            about = {"id": one.id, "code": one.code, "class": one.group, "about": one.about, "positive": one.positive}
+            functionalities.append({**about, **measured})
+    sides = {"positive": cases.gold, "negative": ~cases.gold}
+    return {
+        "all": share(np.ones(len(right), dtype=np.bool_)),
+        **{side: share(rows) for side, rows in sides.items()},
+        "functionalities": functionalities,
+        "groups": [
+            {"group": name, **{side: share(rows & (groups == name)) for side, rows in sides.items()}}
+            for name in sorted(set(cases.group) - {""})
+        ],
+    }
