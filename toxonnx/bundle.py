@@ -21,7 +21,7 @@ from toxonnx.texts import TextSpec
 __all__ = ["MANIFEST", "SCHEMA", "Bundle", "Manifest", "open_bundle", "seal", "sha256"]
 
 MANIFEST = "toxonnx.json"
-SCHEMA = 2
+SCHEMA = 3
 _NEEDED = ("model.onnx", "tokenizer.json", "config.json")
 
 
@@ -39,6 +39,8 @@ class Manifest:
         model: base, its revision, method, adapter.
         graph: opset, operator counts, whether the last layer runs for the first token only.
         verification: what was measured, against what, on which rows.
+        decisions: how temperature and thresholds were fitted, and what they do on other rows.
+        evaluation: what the model gets right: on held-out rows, on a functional suite.
         training: the run's figures and its split.
         tools: versions.
         files: file name -> sha256.
@@ -53,6 +55,8 @@ class Manifest:
     model: dict[str, Any] = field(default_factory=dict)
     graph: dict[str, Any] = field(default_factory=dict)
     verification: dict[str, Any] = field(default_factory=dict)
+    decisions: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)

@@ -111,6 +111,13 @@ class Export:
     max_f1_loss: float = 0.005
     #: share of rows on which the final model has to choose PyTorch's label
     min_agreement: float = 0.97
+    #: fit a temperature on the held-out rows, so that probabilities mean what they say
+    calibrate: bool = True
+    #: thresholds that reach a precision or a recall on the held-out rows: label -> share, "*" for every label; or the
+    #: ones with the best macro F1. At most one of the three.
+    target_precision: dict[str, float] = field(default_factory=dict)
+    target_recall: dict[str, float] = field(default_factory=dict)
+    best_f1: bool = False
 
 
 @dataclass(frozen=True)
@@ -240,6 +247,8 @@ def _check(recipe: Recipe) -> None:
             raise InputError(f"{key} is too small")
     if split.test < 0 or split.validation + split.test >= 1:
         raise InputError("split.validation and split.test leave nothing to train on")
+    if sum(map(bool, (export.target_precision, export.target_recall, export.best_f1))) > 1:
+        raise InputError("export takes one of target_precision, target_recall and best_f1")
     shares = {
         "training.class_weights": training.class_weights,
         "training.warmup_ratio": training.warmup_ratio,

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 @click.option("--by", multiple=True, metavar="COLUMN", help="Figures for each value of this column too; repeatable.")
 @click.option("--suite", metavar="NAME|FILE", help="A functional suite: hatecheck, or a TOML file that defines one.")
 @click.option("--cases", type=click.Path(path_type=Path), help="The suite's cases.")
-@click.option("--positive", metavar="LABEL,...", help="Labels that mean what the suite asks for (hateful).")
+@click.option(
+    "--positive", multiple=True, metavar="LABEL,...", help="Labels that mean what the suite asks for; again to compare."
+)
 @click.option("--draws", type=click.IntRange(min=0), default=1000, show_default=True, help="Resamples for intervals.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads that score; all allowed cores if not given.")
@@ -46,7 +48,7 @@ def command(
     by: tuple[str, ...],
     suite: str | None,
     cases: Path | None,
-    positive: str | None,
+    positive: tuple[str, ...],
     draws: int,
     seed: int,
     threads: int | None,
@@ -65,10 +67,10 @@ def command(
     """
     from toxonnx import __version__
     from toxonnx.errors import InputError
-    from toxonnx.evaluate.models import answer_suite, score
+    from toxonnx.evaluate.models import score, suite_report
     from toxonnx.evaluate.report import compare, model_report
     from toxonnx.evaluate.sections import markdown, sections
-    from toxonnx.evaluate.suites import load_suite, read_cases
+    from toxonnx.evaluate.suites import read_questions
     from toxonnx.extras import require
     from toxonnx.rows import OutputFile, read_table
 
@@ -77,16 +79,13 @@ def command(
         require("bench")
     if data is None and suite is None:
         raise InputError("nothing to evaluate on", "Give a labelled file, or --suite NAME --cases FILE.")
-    if (suite is None) != (cases is None):
-        raise InputError("--suite and --cases go together", "--suite hatecheck --cases hatecheck.csv")
     if data is None and (by or at_least or text or label or names):
         raise InputError("--by, --at-least, --text, --label and --names are about DATA, which was not given")
     limits = _limits(at_least)
     meanings = _pairs(names, "--names")
-    definition = load_suite(suite) if suite else None
+    questions = read_questions(suite, cases, positive, encoding, delimiter)
     table = read_table(data, encoding, None, delimiter) if data else None
     groups = {column: table.column(column) for column in by} if table else {}
-    asked = read_cases(definition, cases, encoding, delimiter) if definition and cases else None
     with contextlib.ExitStack() as stack:
         sinks = {
             path: stack.enter_context(OutputFile(path, force=force))
@@ -98,14 +97,9 @@ def command(
             "toxonnx": __version__, "file": None, "models": [], "comparisons": [], "suite": None,
             "intervals": {"draws": draws, "seed": seed},
         }  # fmt: skip
-        if definition and asked:
-            wanted = tuple(one.strip() for one in positive.split(",")) if positive else ()
-            report["suite"] = {
-                "name": definition.name, "title": definition.title, "source": definition.source,
-                "positive": definition.positive, "negative": definition.negative, "cases": len(asked.texts),
-                "notes": asked.notes,
-                "models": [answer_suite(model, definition, asked, wanted) for model in models],
-            }  # fmt: skip
+        if questions:
+            click.echo(f"asking {len(questions.cases.texts):,} cases of {questions.suite.title}", err=True)
+            report["suite"] = suite_report(questions, models)
         if table is not None and data is not None:
             first = models[0]
             other = next((model for model in models if model.labels.names != first.labels.names), None)

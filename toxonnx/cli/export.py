@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,6 +22,18 @@ import click
 @click.option("--label", multiple=True, metavar="COLUMN", help="Label column of --data; one a label for sigmoid.")
 @click.option("--encoding", help="Encoding of --data; UTF-8 if not given.")
 @click.option("--delimiter", help="Delimiter of --data, or tab; a comma (a tab for .tsv) if not given.")
+@click.option("--no-calibration", is_flag=True, help="Leave probabilities as the model has them.")
+@click.option(
+    "--target-precision", metavar="X|LABEL=X,...",
+    help="Thresholds by which each label, or these, are right this often; rows under them are marked for review.",
+)  # fmt: skip
+@click.option("--target-recall", metavar="X|LABEL=X,...", help="Thresholds by which this share of a label is found.")
+@click.option("--best-f1", is_flag=True, help="Thresholds with the best macro F1.")
+@click.option("--suite", metavar="NAME|FILE", help="A functional suite for the card: hatecheck, or a TOML file.")
+@click.option("--cases", type=click.Path(path_type=Path), help="The suite's cases.")
+@click.option(
+    "--positive", multiple=True, metavar="LABEL,...", help="Labels that mean what the suite asks for; again to compare."
+)
 @click.option("--force", is_flag=True, help="Replace the bundle if it exists.")
 def command(
     source: str,
@@ -36,12 +49,21 @@ def command(
     label: tuple[str, ...],
     encoding: str | None,
     delimiter: str | None,
+    no_calibration: bool,
+    target_precision: str | None,
+    target_recall: str | None,
+    best_f1: bool,
+    suite: str | None,
+    cases: Path | None,
+    positive: tuple[str, ...],
     force: bool,
 ) -> None:
     """Make a bundle of SOURCE: a run, a PEFT adapter folder, or a sequence-classification checkpoint.
 
-    The result is verified against PyTorch before it is sealed; over a limit nothing is left and the exit code is 1.
+    The result is verified against PyTorch before it is sealed; over a limit nothing is left and the exit code is 1. On
+    the held-out rows a temperature is fitted, so that probabilities mean what they say, and thresholds if asked for.
     """
+    from toxonnx.errors import InputError
     from toxonnx.extras import require
 
     require("export")
@@ -49,13 +71,24 @@ def command(
 
     hush()
     from toxonnx.convert.export import export
+    from toxonnx.evaluate.suites import read_questions
     from toxonnx.recipe import load_recipe
 
+    if sum(map(bool, (target_precision, target_recall, best_f1))) > 1:
+        raise InputError("--target-precision, --target-recall and --best-f1 exclude each other")
+    settings: dict[str, Any] = {"precision": precision} if precision else {}
+    if no_calibration:
+        settings["calibrate"] = False
+    if target_precision or target_recall or best_f1:
+        settings |= {
+            "target_precision": _shares(target_precision, "--target-precision"),
+            "target_recall": _shares(target_recall, "--target-recall"),
+            "best_f1": best_f1,
+        }
     export(
         source,
         out,
         base=base,
-        precision=precision,
         labels=tuple(name.strip() for name in labels.split(",")) if labels else (),
         activation=activation,
         max_length=max_length,
@@ -65,6 +98,22 @@ def command(
         encoding=encoding,
         delimiter=delimiter,
         recipe=load_recipe(recipe) if recipe else None,
+        settings=settings,
+        suite=read_questions(suite, cases, positive),
         force=force,
         say=click.echo,
     )
+
+
+def _shares(given: str | None, option: str) -> dict[str, float]:
+    """``0.9``, for every label, or ``hate=0.9,spam=0.8``."""
+    from toxonnx.errors import InputError
+
+    shares = {}
+    for one in given.split(",") if given else []:
+        label, sign, value = one.rpartition("=")
+        try:
+            shares[label.strip() if sign else "*"] = float(value)
+        except ValueError:
+            raise InputError(f"{option} {given!r} is neither a share nor LABEL=SHARE,...") from None
+    return shares

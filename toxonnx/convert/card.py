@@ -6,6 +6,7 @@ from typing import Any
 
 from toxonnx.bundle import Manifest
 from toxonnx.evaluate.metrics import comparison
+from toxonnx.evaluate.sections import markdown, sections
 from toxonnx.recipe import Recipe
 
 __all__ = ["model_card"]
@@ -34,16 +35,12 @@ def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
     ]
     for title, body in (recipe.card if recipe else {}).items():
         parts += ["", f"## {title}", "", body.strip()]
-    test = manifest.verification.get("test")
-    if test:
-        parts += [
-            "",
-            f"## Figures on the {test['rows']} test rows, which took no part in training or in the choice of the epoch",
-            "",
-            *_table(test, manifest),
-        ]
+    if manifest.evaluation.get("models") or manifest.evaluation.get("suite"):
+        parts += ["", "## What it gets right, and what it does not", "", *_evaluation(manifest)]
+    if manifest.decisions:
+        parts += ["", "## Probabilities and decisions", "", *_decisions(manifest)]
     parts += ["", "## Verification of the export", "", *_verification(manifest)]
-    return "\n".join(parts) + "\n"
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def _kind(manifest: Manifest) -> str:
@@ -80,30 +77,93 @@ def _model_lines(manifest: Manifest) -> list[str]:
     return lines
 
 
-def _table(measured: dict[str, Any], manifest: Manifest) -> list[str]:
-    header, rows = comparison(measured["figures"], manifest.precision)
-    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
-    lines += [
-        "",
-        f"ONNX {manifest.precision} chooses PyTorch's label on {measured['label_agreement']:.2%} of them. By label:",
-        "",
-        "| label | precision | recall | F1 | rows |",
-        "|---|---|---|---|---|",
-    ]
-    for name, one in measured["figures"]["final"]["per_class"].items():
-        lines.append(f"| {name} | {one['precision']:.3f} | {one['recall']:.3f} | {one['f1']:.3f} | {one['support']} |")
+def _evaluation(manifest: Manifest) -> list[str]:
+    """Figures with intervals, beside what needs no transformer."""
+    evaluation, baselines = manifest.evaluation, manifest.training.get("baselines", {})
+    part = "test" if "test" in manifest.verification else "validation"
+    lines = []
+    if evaluation["models"]:
+        about = "In brackets: 95% intervals, by 1,000 resamples of the distinct texts."
+        if part == "validation":
+            about += " These rows chose the epoch, and temperature and thresholds were fitted on them: they flatter."
+        lines += [about, ""]
+    if one := baselines.get(part):
+        lines += [
+            f"For comparison, on the same {part} rows, trained on the same others: counting words (TF-IDF, logistic "
+            f"regression) has accuracy {one['words']['accuracy']:.4f} and macro F1 {one['words']['macro_f1']:.4f}; "
+            f"always saying the most frequent class {one['majority']['accuracy']:.4f} and "
+            f"{one['majority']['macro_f1']:.4f}.",
+            "",
+        ]
+    lines.append(markdown(sections(evaluation), level=3).rstrip())
+    if evaluation["suite"]:
+        lines += ["", evaluation["suite"]["source"].strip()]
     return lines
 
 
+def _decisions(manifest: Manifest) -> list[str]:
+    decisions = manifest.decisions
+    if "left" in decisions:
+        lines = [f"Probabilities are the model's own: {decisions['left']}."]
+    elif decisions["temperature"] == 1:
+        lines = ["Probabilities are the model's own: they were not calibrated."]
+    else:
+        before, after = decisions["before"], decisions["after"]
+        lines = [
+            f"Logits are divided by a temperature of {decisions['temperature']:.4f}, fitted on {decisions['rows']} "
+            f"rows ({decisions['rows_from']}). On {decisions['measured_on']}, the calibration error goes from "
+            f"{before['ece']:.4f} to {after['ece']:.4f}, the loss from {before['loss']:.4f} to {after['loss']:.4f}. It "
+            "changes no label that is simply the likeliest. Other tools that load this folder give the probabilities "
+            "without it.",
+        ]
+    if "target" not in decisions:
+        return lines
+    where = {"fitted": f"{decisions['rows']} rows they were fitted on", "test": "test rows"}
+    lines += ["", f"Thresholds for {decisions['target']}:", ""]
+    for part, title in where.items():
+        if part not in decisions:
+            continue
+        kept = decisions[part]
+        lines += [
+            f"On the {title}, {kept['review']:.1%} of them left to people (`review`):",
+            "",
+            "| label | from | rows said | precision | recall |",
+            "|---|---:|---:|---:|---:|",
+            *(
+                f"| {name} | {one['threshold']:.4f} | {one['said']} | {_share(one['precision'])} | "
+                f"{_share(one['recall'])} |"
+                for name, one in kept["per_class"].items()
+            ),
+            "",
+        ]
+    return lines[:-1]
+
+
+def _share(values: list[float]) -> str:
+    value, low, high = values
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _table(measured: dict[str, Any], manifest: Manifest) -> list[str]:
+    header, rows = comparison(measured["figures"], manifest.precision)
+    return [f"| {' | '.join(header)} |", "|---" * len(header) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
 def _verification(manifest: Manifest) -> list[str]:
+    """What separates the export from PyTorch, on the rows that its limits are about and on the test rows."""
     measured = manifest.verification
-    lines = [
-        f"On {measured['rows']} rows ({measured['rows_from']}), against the merged model in PyTorch:",
-        "",
-        f"- ONNX fp32: largest logit difference {measured['fp32_largest_logit_difference']:.1e}",
-        f"- {manifest.precision}: the same label on {measured['label_agreement']:.2%} of the rows, largest probability "
-        f"difference {measured['largest_probability_difference']:.4f}",
-    ]
-    if not measured["labelled"]:
-        return [*lines, "- no labelled rows were given: accuracy was not verified, agreement alone"]
-    return [*lines, "", *_table(measured, manifest)]
+    parts = [measured, *([measured["test"]] if "test" in measured else [])]
+    lines = []
+    for one in parts:
+        lines += [
+            f"On {one['rows']} rows ({one['rows_from']}), against the merged model in PyTorch:",
+            "",
+            f"- ONNX fp32: largest logit difference {one['fp32_largest_logit_difference']:.1e}",
+            f"- {manifest.precision}: the same label on {one['label_agreement']:.2%} of the rows, largest probability "
+            f"difference {one['largest_probability_difference']:.4f}",
+        ]
+        if one["labelled"]:
+            lines += ["", *_table(one, manifest), ""]
+        else:
+            lines.append("- no labelled rows were given: accuracy was not verified, agreement alone")
+    return lines

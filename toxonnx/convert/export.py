@@ -8,36 +8,36 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
-from numpy.typing import NDArray
 
 import toxonnx
 from toxonnx.bundle import MANIFEST, Bundle, Manifest, seal, sha256
 from toxonnx.classifier import Classifier
 from toxonnx.convert import graph
 from toxonnx.convert.card import model_card
+from toxonnx.convert.decisions import measure_decisions, settle, target_of
+from toxonnx.convert.evaluation import held_out_report
+from toxonnx.convert.held import BUILT_IN, calibration_rows, keep_hashes, verification_rows
 from toxonnx.convert.int8 import quantize
-from toxonnx.convert.samples import SENTENCES, sample_texts
-from toxonnx.convert.verify import Rows, compare, gate, reference_logits
-from toxonnx.errors import InputError, RowError
+from toxonnx.convert.samples import SENTENCES
+from toxonnx.convert.verify import Logits, Rows, compare, gate, reference_logits, truth_of_recipe
+from toxonnx.errors import InputError
+from toxonnx.evaluate.suites import Questions
+from toxonnx.labels import Labels
 from toxonnx.recipe import Export, Recipe
-from toxonnx.rows import Table, read_table
+from toxonnx.rows import read_table
 from toxonnx.scores import probabilities
 from toxonnx.texts import TextSpec
 from toxonnx.train.data import load_saved
 from toxonnx.train.merge import Trained, load_trained
 
-__all__ = ["export", "verification_rows"]
-
-BUILT_IN = "built-in sentences"
-#: rows of --data from which some are taken to calibrate on, and how many at most
-ENOUGH_TO_CALIBRATE, CALIBRATION_ROWS = 200, 400
+__all__ = ["export"]
 
 
 def export(
@@ -45,7 +45,6 @@ def export(
     out: Path,
     *,
     base: str | None = None,
-    precision: str | None = None,
     labels: tuple[str, ...] = (),
     activation: str | None = None,
     max_length: int | None = None,
@@ -55,6 +54,8 @@ def export(
     encoding: str | None = None,
     delimiter: str | None = None,
     recipe: Recipe | None = None,
+    settings: Mapping[str, Any] | None = None,
+    suite: Questions | None = None,
     force: bool = False,
     say: Callable[[str], None] = print,
 ) -> Bundle:
@@ -64,12 +65,13 @@ def export(
         source: a run, an adapter folder, or a checkpoint (folder or hub id).
         out: the bundle's folder; its last part is the bundle's name.
         base: the adapter's base, in place of the one it names.
-        precision: ``fp32``, ``int8`` or ``fp16``; the recipe's (``int8`` without one) when not given.
         labels, activation, max_length: for checkpoints that do not say.
         data: rows to verify on, in place of the run's validation split.
         encoding, delimiter: of ``data``; see :class:`toxonnx.rows.RowReader`.
         text, label: the columns of ``data``. Without ``label``, agreement alone is verified.
         recipe: its limits and card are used in place of the run's; for a checkpoint from elsewhere, its text too.
+        settings: of :class:`toxonnx.recipe.Export`, in place of the recipe's: ``precision``, ``calibrate`` ...
+        suite: a functional suite to run and to put into the card.
         force: replace ``out``.
         say: takes each line of progress.
 
@@ -100,10 +102,14 @@ def export(
         # Columns named by hand are how this model is fed from now on, where it has no columns of its own.
         spec = trained.text
         trained = dataclasses.replace(trained, text=spec if spec.columns else TextSpec(text, "", spec.normalise))
-    limits = trained.recipe.export if trained.recipe else Export()
-    precision = precision or limits.precision
+    limits = dataclasses.replace(trained.recipe.export if trained.recipe else Export(), **(settings or {}))
+    precision = limits.precision
+    if target := target_of(limits):
+        target.check(trained.labels)
+    if suite:
+        suite.check(trained.labels)
     rows = verification_rows(trained, read_table(data, encoding, None, delimiter) if data else None, text, label)
-    calibration, rows = _calibration(trained, rows) if precision == "int8" else (None, rows)
+    calibration, rows = calibration_rows(trained, rows) if precision == "int8" else (None, rows)
     if calibration and calibration.where == BUILT_IN:
         say("WARNING: int8 is calibrated on built-in sentences; --data with your own texts (200 or more) does better")
     if data and trained.run and sha256(data) == trained.run["data"]["sha256"]:
@@ -113,7 +119,7 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
     try:
-        bundle = _build(trained, work, out.name, precision, limits, calibration, rows, say)
+        bundle = _build(trained, work, out.name, limits, calibration, rows, suite, say)
         work.chmod(0o777 & ~_umask())
         before = work.with_suffix(".old")
         if out.exists():
@@ -126,62 +132,18 @@ def export(
     return Bundle(out, bundle.manifest)
 
 
-def verification_rows(trained: Trained, table: Table | None, text: tuple[str, ...], label: tuple[str, ...]) -> Rows:
-    """The rows to verify on: those given, else the run's validation split, else sentences that ship here."""
-    if table is None:
-        kept = trained.path / "validation.csv"
-        if trained.run and kept.is_file():
-            return Rows(*load_saved(kept, trained.labels), "the run's validation split")
-        return Rows([trained.text.clean(sample) for sample in sample_texts()], None, BUILT_IN)
-    columns = trained.text.choose(list(table.columns), text)
-    texts = [trained.text.render(row) for row in zip(*(table.column(name) for name in columns), strict=True)]
-    if not texts:
-        raise InputError(f"{table.path} has no rows to verify on")
-    truth = _truth(trained, table, label) if label else None
-    return Rows(texts, truth, table.path.name)
-
-
-def _truth(trained: Trained, table: Table, columns: tuple[str, ...]) -> NDArray[np.int64]:
-    """Truth from a column of classes, or from a column of 0 and 1 for each label in the model's order."""
-    if trained.labels.multi:
-        if len(columns) != len(trained.labels):
-            raise InputError(f"{len(columns)} --label columns given, the model has {len(trained.labels)} labels")
-        cells = [[value.strip() for value in table.column(name)] for name in columns]
-        for name, values in zip(columns, cells, strict=True):
-            wrong = next((i for i, value in enumerate(values) if value not in {"0", "1"}), None)
-            if wrong is not None:
-                what = f"column {name!r} holds {values[wrong]!r}, not 0 or 1"
-                raise RowError(table.path, table.lines[wrong], what)
-        return np.array(cells, dtype=np.int64).T
-    if len(columns) != 1:
-        raise InputError("several --label columns given, and the model gives one label a text")
-    names = trained.recipe.labels.names if trained.recipe else {}
-    number = {name: i for i, name in enumerate(trained.labels.names)}
-    numbers: list[int] = []
-    for line, value in zip(table.lines, table.column(columns[0]), strict=True):
-        name = names.get(value.strip(), value.strip())
-        if name not in number:
-            raise RowError(
-                table.path,
-                line,
-                f"label {value!r} is not one of the model's: {', '.join(number)}",
-                "Name the labels in the model's order with --labels, or mend the file.",
-            )
-        numbers.append(number[name])
-    return np.array(numbers, dtype=np.int64)
-
-
 def _build(
     trained: Trained,
     work: Path,
     name: str,
-    precision: str,
     limits: Export,
     calibration: Rows | None,
     rows: Rows,
+    suite: Questions | None,
     say: Callable[[str], None],
 ) -> Bundle:
     """Fills ``work`` with a sealed bundle."""
+    precision = limits.precision
     about = graph.to_onnx(trained.model, work)
     if not about["tidied"]:
         say(
@@ -200,7 +162,7 @@ def _build(
         pad_id=int(trained.model.config.pad_token_id or 0),
         precision=precision,
         model=trained.source,
-        training=_training(trained.run),
+        training=_training(trained),
         tools=_tools(),
     )
     with tempfile.TemporaryDirectory(dir=work.parent, prefix=f".{name}.", suffix=".fp32") as kept:
@@ -215,37 +177,32 @@ def _build(
         manifest = dataclasses.replace(manifest, graph={**about, **graph.describe(model)})
         final = fp32 if precision == "fp32" else Classifier(seal(work, manifest))
         say(f"exported to ONNX {precision}; verifying on {len(rows.texts)} rows ({rows.where})")
-        measured = compare(reference_logits(trained, rows.texts), fp32, final, rows)
+        logits = Logits.of(trained, fp32, final, rows.texts)
+        labels, decisions = settle(logits.final, rows, trained.labels, limits)
+        # The export is held to its limits by plain decisions: thresholds were fitted on its own logits, not PyTorch's.
+        plain = dataclasses.replace(labels, thresholds=trained.labels.thresholds)
+        measured = compare(logits, rows, plain)
         measured["limits"] = gate(measured, limits)
+        told, answers = rows, logits.final
         kept_back = trained.path / "test.csv"
         if trained.run and kept_back.is_file():
-            test = Rows(*load_saved(kept_back, trained.labels), "the run's test split")
-            measured["test"] = compare(reference_logits(trained, test.texts), fp32, final, test)
-    manifest = dataclasses.replace(manifest, verification=measured)
-    for line in _verified(measured, precision):
+            told = Rows(*load_saved(kept_back, trained.labels), "the run's test split")
+            logits = Logits.of(trained, fp32, final, told.texts)
+            answers = logits.final
+            measured["test"] = compare(logits, told, plain)
+            decisions = measure_decisions(decisions, answers, told, trained.labels, labels)
+        settled = dataclasses.replace(manifest, labels=labels)
+        if suite:
+            say(f"asking {len(suite.cases.texts):,} cases of {suite.suite.title}")
+        evaluation = held_out_report(trained, seal(work, settled), answers, told, rows, suite)
+    manifest = dataclasses.replace(settled, verification=measured, decisions=decisions, evaluation=evaluation)
+    keep_hashes(trained, rows, work)
+    for line in [*_verified(measured, precision), *_decided(decisions)]:
         say(line)
     (work / "toxonnx.json").unlink(missing_ok=True)
-    (work / "expected.json").write_text(_expected(trained), encoding="utf-8")
+    (work / "expected.json").write_text(_expected(trained, labels), encoding="utf-8")
     (work / "README.md").write_text(model_card(manifest, trained.recipe), encoding="utf-8")
     return seal(work, manifest)
-
-
-def _calibration(trained: Trained, rows: Rows) -> tuple[Rows, Rows]:
-    """Texts to measure activations on, and the rows that are left to verify on.
-
-    A run keeps a sample of its training rows for it. Without one, every fourth row to verify on is taken away for it,
-    where there are enough.
-    """
-    kept = trained.path / "calibration.csv"
-    if trained.run and kept.is_file():
-        return Rows(load_saved(kept, trained.labels)[0], None, "training rows"), rows
-    if len(rows.texts) < ENOUGH_TO_CALIBRATE or rows.where == BUILT_IN:
-        return Rows([trained.text.clean(sample) for sample in sample_texts()], None, BUILT_IN), rows
-    taken = list(range(0, len(rows.texts), 4))[:CALIBRATION_ROWS]
-    left = np.setdiff1d(np.arange(len(rows.texts)), taken)
-    truth = None if rows.truth is None else rows.truth[left]
-    texts = Rows([rows.texts[i] for i in taken], None, f"{len(taken)} rows of {rows.where}, left out of verification")
-    return texts, Rows([rows.texts[i] for i in left], truth, rows.where)
 
 
 def _to_int8(source: Path, target: Path, trained: Trained, limits: Export, calibration: Rows) -> dict[str, Any]:
@@ -266,22 +223,28 @@ def _to_int8(source: Path, target: Path, trained: Trained, limits: Export, calib
     }  # fmt: skip
 
 
-def _expected(trained: Trained) -> str:
-    """PyTorch's probabilities of a few sentences, as they stand before normalisation."""
+def _expected(trained: Trained, labels: Labels) -> str:
+    """PyTorch's probabilities of a few sentences, as they stand before normalisation, at the bundle's temperature."""
     logits = reference_logits(trained, [trained.text.clean(sentence) for sentence in SENTENCES])
-    rows = probabilities(logits, trained.labels).round(6).tolist()
+    rows = probabilities(logits, labels).round(6).tolist()
     table = {
-        "labels": list(trained.labels.names),
+        "labels": list(labels.names),
+        "temperature": labels.temperature,
         "pytorch": [{"text": text, "probabilities": row} for text, row in zip(SENTENCES, rows, strict=True)],
     }
     return json.dumps(table, indent=1, ensure_ascii=False) + "\n"
 
 
-def _training(run: dict[str, Any]) -> dict[str, Any]:
+def _training(trained: Trained) -> dict[str, Any]:
+    run = trained.run
     if not run:
         return {}
-    kept = ("data", "split", "best_epoch", "epochs", "figures")
-    return {"recipe": run["recipe"]["name"], **{key: run[key] for key in kept}}
+    kept = ("data", "split", "best_epoch", "epochs", "figures", "baselines")
+    return {
+        "recipe": run["recipe"]["name"],
+        "labels": truth_of_recipe(trained.recipe),
+        **{key: run[key] for key in kept if key in run},
+    }
 
 
 def _tools() -> dict[str, str]:
@@ -304,6 +267,30 @@ def _verified(measured: dict[str, Any], precision: str) -> list[str]:
         lines.append(f"macro F1: PyTorch {before:.4f}, {precision} {after:.4f}")
     else:
         lines.append("no labelled rows: agreement alone was verified, and the manifest says so")
+    return lines
+
+
+def _decided(decisions: dict[str, Any]) -> list[str]:
+    lines = []
+    if (temperature := decisions.get("temperature", 1.0)) != 1:
+        before, after = (decisions[when]["ece"] for when in ("before", "after"))
+        lines.append(
+            f"probabilities: temperature {temperature:.3f}; calibration error {before:.4f} before, {after:.4f} after "
+            f"({decisions['measured_on']})"
+        )
+    elif "left" in decisions:
+        lines.append(f"probabilities are left as they are: {decisions['left']}")
+    for part, where in (("fitted", decisions.get("rows_from")), ("test", "the run's test split")):
+        if part in decisions:
+            kept = decisions[part]
+            each = ", ".join(
+                f"{name} from {one['threshold']:.3f} (precision {one['precision'][0]:.3f}, "
+                f"recall {one['recall'][0]:.3f})"
+                for name, one in kept["per_class"].items()
+            )
+            lines.append(
+                f"thresholds for {decisions['target']}, on {where}: {each}; {kept['review']:.1%} left to people"
+            )
     return lines
 
 

@@ -21,7 +21,7 @@ from toxonnx.seen import hashes, load_hashes
 from toxonnx.train.data import load_saved
 from toxonnx.train.merge import Trained, load_trained
 
-__all__ = ["Rows", "compare", "gate", "of_checkpoint", "reference_logits"]
+__all__ = ["Logits", "Rows", "compare", "gate", "of_checkpoint", "reference_logits"]
 
 
 @dataclass(frozen=True)
@@ -88,36 +88,48 @@ def truth_of_recipe(recipe: Recipe | None) -> dict[str, Any]:
     return {"column": spec.column, "columns": list(spec.columns), "names": dict(spec.names)}
 
 
-def compare(reference: NDArray[np.float32], exact: Classifier, final: Classifier, rows: Rows) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Logits:
+    """Logits of the same rows, float32 [rows, labels]: by PyTorch, by ONNX in fp32, and by the model to seal."""
+
+    pytorch: NDArray[np.float32]
+    exact: NDArray[np.float32]
+    final: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, trained: Trained, exact: Classifier, final: Classifier, texts: Sequence[str]) -> Logits:
+        """Asks all three."""
+        fp32 = exact.logits(texts)
+        return cls(reference_logits(trained, texts), fp32, fp32 if final is exact else final.logits(texts))
+
+
+def compare(logits: Logits, rows: Rows, labels: Labels) -> dict[str, Any]:
     """What separates ONNX in fp32, and the final model, from PyTorch.
 
     Args:
-        reference: PyTorch's logits, float32 [rows, labels].
-        exact: the fp32 export.
-        final: the model to seal, as it will run.
-        rows: what the logits are of.
+        logits: of the rows.
+        rows: what they are of.
+        labels: the label set; its temperature, which is the same for all three, makes them probabilities.
 
     Returns:
         The figures, for the manifest; those that need truth only where there is some.
     """
-    labels = final.labels
-    fp32 = exact.logits(rows.texts)
-    logits = fp32 if final is exact else final.logits(rows.texts)
+    reference, fp32, final = logits.pytorch, logits.exact, logits.final
     measured: dict[str, Any] = {
         "rows": len(rows.texts),
         "rows_from": rows.where,
         "labelled": rows.truth is not None,
         "fp32_largest_logit_difference": float(np.abs(fp32 - reference).max()),
         "fp32_label_agreement": _agreement(reference, fp32, labels),
-        "label_agreement": _agreement(reference, logits, labels),
+        "label_agreement": _agreement(reference, final, labels),
         "largest_probability_difference": float(
-            np.abs(probabilities(reference, labels) - probabilities(logits, labels)).max()
+            np.abs(probabilities(reference, labels) - probabilities(final, labels)).max()
         ),
     }
     if rows.truth is not None:
         figures = {
             name: evaluate(values, rows.truth, labels)
-            for name, values in (("pytorch", reference), ("onnx_fp32", fp32), ("final", logits))
+            for name, values in (("pytorch", reference), ("onnx_fp32", fp32), ("final", final))
         }
         measured["macro_f1_loss"] = figures["pytorch"].macro_f1 - figures["final"].macro_f1
         measured["figures"] = {name: one.to_dict() for name, one in figures.items()}

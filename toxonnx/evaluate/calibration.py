@@ -105,7 +105,7 @@ def fit_thresholds(probs: Floats, actual: Bools, labels: Labels, target: Target)
     """A threshold for each label, fitted on these rows, by which :func:`toxonnx.scores.decide` reaches the target.
 
     For precision the lowest that reaches it, so that most is found; for recall the highest, so that least is said in
-    vain. With one label a text, a precision never needs less than 0.5, so that two labels never contend for a row, and
+    vain. With one label a text, a precision never takes 0.5 or less, so that two labels never contend for a row, and
     labels without a target take 0.5; rows that reach no threshold are left to people.
 
     Args:
@@ -123,7 +123,7 @@ def fit_thresholds(probs: Floats, actual: Bools, labels: Labels, target: Target)
     if absent:
         raise InputError(f"no row of {', '.join(absent)} to fit a threshold on")
     if labels.multi or target.kind == "precision":
-        floor = 0.0 if labels.multi else 0.5
+        floor = 0.0 if labels.multi else 0.5 + 1e-6  # at 0.5 itself two labels may tie
         return tuple(
             _threshold(probs[:, i], actual[:, i], target, name, floor) if _wanted(target, name) else 0.5
             for i, name in enumerate(labels.names)
@@ -188,12 +188,10 @@ def _together(probs: Floats, actual: Bools, labels: Labels, target: Target) -> t
             if not _wanted(target, name):
                 continue
             others = np.delete(probs, i, axis=1) / np.delete(thresholds, i)
-            # A row goes to this label as long as its threshold is at most this.
-            critical = (
-                probs[:, i] / np.maximum(1.0, others.max(axis=1))
-                if target.kind == "recall"
-                else (probs[:, i] / others.max(axis=1))
-            )
+            # A row goes to this label as long as its threshold is at most this. Rounded, so that what differs by the
+            # computing alone stays together.
+            rivals = others.max(axis=1)
+            critical = np.round(probs[:, i] / (np.maximum(1.0, rivals) if target.kind == "recall" else rivals), 9)
             curve = _Curve.of(critical, actual[:, i])
             if target.kind == "recall":
                 wanted = target.of(name)

@@ -11,18 +11,17 @@ from numpy.typing import NDArray
 
 from toxonnx.bundle import Bundle
 from toxonnx.classifier import Classifier
-from toxonnx.errors import InputError
 from toxonnx.evaluate.labelled import joined, truth_columns, truth_of
 from toxonnx.evaluate.metrics import Sample
 from toxonnx.evaluate.report import Scored
-from toxonnx.evaluate.suites import Cases, Suite, suite_figures
+from toxonnx.evaluate.suites import Questions, suite_figures
 from toxonnx.labels import Labels
 from toxonnx.rows import Table
 from toxonnx.scores import decide, doubtful
 from toxonnx.seen import known, load_hashes
 from toxonnx.texts import TextSpec
 
-__all__ = ["SEEN", "Model", "answer_suite", "of_bundle", "score"]
+__all__ = ["SEEN", "Model", "of_bundle", "score", "suite_report"]
 
 #: what a bundle keeps of the texts that it has met -> where they were met
 SEEN = {"training": "training_texts.npy", "validation": "validation_texts.npy"}
@@ -120,19 +119,25 @@ def _names(model: Model, columns: tuple[str, ...]) -> dict[str, str]:
     return dict(model.truth.get("names", {})) if columns == _known(model.truth) else {}
 
 
-def answer_suite(model: Model, suite: Suite, cases: Cases, positive: Sequence[str]) -> dict[str, Any]:
-    """A model's figures on a functional suite; a case is answered positive where one of those labels holds.
+def suite_report(questions: Questions, models: Sequence[Model]) -> dict[str, Any]:
+    """What models answer to a functional suite, as plain values; see :func:`toxonnx.evaluate.suites.suite_figures`.
+
+    A case is answered positive where one of the labels of a reading holds.
 
     Raises:
-        InputError: no such label, or it is not clear which labels are positive.
+        InputError: a model lacks the labels that a reading names.
     """
-    names = model.labels.names
-    unknown = [label for label in positive if label not in names]
-    if unknown or not positive:
-        what = f"{model.name} has no label {', '.join(unknown)}"
-        if not positive:
-            what = f"it is not known which labels of {model.name} mean {suite.positive!r}"
-        raise InputError(what, f"Name them with --positive, out of: {', '.join(names)}.")
-    probs, _ = model.answer(cases.texts)
-    held = decide(probs, model.labels)[:, [names.index(label) for label in positive]].any(axis=1)
-    return {"name": model.name, "positive_labels": list(positive), **suite_figures(suite, cases, np.asarray(held))}
+    suite, cases = questions.suite, questions.cases
+    answers = []
+    for model in models:
+        questions.check(model.labels, model.name)
+        held = decide(model.answer(cases.texts)[0], model.labels)
+        for positive in questions.positives:
+            said = held[:, [model.labels.names.index(label) for label in positive]].any(axis=1)
+            name = model.name if len(questions.positives) == 1 else f"{model.name} ({', '.join(positive)})"
+            figures = suite_figures(suite, cases, np.asarray(said))
+            answers.append({"name": name, "positive_labels": list(positive), **figures})
+    return {
+        "name": suite.name, "title": suite.title, "source": suite.source, "positive": suite.positive,
+        "negative": suite.negative, "cases": len(cases.texts), "notes": cases.notes, "models": answers,
+    }  # fmt: skip

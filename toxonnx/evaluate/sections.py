@@ -105,8 +105,8 @@ def _comparisons(comparisons: Sequence[Mapping[str, Any]]) -> list[Section]:
     ]
     note = (
         "Differences are the first minus the second, with the 95% interval of the paired bootstrap; McNemar's test is "
-        "over distinct texts. An interval that holds 0, or a p that is not small, shows no difference on these rows; it "
-        "does not show that there is none."
+        "over distinct texts. An interval that holds 0, or a p that is not small, shows no difference on these rows; "
+        "it does not show that there is none."
     )
     header = ["", *(f"{one['first']} against {one['other']}" for one in comparisons)]
     return [Section("Side by side", [note], header, rows)]
@@ -154,8 +154,8 @@ def suite_sections(suite: Mapping[str, Any]) -> list[Section]:
     answers = suite["models"]
     names = [one["name"] for one in answers]
     positive, negative = suite["positive"], suite["negative"]
-    taken = "; ".join(f"{one['name']} says {positive} with {', '.join(one['positive_labels'])}" for one in answers)
-    notes = [f"{suite['title']}, {suite['cases']:,} cases. {taken}.", *suite["notes"]]
+    taken = "; ".join(f"{one['name']}: {' or '.join(one['positive_labels'])}" for one in answers)
+    notes = [f"{suite['cases']:,} cases. What counts as {positive}: {taken}.", *suite["notes"]]
     overall = [
         [title, f"{answers[0][side]['cases']:,}", *(_share_of(one[side]) for one in answers)]
         for side, title in (("positive", positive), ("negative", negative), ("all", "all"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,20 @@ from numpy.typing import NDArray
 
 from toxonnx.errors import InputError, RowError
 from toxonnx.evaluate.intervals import wilson
+from toxonnx.labels import Labels
 from toxonnx.resources import find_suite
 from toxonnx.rows import Table, read_table
 
-__all__ = ["Cases", "Functionality", "Suite", "load_suite", "read_cases", "suite_figures"]
+__all__ = [
+    "Cases",
+    "Functionality",
+    "Questions",
+    "Suite",
+    "load_suite",
+    "read_cases",
+    "read_questions",
+    "suite_figures",
+]
 
 COLUMNS = ("text", "gold", "functionality", "group")
 
@@ -65,6 +76,24 @@ class Cases:
     functionality: list[str]
     group: list[str]
     notes: list[str]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """A suite, its cases, and the sets of labels that are taken for a positive answer, one reading after another."""
+
+    suite: Suite
+    cases: Cases
+    positives: tuple[tuple[str, ...], ...]
+
+    def check(self, labels: Labels, name: str = "the model") -> None:
+        """Raises InputError unless these labels can answer."""
+        hint = f"Name them with --positive, out of: {', '.join(labels.names)}."
+        if not self.positives:
+            raise InputError(f"it is not known which labels of {name} mean {self.suite.positive!r}", hint)
+        unknown = sorted({label for one in self.positives for label in one} - set(labels.names))
+        if unknown:
+            raise InputError(f"{name} has no label {', '.join(unknown)}", hint)
 
 
 def load_suite(name_or_path: str | Path) -> Suite:
@@ -124,6 +153,29 @@ def read_cases(suite: Suite, path: Path, encoding: str | None = None, delimiter:
     groups = table.column(suite.columns["group"]) if "group" in suite.columns else [""] * len(table)
     gold_flags = np.array([known[kind].positive for kind in kinds])
     return Cases(table.column(suite.columns["text"]), gold_flags, kinds, groups, notes)
+
+
+def read_questions(
+    suite: str | None,
+    cases: Path | None,
+    positive: Sequence[str],
+    encoding: str | None = None,
+    delimiter: str | None = None,
+) -> Questions | None:
+    """What a command line asks for: a suite's name, the file of its cases, readings as ``LABEL,LABEL``; None for none.
+
+    Raises:
+        InputError: one was given without the other; or see :func:`load_suite` and :func:`read_cases`.
+    """
+    if suite is None and cases is None and not positive:
+        return None
+    if suite is None or cases is None:
+        raise InputError(
+            "--suite, --cases and --positive go together", "--suite hatecheck --cases FILE --positive LABEL"
+        )
+    definition = load_suite(suite)
+    readings = tuple(tuple(label.strip() for label in one.split(",")) for one in positive)
+    return Questions(definition, read_cases(definition, cases, encoding, delimiter), readings)
 
 
 def suite_figures(suite: Suite, cases: Cases, said: NDArray[np.bool_]) -> dict[str, Any]:

@@ -1,0 +1,65 @@
+"""Which held-out texts an export is verified on, calibrated on, and which it has met."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from toxonnx.convert.samples import sample_texts
+from toxonnx.convert.verify import Rows
+from toxonnx.evaluate.labelled import joined, truth_of
+from toxonnx.evaluate.models import SEEN
+from toxonnx.rows import Table
+from toxonnx.seen import save_hashes
+from toxonnx.train.data import load_saved
+from toxonnx.train.merge import Trained
+
+__all__ = ["BUILT_IN", "calibration_rows", "keep_hashes", "verification_rows"]
+
+BUILT_IN = "built-in sentences"
+#: rows of --data from which some are taken to calibrate int8 on, and how many at most
+ENOUGH_TO_CALIBRATE, CALIBRATION_ROWS = 200, 400
+
+
+def verification_rows(trained: Trained, table: Table | None, text: tuple[str, ...], label: tuple[str, ...]) -> Rows:
+    """The rows to verify on: those given, else the run's validation split, else sentences that ship here."""
+    if table is None:
+        kept = trained.path / "validation.csv"
+        if trained.run and kept.is_file():
+            return Rows(*load_saved(kept, trained.labels), "the run's validation split")
+        return Rows([trained.text.clean(sample) for sample in sample_texts()], None, BUILT_IN)
+    texts = [trained.text.clean(one) for one in joined(table, trained.text, text)]
+    names = trained.recipe.labels.names if trained.recipe else {}
+    truth = truth_of(table, trained.labels, label, names) if label else None
+    return Rows(texts, truth, table.path.name)
+
+
+def calibration_rows(trained: Trained, rows: Rows) -> tuple[Rows, Rows]:
+    """Texts to measure activations on, and the rows that are left to verify on.
+
+    A run keeps a sample of its training rows for it. Without one, every fourth row to verify on is taken away for it,
+    where there are enough.
+    """
+    kept = trained.path / "calibration.csv"
+    if trained.run and kept.is_file():
+        return Rows(load_saved(kept, trained.labels)[0], None, "training rows"), rows
+    if len(rows.texts) < ENOUGH_TO_CALIBRATE or rows.where == BUILT_IN:
+        return Rows([trained.text.clean(sample) for sample in sample_texts()], None, BUILT_IN), rows
+    taken = list(range(0, len(rows.texts), 4))[:CALIBRATION_ROWS]
+    left = np.setdiff1d(np.arange(len(rows.texts)), taken)
+    truth = None if rows.truth is None else rows.truth[left]
+    texts = Rows([rows.texts[i] for i in taken], None, f"{len(taken)} rows of {rows.where}, left out of verification")
+    return texts, Rows([rows.texts[i] for i in left], truth, rows.where)
+
+
+def keep_hashes(trained: Trained, rows: Rows, work: Path) -> None:
+    """Beside the model, hashes of the texts that it was trained on and of those that decisions were fitted on."""
+    if (kept := trained.path / SEEN["training"]).is_file():
+        shutil.copyfile(kept, work / SEEN["training"])
+    met = [] if rows.where == BUILT_IN else list(rows.texts)
+    if trained.run and (validation := trained.path / "validation.csv").is_file():
+        met += load_saved(validation, trained.labels)[0]
+    if met:
+        save_hashes(work / SEEN["validation"], met)
