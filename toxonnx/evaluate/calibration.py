@@ -135,6 +135,12 @@ def _wanted(target: Target, label: str) -> bool:
     return target.kind == "f1" or target.of(label) is not None
 
 
+def _alike(scores: Floats) -> Floats:
+    """Scores without what the computing alone tells apart: between such two no threshold would hold."""
+    rounded: Floats = np.round(scores, 9)
+    return rounded
+
+
 @dataclass(frozen=True)
 class _Curve:
     """What saying a label of the rows from a score on does, for each distinct score, falling."""
@@ -160,7 +166,7 @@ class _Curve:
 
 def _threshold(scores: Floats, actual: Bools, target: Target, label: str, floor: float) -> float:
     """Of a label that contends with no other."""
-    curve = _Curve.of(scores, actual)
+    curve = _Curve.of(_alike(scores), actual)
     if target.kind == "f1":
         return curve.between(int(np.argmax(2 * curve.right / (curve.said + curve.rows))), floor)
     wanted = target.of(label)
@@ -188,10 +194,9 @@ def _together(probs: Floats, actual: Bools, labels: Labels, target: Target) -> t
             if not _wanted(target, name):
                 continue
             others = np.delete(probs, i, axis=1) / np.delete(thresholds, i)
-            # A row goes to this label as long as its threshold is at most this. Rounded, so that what differs by the
-            # computing alone stays together.
+            # A row goes to this label as long as its threshold is at most this.
             rivals = others.max(axis=1)
-            critical = np.round(probs[:, i] / (np.maximum(1.0, rivals) if target.kind == "recall" else rivals), 9)
+            critical = _alike(probs[:, i] / (np.maximum(1.0, rivals) if target.kind == "recall" else rivals))
             curve = _Curve.of(critical, actual[:, i])
             if target.kind == "recall":
                 wanted = target.of(name)
