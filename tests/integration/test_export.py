@@ -150,13 +150,13 @@ def test_checkpoints_from_elsewhere(bases: dict[str, Path], tmp_path: Path, kind
     tokenizer = AutoTokenizer.from_pretrained(bases[kind])
     tokenizer.save_pretrained(tmp_path / "checkpoint")
 
-    bundle = export(tmp_path / "checkpoint", tmp_path / "bundle", precision="fp32", say=quiet)
+    bundle = export(tmp_path / "checkpoint", tmp_path / "bundle", settings={"precision": "fp32"}, say=quiet)
     manifest = bundle.manifest
     assert manifest.labels.names == ("calm", "rude", "spam")
     assert manifest.verification["labelled"] is False
     assert manifest.max_length == (128 if kind == "roberta" else 512)
 
-    small = export(tmp_path / "checkpoint", tmp_path / "small", precision="int8", recipe=LAX, say=quiet)
+    small = export(tmp_path / "checkpoint", tmp_path / "small", settings={"precision": "int8"}, recipe=LAX, say=quiet)
     layers = {"bert": 12, "roberta": 18, "albert": 13, "deberta": 12}[kind]
     assert small.manifest.graph["linear_layers_int8"] >= layers
     together, alone = Classifier(small, batch_tokens=4096), Classifier(small, batch_tokens=1)
@@ -290,7 +290,13 @@ def test_export_does_not_replace_by_itself(run: Path, bundles: dict[str, Path]) 
 def test_verifying_on_rows_of_ones_own(bases: dict[str, Path], run: Path, tmp_path: Path) -> None:
     rows = write_csv(tmp_path / "mine.csv", ["comment", "kind"], [[text, label] for text, label in sentences(50, 4)])
     bundle = export(
-        run, tmp_path / "bundle", precision="fp32", data=rows, text=("comment",), label=("kind",), say=quiet
+        run,
+        tmp_path / "bundle",
+        settings={"precision": "fp32"},
+        data=rows,
+        text=("comment",),
+        label=("kind",),
+        say=quiet,
     )
     assert bundle.manifest.verification["rows"] == 50
     assert bundle.manifest.verification["rows_from"] == "mine.csv"

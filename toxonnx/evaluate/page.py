@@ -100,14 +100,16 @@ def _confusion(figures: Mapping[str, Any]) -> Any:
     drawing, axes = _axes(size + 1, size)
     axes.spines[:].set_visible(False)
     shares = [[cell / (sum(row) or 1) for cell in row] for row in cells]
-    axes.imshow(shares, cmap="Greens", vmin=0, vmax=1.25, aspect="auto")
+    axes.pcolormesh(shares, cmap="Greens", vmin=0, vmax=1.25, edgecolors="#ffffff", linewidth=2)
+    axes.invert_yaxis()
     for i, row in enumerate(cells):
         for j, cell in enumerate(row):
             colour = "#ffffff" if shares[i][j] > 0.75 else "#1c2330"
-            axes.text(j, i, f"{cell:,}", ha="center", va="center", color=colour, fontsize=9)
+            axes.text(j + 0.5, i + 0.5, f"{cell:,}", ha="center", va="center", color=colour, fontsize=9)
+    places = [at + 0.5 for at in range(len(labels))]
     turn = {"rotation": 35, "ha": "right"} if len(labels) > 4 else {}
-    axes.set_xticks(range(len(labels)), labels, **turn)
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_xticks(places, labels, **turn)
+    axes.set_yticks(places, labels)
     axes.set_xlabel("what the model says")
     axes.set_ylabel("what is true")
     return drawing

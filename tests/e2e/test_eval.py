@@ -1,0 +1,244 @@
+"""toxonnx eval, and the decisions that an export settles, as people call them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.metrics
+from conftest import real_data, sentences, toxonnx, write_csv
+
+from toxonnx.bundle import open_bundle
+from toxonnx.evaluate.suites import load_suite, read_cases, suite_figures
+from toxonnx.texts import fold
+
+#: stands in a text of each file, and may come back in no report
+MARKER = "quokka"
+
+
+@pytest.fixture(scope="session")
+def mixed(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows that the run was trained or validated on, written a little otherwise, and rows that are new."""
+    with open(labelled, encoding="utf-8", newline="") as file:
+        met = [[f"  {row['text'].upper()} ", row["class"], "old"] for row in list(csv.DictReader(file))[:40]]
+    new = [[f"{text} {MARKER}", label, "new" if i % 3 else "newer"] for i, (text, label) in enumerate(sentences(90, 9))]
+    new[5][1] = "praise" if new[5][1] == "complaint" else "complaint"  # one that no model gets right
+    return write_csv(tmp_path_factory.mktemp("mixed") / "mixed.csv", ["text", "class", "source"], [*met, *new, new[0]])
+
+
+def test_a_bundle_beside_pytorch_on_rows_it_partly_met(
+    run: Path, bundles: dict[str, Path], labelled: Path, mixed: Path, tmp_path: Path
+) -> None:
+    done = toxonnx(
+        "eval", bundles["int8"], mixed, "--against", run, "--against", bundles["fp32"], "--by", "source",
+        "--draws", 100, "--json", tmp_path / "e.json", "--html", tmp_path / "e.html", "--markdown", tmp_path / "e.md",
+        "--at-least", "accuracy=0.5",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "e.json").read_text())
+    ours, pytorch, exact = report["models"]
+    assert [one["name"] for one in report["models"]] == ["int8", "run in PyTorch", "fp32"]
+    # The hashes know each row that was met, whatever its case and white space.
+    with open(labelled, encoding="utf-8", newline="") as file:
+        texts = {fold(row["text"]) for row in csv.DictReader(file)}
+    with open(mixed, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    met = [fold(row["text"]) in texts for row in rows]
+    assert sum(met) >= 40
+    for one in report["models"]:
+        assert one["rows"] == 131 and one["leaky_rows"] == sum(met)
+        assert one["leaks"]["training"] + one["leaks"]["validation"] == sum(met)
+        assert (one["clean"]["rows"], one["all"]["rows"]) == (131 - sum(met), 131)
+    assert f"LEAKY: {sum(met)} of 131 rows were met by int8" in done.stdout
+
+    # The figures are those of what predict writes.
+    scored = toxonnx("predict", mixed, "--bundle", bundles["int8"])
+    said = [row["label"] for row in csv.DictReader(scored.stdout.splitlines())]
+    new = [i for i, seen in enumerate(met) if not seen]
+    truth, answers = [rows[i]["class"] for i in new], [said[i] for i in new]
+    figures = ours["clean"]["figures"]
+    assert figures["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(truth, answers))
+    assert figures["macro_f1"] == pytest.approx(sklearn.metrics.f1_score(truth, answers, average="macro"))
+    low, high = ours["clean"]["intervals"]["accuracy"]
+    assert low <= figures["accuracy"] <= high and low < high
+    groups = {one["value"]: one["rows"] for one in ours["groups"]["source"]}
+    assert groups == {value: sum(rows[i]["source"] == value for i in new) for value in ("new", "newer")}
+
+    first, second = report["comparisons"]
+    assert (first["other"], second["other"]) == ("run in PyTorch", "fp32")
+    assert first["rows"] == 131 - sum(met) and first["same_label"] >= 0.97
+    low, high = first["differences"]["accuracy_difference"][1:]
+    assert low <= 0 <= high and first["mcnemar"]["p"] > 0.05
+    # fp32 in ONNX is PyTorch, but for the temperature.
+    assert exact["clean"]["figures"]["accuracy"] == pytorch["clean"]["figures"]["accuracy"]
+
+    page = (tmp_path / "e.html").read_text(encoding="utf-8")
+    HTMLParser().feed(page)
+    assert page.count("<svg") == 1 + 3 * 2
+    assert not re.findall(r'(?:src|href)="(?!#)', page), "the page fetches something"
+    everything = page + (tmp_path / "e.json").read_text() + (tmp_path / "e.md").read_text() + done.stdout + done.stderr
+    assert MARKER not in everything.lower(), "a report holds the text of a row"
+    assert f"| accuracy | {figures['accuracy']:.4f} (" in (tmp_path / "e.md").read_text()
+
+
+def test_rows_that_were_all_met_show_nothing(bundles: dict[str, Path], labelled: Path) -> None:
+    done = toxonnx("eval", bundles["int8"], labelled, "--draws", 0, "--at-least", "macro_f1=0.1")
+    assert done.returncode == 1
+    assert "was trained on every row" in done.stderr
+    assert "none is left that it has not met" in done.stdout and "LEAKY" in done.stdout
+
+
+def test_a_limit_that_is_not_reached_is_exit_code_1(bundles: dict[str, Path], mixed: Path) -> None:
+    done = toxonnx("eval", bundles["int8"], mixed, "--draws", 0, "--at-least", "accuracy=1")
+    assert done.returncode == 1
+    assert re.search(r"accuracy of int8 is 0\.\d+, at least 1 was asked for", done.stderr)
+
+
+SUITE = """
+title = "Politeness"
+source = "Made up."
+cases = 4
+positive = "rude"
+negative = "polite"
+[columns]
+text = "case"
+gold = "gold"
+functionality = "kind"
+group = "about"
+[[functionality]]
+id = "plain_r"
+code = "P1"
+group = "Plain"
+about = "Plain rudeness"
+gold = "rude"
+[[functionality]]
+id = "thanks_p"
+code = "P2"
+group = "Plain"
+about = "Thanks"
+gold = "polite"
+"""
+
+
+def test_a_functional_suite_of_ones_own(bundles: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "suite.toml").write_text(SUITE)
+    cases = [
+        ["the soup was awful", "rude", "plain_r", "food"], ["the train was rotten", "rude", "plain_r", "travel"],
+        ["the bread was lovely", "polite", "thanks_p", "food"], ["the film was great", "polite", "thanks_p", ""],
+    ]  # fmt: skip
+    header = ["case", "gold", "kind", "about"]
+    file = write_csv(tmp_path / "cases.csv", header, [list(case) for case in cases])
+    asked = ("--suite", tmp_path / "suite.toml", "--cases", file)
+    done = toxonnx(
+        "eval", bundles["int8"], *asked, "--positive", "complaint", "--positive", "complaint,praise",
+        "--json", tmp_path / "s.json", "--html", tmp_path / "s.html",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    one, every = json.loads((tmp_path / "s.json").read_text())["suite"]["models"]
+    assert (one["name"], every["name"]) == ("int8 (complaint)", "int8 (complaint, praise)")
+    # Whoever calls everything rude gets the rude ones right, and nothing else.
+    assert (every["positive"]["accuracy"], every["negative"]["accuracy"]) == (1, 0)
+    assert [part["right"] for part in every["functionalities"]] == [2, 0]
+    assert {part["group"] for part in every["groups"]} == {"food", "travel"}
+    assert one["all"]["right"] >= 3
+    assert "P2 Thanks" in done.stdout and "2 cases" not in done.stdout
+
+    for change, message in (
+        (["x", "rude", "plain_x", ""], "cases.csv, line 6: functionality 'plain_x' is not in Politeness"),
+        (["x", "polite", "plain_r", ""], "cases.csv, line 6: a case of 'plain_r' is labelled 'polite'"),
+    ):
+        write_csv(tmp_path / "cases.csv", header, [*(list(case) for case in cases), change])
+        done = toxonnx("eval", bundles["int8"], *asked, "--positive", "complaint")
+        assert done.returncode == 2 and message in done.stderr, done.stderr
+    write_csv(tmp_path / "cases.csv", header, [list(cases[0])])
+    done = toxonnx("eval", bundles["int8"], *asked, "--positive", "complaint")
+    assert "1 cases, the whole suite has 4" in done.stdout and "no cases of P2" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to evaluate on"),
+        (["rows.csv", "--label", "tone"], "rows.csv, line 3: label 'odd' is not one of the model's: hate"),
+        (["rows.csv"], "rows.csv: no column is known to hold the labels\nName it with --label, out of: 'text', 'tone'"),
+        (["rows.csv", "--label", "mood"], "has no column 'mood'"),
+        (["rows.csv", "--by", "mood"], "has no column 'mood'"),
+        (["rows.csv", "--names", "ok"], "--names 'ok' is no list of VALUE=LABEL"),
+        (["rows.csv", "--label", "tone", "--names", "ok=fine"], "fine is no label of the model"),
+        (["rows.csv", "--at-least", "beauty=1"], "--at-least 'beauty=1' is no limit"),
+        (["--suite", "hatecheck"], "--suite, --cases and --positive go together"),
+        (["--suite", "nothing", "--cases", "rows.csv", "--positive", "hate"], "no suite 'nothing'"),
+        (["--suite", "hatecheck", "--cases", "rows.csv", "--positive", "hate"], "has no column 'test_case'"),
+        (["--at-least", "accuracy=1", "--suite", "hatecheck"], "are about DATA, which was not given"),
+        (["rows.csv", "--json", "rows.csv"], "rows.csv exists already"),
+        (["rows.csv", "--against", "nowhere"], "no bundle 'nowhere'"),
+    ],
+)
+def test_wrong_usage_is_one_clear_error(tmp_path: Path, arguments: list[str], message: str) -> None:
+    write_csv(tmp_path / "rows.csv", ["text", "tone"], [["a fine day", "neither"], ["a coat", "odd"]])
+    done = toxonnx("eval", "minilm-hate-int8", *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_other_labels_are_refused(bundles: dict[str, Path], mixed: Path) -> None:
+    done = toxonnx("eval", bundles["int8"], mixed, "--against", "minilm-hate-int8")
+    assert done.returncode == 2
+    assert "minilm-hate-int8 has the labels hate, offensive, neither; int8 has complaint, praise" in done.stderr
+
+
+def test_thresholds_are_kept_in_the_bundle_and_used(run: Path, mixed: Path, tmp_path: Path) -> None:
+    done = toxonnx(
+        "export", run, "-o", tmp_path / "sure", "--target-precision", "praise=1", "--data", mixed,
+        "--text", "text", "--label", "class",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "thresholds for precision 1 of praise, on mixed.csv: complaint from 0.500" in done.stdout
+    manifest = open_bundle(tmp_path / "sure").manifest
+    fitted = manifest.decisions["fitted"]
+    assert fitted["per_class"]["praise"]["precision"][0] == 1
+    assert "Thresholds for precision 1 of praise:" in (tmp_path / "sure" / "README.md").read_text()
+
+    done = toxonnx("predict", mixed, "--bundle", tmp_path / "sure")
+    rows = list(csv.DictReader(done.stdout.splitlines()))
+    praise = manifest.labels.thresholds[1]
+    assert manifest.labels.thresholds[0] == 0.5 < praise
+    for row in rows:
+        reached = float(row["praise"]) >= praise or float(row["complaint"]) >= 0.5
+        if abs(float(row["praise"]) - praise) > 1e-6:
+            assert row["review"] == str(int(not reached))
+    marked = sum(row["review"] == "1" for row in rows)
+    assert (f"marked for review: {marked} (" in done.stderr) == (marked > 0)
+
+    # Other rows, other limits: the most certain band.
+    done = toxonnx("predict", mixed, "--bundle", tmp_path / "sure", "--review-band", 1)
+    assert {row["review"] for row in csv.DictReader(done.stdout.splitlines())} == {"1"}
+    assert "marked for review: 131 (100.0%)" in done.stderr
+    assert "review" in toxonnx("predict", mixed, "--review-band", 0.5, "--text", "text").stdout.splitlines()[0]
+
+    done = toxonnx("export", run, "-o", tmp_path / "no", "--target-precision", "fine=1")
+    assert done.returncode == 2 and "a target for fine: the labels are complaint, praise" in done.stderr
+    done = toxonnx("export", run, "-o", tmp_path / "no", "--target-recall", "much")
+    assert done.returncode == 2 and "--target-recall 'much' is neither a share nor LABEL=SHARE" in done.stderr
+    assert not (tmp_path / "no").exists()
+
+
+def test_what_the_card_of_the_shipped_bundle_says_of_hatecheck() -> None:
+    """Asked again here, the shipped bundle answers the suite as its manifest says, within a case or two."""
+    suite = load_suite("hatecheck")
+    cases = read_cases(suite, real_data("hatecheck.csv"))
+    assert (len(cases.texts), len(suite.functionalities), cases.notes) == (3728, 29, [])
+    from toxonnx import Classifier
+
+    classifier = Classifier.load()
+    said = [prediction.labels[0] == "hate" for _, prediction in classifier.stream(cases.texts)]
+    found = suite_figures(suite, cases, np.array(said))
+    kept = classifier.bundle.manifest.evaluation["suite"]["models"][0]
+    assert kept["positive_labels"] == ["hate"]
+    for side in ("all", "positive", "negative"):
+        assert abs(found[side]["right"] - kept[side]["right"]) <= 5
