@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.check.finding import Finding, found, listing, plural, shown
+from toxonnx.check.finding import LONGEST_LABEL, Finding, found, listing, plural, shown
 from toxonnx.check.sheet import Sheet
+from toxonnx.labels import Labels
 from toxonnx.recipe import LabelSpec
 
 __all__ = ["Classes", "class_findings", "count_classes", "read_classes"]
@@ -39,10 +40,14 @@ class Classes:
     truth: NDArray[np.int64]
     known: NDArray[np.bool_]
 
+    @property
+    def labels(self) -> Labels | None:
+        """The label set, under names that may be shown; None for a single class, which is none."""
+        names = tuple(name if len(name) <= LONGEST_LABEL else f"(label {i})" for i, name in enumerate(self.names))
+        return Labels(names, "sigmoid" if self.multi else "softmax") if self.multi or len(names) > 1 else None
 
-def read_classes(
-    sheet: Sheet, spec: LabelSpec, names: tuple[str, ...] | None = None
-) -> tuple[Classes, list[Finding]]:
+
+def read_classes(sheet: Sheet, spec: LabelSpec, names: tuple[str, ...] | None = None) -> tuple[Classes, list[Finding]]:
     """Reads the labels of all rows as training would, and says what training would refuse.
 
     Args:
@@ -93,7 +98,7 @@ def _several(sheet: Sheet, spec: LabelSpec) -> tuple[Classes, list[Finding]]:
     cells = [[value.strip() for value in sheet.table.column(name)] for name in spec.columns]
     good = np.array([[value in {"0", "1"} for value in column] for column in cells], dtype=np.bool_).T
     truth = np.array([[value == "1" for value in column] for column in cells], dtype=np.int64).T
-    known: NDArray[np.bool_] = good.all(axis=1)
+    known = np.asarray(good.all(axis=1))
     findings = []
     lines = np.array(sheet.table.lines)
     for i, name in enumerate(spec.columns):
@@ -154,11 +159,12 @@ def count_classes(classes: Classes, keys: Sequence[str], rows: NDArray[np.int64]
         rows: int64, positions in ``classes``.
     """
     result = []
-    for i, name in enumerate(classes.names):
+    names = classes.labels.names if classes.labels else [shown(name, quote=False) for name in classes.names]
+    for i, name in enumerate(names):
         held = classes.truth[rows, i] == 1 if classes.multi else classes.truth[rows] == i
         at = np.flatnonzero(held).tolist()
-        share = len(at) / len(rows) if len(rows) else 0.0
-        result.append({"name": name, "rows": len(at), "share": share, "distinct_texts": len({keys[j] for j in at})})
+        share, distinct = len(at) / max(len(rows), 1), len({keys[j] for j in at})
+        result.append({"name": name, "rows": len(at), "share": share, "distinct_texts": distinct})
     return result
 
 
@@ -171,7 +177,7 @@ def class_findings(counts: list[dict[str, Any]], *, multi: bool) -> list[Finding
     ):
         small = [one for one in counts if low <= one["distinct_texts"] < high]
         if small:
-            names = listing([f"{shown(one['name'])} ({one['distinct_texts']})" for one in small])
+            names = listing([f"{one['name']} ({one['distinct_texts']})" for one in small])
             what = "has" if len(small) == 1 else "have"
             findings.append(
                 found(

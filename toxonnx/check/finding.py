@@ -70,9 +70,11 @@ def plural(count: int, what: str, many: str = "") -> str:
     return f"{count:,} {what if count == 1 else many or what + 's'}"
 
 
-def shown(value: str) -> str:
+def shown(value: str, *, quote: bool = True) -> str:
     """A label value as it may be shown: never one so long that it is rather a text."""
-    return repr(value) if len(value) <= LONGEST_LABEL else f"(a value of {len(value):,} characters)"
+    if len(value) > LONGEST_LABEL:
+        return f"(a value of {len(value):,} characters)"
+    return repr(value) if quote else value
 
 
 def listing(names: Sequence[str], most: int = 10) -> str:

@@ -1,0 +1,169 @@
+"""What counting words scores on a random split, with identical texts together, and with groups together."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from toxonnx.check.finding import Finding, found
+from toxonnx.errors import InputError
+from toxonnx.recipe import Split
+from toxonnx.train.baseline import baseline, majority
+from toxonnx.train.data import Examples, split
+
+__all__ = ["GroupBy", "measure", "split_findings"]
+
+#: splits drawn of each kind: a class with few distinct texts makes a single one jump
+SEEDS = 3
+#: rows used at most, and rows under which nothing is measured
+MOST, LEAST = 50_000, 20
+#: macro F1 that a split may flatter by before it is a warning
+FLATTERY = 0.03
+
+RANDOM, TOGETHER = "random", "identical texts together"
+
+
+@dataclass(frozen=True)
+class GroupBy:
+    """Columns in which rows have to agree to stay together.
+
+    Attributes:
+        columns: their names.
+        values: what each row has in them, one string a row.
+        asked: whether somebody asked for this group, or it was tried for being a text column.
+        of_recipe: whether training keeps it together already.
+    """
+
+    columns: tuple[str, ...]
+    values: tuple[str, ...]
+    asked: bool
+    of_recipe: bool
+
+    @property
+    def name(self) -> str:
+        """For a table."""
+        return f"same {', '.join(self.columns)} together"
+
+
+def measure(
+    examples: Examples, spec: Split, groups: Sequence[GroupBy], say: Callable[[str], None]
+) -> tuple[list[dict[str, Any]], list[str], list[Finding]]:
+    """Scores of the majority guess and of counted words, on each kind of split.
+
+    Args:
+        examples: labelled rows.
+        spec: shares (validation and test are held out as one) and the first seed.
+        groups: the groups to try.
+        say: takes words on progress.
+
+    Returns:
+        A row for each split that was possible; what was left out, in words; findings on splits that were not possible.
+    """
+    if len(examples) < LEAST:
+        return [], [f"no baseline: {len(examples):,} usable rows are fewer than {LEAST}"], []
+    left_out = []
+    if len(examples) > MOST:
+        left_out.append(f"baselines were measured on {MOST:,} of {len(examples):,} rows, drawn at random")
+        kept = np.sort(np.random.default_rng(spec.seed).permutation(len(examples))[:MOST])
+        examples = dataclasses.replace(examples.subset(kept), groups=())
+        groups = [dataclasses.replace(one, values=tuple(one.values[i] for i in kept)) for one in groups]
+    spec = Split(spec.validation + spec.test, seed=spec.seed)
+    kinds: list[tuple[str, str, GroupBy | None]] = [(RANDOM, "random", None), (TOGETHER, "grouped", None)]
+    kinds += [(one.name, "grouped", one) for one in groups]
+    rows, findings = [], []
+    for name, method, group in kinds:
+        say(f"baseline: {name}")
+        try:
+            rows.append(_row(examples, dataclasses.replace(spec, method=method), name, group))
+        except InputError as error:
+            reason = f"no baseline with {name}: {error.what.removeprefix(': ')}"
+            left_out.append(reason)
+            findings.append(
+                found(
+                    "split-impossible", "note" if group and not group.asked else "warning",
+                    f"No split with {name} could be drawn: {error.what.removeprefix(': ')}", count=1,
+                    advice="Add rows of that class, or leave the class or the group out." if not group or group.asked
+                    else "Nothing has to be done, unless new rows will have other values in that column.",
+                )
+            )  # fmt: skip
+    return rows, left_out, findings
+
+
+def _row(examples: Examples, spec: Split, name: str, group: GroupBy | None) -> dict[str, Any]:
+    grouped = dataclasses.replace(examples, groups=group.values if group else ())
+    figures: list[dict[str, Any]] = []
+    for seed in range(spec.seed, spec.seed + SEEDS):
+        parts = split(grouped, dataclasses.replace(spec, seed=seed), "")
+        train, held = examples.subset(parts.train), examples.subset(parts.validation)
+        guess = majority(train.truth, held.truth, examples.labels)
+        words = baseline(train.texts, train.truth, held.texts, held.truth, examples.labels)
+        figures.append(
+            {
+                "majority": guess, "baseline": words, "train": len(train), "held_out": len(held),
+                "leaking": parts.leaking,
+            }
+        )  # fmt: skip
+    return {
+        "split": name,
+        "columns": list(group.columns) if group else [],
+        "train_rows": _median(one["train"] for one in figures),
+        "held_out_rows": _median(one["held_out"] for one in figures),
+        "leaking_rows": _median(one["leaking"] for one in figures),
+        "majority": {key: _spread([one["majority"][key] for one in figures]) for key in ("accuracy", "macro_f1")},
+        "baseline": {key: _spread([one["baseline"][key] for one in figures]) for key in ("accuracy", "macro_f1")},
+    }
+
+
+def _median(values: Any) -> int:
+    return int(statistics.median(values))
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def split_findings(rows: list[dict[str, Any]], groups: Sequence[GroupBy]) -> list[Finding]:
+    """Splits that flatter: a random one, or one by text alone where rows share a column."""
+    by_name = {row["split"]: row for row in rows}
+    findings = []
+    clean = [row for row in rows if row["split"] != RANDOM]
+    if RANDOM in by_name and clean:
+        cleanest = min(clean, key=_f1)
+        high, low = _f1(by_name[RANDOM]), _f1(cleanest)
+        if high - low > FLATTERY:
+            leaking = by_name[RANDOM]["leaking_rows"]
+            findings.append(
+                found(
+                    "leaky-split", "warning",
+                    f"A random split flatters: TF-IDF and logistic regression score macro F1 {high:.3f} on it and "
+                    f"{low:.3f} with {cleanest['split']}",
+                    count=leaking, details={"random": high, "clean": low, "clean_split": cleanest["split"]},
+                    advice="Report figures of the clean split, and compare with no figure that is from a random one.",
+                )
+            )  # fmt: skip
+    for group in groups:
+        if TOGETHER not in by_name or group.name not in by_name:
+            continue
+        high, low = _f1(by_name[TOGETHER]), _f1(by_name[group.name])
+        if high - low > FLATTERY:
+            columns = ", ".join(map(repr, group.columns))
+            findings.append(
+                found(
+                    "shared-column", "note" if group.of_recipe else "warning",
+                    f"Rows that agree in column {columns} stand on both sides of a split by text alone; macro F1 falls "
+                    f"from {high:.3f} to {low:.3f} when they are kept together",
+                    count=len(group.values) - len(set(group.values)), details={"by_text": high, "together": low},
+                    advice="Nothing has to be done: the recipe's split.group keeps them together." if group.of_recipe
+                    else f"Set split.group to {columns} if new rows will have other values there.",
+                )
+            )  # fmt: skip
+    return findings
+
+
+def _f1(row: dict[str, Any]) -> float:
+    return float(row["baseline"]["macro_f1"]["median"])

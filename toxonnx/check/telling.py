@@ -1,0 +1,223 @@
+"""How well each column of a file, by itself, predicts the label: one that does so too well gives it away."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toxonnx.check.finding import Finding, found
+from toxonnx.errors import InputError
+from toxonnx.labels import Labels
+from toxonnx.recipe import Split
+from toxonnx.texts import fold
+from toxonnx.train.baseline import baseline
+from toxonnx.train.data import Examples, split
+
+__all__ = ["Roles", "telling"]
+
+#: share of the majority guess's errors that a column has to take away by itself to be named: over all classes, or in
+#: telling one class from the rest
+OVERALL, ONE_CLASS = 0.6, 0.8
+#: columns and rows looked at, at most
+COLUMNS, ROWS = 60, 10_000
+#: held-out rows of a class under which telling it from the rest says nothing
+SUPPORT = 5
+SEEDS = 3
+
+Truth = NDArray[np.int64]
+Part = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What is known of a file's columns: those of the text, of the label, and of the votes that training reads."""
+
+    text: tuple[str, ...]
+    label: tuple[str, ...]
+    votes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What is to be predicted: ``name`` is empty for all classes at once, else the class told from the rest."""
+
+    name: str
+    truth: Truth
+
+
+def telling(
+    columns: Mapping[str, Sequence[str]], examples: Examples, roles: Roles, spec: Split, say: Callable[[str], None]
+) -> tuple[list[dict[str, Any]], list[str], list[Finding]]:
+    """Measures every column but the label's on held-out rows, rows of the same text on one side.
+
+    Args:
+        columns: name -> value of each row.
+        examples: the rows, of two distinct texts at least.
+        roles: what the columns are.
+        spec: shares (validation and test are held out as one) and the first seed.
+        say: takes words on progress.
+
+    Returns:
+        Figures of each column, the most telling first; what was left out, in words; findings.
+    """
+    names = [name for name in columns if name not in roles.label]
+    left_out = []
+    if len(names) > COLUMNS:
+        left_out.append(f"{COLUMNS} of {len(names)} columns were tried alone, those of the text and the first others")
+        names = [*roles.text, *(name for name in names if name not in roles.text)][:COLUMNS]
+    rows = np.arange(len(examples))
+    if len(examples) > ROWS:
+        left_out.append(f"columns were tried alone on {ROWS:,} of {len(examples):,} rows, drawn at random")
+        rows = np.sort(np.random.default_rng(spec.seed).permutation(len(examples))[:ROWS])
+        examples = examples.subset(rows)
+    parts = _parts(examples, spec)
+    targets = _targets(examples.truth, examples.labels, parts)
+    result, findings = [], []
+    for name in names:
+        say(f"column by itself: {name}")
+        figures = _figures([columns[name][i] for i in rows], targets, parts)
+        if figures is None:
+            continue
+        figures = {"column": name, "in_text": name in roles.text, **figures}
+        result.append(figures)
+        finding = _judge(name, figures, roles)
+        if finding:
+            findings.append(finding)
+    result.sort(key=lambda one: -max(target["errors_removed"] for target in one["targets"]))
+    return result, left_out, findings
+
+
+def _parts(examples: Examples, spec: Split) -> list[Part]:
+    """Training and held-out rows, some times over, with identical texts on one side."""
+    seeds = range(spec.seed, spec.seed + SEEDS)
+    share = spec.validation + spec.test
+    try:
+        drawn = [split(examples, Split(share, seed=seed), "") for seed in seeds]
+        return [(one.train, one.validation) for one in drawn]
+    except InputError:
+        # A class with a single text stops a split by class, and should not stop this.
+        number: dict[str, int] = {}
+        texts = np.array([number.setdefault(fold(text), len(number)) for text in examples.texts])
+        count = min(max(1, round(share * len(number))), len(number) - 1)
+        held = [np.isin(texts, np.random.default_rng(seed).permutation(len(number))[:count]) for seed in seeds]
+        return [(np.flatnonzero(~one), np.flatnonzero(one)) for one in held]
+
+
+def _targets(truth: Truth, labels: Labels, parts: Sequence[Part]) -> list[_Target]:
+    ones = truth if labels.multi else np.eye(len(labels), dtype=np.int64)[truth]
+    enough = [min(ones[held, i].sum() for _, held in parts) >= SUPPORT for i in range(len(labels))]
+    single = [_Target(name, ones[:, i]) for i, name in enumerate(labels.names) if enough[i] or labels.multi]
+    # Of two classes, one told from the rest is both told apart.
+    return single if labels.multi else [_Target("", truth), *(single if len(labels) > 2 else [])]
+
+
+def _figures(values: Sequence[str], targets: Sequence[_Target], parts: Sequence[Part]) -> dict[str, Any] | None:
+    folded = [fold(value) for value in values]
+    distinct, codes = np.unique(folded, return_inverse=True)
+    if len(distinct) < 2:
+        return None
+    numbers = _numbers(folded)
+    # About twenty rows a value: each is met often enough to learn what goes with it.
+    few = len(distinct) <= max(10, len(values) // 20)
+    ways: dict[str, Callable[[Truth, Part], NDArray[Any]]] = {}
+    if few:
+        ways["a lookup of its values"] = lambda truth, part: _lookup(codes, truth, part)
+    if numbers is not None:
+        ways["a small decision tree"] = lambda truth, part: _tree(numbers, truth, part)
+    measured = []
+    for target in targets:
+        guess = statistics.median(_guess(target.truth, part) for part in parts)
+        if ways:
+            scores = {
+                way: statistics.median(_right(said(target.truth, part), target.truth, part) for part in parts)
+                for way, said in ways.items()
+            }
+        elif target.name and targets[0].name == "":
+            continue  # words are learnt once for all classes, not once more for each
+        else:
+            scores = {"TF-IDF and logistic regression": _words(values, target.truth, parts[0])}
+            guess = _guess(target.truth, parts[0])
+        way = max(scores, key=lambda one: scores[one])
+        removed = (scores[way] - guess) / (1 - guess) if guess < 1 else 0.0
+        measured.append(
+            {"class": target.name, "accuracy": scores[way], "majority": guess, "errors_removed": removed, "by": way}
+        )
+    return {"distinct": len(distinct), "targets": measured}
+
+
+def _right(said: NDArray[Any], truth: Truth, part: Part) -> float:
+    return float((said == truth[part[1]]).mean())
+
+
+def _guess(truth: Truth, part: Part) -> float:
+    return _right(np.full(len(part[1]), np.bincount(truth[part[0]]).argmax()), truth, part)
+
+
+def _lookup(codes: NDArray[np.int64], truth: Truth, part: Part) -> NDArray[Any]:
+    train, held = part
+    counts = np.zeros((int(codes.max()) + 1, int(truth.max()) + 1))
+    np.add.at(counts, (codes[train], truth[train]), 1)
+    # A value that was never met gets the majority guess, and so does one whose classes are even.
+    counts += np.bincount(truth[train], minlength=counts.shape[1]) / (2 * len(train))
+    return np.asarray(counts.argmax(axis=1)[codes[held]])
+
+
+def _tree(numbers: NDArray[np.float64], truth: Truth, part: Part) -> NDArray[Any]:
+    from sklearn.tree import DecisionTreeClassifier
+
+    train, held = part
+    tree = DecisionTreeClassifier(max_depth=3, random_state=0).fit(numbers[train, None], truth[train])
+    return np.asarray(tree.predict(numbers[held, None]))
+
+
+def _words(values: Sequence[str], truth: Truth, part: Part) -> float:
+    train, held = part
+    labels = Labels(tuple(str(i) for i in range(max(2, int(truth.max()) + 1))))
+    figures = baseline([values[i] for i in train], truth[train], [values[i] for i in held], truth[held], labels)
+    return figures["accuracy"]
+
+
+def _numbers(values: Sequence[str]) -> NDArray[np.float64] | None:
+    """The column as numbers, an empty field as one that is missing; None where a field is no number."""
+    try:
+        numbers = np.array([float(value) if value else np.nan for value in values])
+    except ValueError:
+        return None
+    # A tree counts in single precision.
+    return np.where(np.abs(numbers) < 3e38, numbers, np.nan) if len(values) else None
+
+
+def _judge(name: str, figures: dict[str, Any], roles: Roles) -> Finding | None:
+    in_text = name in roles.text
+    strong = [
+        one for one in figures["targets"]
+        if one["errors_removed"] >= (ONE_CLASS if one["class"] else OVERALL)
+    ]  # fmt: skip
+    if not strong or roles.text == (name,):  # the only text column is there to predict the label
+        return None
+    best = next((one for one in strong if not one["class"]), max(strong, key=lambda one: one["errors_removed"]))
+    what = f"tells the class {best['class']!r} from the rest" if best["class"] else "is right"
+    words = best["by"].startswith("TF-IDF")
+    severity = "note" if name in roles.votes or (in_text and words) else "warning"
+    if name in roles.votes:
+        advice = "The recipe reads it as votes, which is what it is for: let it never become part of the text."
+    elif in_text:
+        advice = (
+            "The model may read this column alone: compare with a model that reads the other columns only, and set "
+            "split.group to it if new rows will have other values there."
+        )
+    else:
+        advice = "It holds the label in another form (votes, a source, an order): let it never become part of the text."
+    return found(
+        "telling-column", severity,
+        f"Column {name!r} alone{', one of those the text is made of,' if in_text else ''} {what} on "
+        f"{best['accuracy']:.1%} of held-out rows, where the majority guess is right on {best['majority']:.1%}: by "
+        f"{best['by']} it takes away {best['errors_removed']:.0%} of the errors",
+        count=1, advice=advice,
+        details={"column": name, "in_text": in_text, "distinct": figures["distinct"], "strong": strong},
+    )  # fmt: skip
