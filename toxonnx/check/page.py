@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 from toxonnx.check.words import baseline_table, class_table, column_table, fact_lines, finding_lines, verdict
@@ -88,9 +89,7 @@ def _lengths(tokens: dict[str, Any] | None) -> list[str]:
         return []
     edges, counts = tokens["histogram"]["edges"], tokens["histogram"]["counts"]
     drawing, axes = _axes(9, 2.8)
-    axes.bar(
-        edges[:-1], counts, width=[b - a for a, b in zip(edges, edges[1:], strict=False)], align="edge", color=MARK
-    )
+    axes.bar(edges[:-1], counts, width=[b - a for a, b in pairwise(edges)], align="edge", color=MARK)
     axes.axvline(tokens["limit"], color=WARM, linewidth=1.5)
     axes.text(tokens["limit"], max(counts), f" limit {tokens['limit']}", color=WARM, va="top", fontsize=10)
     axes.set_xlim(0, edges[-1] * 1.12)
@@ -98,8 +97,8 @@ def _lengths(tokens: dict[str, Any] | None) -> list[str]:
     axes.set_ylabel("rows")
     where = (
         f"Counted with the tokenizer of {tokens['tokenizer']}. {tokens['rows_cut']:,} rows "
-        f"({tokens['share_of_rows_cut']:.2%}) are cut at the limit, and {tokens['share_of_tokens_cut']:.2%} of all tokens "
-        f"with them; the last bar holds all longer texts, up to {tokens['max']:,} tokens."
+        f"({tokens['share_of_rows_cut']:.2%}) are cut at the limit, and {tokens['share_of_tokens_cut']:.2%} of all "
+        f"tokens with them; the last bar holds all longer texts, up to {tokens['max']:,} tokens."
     )
     return [
         "<h2>Length</h2>",

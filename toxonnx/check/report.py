@@ -224,7 +224,7 @@ def _baselines(
     findings += split_findings(report["baselines"], groups)
     if report["baselines"] and report["distinct_texts"] > 1:
         roles = Roles(plan.text.columns, tuple(report["label_columns"]), tuple(plan.labels.votes.values()))
-        report["columns_alone"], left_out, said = telling(columns, examples, roles, plan.split, say)
+        report["columns_alone"], left_out, said = telling(columns, examples, roles, plan.split.seed, say)
         report["left_out"] += left_out
         findings += said
     return findings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.check.finding import Finding, found
-from toxonnx.errors import InputError
 from toxonnx.labels import Labels
-from toxonnx.recipe import Split
 from toxonnx.texts import fold
 from toxonnx.train.baseline import baseline
-from toxonnx.train.data import Examples, split
+from toxonnx.train.data import Examples
 
 __all__ = ["Roles", "telling"]
 
@@ -25,12 +22,14 @@ __all__ = ["Roles", "telling"]
 OVERALL, ONE_CLASS = 0.6, 0.8
 #: columns and rows looked at, at most
 COLUMNS, ROWS = 60, 10_000
-#: held-out rows of a class under which telling it from the rest says nothing
-SUPPORT = 5
-SEEDS = 3
+#: rows of a class under which telling it from the rest says nothing
+SUPPORT = 20
+#: parts that the rows are divided into; each is held out once
+FOLDS = 5
 
 Truth = NDArray[np.int64]
 Part = tuple[NDArray[np.int64], NDArray[np.int64]]
+Way = Callable[[Truth, Part], NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class _Target:
 
 
 def telling(
-    columns: Mapping[str, Sequence[str]], examples: Examples, roles: Roles, spec: Split, say: Callable[[str], None]
+    columns: Mapping[str, Sequence[str]], examples: Examples, roles: Roles, seed: int, say: Callable[[str], None]
 ) -> tuple[list[dict[str, Any]], list[str], list[Finding]]:
     """Measures every column but the label's on held-out rows, rows of the same text on one side.
 
@@ -59,7 +58,7 @@ def telling(
         columns: name -> value of each row.
         examples: the rows, of two distinct texts at least.
         roles: what the columns are.
-        spec: shares (validation and test are held out as one) and the first seed.
+        seed: of the draw.
         say: takes words on progress.
 
     Returns:
@@ -73,14 +72,14 @@ def telling(
     rows = np.arange(len(examples))
     if len(examples) > ROWS:
         left_out.append(f"columns were tried alone on {ROWS:,} of {len(examples):,} rows, drawn at random")
-        rows = np.sort(np.random.default_rng(spec.seed).permutation(len(examples))[:ROWS])
+        rows = np.sort(np.random.default_rng(seed).permutation(len(examples))[:ROWS])
         examples = examples.subset(rows)
-    parts = _parts(examples, spec)
-    targets = _targets(examples.truth, examples.labels, parts)
+    parts = _folds(examples, seed)
+    targets = _targets(examples.truth, examples.labels)
     result, findings = [], []
     for name in names:
         say(f"column by itself: {name}")
-        figures = _figures([columns[name][i] for i in rows], targets, parts)
+        figures = _figures([columns[name][i] for i in rows.tolist()], targets, parts)
         if figures is None:
             continue
         figures = {"column": name, "in_text": name in roles.text, **figures}
@@ -92,26 +91,27 @@ def telling(
     return result, left_out, findings
 
 
-def _parts(examples: Examples, spec: Split) -> list[Part]:
-    """Training and held-out rows, some times over, with identical texts on one side."""
-    seeds = range(spec.seed, spec.seed + SEEDS)
-    share = spec.validation + spec.test
-    try:
-        drawn = [split(examples, Split(share, seed=seed), "") for seed in seeds]
-        return [(one.train, one.validation) for one in drawn]
-    except InputError:
-        # A class with a single text stops a split by class, and should not stop this.
-        number: dict[str, int] = {}
-        texts = np.array([number.setdefault(fold(text), len(number)) for text in examples.texts])
-        count = min(max(1, round(share * len(number))), len(number) - 1)
-        held = [np.isin(texts, np.random.default_rng(seed).permutation(len(number))[:count]) for seed in seeds]
-        return [(np.flatnonzero(~one), np.flatnonzero(one)) for one in held]
+def _folds(examples: Examples, seed: int) -> list[Part]:
+    """Training and held-out rows, :data:`FOLDS` times, so that each row is held out once, with its text's others.
+
+    A class with few texts is spread over the folds, and one with a single text stops nothing.
+    """
+    number: dict[str, int] = {}
+    texts = np.array([number.setdefault(fold(text), len(number)) for text in examples.texts])
+    _, first = np.unique(texts, return_index=True)
+    order = np.random.default_rng(seed).permutation(len(number))
+    kinds = np.unique(examples.truth[first], axis=0, return_inverse=True)[1].reshape(-1)
+    order = order[np.argsort(kinds[order], kind="stable")]
+    folds = min(FOLDS, len(number))
+    of_text = np.empty(len(number), dtype=np.int64)
+    of_text[order] = np.arange(len(number)) % folds
+    of_row = of_text[texts]
+    return [(np.flatnonzero(of_row != one), np.flatnonzero(of_row == one)) for one in range(folds)]
 
 
-def _targets(truth: Truth, labels: Labels, parts: Sequence[Part]) -> list[_Target]:
+def _targets(truth: Truth, labels: Labels) -> list[_Target]:
     ones = truth if labels.multi else np.eye(len(labels), dtype=np.int64)[truth]
-    enough = [min(ones[held, i].sum() for _, held in parts) >= SUPPORT for i in range(len(labels))]
-    single = [_Target(name, ones[:, i]) for i, name in enumerate(labels.names) if enough[i] or labels.multi]
+    single = [_Target(name, ones[:, i]) for i, name in enumerate(labels.names) if ones[:, i].sum() >= SUPPORT]
     # Of two classes, one told from the rest is both told apart.
     return single if labels.multi else [_Target("", truth), *(single if len(labels) > 2 else [])]
 
@@ -124,38 +124,35 @@ def _figures(values: Sequence[str], targets: Sequence[_Target], parts: Sequence[
     numbers = _numbers(folded)
     # About twenty rows a value: each is met often enough to learn what goes with it.
     few = len(distinct) <= max(10, len(values) // 20)
-    ways: dict[str, Callable[[Truth, Part], NDArray[Any]]] = {}
+    ways: dict[str, Way] = {}
     if few:
         ways["a lookup of its values"] = lambda truth, part: _lookup(codes, truth, part)
     if numbers is not None:
         ways["a small decision tree"] = lambda truth, part: _tree(numbers, truth, part)
     measured = []
     for target in targets:
-        guess = statistics.median(_guess(target.truth, part) for part in parts)
+        guess = _right(_guess, target.truth, parts)
         if ways:
-            scores = {
-                way: statistics.median(_right(said(target.truth, part), target.truth, part) for part in parts)
-                for way, said in ways.items()
-            }
-        elif target.name and targets[0].name == "":
+            scores = {way: _right(said, target.truth, parts) for way, said in ways.items()}
+        elif target.name and not targets[0].name:
             continue  # words are learnt once for all classes, not once more for each
         else:
-            scores = {"TF-IDF and logistic regression": _words(values, target.truth, parts[0])}
-            guess = _guess(target.truth, parts[0])
+            scores = {"TF-IDF and logistic regression": _words(values, target.truth, parts)}
         way = max(scores, key=lambda one: scores[one])
         removed = (scores[way] - guess) / (1 - guess) if guess < 1 else 0.0
         measured.append(
             {"class": target.name, "accuracy": scores[way], "majority": guess, "errors_removed": removed, "by": way}
         )
-    return {"distinct": len(distinct), "targets": measured}
+    return {"distinct": len(distinct), "targets": measured} if measured else None
 
 
-def _right(said: NDArray[Any], truth: Truth, part: Part) -> float:
-    return float((said == truth[part[1]]).mean())
+def _right(way: Way, truth: Truth, parts: Sequence[Part]) -> float:
+    """Share of all rows, each held out once, that a way of guessing has right."""
+    return sum(int((way(truth, part) == truth[part[1]]).sum()) for part in parts) / len(truth)
 
 
-def _guess(truth: Truth, part: Part) -> float:
-    return _right(np.full(len(part[1]), np.bincount(truth[part[0]]).argmax()), truth, part)
+def _guess(truth: Truth, part: Part) -> NDArray[Any]:
+    return np.full(len(part[1]), np.bincount(truth[part[0]]).argmax())
 
 
 def _lookup(codes: NDArray[np.int64], truth: Truth, part: Part) -> NDArray[Any]:
@@ -175,11 +172,13 @@ def _tree(numbers: NDArray[np.float64], truth: Truth, part: Part) -> NDArray[Any
     return np.asarray(tree.predict(numbers[held, None]))
 
 
-def _words(values: Sequence[str], truth: Truth, part: Part) -> float:
-    train, held = part
+def _words(values: Sequence[str], truth: Truth, parts: Sequence[Part]) -> float:
     labels = Labels(tuple(str(i) for i in range(max(2, int(truth.max()) + 1))))
-    figures = baseline([values[i] for i in train], truth[train], [values[i] for i in held], truth[held], labels)
-    return figures["accuracy"]
+    right = 0.0
+    for train, held in parts:
+        old, new = ([values[i] for i in rows] for rows in (train.tolist(), held.tolist()))
+        right += baseline(old, truth[train], new, truth[held], labels)["accuracy"] * len(held)
+    return right / len(truth)
 
 
 def _numbers(values: Sequence[str]) -> NDArray[np.float64] | None:
