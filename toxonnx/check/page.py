@@ -26,9 +26,7 @@ def page(report: dict[str, Any]) -> str:
         f"<h1>{escape(title)}</h1><p class='lead'>{escape(verdict(report))}</p>",
         facts(fact_lines(report)),
         _findings(report["findings"]),
-        f"<h2>{'Labels' if report['multi_label'] else 'Classes'}</h2>",
-        figure(_classes(report["classes"]), "rows and distinct texts of each class"),
-        "<details><summary>Figures</summary>" + table(*class_table(report)) + "</details>",
+        *_classes(report),
         *_lengths(report["tokens"]),
         *_baselines(report),
         *_columns(report),
@@ -70,7 +68,18 @@ def _bars(names: Sequence[str], room: float) -> tuple[Any, Any]:
     return drawing, axes
 
 
-def _classes(classes: list[dict[str, Any]]) -> Any:
+def _classes(report: dict[str, Any]) -> list[str]:
+    classes = report["classes"]
+    if not classes:
+        return []
+    return [
+        f"<h2>{'Labels' if report['multi_label'] else 'Classes'}</h2>",
+        figure(_class_bars(classes), "rows and distinct texts of each class"),
+        "<details><summary>Figures</summary>" + table(*class_table(report)) + "</details>",
+    ]
+
+
+def _class_bars(classes: list[dict[str, Any]]) -> Any:
     first = sorted(classes, key=lambda one: -one["rows"])[:MOST]
     most = max((one["rows"] for one in first), default=0) or 1
     drawing, axes = _bars([one["name"] for one in first], most)

@@ -12,7 +12,9 @@ import numpy as np
 
 from toxonnx.check.finding import Finding, found
 from toxonnx.errors import InputError
+from toxonnx.labels import Labels
 from toxonnx.recipe import Split
+from toxonnx.texts import fold
 from toxonnx.train.baseline import baseline, majority
 from toxonnx.train.data import Examples, split
 
@@ -72,6 +74,7 @@ def measure(
         kept = np.sort(np.random.default_rng(spec.seed).permutation(len(examples))[:MOST])
         examples = dataclasses.replace(examples.subset(kept), groups=())
         groups = [dataclasses.replace(one, values=tuple(one.values[i] for i in kept)) for one in groups]
+    examples, groups = _without_lone_texts(examples, groups, left_out)
     spec = Split(spec.validation + spec.test, seed=spec.seed)
     kinds: list[tuple[str, str, GroupBy | None]] = [(RANDOM, "random", None), (TOGETHER, "grouped", None)]
     kinds += [(one.name, "grouped", one) for one in groups]
@@ -81,17 +84,44 @@ def measure(
         try:
             rows.append(_row(examples, dataclasses.replace(spec, method=method), name, group))
         except InputError as error:
-            reason = f"no baseline with {name}: {error.what.removeprefix(': ')}"
-            left_out.append(reason)
+            why = error.what.removeprefix(": ")
+            if group:
+                why = why.replace("distinct text", "distinct group")
+            left_out.append(f"no baseline with {name}: {why}")
             findings.append(
                 found(
                     "split-impossible", "note" if group and not group.asked else "warning",
-                    f"No split with {name} could be drawn: {error.what.removeprefix(': ')}", count=1,
+                    f"No split with {name} could be drawn: {why}",
+                    count=1,
                     advice="Add rows of that class, or leave the class or the group out." if not group or group.asked
                     else "Nothing has to be done, unless new rows will have other values in that column.",
                 )
             )  # fmt: skip
     return rows, left_out, findings
+
+
+def _without_lone_texts(
+    examples: Examples, groups: Sequence[GroupBy], left_out: list[str]
+) -> tuple[Examples, Sequence[GroupBy]]:
+    """The rows without those of classes that have a single text, which cannot stand on both sides."""
+    labels = examples.labels
+    if labels.multi:
+        return examples, groups
+    texts: list[set[str]] = [set() for _ in labels.names]
+    for text, number in zip(examples.texts, examples.truth.tolist(), strict=True):
+        texts[number].add(fold(text))
+    kept = [number for number, one in enumerate(texts) if len(one) > 1]
+    if len(kept) == len(labels) or len(kept) < 2:
+        return examples, groups
+    lone = ", ".join(repr(labels.names[number]) for number in range(len(labels)) if number not in kept)
+    left_out.append(f"baselines know nothing of the class {lone}, which has fewer than two distinct texts")
+    at = np.flatnonzero(np.isin(examples.truth, kept))
+    rest = dataclasses.replace(
+        examples.subset(at),
+        truth=np.searchsorted(kept, examples.truth[at]).astype(np.int64),
+        labels=Labels(tuple(labels.names[number] for number in kept)),
+    )
+    return rest, [dataclasses.replace(one, values=tuple(one.values[i] for i in at)) for one in groups]
 
 
 def _row(examples: Examples, spec: Split, name: str, group: GroupBy | None) -> dict[str, Any]:

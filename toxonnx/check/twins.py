@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from toxonnx.check.finding import Finding, found, plural
 
@@ -15,7 +16,9 @@ NEAR = 0.8
 #: characters of a shingle, words under which a text is too short to be compared, texts compared at most
 SHINGLE, SHORT, MOST = 5, 3, 50_000
 #: candidates looked at for one text at most, so that thousands of nearly equal rows do not take hours
-CANDIDATES = 100
+CANDIDATES = 50
+#: candidates from which a text of the other file is no longer looked for
+CROWD = 1000
 #: 21 bands of 6 values find 99.8% of the pairs at the threshold, and every one that they find is verified
 BANDS, VALUES = 21, 6
 #: share of the rows that repeat another, from which it is a warning
@@ -160,23 +163,32 @@ def near(keys: Sequence[str], against: Sequence[str] = ()) -> Near:
     if max(len(keys), len(against)) > MOST:
         limits.append(f"the first {MOST:,} distinct texts were compared")
     others = against or keys
+    sketches: dict[int, Any] = {}
     for i, sketch in _sketches(against):
-        index.insert(i, sketch)
+        # Where the index is crowded it has enough of them: with all, every query would return thousands.
+        if len(index.query(sketch)) < CROWD:
+            index.insert(i, sketch)
+            sketches[i] = sketch
     pairs: list[tuple[int, int]] = []
     compared, crowded = 0, False
     for i, sketch in _sketches(keys):
         compared += 1
         candidates = sorted(index.query(sketch))
-        crowded |= len(candidates) > CANDIDATES
-        pairs += [(j, i) for j in candidates[:CANDIDATES] if similarity(others[j], keys[i]) >= NEAR]
-        if not against:
+        if len(candidates) > CANDIDATES:
+            candidates.sort(key=lambda j: -sketch.jaccard(sketches[j]))
+        close = [j for j in candidates[:CANDIDATES] if similarity(others[j], keys[i]) >= NEAR]
+        pairs += [(j, i) for j in close]
+        if len(close) == CANDIDATES:
+            crowded = True
+        elif not against:
             index.insert(i, sketch)
+            sketches[i] = sketch
     if crowded:
-        limits.append(f"no text was compared with more than {CANDIDATES} others")
+        limits.append(f"pairs are counted up to {CANDIDATES} for a text")
     return Near(pairs, compared, min(len(keys), MOST) - compared, "; ".join(limits))
 
 
-def _sketches(keys: Sequence[str]) -> Iterator[tuple[int, object]]:
+def _sketches(keys: Sequence[str]) -> Iterator[tuple[int, Any]]:
     from datasketch import MinHash
 
     wanted = [i for i, key in enumerate(keys[:MOST]) if len(key.split()) >= SHORT]

@@ -36,7 +36,7 @@ def fact_lines(report: dict[str, Any]) -> dict[str, str]:
             f"{one['mean']:.1f} on average, median {one['p50']:.0f}, 95% up to {one['p95']:.0f}, most {one['max']:,}; "
             f"limit {one['limit']} (tokenizer of {one['tokenizer']})"
         )
-    if report.get("duplicates"):
+    if report["duplicates"]:
         facts["distinct texts"] = f"{report['distinct_texts']:,}"
     if report["blank_lines"]:
         facts["blank lines"] = f"{report['blank_lines']:,}"
@@ -113,10 +113,14 @@ def column_table(report: dict[str, Any]) -> Content:
         best = max(single, key=lambda target: target["errors_removed"], default=None)
         row = [one["column"], "yes" if one["in_text"] else "", f"{one['distinct']:,}"]
         row += [f"{whole[key]:.1%}" for key in ("accuracy", "majority")] if whole else ["", ""]
-        row += [f"{whole['errors_removed']:.0%}" if whole else ""]
-        row += [best["class"], f"{best['errors_removed']:.0%}"] if best else ["", ""]
+        row += [_percent(whole["errors_removed"]) if whole else ""]
+        row += [best["class"], _percent(best["errors_removed"])] if best else ["", ""]
         rows.append(row)
     return header, rows
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}".replace("-0%", "0%") if share > -0.005 else f"{share:.0%}"
 
 
 def verdict(report: dict[str, Any]) -> str:
