@@ -164,8 +164,12 @@ def _usable(sheet: Sheet, plan: Recipe, names: tuple[str, ...] | None = None) ->
             )
         )  # fmt: skip
     texts, of_texts = [rendered[i] for i in filled], [lines[i] for i in filled]
-    if texts:
-        findings += text_findings(texts, of_texts, has_html="html" in plan.text.normalise, file=file)
+    # What did not decode was said already, and is U+FFFD by now.
+    broken = set(sheet.undecodable)
+    sound = [(text, line) for text, line in zip(texts, of_texts, strict=True) if line not in broken]
+    if sound:
+        readable, of_readable = zip(*sound, strict=True)
+        findings += text_findings(readable, of_readable, has_html="html" in plan.text.normalise, file=file)
     at = np.array([i for i in filled if classes.known[i]], dtype=np.int64)
     used, labels = [rendered[i] for i in at], classes.labels
     examples = None
