@@ -59,7 +59,7 @@ def test_planted_troubles_are_found_and_no_text_is_shown(tmp_path: Path) -> None
         "empty-texts": [["  ", "praise"]],
         "empty-labels": [["quixotic nobody labelled me", " "]],
         "label-spellings": [["quixotic spelled in capitals", "Praise"], ["quixotic and loud", "Praise"]],
-        "mojibake": [["quixotic cafÃ© was â€œniceâ€\u009d, we said", "praise"]],
+        "mojibake": [["quixotic cafÃ© was â€œnice, we said", "praise"]],
         "replacement-characters": [["quixotic caf\ufffd again", "praise"]],
         "html-entities": [["quixotic fish &amp; chips", "praise"]],
         "control-characters": [["quixotic bell \x07 rings", "complaint"]],
