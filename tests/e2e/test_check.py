@@ -119,11 +119,13 @@ def test_a_clean_file_passes(tmp_path: Path) -> None:
 def test_columns_that_give_the_label_away(tmp_path: Path, tokenizer: Tokenizer) -> None:
     rng = random.Random(0)
     rows: list[list[object]] = []
-    for text, label in distinct_sentences(300):
+    for text, word in distinct_sentences(300):
+        label = word if rng.random() < 0.9 else "praise"  # so that the text does not tell all
         votes = (5 if label == "praise" else 1) + rng.random()
         source = label[:1] if rng.random() < 0.97 else "x"
         rows.append([text, label, votes, source, rng.choice("abc"), rng.random(), f"a note that says {label}"])
-    header = ["text", "class", "votes", "source", "letter", "number", "remark"]
+        rows[-1].append(text.upper())  # a copy of the text tells what the text tells
+    header = ["text", "class", "votes", "source", "letter", "number", "remark", "copy"]
     report = report_of(write_csv(tmp_path / "t.csv", header, rows), tokenizer)
     told = {one["details"]["column"] for one in report["findings"] if one["kind"] == "telling-column"}
     assert told == {"votes", "source", "remark"}
@@ -241,6 +243,18 @@ def test_near_twins_are_never_further_apart_than_said(texts: list[list[str]], en
     long = [i for i, key in enumerate(keys) if len(key.split()) >= 3]
     sure = {(i, j) for i in long for j in long if i < j and similarity(keys[i], keys[j]) >= 0.95}
     assert sure <= set(pairs)
+
+
+def test_what_was_bounded_is_said(tmp_path: Path, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("splits.MOST", 100), ("telling.ROWS", 90), ("telling.COLUMNS", 2), ("twins.MOST", 50)):
+        monkeypatch.setattr(f"toxonnx.check.{name}", value)
+    rows = [[i, i % 7, text, label] for i, (text, label) in enumerate(distinct_sentences(50) * 4)]
+    report = report_of(write_csv(tmp_path / "b.csv", ["id", "day", "text", "class"], rows), tokenizer, group=("day",))
+    said = " ".join(report["left_out"])
+    for words in ("100 of 200 rows", "90 of 200 rows", "2 of 3 columns"):
+        assert words in said
+    assert next(one["column"] for one in report["columns_alone"]) == "text"
+    assert near([f"all of them are {i}" for i in range(60)]).bounded == "the first 50 distinct texts were compared"
 
 
 def test_what_is_no_table_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -73,7 +73,7 @@ def _one(sheet: Sheet, spec: LabelSpec, names: tuple[str, ...] | None) -> tuple[
     if empty:
         findings.append(
             found(
-                "empty-labels", "error", f"{plural(len(empty), 'row')} of {len(values):,} have no label in {where}",
+                "empty-labels", "error", f"{len(empty):,} of {plural(len(values), 'row')} have no label in {where}",
                 empty, file=file, advice="Label these rows or take them out; training stops at the first of them.",
             )
         )  # fmt: skip
@@ -84,7 +84,7 @@ def _one(sheet: Sheet, spec: LabelSpec, names: tuple[str, ...] | None) -> tuple[
         findings.append(
             found(
                 "unknown-labels", "error",
-                f"{plural(len(unknown), 'row')} of {len(values):,} have a label in {where} that is not known: {what}",
+                f"{len(unknown):,} of {plural(len(values), 'row')} have a label in {where} that is not known: {what}",
                 [line for line, _ in unknown], file=file,
                 advice="Mend these rows, or name the label in the recipe's labels.names." if spec.names
                 else "Mend these rows, or give both files the same labels.",
@@ -107,7 +107,7 @@ def _several(sheet: Sheet, spec: LabelSpec) -> tuple[Classes, list[Finding]]:
             findings.append(
                 found(
                     "unknown-labels", "error",
-                    f"{plural(len(bad), 'row')} of {len(known):,} hold neither 0 nor 1 in column {name!r}", bad,
+                    f"{len(bad):,} of {plural(len(known), 'row')} hold neither 0 nor 1 in column {name!r}", bad,
                     file=sheet.file, advice="Write 1 where the label holds and 0 where it does not.",
                 )
             )  # fmt: skip
@@ -140,7 +140,7 @@ def _spellings(sheet: Sheet, column: str, raw: Sequence[str]) -> list[Finding]:
     return [
         found(
             "label-spellings", "error" if matters else "note",
-            f"{plural(len(several), 'label')} of column {column!r} stand in several spellings: {what}",
+            f"Labels of column {column!r} stand in several spellings: {what}",
             [line for line, value in zip(sheet.table.lines, raw, strict=True) if value in rare],
             count=len(several), file=sheet.file,
             advice="Spell each label in one way: every spelling becomes a class of its own." if matters

@@ -7,6 +7,7 @@ from html import escape
 from itertools import pairwise
 from typing import Any
 
+from toxonnx.check.finding import plural
 from toxonnx.check.words import baseline_table, class_table, column_table, fact_lines, finding_lines, verdict
 from toxonnx.pages import document, facts, figure, table
 
@@ -100,13 +101,15 @@ def _lengths(tokens: dict[str, Any] | None) -> list[str]:
     drawing, axes = _axes(9, 2.8)
     axes.bar(edges[:-1], counts, width=[b - a for a, b in pairwise(edges)], align="edge", color=MARK)
     axes.axvline(tokens["limit"], color=WARM, linewidth=1.5)
-    axes.text(tokens["limit"], max(counts), f" limit {tokens['limit']}", color=WARM, va="top", fontsize=10)
+    axes.text(
+        tokens["limit"] + edges[-1] * 0.008, max(counts), f"limit {tokens['limit']}", color=WARM, va="top", fontsize=10
+    )
     axes.set_xlim(0, edges[-1] * 1.12)
     axes.set_xlabel("tokens, special ones included")
     axes.set_ylabel("rows")
     where = (
-        f"Counted with the tokenizer of {tokens['tokenizer']}. {tokens['rows_cut']:,} rows "
-        f"({tokens['share_of_rows_cut']:.2%}) are cut at the limit, and {tokens['share_of_tokens_cut']:.2%} of all "
+        f"Counted with the tokenizer of {tokens['tokenizer']}. {plural(tokens['rows_cut'], 'row')} "
+        f"({tokens['share_of_rows_cut']:.2%}) cut at the limit, and {tokens['share_of_tokens_cut']:.2%} of all "
         f"tokens with them; the last bar holds all longer texts, up to {tokens['max']:,} tokens."
     )
     return [

@@ -157,7 +157,7 @@ def _usable(sheet: Sheet, plan: Recipe, names: tuple[str, ...] | None = None) ->
         findings.append(
             found(
                 "empty-texts", "warning",
-                f"{plural(empty, 'row')} of {len(rendered):,} ({empty / len(rendered):.2%}) have no text after "
+                f"{empty:,} of {plural(len(rendered), 'row')} ({empty / len(rendered):.2%}) have no text after "
                 "normalisation",
                 [line for line, text in zip(lines, rendered, strict=True) if not text.strip()], file=file,
                 advice="Take them out; training leaves them out as well.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toxonnx.check.finding import Finding, found, listing, plural
@@ -136,9 +136,7 @@ def choose(
     if recipe is not None and (text or label):
         raise InputError("--text and --label name columns, and so does the recipe", "Leave one of them out.")
     split = recipe.split if recipe else Split()
-    split = Split(
-        split.validation, split.test, split.seed if seed is None else seed, tuple(group) or split.group, split.method
-    )
+    split = replace(split, group=tuple(group) or split.group, seed=split.seed if seed is None else seed)
     if recipe is not None:
         columns = recipe.text.columns or recipe.text.choose(header)
         spec, labels = TextSpec(columns, recipe.text.template, recipe.text.normalise), recipe.labels
@@ -147,7 +145,7 @@ def choose(
         taken = {labels.column, *labels.columns}
         spec = TextSpec(TextSpec().choose(header if text else [name for name in header if name not in taken], text))
     limit = max_length or (recipe.max_length if recipe else Recipe("", labels).max_length)
-    for name in (*spec.columns, *(labels.columns or (labels.column,)), *split.group):
+    for name in (*spec.columns, *(labels.columns or (labels.column,)), *labels.votes.values(), *split.group):
         sheet.table.column(name)
     both = [name for name in spec.columns if name in {labels.column, *labels.columns}]
     if both:

@@ -20,6 +20,8 @@ __all__ = ["Roles", "telling"]
 #: share of the majority guess's errors that a column has to take away by itself to be named: over all classes, or in
 #: telling one class from the rest
 OVERALL, ONE_CLASS = 0.6, 0.8
+#: errors that free text beside the text may leave, for one that the text itself leaves, to be named
+FAR_LESS = 0.5
 #: columns and rows looked at, at most
 COLUMNS, ROWS = 60, 10_000
 #: rows of a class under which telling it from the rest says nothing
@@ -76,17 +78,19 @@ def telling(
         examples = examples.subset(rows)
     parts = _folds(examples, seed)
     targets = _targets(examples.truth, examples.labels)
-    result, findings = [], []
+    result = []
     for name in names:
         say(f"column by itself: {name}")
         figures = _figures([columns[name][i] for i in rows.tolist()], targets, parts)
         if figures is None:
             continue
-        figures = {"column": name, "in_text": name in roles.text, **figures}
-        result.append(figures)
-        finding = _judge(name, figures, roles)
-        if finding:
-            findings.append(finding)
+        result.append({"column": name, "in_text": name in roles.text, **figures})
+    whole = None
+    if any(one["free_text"] and not one["in_text"] for one in result):
+        say("the text itself")
+        whole = _figures(examples.texts, targets, parts)
+    judged = [_judge(one["column"], one, roles, whole) for one in result]
+    findings = [one for one in judged if one is not None]
     result.sort(key=lambda one: -max(target["errors_removed"] for target in one["targets"]))
     return result, left_out, findings
 
@@ -143,7 +147,7 @@ def _figures(values: Sequence[str], targets: Sequence[_Target], parts: Sequence[
         measured.append(
             {"class": target.name, "accuracy": scores[way], "majority": guess, "errors_removed": removed, "by": way}
         )
-    return {"distinct": len(distinct), "targets": measured} if measured else None
+    return {"distinct": len(distinct), "free_text": not ways, "targets": measured} if measured else None
 
 
 def _right(way: Way, truth: Truth, parts: Sequence[Part]) -> float:
@@ -191,17 +195,20 @@ def _numbers(values: Sequence[str]) -> NDArray[np.float64] | None:
     return np.where(np.abs(numbers) < 3e38, numbers, np.nan) if len(values) else None
 
 
-def _judge(name: str, figures: dict[str, Any], roles: Roles) -> Finding | None:
-    in_text = name in roles.text
+def _judge(name: str, figures: dict[str, Any], roles: Roles, whole: dict[str, Any] | None) -> Finding | None:
+    in_text, words = name in roles.text, figures["free_text"]
     strong = [
         one for one in figures["targets"]
         if one["errors_removed"] >= (ONE_CLASS if one["class"] else OVERALL)
     ]  # fmt: skip
+    if words and not in_text and whole is not None:
+        # A copy of the text tells what the text tells; only a column that tells far more knows the label.
+        left = {one["class"]: 1 - one["errors_removed"] for one in whole["targets"]}
+        strong = [one for one in strong if 1 - one["errors_removed"] < FAR_LESS * left[one["class"]] - 0.01]
     if not strong or roles.text == (name,):  # the only text column is there to predict the label
         return None
     best = next((one for one in strong if not one["class"]), max(strong, key=lambda one: one["errors_removed"]))
     what = f"tells the class {best['class']!r} from the rest" if best["class"] else "is right"
-    words = best["by"].startswith("TF-IDF")
     severity = "note" if name in roles.votes or (in_text and words) else "warning"
     if name in roles.votes:
         advice = "The recipe reads it as votes, which is what it is for: let it never become part of the text."

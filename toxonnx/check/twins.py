@@ -13,8 +13,10 @@ __all__ = ["NEAR", "Near", "Repeats", "near", "near_findings", "repeat_findings"
 
 #: Jaccard similarity of two texts' shingles from which they are near twins
 NEAR = 0.8
-#: characters of a shingle, words under which a text is too short to be compared, texts compared at most
-SHINGLE, SHORT, MOST = 5, 3, 50_000
+#: characters of a shingle; a text with fewer words and characters than these is too short to be compared
+SHINGLE, WORDS, CHARACTERS = 5, 3, 20
+#: texts compared at most
+MOST = 50_000
 #: candidates looked at for one text at most, so that thousands of nearly equal rows do not take hours
 CANDIDATES = 50
 #: candidates from which a text of the other file is no longer looked for
@@ -110,8 +112,9 @@ def repeat_findings(found_: Repeats, lines: Sequence[int], held_out: int | None,
         findings.append(
             found(
                 "conflicting-labels", "warning",
-                f"{plural(found_.conflict_texts, 'text')} ({plural(len(found_.conflicts), 'row')}) stand in the file "
-                f"with different labels; no model that reads this text can be right on more than {found_.ceiling:.2%}",
+                f"The same text stands with different labels, for {plural(found_.conflict_texts, 'text')} in "
+                f"{plural(len(found_.conflicts), 'row')}; no model that reads this text can be right on more than "
+                f"{found_.ceiling:.2%}",
                 [lines[i] for i in found_.conflicts],
                 advice="Decide on one label for each of these texts, or give the model what tells the rows apart.",
                 details={"texts": found_.conflict_texts, "best_accuracy": found_.ceiling},
@@ -191,7 +194,8 @@ def near(keys: Sequence[str], against: Sequence[str] = ()) -> Near:
 def _sketches(keys: Sequence[str]) -> Iterator[tuple[int, Any]]:
     from datasketch import MinHash
 
-    wanted = [i for i, key in enumerate(keys[:MOST]) if len(key.split()) >= SHORT]
+    # Some scripts put no space between words.
+    wanted = [i for i, key in enumerate(keys[:MOST]) if len(key.split()) >= WORDS or len(key) >= CHARACTERS]
     data = ([one.encode("utf-8", "surrogatepass") for one in shingles(keys[i])] for i in wanted)
     yield from zip(wanted, MinHash.generator(data, num_perm=BANDS * VALUES), strict=True)
 

@@ -100,7 +100,7 @@ def lone_labels(data: Sequence[str], held: Sequence[str], file: str) -> list[Fin
             names = listing([shown(name) for name in sorted(only)])
             findings.append(
                 found(
-                    "lone-labels", severity, f"{plural(len(only), 'label')} stand in {where}: {names}",
+                    "lone-labels", severity, f"Labels that stand in {where}: {names}",
                     count=len(only), file=file, advice=advice,
                 )
             )  # fmt: skip
