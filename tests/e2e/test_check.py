@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toxonnx.bundle import open_bundle
+from toxonnx.check.page import page
 from toxonnx.check.report import Wanted, check
 from toxonnx.check.twins import NEAR, near, repeats, similarity
 from toxonnx.errors import InputError, RowError
@@ -99,10 +100,10 @@ def test_planted_troubles_are_found_and_no_text_is_shown(tmp_path: Path) -> None
         (one["severity"] for one in report["findings"]), key=["error", "warning", "note"].index
     )
     assert report["blank_lines"] == 1 and report["rows"] == len(rows) + 2
-    page = (tmp_path / "c.html").read_text(encoding="utf-8")
-    HTMLParser().feed(page)
-    assert page.count("<svg") == 4
-    for where in (done.stdout, done.stderr, json.dumps(report), page):
+    drawn = (tmp_path / "c.html").read_text(encoding="utf-8")
+    HTMLParser().feed(drawn)
+    assert drawn.count("<svg") == 4
+    for where in (done.stdout, done.stderr, json.dumps(report), drawn):
         assert "quixotic" not in where.lower() and "u202e" not in where
 
 
@@ -255,6 +256,29 @@ def test_what_was_bounded_is_said(tmp_path: Path, tokenizer: Tokenizer, monkeypa
         assert words in said
     assert next(one["column"] for one in report["columns_alone"]) == "text"
     assert near([f"all of them are {i}" for i in range(60)]).bounded == "the first 50 distinct texts were compared"
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_no_labelled_file_makes_it_stop(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    text = st.sampled_from(
+        ["", " ", "soup", "Soup", "soup and bread again", "soup & bread again", "caf\ufffd", "&amp;"]
+    )
+    cell = st.sampled_from(["", "1", "2.5", "nan", "inf", "1e999", "bread", "a film about bread"])
+    label = st.sampled_from(data.draw(st.sampled_from([["a"], ["a", "b"], ["a", "b", "A ", ""], ["0", "1", "x"]])))
+    rows = data.draw(st.lists(st.tuples(text, label, label, cell), min_size=1, max_size=8))
+    file = tmp_path_factory.mktemp("any") / "any.csv"
+    rows *= data.draw(st.integers(1, 8))
+    write_csv(file, ["text", "one", "two", "other"], [list(row) for row in rows])
+    tokenizer = Tokenizer(open_bundle(find_bundle(None)).path / "tokenizer.json", 1 << 24)
+    options = data.draw(
+        st.sampled_from(
+            [{"label": ("one",)}, {"label": ("one", "two")}, {"label": ("one",), "text": ("text", "other")}]
+        )
+    )
+    report = report_of(file, tokenizer, validation=data.draw(st.sampled_from([None, file])), **options)
+    assert json.loads(json.dumps(report, allow_nan=False))["rows"] == len(rows)
+    HTMLParser().feed(page(report))
 
 
 def test_what_is_no_table_is_refused(tmp_path: Path, tokenizer: Tokenizer) -> None:
