@@ -24,6 +24,8 @@ __all__ = ["GroupBy", "measure", "split_findings"]
 SEEDS = 3
 #: rows used at most, and rows under which nothing is measured
 MOST, LEAST = 50_000, 20
+#: characters of these rows at most: about half a minute for each time that words are learnt
+MOST_CHARACTERS = 20_000_000
 #: macro F1 that a split may flatter by before it is a warning
 FLATTERY = 0.03
 #: share of held-out rows that have to leak before a difference is put down to it
@@ -71,9 +73,12 @@ def measure(
     if len(examples) < LEAST:
         return [], [f"no baseline: {len(examples):,} usable rows are fewer than {LEAST}"], []
     left_out = []
-    if len(examples) > MOST:
-        left_out.append(f"baselines were measured on {MOST:,} of {len(examples):,} rows, drawn at random")
-        kept = np.sort(np.random.default_rng(spec.seed).permutation(len(examples))[:MOST])
+    order = np.random.default_rng(spec.seed).permutation(len(examples))[:MOST]
+    sizes = np.array([len(text) for text in examples.texts])
+    order = order[np.cumsum(sizes[order]) <= MOST_CHARACTERS]
+    if len(order) < len(examples):
+        left_out.append(f"baselines were measured on {len(order):,} of {len(examples):,} rows, drawn at random")
+        kept = np.sort(order)
         examples = dataclasses.replace(examples.subset(kept), groups=())
         groups = [dataclasses.replace(one, values=tuple(one.values[i] for i in kept)) for one in groups]
     examples, groups = _without_lone_texts(examples, groups, left_out)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from toxonnx.check.finding import Finding, found, plural
 
@@ -15,12 +18,12 @@ __all__ = ["NEAR", "Near", "Repeats", "near", "near_findings", "repeat_findings"
 NEAR = 0.8
 #: characters of a shingle; a text with fewer words and characters than these is too short to be compared
 SHINGLE, WORDS, CHARACTERS = 5, 3, 20
-#: texts compared at most
-MOST = 50_000
+#: texts compared at most, and characters of them: about half a minute's work
+MOST, MOST_CHARACTERS = 50_000, 20_000_000
 #: candidates looked at for one text at most, so that thousands of nearly equal rows do not take hours
 CANDIDATES = 50
-#: candidates from which a text of the other file is no longer looked for
-CROWD = 1000
+#: estimated similarity from which a candidate is looked at: four standard errors under NEAR
+LIKELY = 0.65
 #: 21 bands of 6 values find 99.8% of the pairs at the threshold, and every one that they find is verified
 BANDS, VALUES = 21, 6
 #: share of the rows that repeat another, from which it is a warning
@@ -152,6 +155,28 @@ def similarity(one: str, other: str) -> float:
     return both / (len(a) + len(b) - both)
 
 
+class _Index:
+    """Sketches of texts, by the numbers of these."""
+
+    def __init__(self, size: int) -> None:
+        from datasketch import MinHashLSH
+
+        self._lsh = MinHashLSH(num_perm=BANDS * VALUES, params=(BANDS, VALUES))
+        self._values = np.zeros((size, BANDS * VALUES), dtype=np.uint64)
+
+    def add(self, number: int, sketch: Any) -> None:
+        self._lsh.insert(number, sketch)
+        self._values[number] = sketch.hashvalues
+
+    def like(self, sketch: Any) -> list[int]:
+        """Numbers of the texts that are likely twins, the likeliest first."""
+        numbers = np.array(sorted(self._lsh.query(sketch)), dtype=np.int64)
+        estimates = (self._values[numbers] == sketch.hashvalues).mean(axis=1)
+        likely = np.flatnonzero(estimates >= LIKELY)
+        order = likely[np.argsort(-estimates[likely], kind="stable")]
+        return [int(number) for number in numbers[order[:CANDIDATES]]]
+
+
 def near(keys: Sequence[str], against: Sequence[str] = ()) -> Near:
     """Near twins among distinct folded texts, or between them and those of another file.
 
@@ -159,43 +184,42 @@ def near(keys: Sequence[str], against: Sequence[str] = ()) -> Near:
         keys: distinct folded texts.
         against: distinct folded texts to compare them with; the first of a pair is then a position in these.
     """
-    from datasketch import MinHashLSH
-
-    index = MinHashLSH(num_perm=BANDS * VALUES, params=(BANDS, VALUES))
     limits = []
-    if max(len(keys), len(against)) > MOST:
-        limits.append(f"the first {MOST:,} distinct texts were compared")
+    for what, some in (("", keys), ("of the other file ", against)):
+        if _bound(some) < len(some):
+            limits.append(f"the first {_bound(some):,} distinct texts {what}were compared")
     others = against or keys
-    sketches: dict[int, Any] = {}
+    index = _Index(len(others))
     for i, sketch in _sketches(against):
-        # Where the index is crowded it has enough of them: with all, every query would return thousands.
-        if len(index.query(sketch)) < CROWD:
-            index.insert(i, sketch)
-            sketches[i] = sketch
+        # In a crowd of twins the index has enough of them.
+        if len(index.like(sketch)) < CANDIDATES:
+            index.add(i, sketch)
     pairs: list[tuple[int, int]] = []
     compared, crowded = 0, False
     for i, sketch in _sketches(keys):
         compared += 1
-        candidates = sorted(index.query(sketch))
-        if len(candidates) > CANDIDATES:
-            candidates.sort(key=lambda j: -sketch.jaccard(sketches[j]))
-        close = [j for j in candidates[:CANDIDATES] if similarity(others[j], keys[i]) >= NEAR]
-        pairs += [(j, i) for j in close]
+        close = [j for j in index.like(sketch) if similarity(others[j], keys[i]) >= NEAR]
+        pairs += [(j, i) for j in sorted(close)]
         if len(close) == CANDIDATES:
             crowded = True
         elif not against:
-            index.insert(i, sketch)
-            sketches[i] = sketch
+            index.add(i, sketch)
     if crowded:
         limits.append(f"pairs are counted up to {CANDIDATES} for a text")
-    return Near(pairs, compared, min(len(keys), MOST) - compared, "; ".join(limits))
+    return Near(pairs, compared, _bound(keys) - compared, "; ".join(limits))
+
+
+def _bound(keys: Sequence[str]) -> int:
+    """How many of the texts are compared."""
+    ends = itertools.accumulate(map(len, keys[:MOST]))
+    return sum(end <= MOST_CHARACTERS for end in ends)
 
 
 def _sketches(keys: Sequence[str]) -> Iterator[tuple[int, Any]]:
     from datasketch import MinHash
 
     # Some scripts put no space between words.
-    wanted = [i for i, key in enumerate(keys[:MOST]) if len(key.split()) >= WORDS or len(key) >= CHARACTERS]
+    wanted = [i for i, key in enumerate(keys[: _bound(keys)]) if len(key.split()) >= WORDS or len(key) >= CHARACTERS]
     data = ([one.encode("utf-8", "surrogatepass") for one in shingles(keys[i])] for i in wanted)
     yield from zip(wanted, MinHash.generator(data, num_perm=BANDS * VALUES), strict=True)
 

@@ -102,12 +102,16 @@ def _say(line: str) -> None:
 def _show(report: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
+    from rich.table import Table
 
     from toxonnx.check.words import baseline_table, class_table, column_table, fact_lines, finding_lines, verdict
 
     console = Console(width=None if sys.stdout.isatty() else 132)
+    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for key, value in fact_lines(report).items():
-        console.print(f"[bold]{escape(key)}[/]  {escape(value)}", highlight=False, soft_wrap=True)
+        facts.add_row(f"[bold]{key}", escape(value))
+    console.print(facts)
+    console.print()
     _table(console, class_table(report))
     for one in report["findings"]:
         colour = {"error": "red", "warning": "yellow", "note": "cyan"}[one["severity"]]
