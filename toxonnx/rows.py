@@ -120,6 +120,8 @@ class RowReader:
         path: the file.
         encoding: a Python codec; UTF-8 with or without a byte-order mark when not given.
         delimiter: one character, or ``tab``; when not given, a tab for ``.tsv`` and ``.tab``, else a comma.
+        lenient: for who looks for troubles: rows come as they are, however many fields they have, and a byte that does
+            not decode comes as a lone surrogate (Python's ``surrogateescape``).
 
     Raises:
         InputError: no such file, an empty file, an unknown encoding, names in the header that repeat.
@@ -127,8 +129,11 @@ class RowReader:
             the header's.
     """
 
-    def __init__(self, path: str | Path, encoding: str | None = None, delimiter: str | None = None) -> None:
+    def __init__(
+        self, path: str | Path, encoding: str | None = None, delimiter: str | None = None, *, lenient: bool = False
+    ) -> None:
         self.path = Path(path)
+        self._lenient = lenient
         usual = "\t" if self.path.suffix.lower() in {".tsv", ".tab"} else ","
         self.delimiter = {"\\t": "\t", "tab": "\t"}.get(delimiter or usual, delimiter or usual)
         if len(self.delimiter) != 1 or self.delimiter in '"\r\n.0123456789':
@@ -145,7 +150,8 @@ class RowReader:
             self.encoding = self._skip_mark(binary, codec.name, guess=encoding is None)
             self.size = os.fstat(binary.fileno()).st_size if binary.seekable() else None
             self._binary = binary
-            self._text = io.TextIOWrapper(binary, encoding=self.encoding, newline="")
+            errors = "surrogateescape" if lenient else "strict"
+            self._text = io.TextIOWrapper(binary, encoding=self.encoding, errors=errors, newline="")
             self._recorder = _Recorder(self._text, self.path, self.encoding)
             # The limit guards nothing that MAX_RECORD does not, and its default refuses long texts.
             csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD))
@@ -200,7 +206,7 @@ class RowReader:
         width = len(self.columns)
         try:
             for row in self._records():
-                if len(row.fields) != width and row.fields:
+                if len(row.fields) != width and row.fields and not self._lenient:
                     raise RowError(
                         self.path,
                         row.line,

@@ -1,0 +1,144 @@
+"""``toxonnx check``"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command("check")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--text", multiple=True, metavar="COLUMN", help="Column with the text; again for each further column.")
+@click.option(
+    "--label", multiple=True, metavar="COLUMN",
+    help="Column with the label; again for each further one, if a text may have several labels (columns of 0 and 1).",
+)  # fmt: skip
+@click.option("--recipe", metavar="NAME|FILE", help="A recipe that names columns, limit, group and shares.")
+@click.option("--validation", type=click.Path(path_type=Path), help="A second labelled file, held beside DATA.")
+@click.option("--bundle", metavar="DIR|NAME", help="Whose tokenizer counts; the bundle that ships if not given.")
+@click.option("--max-length", type=click.IntRange(min=3), help="Tokens a model reads; the recipe's or the bundle's.")
+@click.option(
+    "--group", multiple=True, metavar="COLUMN", help="Rows that agree in this column (these columns) stay together."
+)
+@click.option("--encoding", help="Encoding of the files; UTF-8 if not given.")
+@click.option("--delimiter", help="Delimiter of the files, or tab; a comma (a tab for .tsv) if not given.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of the splits; the recipe's, or 42.")
+@click.option("--no-baseline", is_flag=True, help="Train nothing: no baselines, no columns by themselves.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all of it.")
+@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write one page with plots.")
+@click.option("--force", is_flag=True, help="Replace these files if they exist.")
+@click.option("--strict", is_flag=True, help="Exit code 1 if there is any error or warning.")
+def command(
+    data: Path,
+    text: tuple[str, ...],
+    label: tuple[str, ...],
+    recipe: str | None,
+    validation: Path | None,
+    bundle: str | None,
+    max_length: int | None,
+    group: tuple[str, ...],
+    encoding: str | None,
+    delimiter: str | None,
+    seed: int | None,
+    no_baseline: bool,
+    json_path: Path | None,
+    html_path: Path | None,
+    force: bool,
+    strict: bool,
+) -> None:
+    """Look for what makes the figures of labelled DATA (CSV or TSV) lie, before training.
+
+    Bad rows and labels, texts that stand there twice, splits that flatter, columns that give the label away, and what
+    counting words scores. Nothing that it says or writes holds the text of a row.
+    """
+    from toxonnx.bundle import open_bundle
+    from toxonnx.errors import GateError
+    from toxonnx.extras import require
+    from toxonnx.recipe import load_recipe
+    from toxonnx.resources import find_bundle
+    from toxonnx.rows import OutputFile
+
+    wanted_recipe = load_recipe(recipe) if recipe else None
+    require("check")
+    opened = open_bundle(find_bundle(bundle))
+    from toxonnx.check.report import Wanted, check
+    from toxonnx.tokens import Tokenizer
+
+    limit = max_length or (None if wanted_recipe else opened.manifest.max_length)
+    wanted = Wanted(
+        data, wanted_recipe, text, label, group, limit, seed, validation, encoding, delimiter, not no_baseline
+    )  # fmt: skip
+    # It has to count what lies behind the limit too.
+    tokenizer = Tokenizer(opened.path / "tokenizer.json", 1 << 24)
+    with contextlib.ExitStack() as stack:
+        # Opened before anything is measured, so that a path that cannot be written is known at once.
+        sinks = {
+            path: stack.enter_context(OutputFile(path, force=force))
+            for path in (json_path, html_path)
+            if path is not None
+        }
+        report = check(wanted, tokenizer, opened.manifest.name, _say)
+        _show(report)
+        if json_path:
+            sinks[json_path].write(json.dumps(report, indent=1) + "\n")
+        if html_path:
+            from toxonnx.check.page import page
+
+            sinks[html_path].write(page(report))
+    bad = report["counts"]["error"] + report["counts"]["warning"]
+    if strict and bad:
+        raise GateError(f"{data}: {bad} finding{'s' * (bad > 1)} of severity error or warning")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _show(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from toxonnx.check.words import baseline_table, class_table, column_table, fact_lines, finding_lines, verdict
+
+    console = Console(width=None if sys.stdout.isatty() else 132)
+    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for key, value in fact_lines(report).items():
+        facts.add_row(f"[bold]{key}", escape(value))
+    console.print(facts)
+    console.print()
+    _table(console, class_table(report))
+    for one in report["findings"]:
+        colour = {"error": "red", "warning": "yellow", "note": "cyan"}[one["severity"]]
+        first, *others = finding_lines(one)
+        console.print(f"\n[bold {colour}]{one['severity']}[/] {escape(first)}", highlight=False, soft_wrap=True)
+        for line in others:
+            console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+    for title, (header, rows) in (
+        ("what needs no transformer (TF-IDF and logistic regression)", baseline_table(report)),
+        ("each column by itself", column_table(report)),
+    ):
+        if rows:
+            console.print(f"\n[bold]{escape(title)}", highlight=False)
+            _table(console, (header, rows))
+    for line in report["left_out"]:
+        console.print(f"left out: {escape(line)}", highlight=False, soft_wrap=True)
+    console.print(f"\n{escape(verdict(report))}", highlight=False, soft_wrap=True)
+
+
+def _table(console: Any, content: tuple[list[str], list[list[str]]]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    header, rows = content
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for at, heading in enumerate(header):
+        table.add_column(heading, justify="right" if at else "left", no_wrap=bool(at))
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
