@@ -42,7 +42,7 @@ def test_the_shipped_bundle_says_what_pytorch_said() -> None:
         expected["pytorch"], classifier.stream(row["text"] for row in expected["pytorch"]), strict=True
     ):
         reference = np.array(row["probabilities"])
-        assert np.abs(prediction.probabilities - reference).max() < 0.06, row["text"]
+        assert np.abs(prediction.probabilities - reference).max() < 0.08, row["text"]
         assert prediction.labels == (expected["labels"][reference.argmax()],), row["text"]
 
 
