@@ -1,4 +1,5 @@
-"""Writes the tables of benchmarks/README.md, and the one of README.md, from the results that are committed here.
+"""Writes the tables of benchmarks/README.md and of README.md from the results that are committed here, and from the
+manifest of the bundle that ships.
 
 python benchmarks/tables.py            # writes
 python benchmarks/tables.py --check    # exit code 1 where a page says something else
@@ -16,6 +17,7 @@ from typing import Any
 HERE = Path(__file__).parent
 SHAPES = {"distilbert": "DistilBERT, 9 labels", "minilm": "the shipped MiniLM"}
 TEXTS = {"tweets": "tweets", "short": "short cases (HateCheck)", "long": "long rows"}
+SHIPPED = HERE.parent / "export" / "bundles" / "minilm-hate-int8" / "toxonnx.json"
 BARE = "MatMulInteger alone, batches of one length"
 OURS = "int8, fixed scales, batches of one length"
 
@@ -143,6 +145,50 @@ def _slower() -> str:
     return f"Faster than toxonnx int8: {'; '.join(found) or 'no engine that was raced'}."
 
 
+def quality() -> str:
+    """What the shipped model gets right: on its test rows, beside counting words, and on HateCheck."""
+    manifest = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    evaluation, decisions = manifest["evaluation"], manifest["decisions"]
+    model = evaluation["models"][0]["clean"]
+    words = manifest["training"]["baselines"]["test"]["words"]
+
+    def cell(key: str, value: float) -> str:
+        low, high = model["intervals"][key]
+        return f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+    rows = [
+        [title, cell(key, model["figures"][key]), f"{words[key]:.3f}"]
+        for key, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1"))
+    ]
+    for label, one in model["figures"]["per_class"].items():
+        rows.append([f"F1 {label}, {one['support']:,} rows", cell(f"per_class/{label}/f1", one["f1"]), ""])
+    before, after = (decisions[when]["ece"] for when in ("before", "after"))
+    rows.append([f"calibration error (without its temperature {before:.3f})", cell("ece", after), ""])
+    header = [f"{model['rows']:,} test rows", "minilm-hate-int8", "counting words"]
+    suite = evaluation["suite"]
+    readings = suite["models"]
+    taken = [", ".join(one["positive_labels"]) for one in readings]
+    found = [
+        [f"{title}, {readings[0][side]['cases']:,} cases", *(f"{one[side]['accuracy']:.1%}" for one in readings)]
+        for side, title in (("positive", suite["positive"]), ("negative", suite["negative"]), ("all", "all"))
+    ]
+    kinds = [
+        [f"{one['code']} {one['about']} ({suite['positive' if one['positive'] else 'negative']})"]
+        + [f"{reading['functionalities'][at]['accuracy']:.0%}" for reading in readings]
+        for at, one in enumerate(readings[0]["functionalities"])
+    ]
+    columns = [f"taken for {suite['positive']}: {one}" for one in taken]
+    return "\n\n".join(
+        [
+            _table(header, rows),
+            _table([f"{suite['title']}, right answers", *columns], found),
+            f"<details><summary>{suite['title']} by functionality</summary>",
+            _table(["functionality", *columns], kinds),
+            "</details>",
+        ]
+    )
+
+
 def _place(report: dict[str, Any]) -> tuple[int, int]:
     return list(SHAPES).index(report["shape"]), list(TEXTS).index(report["texts"]["from"])
 
@@ -150,7 +196,10 @@ def _place(report: dict[str, Any]) -> tuple[int, int]:
 def main() -> int:
     """Writes or checks."""
     wrong = 0
-    pages = {HERE / "README.md": {"graphs": graphs, "engines": engines}, HERE.parent / "README.md": {"speed": headline}}
+    pages = {
+        HERE / "README.md": {"graphs": graphs, "engines": engines},
+        HERE.parent / "README.md": {"speed": headline, "quality": quality},
+    }
     for page, parts in pages.items():
         text = new = page.read_text(encoding="utf-8")
         for name, make in parts.items():

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from toxonnx.labels import Labels
 
 
 @click.command("info")
@@ -36,6 +40,10 @@ def command(bundle: str | None, as_json: bool) -> None:
         "normalises": ", ".join(text.normalise) or "nothing",
         "max length": f"{manifest.max_length} tokens",
         "precision": manifest.precision,
+        "probabilities": f"logits over a temperature of {manifest.labels.temperature:.4f}"
+        if manifest.labels.temperature != 1
+        else "the model's own",
+        "decides": _thresholds(manifest.labels),
         "base": f"{model.get('base')} ({str(model.get('revision'))[:23]})",
         "trained": trained,
         "made with": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
@@ -45,6 +53,13 @@ def command(bundle: str | None, as_json: bool) -> None:
     console = Console()
     console.print(facts)
     _verification(console, manifest.verification, manifest.precision)
+
+
+def _thresholds(labels: Labels) -> str:
+    if not labels.thresholds:
+        return "the likeliest label"
+    each = zip(labels.names, labels.thresholds, strict=True)
+    return ", ".join(f"{name} from {threshold:.4f}" for name, threshold in each)
 
 
 def _verification(console: object, measured: dict[str, object], precision: str) -> None:
