@@ -58,7 +58,8 @@ def bootstrap(
         seed: of the drawing.
 
     Returns:
-        An interval for each figure; None where it was undefined in a tenth of the resamples or more.
+        An interval for each figure; None where resampling cannot tell: it was undefined in a tenth of the resamples or
+        more, or the same in nearly all of them (every row right does not mean that every new one will be).
     """
     point = measure(np.ones(len(groups), dtype=np.int64))
     table: dict[str, list[float]] = {}
@@ -73,6 +74,8 @@ def _middle(values: NDArray[np.float64], point: float, *, mirrored: bool) -> Int
     if len(defined) <= 0.9 * len(values):
         return None
     low, high = (float(end) for end in np.percentile(defined, [2.5, 97.5]))
+    if low == high:
+        return None
     return (max(0.0, 2 * point - high), max(0.0, 2 * point - low)) if mirrored else (low, high)
 
 

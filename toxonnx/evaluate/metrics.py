@@ -43,7 +43,7 @@ class Figures:
 
     Attributes:
         accuracy: share of rows whose labels are all right.
-        macro_f1: mean of the labels' F1. A label with neither rows nor predictions counts 0, as in scikit-learn.
+        macro_f1: mean of the labels' F1, over those that occur in the rows or the answers, as in scikit-learn.
         weighted_f1: mean of the labels' F1, each weighing the rows that have it.
         loss: mean cross-entropy in nats, without class weights.
         ece: expected calibration error, 0 to 1: by how much the probability of the likeliest label misses how often it
@@ -154,10 +154,11 @@ class Sample:
             )
             for i, name in enumerate(self.labels.names)
         }  # fmt: skip
-        f1 = [one.f1 for one in per_class.values()]
+        f1 = np.array([one.f1 for one in per_class.values()])
+        occurs = said + there > 0
         return Figures(
             accuracy=_ratio(float(w @ self.right), total),
-            macro_f1=float(np.mean(f1)),
+            macro_f1=float(f1[occurs].mean()) if occurs.any() else 0.0,
             weighted_f1=_ratio(float(there @ f1), float(there.sum())),
             loss=_ratio(float(w @ self._losses), total),
             ece=self._ece(w),

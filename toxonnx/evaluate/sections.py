@@ -118,8 +118,12 @@ def model_sections(model: Mapping[str, Any]) -> list[Section]:
     of = f"{told['rows']:,} {'new rows' if model['leaky_rows'] and 'clean' in model else 'rows'}"
     rows = []
     for label, one in told["figures"]["per_class"].items():
+        # Of a label that no row has, nothing can be found.
         cells = [
-            _figure(one[key], told["intervals"].get(f"per_class/{label}/{key}"))
+            _figure(
+                one[key] if one["support"] or key == "precision" else None,
+                told["intervals"].get(f"per_class/{label}/{key}"),
+            )
             for key in ("precision", "recall", "f1", "roc_auc", "average_precision")
         ]
         rows.append([label, f"{one['support']:,}", *cells])
