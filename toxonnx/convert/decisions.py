@@ -19,13 +19,15 @@ from toxonnx.evaluate.calibration import (
     fit_thresholds,
     kept_promises,
 )
+from toxonnx.evaluate.intervals import clusters
 from toxonnx.evaluate.metrics import Sample
 from toxonnx.labels import Labels
 from toxonnx.recipe import Export
+from toxonnx.texts import fold
 
 __all__ = ["measure_decisions", "settle", "target_of"]
 
-#: labelled rows under which a temperature is not fitted
+#: distinct labelled texts under which a temperature is not fitted
 ENOUGH = 50
 FOLDS = 5
 
@@ -62,7 +64,7 @@ def settle(logits: NDArray[np.float32], rows: Rows, labels: Labels, limits: Expo
         return labels, {}
     about: dict[str, Any] = {"rows": len(rows.texts), "rows_from": rows.where, "temperature": 1.0}
     if limits.calibrate:
-        labels, about = _calibrated(logits, rows.truth, labels, about)
+        labels, about = _calibrated(logits, rows, labels, about)
     if target:
         sample = Sample.of_logits(logits, rows.truth, labels)
         labels = dataclasses.replace(labels, thresholds=fit_thresholds(sample.probs, sample.actual, labels, target))
@@ -72,13 +74,16 @@ def settle(logits: NDArray[np.float32], rows: Rows, labels: Labels, limits: Expo
 
 
 def _calibrated(
-    logits: NDArray[np.float32], truth: NDArray[np.int64], labels: Labels, about: dict[str, Any]
+    logits: NDArray[np.float32], rows: Rows, labels: Labels, about: dict[str, Any]
 ) -> tuple[Labels, dict[str, Any]]:
     """A temperature, where these rows show that it helps others; measured on rows that it was not fitted on."""
-    if len(logits) < ENOUGH:
-        return labels, {**about, "left": f"{len(logits)} rows are too few to fit a temperature on"}
+    truth, groups = rows.truth, clusters([fold(text) for text in rows.texts])
+    assert truth is not None
+    distinct = int(groups.max()) + 1
+    if distinct < ENOUGH:
+        return labels, {**about, "left": f"{distinct} distinct texts are too few to fit a temperature on"}
     before = Sample.of_logits(logits, truth, labels).figures()
-    after = calibrated_figures(logits, truth, labels, FOLDS)
+    after = calibrated_figures(logits, truth, labels, groups, FOLDS)
     temperature = fit_temperature(logits, truth, labels)
     about |= {
         "measured_on": f"the same rows, in {FOLDS} folds: each with the temperature of the others",

@@ -89,14 +89,24 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.int64], labe
 
 
 def calibrated_figures(
-    logits: NDArray[np.floating], truth: NDArray[np.int64], labels: Labels, folds: int = 5, seed: int = 0
+    logits: NDArray[np.floating],
+    truth: NDArray[np.int64],
+    labels: Labels,
+    groups: NDArray[np.int64],
+    folds: int = 5,
+    seed: int = 0,
 ) -> Figures:
-    """Figures of rows calibrated by a temperature that was fitted on the others: what new rows can expect."""
+    """Figures of rows calibrated by a temperature that was fitted on the others: what new rows can expect.
+
+    Rows of one group (see :func:`toxonnx.evaluate.intervals.clusters`) stay together, so that a text helps not itself.
+    """
     rng = np.random.default_rng(seed)
-    fold = rng.permutation(len(logits)) % folds
+    fold = (rng.permutation(int(groups.max()) + 1) % folds)[groups]
     scaled = np.empty(logits.shape, dtype=np.float64)
     for i in range(folds):
         held = fold == i
+        if not held.any() or held.all():
+            return Sample.of_logits(logits, truth, labels).figures()
         scaled[held] = logits[held] / fit_temperature(logits[~held], truth[~held], labels)
     return Sample.of_logits(scaled, truth, dataclasses.replace(labels, temperature=1.0)).figures()
 
