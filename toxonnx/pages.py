@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["document", "facts", "figure", "table"]
+__all__ = ["document", "drawn", "facts", "figure", "table"]
 
 STYLE = """
 :root { color-scheme: light; --ink: #1c2330; --dim: #5d6778; --line: #dfe3ea; --mark: #0b6e4f; }
@@ -58,6 +58,12 @@ def facts(values: Mapping[str, str]) -> str:
     """A table of names and values."""
     lines = (f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in values.items())
     return f'<table class="facts">{"".join(lines)}</table>'
+
+
+def drawn(name: str) -> str:
+    """A name from a file as matplotlib draws it letter by letter: no formula, no hidden legend, no endless line."""
+    short = name if len(name) <= 60 else f"{name[:57]}..."
+    return ("\u200b" if short.startswith("_") else "") + short.replace("$", r"\$")
 
 
 def figure(drawing: Figure, caption: str) -> str:

@@ -42,13 +42,14 @@ def decide(probs: NDArray[np.float64], labels: Labels) -> NDArray[np.bool_]:
 def doubtful(probs: NDArray[np.float64], labels: Labels, limit: float = 0.0) -> NDArray[np.bool_]:
     """Which rows a person should look at, bool [rows].
 
-    Softmax: no label reaches its threshold, or the one that was chosen is less likely than ``limit``. Sigmoid: of some
-    label neither its presence nor its absence is as likely as ``limit``.
+    Softmax: no label reaches its threshold, or the one that was chosen is less likely than ``limit``. Sigmoid: some
+    label that holds is less likely than ``limit``, or one that does not is missing with less than that.
     """
+    held = decide(probs, labels)
     if labels.multi:
-        either: NDArray[np.float64] = np.maximum(probs, 1 - probs).min(axis=-1)
-        return either < limit
-    certain = probs[decide(probs, labels)]
+        each: NDArray[np.float64] = np.where(held, probs, 1 - probs).min(axis=-1)
+        return each < limit
+    certain: NDArray[np.float64] = probs[held]
     if not labels.thresholds:
         return certain < limit
     furthest: NDArray[np.float64] = (probs / np.asarray(labels.thresholds)).max(axis=-1)

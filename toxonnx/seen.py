@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 from toxonnx.errors import InputError
 from toxonnx.texts import fold
 
-__all__ = ["hashes", "known", "load_hashes", "save_hashes"]
+__all__ = ["SEEN", "hashes", "known", "load_hashes", "save_hashes"]
+
+#: where a model met texts -> the file, in a run or a bundle, that keeps their hashes: what it was trained on, what its
+#: epoch was chosen on, and other rows that scales, temperature or thresholds were fitted on
+SEEN = {"training": "training_texts.npy", "validation": "validation_texts.npy", "fitted": "fitted_texts.npy"}
 
 
 def hashes(texts: Iterable[str]) -> NDArray[np.uint64]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from toxonnx.bundle import Manifest
 from toxonnx.evaluate.metrics import comparison
-from toxonnx.evaluate.sections import markdown, sections
+from toxonnx.evaluate.sections import Section, markdown, promise_section, sections
 from toxonnx.recipe import Recipe
 
 __all__ = ["model_card"]
@@ -79,20 +79,15 @@ def _model_lines(manifest: Manifest) -> list[str]:
 
 def _evaluation(manifest: Manifest) -> list[str]:
     """Figures with intervals, beside what needs no transformer."""
-    evaluation, baselines = manifest.evaluation, manifest.training.get("baselines", {})
-    part = "test" if "test" in manifest.verification else "validation"
-    lines = []
-    if evaluation["models"]:
-        about = "In brackets: 95% intervals, by 1,000 resamples of the distinct texts."
-        if part == "validation":
-            about += " These rows chose the epoch, and temperature and thresholds were fitted on them: they flatter."
-        lines += [about, ""]
-    if one := baselines.get(part):
+    evaluation, lines = manifest.evaluation, []
+    if evaluation["part"] == "validation" and evaluation["models"]:
+        lines += ["No rows were kept back for a test: these chose the epoch, and figures on them flatter.", ""]
+    if one := manifest.training.get("baselines", {}).get(evaluation["part"]):
         lines += [
-            f"For comparison, on the same {part} rows, trained on the same others: counting words (TF-IDF, logistic "
-            f"regression) has accuracy {one['words']['accuracy']:.4f} and macro F1 {one['words']['macro_f1']:.4f}; "
-            f"always saying the most frequent class {one['majority']['accuracy']:.4f} and "
-            f"{one['majority']['macro_f1']:.4f}.",
+            f"For comparison, on the same {evaluation['part']} rows, trained on the same others: counting words (TF-IDF, "
+            f"logistic regression) has accuracy {one['words']['accuracy']:.4f} and macro F1 "
+            f"{one['words']['macro_f1']:.4f}; always saying the most frequent class {one['majority']['accuracy']:.4f} "
+            f"and {one['majority']['macro_f1']:.4f}.",
             "",
         ]
     lines.append(markdown(sections(evaluation), level=3).rstrip())
@@ -118,42 +113,25 @@ def _decisions(manifest: Manifest) -> list[str]:
         ]
     if "target" not in decisions:
         return lines
-    where = {"fitted": f"{decisions['rows']} rows they were fitted on", "test": "test rows"}
-    lines += ["", f"Thresholds for {decisions['target']}:", ""]
-    for part, title in where.items():
-        if part not in decisions:
-            continue
-        kept = decisions[part]
-        lines += [
-            f"On the {title}, {kept['review']:.1%} of them left to people (`review`):",
-            "",
-            "| label | from | rows said | precision | recall |",
-            "|---|---:|---:|---:|---:|",
-            *(
-                f"| {name} | {one['threshold']:.4f} | {one['said']} | {_share(one['precision'])} | "
-                f"{_share(one['recall'])} |"
-                for name, one in kept["per_class"].items()
-            ),
-            "",
-        ]
-    return lines[:-1]
+    parts = {
+        "fitted": f"On the {decisions['rows']} rows that they were fitted on ({decisions['rows_from']})",
+        "test": "On the test rows, which took no part in it",
+    }
+    lines += ["", f"Thresholds for {decisions['target']}, on the rows that they were fitted on:", ""]
+    kept = [promise_section(title, decisions[part]) for part, title in parts.items() if part in decisions]
+    return [*lines, markdown(kept, level=3).rstrip()]
 
 
-def _share(values: list[float]) -> str:
-    value, low, high = values
-    return f"{value:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _table(measured: dict[str, Any], manifest: Manifest) -> list[str]:
+def _table(measured: dict[str, Any], manifest: Manifest) -> str:
     header, rows = comparison(measured["figures"], manifest.precision)
-    return [f"| {' | '.join(header)} |", "|---" * len(header) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+    return markdown([Section("", [], header, rows)]).rstrip()
 
 
 def _verification(manifest: Manifest) -> list[str]:
     """What separates the export from PyTorch, on the rows that its limits are about and on the test rows."""
     measured = manifest.verification
+    lines = ["By the likeliest label, without the thresholds.", ""] if "target" in manifest.decisions else []
     parts = [measured, *([measured["test"]] if "test" in measured else [])]
-    lines = []
     for one in parts:
         lines += [
             f"On {one['rows']} rows ({one['rows_from']}), against the merged model in PyTorch:",
@@ -163,7 +141,7 @@ def _verification(manifest: Manifest) -> list[str]:
             f"difference {one['largest_probability_difference']:.4f}",
         ]
         if one["labelled"]:
-            lines += ["", *_table(one, manifest), ""]
+            lines += ["", _table(one, manifest), ""]
         else:
             lines.append("- no labelled rows were given: accuracy was not verified, agreement alone")
     return lines

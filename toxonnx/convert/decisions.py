@@ -28,7 +28,7 @@ from toxonnx.texts import fold
 __all__ = ["measure_decisions", "settle", "target_of"]
 
 #: distinct labelled texts under which a temperature is not fitted
-ENOUGH = 50
+LEAST_TEXTS = 50
 FOLDS = 5
 
 
@@ -66,10 +66,11 @@ def settle(logits: NDArray[np.float32], rows: Rows, labels: Labels, limits: Expo
     if limits.calibrate:
         labels, about = _calibrated(logits, rows, labels, about)
     if target:
-        sample = Sample.of_logits(logits, rows.truth, labels)
-        labels = dataclasses.replace(labels, thresholds=fit_thresholds(sample.probs, sample.actual, labels, target))
+        groups = clusters([fold(text) for text in rows.texts])
+        thresholds = fit_thresholds(Sample.of_logits(logits, rows.truth, labels, groups), target)
+        labels = dataclasses.replace(labels, thresholds=thresholds)
         about["target"] = str(target)
-        about["fitted"] = kept_promises(sample.probs, sample.actual, labels)
+        about["fitted"] = kept_promises(Sample.of_logits(logits, rows.truth, labels, groups))
     return labels, about
 
 
@@ -80,7 +81,7 @@ def _calibrated(
     truth, groups = rows.truth, clusters([fold(text) for text in rows.texts])
     assert truth is not None
     distinct = int(groups.max()) + 1
-    if distinct < ENOUGH:
+    if distinct < LEAST_TEXTS:
         return labels, {**about, "left": f"{distinct} distinct texts are too few to fit a temperature on"}
     before = Sample.of_logits(logits, truth, labels).figures()
     after = calibrated_figures(logits, truth, labels, groups, FOLDS)
@@ -101,7 +102,8 @@ def measure_decisions(
     """What was settled, with what it does on rows that took no part in it: these replace the folds' figures."""
     if rows.truth is None or not about:
         return about
-    plain, settled = (Sample.of_logits(logits, rows.truth, labels) for labels in (before, after))
+    groups = clusters([fold(text) for text in rows.texts])
+    plain, settled = (Sample.of_logits(logits, rows.truth, labels, groups) for labels in (before, after))
     found = dict(about)
     if after.temperature != before.temperature:
         one, other = plain.figures(), settled.figures()
@@ -109,5 +111,5 @@ def measure_decisions(
         found["before"] = {"ece": one.ece, "loss": one.loss}
         found["after"] = {"ece": other.ece, "loss": other.loss}
     if "target" in about:
-        found["test"] = kept_promises(settled.probs, settled.actual, after)
+        found["test"] = kept_promises(settled)
     return found

@@ -186,17 +186,17 @@ def _build(
         told, answers = rows, logits.final
         kept_back = trained.path / "test.csv"
         if trained.run and kept_back.is_file():
-            told = Rows(*load_saved(kept_back, trained.labels), "the run's test split")
+            told = Rows(*load_saved(kept_back, trained.labels), "the run's test split", "test")
             logits = Logits.of(trained, fp32, final, told.texts)
             answers = logits.final
             measured["test"] = compare(logits, told, plain)
             decisions = measure_decisions(decisions, answers, told, trained.labels, labels)
         settled = dataclasses.replace(manifest, labels=labels)
-        if suite:
-            say(f"asking {len(suite.cases.texts):,} cases of {suite.suite.title}")
-        evaluation = held_out_report(trained, seal(work, settled), answers, told, rows, suite)
+        keep_hashes(
+            trained, [*([calibration] if calibration else []), *([rows] if labels != trained.labels else [])], work
+        )
+        evaluation = held_out_report(seal(work, settled), answers, told, suite, say)
     manifest = dataclasses.replace(settled, verification=measured, decisions=decisions, evaluation=evaluation)
-    keep_hashes(trained, rows, work)
     for line in [*_verified(measured, precision), *_decided(decisions)]:
         say(line)
     (work / "toxonnx.json").unlink(missing_ok=True)

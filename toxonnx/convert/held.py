@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,8 @@ import numpy as np
 from toxonnx.convert.samples import sample_texts
 from toxonnx.convert.verify import Rows
 from toxonnx.evaluate.labelled import joined, truth_of
-from toxonnx.evaluate.models import SEEN
 from toxonnx.rows import Table
-from toxonnx.seen import save_hashes
+from toxonnx.seen import SEEN, save_hashes
 from toxonnx.train.data import load_saved
 from toxonnx.train.merge import Trained
 
@@ -28,12 +28,12 @@ def verification_rows(trained: Trained, table: Table | None, text: tuple[str, ..
     if table is None:
         kept = trained.path / "validation.csv"
         if trained.run and kept.is_file():
-            return Rows(*load_saved(kept, trained.labels), "the run's validation split")
-        return Rows([trained.text.clean(sample) for sample in sample_texts()], None, BUILT_IN)
+            return Rows(*load_saved(kept, trained.labels), "the run's validation split", "validation")
+        return Rows([trained.text.clean(sample) for sample in sample_texts()], None, BUILT_IN, "built-in")
     texts = [trained.text.clean(one) for one in joined(table, trained.text, text)]
     names = trained.recipe.labels.names if trained.recipe else {}
     truth = truth_of(table, trained.labels, label, names) if label else None
-    return Rows(texts, truth, table.path.name)
+    return Rows(texts, truth, table.path.name, "data")
 
 
 def calibration_rows(trained: Trained, rows: Rows) -> tuple[Rows, Rows]:
@@ -44,22 +44,29 @@ def calibration_rows(trained: Trained, rows: Rows) -> tuple[Rows, Rows]:
     """
     kept = trained.path / "calibration.csv"
     if trained.run and kept.is_file():
-        return Rows(load_saved(kept, trained.labels)[0], None, "training rows"), rows
-    if len(rows.texts) < ENOUGH_TO_CALIBRATE or rows.where == BUILT_IN:
-        return Rows([trained.text.clean(sample) for sample in sample_texts()], None, BUILT_IN), rows
+        return Rows(load_saved(kept, trained.labels)[0], None, "training rows", "training"), rows
+    if len(rows.texts) < ENOUGH_TO_CALIBRATE or rows.part == "built-in":
+        return Rows([trained.text.clean(sample) for sample in sample_texts()], None, BUILT_IN, "built-in"), rows
     taken = list(range(0, len(rows.texts), 4))[:CALIBRATION_ROWS]
     left = np.setdiff1d(np.arange(len(rows.texts)), taken)
     truth = None if rows.truth is None else rows.truth[left]
-    texts = Rows([rows.texts[i] for i in taken], None, f"{len(taken)} rows of {rows.where}, left out of verification")
-    return texts, Rows([rows.texts[i] for i in left], truth, rows.where)
+    where = f"{len(taken)} rows of {rows.where}, left out of verification"
+    texts = Rows([rows.texts[i] for i in taken], None, where, rows.part)
+    return texts, Rows([rows.texts[i] for i in left], truth, rows.where, rows.part)
 
 
-def keep_hashes(trained: Trained, rows: Rows, work: Path) -> None:
-    """Beside the model, hashes of the texts that it was trained on and of those that decisions were fitted on."""
+def keep_hashes(trained: Trained, fitted: Sequence[Rows], work: Path) -> None:
+    """Beside the model, hashes of the texts that took part in making it; see :data:`toxonnx.seen.SEEN`.
+
+    Args:
+        trained: its run, if it has one, keeps its training and validation texts.
+        fitted: rows that scales, temperature or thresholds were fitted on.
+        work: where the model is.
+    """
     if (kept := trained.path / SEEN["training"]).is_file():
         shutil.copyfile(kept, work / SEEN["training"])
-    met = [] if rows.where == BUILT_IN else list(rows.texts)
     if trained.run and (validation := trained.path / "validation.csv").is_file():
-        met += load_saved(validation, trained.labels)[0]
-    if met:
-        save_hashes(work / SEEN["validation"], met)
+        save_hashes(work / SEEN["validation"], load_saved(validation, trained.labels)[0])
+    others = [text for rows in fitted if rows.part == "data" for text in rows.texts]
+    if others:
+        save_hashes(work / SEEN["fitted"], others)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from toxonnx.classifier import Classifier
 from toxonnx.errors import GateError
 from toxonnx.evaluate.metrics import evaluate
-from toxonnx.evaluate.models import SEEN, Model
+from toxonnx.evaluate.models import Model
 from toxonnx.labels import Labels
 from toxonnx.recipe import Export, Recipe
 from toxonnx.scores import decide, probabilities
-from toxonnx.seen import hashes, load_hashes
+from toxonnx.seen import SEEN, hashes, load_hashes
 from toxonnx.train.data import load_saved
 from toxonnx.train.merge import Trained, load_trained
 
@@ -26,11 +26,16 @@ __all__ = ["Logits", "Rows", "compare", "gate", "of_checkpoint", "reference_logi
 
 @dataclass(frozen=True)
 class Rows:
-    """Texts to verify on: normalised, with truth (see :func:`toxonnx.evaluate.evaluate`) or without."""
+    """Texts to verify on: normalised, with truth (see :func:`toxonnx.evaluate.metrics.evaluate`) or without.
+
+    ``where`` says in words where they are from; ``part`` is ``training``, ``validation`` or ``test`` for those of a run,
+    ``data`` for a file that was given, ``built-in`` for sentences that ship.
+    """
 
     texts: list[str]
     truth: NDArray[np.int64] | None
     where: str
+    part: str
 
 
 def reference_logits(trained: Trained, texts: Sequence[str], batch: int = 32) -> NDArray[np.float32]:
@@ -58,9 +63,8 @@ def of_checkpoint(source: str) -> Model:
         cut = np.array([len(ids) > trained.max_length for ids in whole], dtype=np.bool_)
         return probabilities(reference_logits(trained, cleaned), trained.labels), cut
 
-    folder, seen = trained.path, {}
-    if (kept := folder / SEEN["training"]).is_file():
-        seen["training"] = load_hashes(kept)
+    folder = trained.path
+    seen = {where: load_hashes(folder / name) for where, name in SEEN.items() if (folder / name).is_file()}
     if trained.run and (kept := folder / "validation.csv").is_file():
         seen["validation"] = hashes(load_saved(kept, trained.labels)[0])
     return Model(
@@ -75,7 +79,7 @@ def of_checkpoint(source: str) -> Model:
             "temperature": 1.0,
             "thresholds": [],
         },
-        seen or None,
+        seen,
         truth_of_recipe(trained.recipe),
     )
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.errors import GateError, InputError
-from toxonnx.evaluate.intervals import wilson
 from toxonnx.evaluate.metrics import Figures, Sample
 from toxonnx.labels import Labels
 from toxonnx.scores import decide, doubtful, probabilities
@@ -21,7 +20,7 @@ __all__ = ["Target", "calibrated_figures", "fit_temperature", "fit_thresholds", 
 #: a temperature outside these says that the rows cannot tell, as where every one of them is right
 COLDEST, HOTTEST = 0.05, 20.0
 #: rows that a precision has to be seen on
-ENOUGH = 10
+LEAST_SAID = 10
 EVERY = "*"
 
 Floats = NDArray[np.float64]
@@ -111,34 +110,49 @@ def calibrated_figures(
     return Sample.of_logits(scaled, truth, dataclasses.replace(labels, temperature=1.0)).figures()
 
 
-def fit_thresholds(probs: Floats, actual: Bools, labels: Labels, target: Target) -> tuple[float, ...]:
-    """A threshold for each label, fitted on these rows, by which :func:`toxonnx.scores.decide` reaches the target.
+def fit_thresholds(sample: Sample, target: Target) -> tuple[float, ...]:
+    """A threshold for each label by which :func:`toxonnx.scores.decide` reaches the target on these rows.
 
     For precision the lowest that reaches it, so that most is found; for recall the highest, so that least is said in
     vain. With one label a text, a precision never takes 0.5 or less, so that two labels never contend for a row, and
     labels without a target take 0.5; rows that reach no threshold are left to people.
 
     Args:
-        probs: float64 [rows, labels].
-        actual: bool [rows, labels].
-        labels: the label set.
+        sample: rows with their scores; thresholds that its labels have are not looked at.
         target: what to reach.
 
     Raises:
         InputError: a label that is not there, or without rows.
-        GateError: no threshold reaches a target on these rows; says what does.
+        GateError: the target is not reached on these rows; says what is.
     """
+    probs, actual, labels = sample.probs, sample.actual, sample.labels
     target.check(labels)
     absent = [name for i, name in enumerate(labels.names) if not actual[:, i].any() and _wanted(target, name)]
     if absent:
         raise InputError(f"no row of {', '.join(absent)} to fit a threshold on")
     if labels.multi or target.kind == "precision":
         floor = 0.0 if labels.multi else 0.5 + 1e-6  # at 0.5 itself two labels may tie
-        return tuple(
+        thresholds = tuple(
             _threshold(probs[:, i], actual[:, i], target, name, floor) if _wanted(target, name) else 0.5
             for i, name in enumerate(labels.names)
         )
-    return _together(probs, actual, labels, target)
+    else:
+        thresholds = _together(probs, actual, labels, target)
+    settled = dataclasses.replace(labels, thresholds=thresholds)
+    kept = kept_promises(Sample(probs, decide(probs, settled), actual, settled, sample.groups))
+    for name, one in kept["per_class"].items():
+        wanted = target.of(name)
+        if wanted is not None and not (one[target.kind] or (0.0,))[0] >= wanted - 1e-9:
+            reached = ", ".join(
+                f"{each} {(other[target.kind] or (0.0,))[0]:.3f}"
+                for each, other in kept["per_class"].items()
+                if target.of(each) is not None
+            )
+            raise GateError(
+                f"no thresholds give all labels {target} on the {len(probs)} rows: the nearest found give {reached}",
+                "Ask for less, or for fewer labels (LABEL=SHARE): of a text with one label they take it from another.",
+            )
+    return thresholds
 
 
 def _wanted(target: Target, label: str) -> bool:
@@ -183,13 +197,13 @@ def _threshold(scores: Floats, actual: Bools, target: Target, label: str, floor:
     assert wanted is not None
     if target.kind == "recall":
         return curve.between(int(np.argmax(curve.right >= wanted * curve.rows)), floor)
-    allowed = (curve.score >= floor) & (curve.said >= ENOUGH)
+    allowed = (curve.score >= floor) & (curve.said >= LEAST_SAID)
     reached = np.flatnonzero(allowed & (curve.right >= wanted * curve.said))
     if len(reached):
         return curve.between(int(reached[-1]), floor)
     best = max((curve.right / curve.said)[allowed], default=0.0)
     raise GateError(
-        f"no threshold gives {label!r} a precision of {wanted:g} on the {len(scores)} rows: on {ENOUGH} of them or "
+        f"no threshold gives {label!r} a precision of {wanted:g} on the {len(scores)} rows: on {LEAST_SAID} of them or "
         f"more, {best:.3f} is the best",
         "Ask for less, or for other labels alone (LABEL=SHARE).",
     )
@@ -233,23 +247,25 @@ def _best_macro(critical: Floats, others: Floats, theirs: Bools, ours: Bools, cu
     return curve.between(int(np.argmax(own + f1.sum(axis=1))), 0.0)
 
 
-def kept_promises(probs: Floats, actual: Bools, labels: Labels) -> dict[str, Any]:
+def kept_promises(sample: Sample) -> dict[str, Any]:
     """What the thresholds of a label set do on some rows.
+
+    Args:
+        sample: rows decided by the thresholds of its labels.
 
     Returns:
         ``rows``; ``review``, the share of rows left to people; and ``per_class``: label -> ``threshold``; ``said``,
         rows that got the label and are not left to people; their ``precision`` and ``recall``, each with the 95%
-        interval (Wilson) behind it.
+        interval behind it (see :meth:`Sample.share`), None where there is nothing to divide by.
     """
-    doubt = doubtful(probs, labels)
-    held = decide(probs, labels) & ~doubt[:, None]
+    doubt = doubtful(sample.probs, sample.labels)
     per_class = {}
-    for i, name in enumerate(labels.names):
-        said, there, right = (int(part.sum()) for part in (held[:, i], actual[:, i], held[:, i] & actual[:, i]))
+    for i, name in enumerate(sample.labels.names):
+        said, there = sample.held[:, i] & ~doubt, sample.actual[:, i]
         per_class[name] = {
-            "threshold": labels.thresholds[i],
-            "said": said,
-            "precision": [right / said if said else 0.0, *wilson(right, said)],
-            "recall": [right / there if there else 0.0, *wilson(right, there)],
+            "threshold": sample.labels.thresholds[i],
+            "said": int(said.sum()),
+            "precision": sample.share(there, said),
+            "recall": sample.share(said, there),
         }
-    return {"rows": len(probs), "review": float(doubt.mean()), "per_class": per_class}
+    return {"rows": len(sample), "review": float(doubt.mean()), "per_class": per_class}

@@ -1,4 +1,4 @@
-"""How far a figure may be off: bootstrap, Wilson's interval, McNemar's test."""
+"""How far a figure may be off: bootstrap and McNemar's test."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from toxonnx.evaluate.metrics import Figures, Sample
 
-__all__ = ["Interval", "bootstrap", "clusters", "flat", "mcnemar", "resamples", "wilson"]
+__all__ = ["Ends", "bootstrap", "clusters", "flat", "mcnemar", "resamples"]
 
 #: lower and upper end of a 95% interval
-Interval = tuple[float, float]
+Ends = tuple[float, float]
 
 
 def clusters(keys: Sequence[Any]) -> NDArray[np.int64]:
@@ -35,21 +35,22 @@ def resamples(groups: NDArray[np.int64], draws: int, seed: int) -> Iterator[NDAr
 
 
 def flat(figures: Figures) -> dict[str, float]:
-    """All figures but counts as one level of names, ``per_class/LABEL/f1`` for those of a label; undefined ones NaN."""
+    """Figures as one level of names, ``per_class/LABEL/f1`` for those of a label; undefined ones NaN.
+
+    Counts are left out, and so is the calibration error, for which resampling gives no honest interval: chance adds to
+    it in each resample once more (see :meth:`Sample.chance_ece`).
+    """
     table = figures.to_dict()
-    single = {key: value for key, value in table.items() if key not in {"per_class", "confusion"}}
+    single = {key: value for key, value in table.items() if key not in {"per_class", "confusion", "ece"}}
     for label, one in table["per_class"].items():
-        single |= {f"per_class/{label}/{key}": value for key, value in one.items() if key != "support"}
+        single |= {f"per_class/{label}/{key}": value for key, value in one.items() if key not in {"support", "said"}}
     return {key: math.nan if value is None else value for key, value in single.items()}
 
 
 def bootstrap(
     measure: Callable[[NDArray[np.int64]], Mapping[str, float]], groups: NDArray[np.int64], draws: int, seed: int
-) -> dict[str, Interval | None]:
+) -> dict[str, Ends | None]:
     """95% intervals: the middle of what is measured on resampled rows (percentile bootstrap).
-
-    A calibration error is never negative, so chance adds to it, in a resample once more: its interval is the mirrored
-    one (basic bootstrap), which takes away what resampling adds.
 
     Args:
         measure: figures from how often each row counts.
@@ -61,33 +62,19 @@ def bootstrap(
         An interval for each figure; None where resampling cannot tell: it was undefined in a tenth of the resamples or
         more, or the same in nearly all of them (every row right does not mean that every new one will be).
     """
-    point = measure(np.ones(len(groups), dtype=np.int64))
     table: dict[str, list[float]] = {}
     for weights in resamples(groups, draws, seed):
         for key, value in measure(weights).items():
             table.setdefault(key, []).append(value)
-    return {key: _middle(np.array(values), point[key], mirrored=key == "ece") for key, values in table.items()}
+    return {key: _middle(np.array(values)) for key, values in table.items()}
 
 
-def _middle(values: NDArray[np.float64], point: float, *, mirrored: bool) -> Interval | None:
+def _middle(values: NDArray[np.float64]) -> Ends | None:
     defined = values[~np.isnan(values)]
     if len(defined) <= 0.9 * len(values):
         return None
     low, high = (float(end) for end in np.percentile(defined, [2.5, 97.5]))
-    if low == high:
-        return None
-    return (max(0.0, 2 * point - high), max(0.0, 2 * point - low)) if mirrored else (low, high)
-
-
-def wilson(right: int, total: int) -> Interval:
-    """Wilson's 95% interval of a share."""
-    if not total:
-        return 0.0, 1.0
-    z = 1.959964
-    share, spread = right / total, z * z / total
-    centre = (share + spread / 2) / (1 + spread)
-    half = z * math.sqrt(share * (1 - share) / total + spread / (4 * total)) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return (low, high) if low < high else None
 
 
 def mcnemar(one: Sample, other: Sample) -> dict[str, Any]:

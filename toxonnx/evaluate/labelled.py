@@ -71,7 +71,9 @@ def truth_of(
         for name, values in zip(columns, cells, strict=True):
             wrong = next((i for i, value in enumerate(values) if value not in {"0", "1"}), None)
             if wrong is not None:
-                raise RowError(table.path, table.lines[wrong], f"column {name!r} holds {values[wrong]!r}, not 0 or 1")
+                raise RowError(
+                    table.path, table.lines[wrong], f"column {name!r} holds {values[wrong]!r:.40}, not 0 or 1"
+                )
         return np.array(cells, dtype=np.int64).T
     if len(columns) != 1:
         raise InputError("several --label columns given, and the model gives one label a text")
@@ -87,7 +89,7 @@ def truth_of(
             raise RowError(
                 table.path,
                 line,
-                f"label {value!r} is not one of the model's: {', '.join(number)}",
+                f"label {value!r:.40} is not one of the model's: {', '.join(number)}",
                 "Mend the file, or say which value is which label.",
             )
         numbers.append(number[name])

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from toxonnx.labels import Labels
 from toxonnx.scores import decide, probabilities
 
-__all__ = ["BINS", "Bin", "ClassFigures", "Figures", "Sample", "comparison", "evaluate"]
+__all__ = ["BINS", "Bin", "ClassFigures", "Figures", "Interval", "Sample", "comparison", "evaluate", "wilson"]
 
 #: of equal width, for the calibration error, as in Guo et al., "On Calibration of Modern Neural Networks", ICML 2017
 BINS = 15
+
+#: a share, and the lower and upper end of its 95% interval
+Interval = tuple[float, float, float]
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -23,9 +26,9 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """Figures of one label; ``support`` counts the rows that have it.
+    """Figures of one label; ``support`` counts the rows that have it, ``said`` those that got it.
 
-    ``roc_auc`` and ``average_precision`` are those of its probability against all other labels together; None where
+    Precision is 0 where no row got the label, recall where none has it, as in scikit-learn. ``roc_auc`` and ``average_precision`` are those of its probability against all other labels together; None where
     all rows have it, or none has.
     """
 
@@ -33,6 +36,7 @@ class ClassFigures:
     recall: float
     f1: float
     support: int
+    said: int
     roc_auc: float | None = None
     average_precision: float | None = None
 
@@ -109,10 +113,15 @@ class Sample:
         held: bool [rows, labels], what was decided.
         actual: bool [rows, labels], what is true.
         labels: the label set.
+        groups: int64 [rows], the same number for rows of the same text, see
+            :func:`toxonnx.evaluate.intervals.clusters`; every row is its own text when not given.
     """
 
-    def __init__(self, probs: Floats, held: Bools, actual: Bools, labels: Labels) -> None:
+    def __init__(
+        self, probs: Floats, held: Bools, actual: Bools, labels: Labels, groups: NDArray[np.int64] | None = None
+    ) -> None:
         self.probs, self.held, self.actual, self.labels = probs, held, actual, labels
+        self.groups = np.arange(len(probs), dtype=np.int64) if groups is None else groups
         self.right: Bools = (held == actual).all(axis=1)
         eps = np.finfo(np.float64).tiny
         if labels.multi:
@@ -132,25 +141,46 @@ class Sample:
         return len(self.right)
 
     @classmethod
-    def of_logits(cls, logits: NDArray[np.floating], truth: NDArray[np.int64], labels: Labels) -> Sample:
-        """From logits [rows, labels] and truth: label numbers [rows], or 0 and 1 [rows, labels] for sigmoid."""
-        probs = probabilities(logits, labels)
+    def of(
+        cls, probs: Floats, truth: NDArray[np.int64], labels: Labels, groups: NDArray[np.int64] | None = None
+    ) -> Sample:
+        """From probabilities and truth: label numbers [rows], or 0 and 1 [rows, labels] for sigmoid."""
         actual = truth.astype(np.bool_) if labels.multi else np.eye(len(labels), dtype=np.bool_)[truth]
-        return cls(probs, decide(probs, labels), actual, labels)
+        return cls(probs, decide(probs, labels), actual, labels, groups)
+
+    @classmethod
+    def of_logits(
+        cls,
+        logits: NDArray[np.floating],
+        truth: NDArray[np.int64],
+        labels: Labels,
+        groups: NDArray[np.int64] | None = None,
+    ) -> Sample:
+        """From logits [rows, labels] and truth."""
+        return cls.of(probabilities(logits, labels), truth, labels, groups)
 
     def of_rows(self, rows: NDArray[Any]) -> Sample:
         """These rows alone (numbers, or bool [rows])."""
-        return Sample(self.probs[rows], self.held[rows], self.actual[rows], self.labels)
+        return Sample(self.probs[rows], self.held[rows], self.actual[rows], self.labels, self.groups[rows])
 
-    def figures(self, weights: NDArray[Any] | None = None) -> Figures:
-        """Figures; ``weights`` [rows] say how often each row counts."""
+    def share(self, hits: Bools, of: Bools) -> Interval | None:
+        """The share of some rows that are hits, with Wilson's 95% interval over their distinct texts: rows that repeat
+        one text tell no more than one. None where there are no rows."""
+        total = int(of.sum())
+        if not total:
+            return None
+        value = int((hits & of).sum()) / total
+        return (value, *wilson(value, len(np.unique(self.groups[of]))))
+
+    def figures(self, weights: NDArray[Any] | None = None, *, ranked: bool = True) -> Figures:
+        """Figures; ``weights`` [rows] say how often each row counts. Not ``ranked``: those over ranks are left out."""
         w = np.ones(len(self)) if weights is None else weights.astype(np.float64)
         total = float(w.sum())
         said, there, both = (w @ part for part in (self.held, self.actual, self.held & self.actual))
         per_class = {
             name: ClassFigures(
                 _ratio(both[i], said[i]), _ratio(both[i], there[i]), _ratio(2 * both[i], said[i] + there[i]),
-                round(there[i]), *self._ranked(i, w),
+                round(there[i]), round(said[i]), *(self._ranked(i, w) if ranked else (None, None)),
             )
             for i, name in enumerate(self.labels.names)
         }  # fmt: skip
@@ -161,7 +191,7 @@ class Sample:
             macro_f1=float(f1[occurs].mean()) if occurs.any() else 0.0,
             weighted_f1=_ratio(float(there @ f1), float(there.sum())),
             loss=_ratio(float(w @ self._losses), total),
-            ece=self._ece(w),
+            ece=self._ece(w, self._true),
             per_class=per_class,
             confusion=self._confusion(w),
             roc_auc=_mean([one.roc_auc for one in per_class.values()]),
@@ -170,10 +200,31 @@ class Sample:
 
     def reliability(self) -> list[Bin]:
         """The bins of the calibration error that hold anything, by rising probability."""
-        count, claimed, true = self._bins(np.ones(len(self)))
+        count, claimed, true = self._bins(np.ones(len(self)), self._true)
         return [
             Bin(round(n), float(c / n), float(t / n)) for n, c, t in zip(count, claimed, true, strict=True) if n
         ]  # fmt: skip
+
+    def chance_ece(self, draws: int, seed: int) -> tuple[float, float] | None:
+        """The calibration error of a model whose every probability is right, on as many rows as these.
+
+        Chance alone makes it larger than 0. The rows are given new truths by the probabilities themselves, the same to
+        rows of one text (Broecker and Smith, "Increasing the Reliability of Reliability Diagrams", 2007).
+
+        Returns:
+            The middle 95% of the draws; None without draws.
+        """
+        if not draws:
+            return None
+        rng = np.random.default_rng(seed)
+        numbers, at = np.unique(self.groups, return_inverse=True)
+        ones = np.ones(len(self))
+        found = []
+        for _ in range(draws):
+            luck = rng.random((len(numbers), self._claimed.shape[1]))[at]
+            found.append(self._ece(ones, luck < self._claimed))
+        low, high = np.percentile(found, [2.5, 97.5])
+        return float(low), float(high)
 
     def precision_recall(self, label: int) -> tuple[Floats, Floats]:
         """Precision and recall of a label at each distinct probability, falling; empty where no row has it."""
@@ -199,17 +250,17 @@ class Sample:
         table = np.bincount(self._cell, w, minlength=size * size).reshape(size, size)
         return [[round(cell) for cell in row] for row in table.tolist()]
 
-    def _bins(self, w: Floats) -> tuple[Floats, Floats, Floats]:
+    def _bins(self, w: Floats, true: Bools) -> tuple[Floats, Floats, Floats]:
         each = np.repeat(w, self._claimed.shape[1])
 
         def summed(values: Floats) -> Floats:
             return np.bincount(self._bin, values, minlength=BINS).astype(np.float64)
 
-        return summed(each), summed(each * self._claimed.ravel()), summed(each * self._true.ravel())
+        return summed(each), summed(each * self._claimed.ravel()), summed(each * true.ravel())
 
-    def _ece(self, w: Floats) -> float:
-        count, claimed, true = self._bins(w)
-        return _ratio(float(np.abs(claimed - true).sum()), float(count.sum()))
+    def _ece(self, w: Floats, true: Bools) -> float:
+        count, claimed, right = self._bins(w, true)
+        return _ratio(float(np.abs(claimed - right).sum()), float(count.sum()))
 
 
 def evaluate(logits: NDArray[np.floating], truth: NDArray[np.int64], labels: Labels) -> Figures:
@@ -221,6 +272,15 @@ def evaluate(logits: NDArray[np.floating], truth: NDArray[np.int64], labels: Lab
         labels: the label set.
     """
     return Sample.of_logits(logits, truth, labels).figures()
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a share that was seen on so many."""
+    z = 1.959964
+    spread = z * z / count
+    centre = (share + spread / 2) / (1 + spread)
+    half = z * float(np.sqrt(share * (1 - share) / count + spread / (4 * count))) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def _ratio(part: float, whole: float) -> float:

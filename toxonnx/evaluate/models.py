@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from toxonnx.bundle import Bundle
 from toxonnx.classifier import Classifier
+from toxonnx.errors import InputError
+from toxonnx.evaluate.intervals import clusters
 from toxonnx.evaluate.labelled import joined, truth_columns, truth_of
 from toxonnx.evaluate.metrics import Sample
 from toxonnx.evaluate.report import Scored
@@ -18,13 +20,10 @@ from toxonnx.evaluate.suites import Questions, suite_figures
 from toxonnx.labels import Labels
 from toxonnx.rows import Table
 from toxonnx.scores import decide, doubtful
-from toxonnx.seen import known, load_hashes
-from toxonnx.texts import TextSpec
+from toxonnx.seen import SEEN, known, load_hashes
+from toxonnx.texts import TextSpec, fold
 
-__all__ = ["SEEN", "Model", "of_bundle", "score", "suite_report"]
-
-#: what a bundle keeps of the texts that it has met -> where they were met
-SEEN = {"training": "training_texts.npy", "validation": "validation_texts.npy"}
+__all__ = ["Model", "Rows", "of_bundle", "rows_for", "score", "suite_report"]
 
 Answer = Callable[[Sequence[str]], tuple[NDArray[np.float64], NDArray[np.bool_]]]
 
@@ -39,7 +38,7 @@ class Model:
         text: how columns become a text.
         answer: texts, not yet normalised, to probabilities, float64 [texts, labels], and which were cut, bool [texts].
         about: plain values for the report.
-        seen: ``training``, ``validation`` -> hashes of the texts met there; None where it does not tell.
+        seen: where it met texts (see :data:`toxonnx.seen.SEEN`) -> their hashes, as far as it tells.
         truth: ``column`` or ``columns``, and ``names``, as its recipe's labels had them; empty where it does not tell.
     """
 
@@ -48,7 +47,7 @@ class Model:
     text: TextSpec
     answer: Answer
     about: dict[str, Any] = field(default_factory=dict)
-    seen: dict[str, NDArray[np.uint64]] | None = None
+    seen: dict[str, NDArray[np.uint64]] = field(default_factory=dict)
     truth: dict[str, Any] = field(default_factory=dict)
 
 
@@ -75,23 +74,31 @@ def of_bundle(bundle: Bundle, threads: int | None = None) -> Model:
             "temperature": manifest.labels.temperature,
             "thresholds": list(manifest.labels.thresholds),
         },
-        {where: load_hashes(path) for where, path in kept.items()} or None,
+        {where: load_hashes(path) for where, path in kept.items()},
         manifest.training.get("labels", {}),
     )
 
 
-def score(
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a file as one model reads them: texts by its template, not yet normalised, and what is true."""
+
+    texts: list[str]
+    truth: NDArray[np.int64]
+
+
+def rows_for(
     model: Model,
     table: Table,
     *,
     text: Sequence[str] = (),
     label: Sequence[str] = (),
     names: Mapping[str, str] | None = None,
-) -> Scored:
-    """A model's answers to the rows of a file.
+) -> Rows:
+    """The rows of a file for a model; nothing is scored yet.
 
     Args:
-        model: who answers.
+        model: who will answer.
         table: all columns of the file.
         text, label: columns, where the model's own are not there or not meant.
         names: value in the label column -> label, where they differ and the model does not know it.
@@ -99,15 +106,21 @@ def score(
     Raises:
         InputError: columns are missing; RowError: a value that is no label of the model.
     """
+    if names and model.labels.multi:
+        raise InputError("--names is for one label column; this model's are columns of 0 and 1")
     texts = joined(table, model.text, text)
     columns = tuple(label) or truth_columns(table, model.labels, _known(model.truth))
-    truth = truth_of(table, model.labels, columns, names or _names(model, columns))
-    probs, truncated = model.answer(texts)
-    actual = truth.astype(np.bool_) if model.labels.multi else np.eye(len(model.labels), dtype=np.bool_)[truth]
-    cleaned = [model.text.clean(one) for one in texts]
-    seen = None if model.seen is None else {where: known(cleaned, hashes) for where, hashes in model.seen.items()}
-    sample = Sample(probs, decide(probs, model.labels), actual, model.labels)
-    return Scored(model.name, model.about, sample, cleaned, truncated, doubtful(probs, model.labels), seen)
+    return Rows(texts, truth_of(table, model.labels, columns, names or _names(model, columns)))
+
+
+def score(model: Model, rows: Rows) -> Scored:
+    """A model's answers to rows."""
+    probs, truncated = model.answer(rows.texts)
+    cleaned = [model.text.clean(one) for one in rows.texts]
+    seen = {where: known(cleaned, hashes) for where, hashes in model.seen.items()}
+    sample = Sample.of(probs, rows.truth, model.labels, clusters([fold(one) for one in cleaned]))
+    empty = np.array([not one.strip() for one in cleaned], dtype=np.bool_)
+    return Scored(model.name, model.about, sample, truncated, empty, doubtful(probs, model.labels), seen)
 
 
 def _known(truth: Mapping[str, Any]) -> tuple[str, ...]:
@@ -128,9 +141,13 @@ def suite_report(questions: Questions, models: Sequence[Model]) -> dict[str, Any
         InputError: a model lacks the labels that a reading names.
     """
     suite, cases = questions.suite, questions.cases
-    answers = []
+    answers, notes = [], list(cases.notes)
     for model in models:
         questions.check(model.labels, model.name)
+        cleaned = [model.text.clean(text) for text in cases.texts]
+        met = sum(int(known(cleaned, hashes).sum()) for hashes in model.seen.values())
+        if met:
+            notes.append(f"LEAKY: {model.name} met {met:,} of these cases in training, validation or fitting")
         held = decide(model.answer(cases.texts)[0], model.labels)
         for positive in questions.positives:
             said = held[:, [model.labels.names.index(label) for label in positive]].any(axis=1)
@@ -139,5 +156,5 @@ def suite_report(questions: Questions, models: Sequence[Model]) -> dict[str, Any
             answers.append({"name": name, "positive_labels": list(positive), **figures})
     return {
         "name": suite.name, "title": suite.title, "source": suite.source, "positive": suite.positive,
-        "negative": suite.negative, "cases": len(cases.texts), "notes": cases.notes, "models": answers,
+        "negative": suite.negative, "cases": len(cases.texts), "notes": notes, "models": answers,
     }  # fmt: skip

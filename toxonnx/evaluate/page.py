@@ -6,12 +6,21 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from toxonnx.evaluate.sections import Section, model_sections, sections, suite_sections
-from toxonnx.pages import document, figure, table
+from toxonnx.evaluate.sections import (
+    CONFUSION,
+    Section,
+    comparison_sections,
+    headline,
+    model_sections,
+    suite_sections,
+)
+from toxonnx.pages import document, drawn, figure, table
 
 __all__ = ["page"]
 
 COLOURS = ("#0b6e4f", "#c98a2b", "#5b7db1", "#a0527a", "#6b8e23", "#8a94a6", "#b5482f", "#2f7f8f", "#7a6a4f")
+#: once the colours begin again, the line changes
+LINES = ("solid", "dashed", "dotted", "dashdot")
 
 
 def page(report: Mapping[str, Any]) -> str:
@@ -20,13 +29,13 @@ def page(report: Mapping[str, Any]) -> str:
     first = models[0]["name"] if models else suite["models"][0]["name"]
     title = f"{first}: what it gets right"
     parts = [f"<h1>{escape(title)}</h1>"]
-    shared = [one for one in sections({**report, "suite": None}) if one.title in {"Figures", "Side by side"}]
+    shared = [headline(report), *comparison_sections(report["comparisons"])] if models else []
     parts += [_section(one) for one in shared]
     if models:
         parts += [
             "<h2>Do the probabilities mean what they say?</h2>",
-            "<p class='dim'>Of the texts to which a model gives a label with about this probability, so many have it. "
-            "On the diagonal they are as many as it says; under it the model is too sure, over it not sure enough. "
+            "<p class='dim'>Of the texts whose likeliest label has about this probability, so many have that label. On "
+            "the diagonal they are as many as the model says; under it the model is too sure, over it not sure enough. "
             "The dots' areas are the numbers of texts.</p>",
             figure(_reliability(models), "reliability diagram"),
         ]
@@ -37,18 +46,19 @@ def page(report: Mapping[str, Any]) -> str:
             parts.append(figure(_confusion(told["figures"]), f"confusion matrix of {model['name']}"))
             parts.append("<p class='dim'>Numbers of texts; the shade is the share of the row, of what is true.</p>")
         parts.append(figure(_curves(model["curves"]), f"precision and recall of {model['name']}"))
-        parts += [_section(one, "h3") for one in model_sections(model) if not one.title.startswith("Confusion")]
+        parts += [_section(one, "h3") for one in model_sections(model) if not one.title.startswith(CONFUSION)]
     if suite:
         parts.append(f"<h2>{escape(suite['title'])}</h2>")
         parts.append(figure(_suite(suite), f"accuracy by functionality of {suite['title']}"))
         parts.append("<p class='dim'>The dashed line is what a coin would get right.</p>")
         parts += [_section(one, "h3") for one in suite_sections(suite)]
         parts.append(f"<p class='dim'>{escape(suite['source'].strip())}</p>")
-    draws = report["intervals"]["draws"]
-    parts.append(
-        f"<p class='dim'>In brackets: 95% intervals, of figures by {draws:,} resamples of the distinct texts, of "
-        f"shares of a group or a functionality by Wilson's method. Made by toxonnx {escape(report['toxonnx'])}.</p>"
-    )
+    if models and (draws := report["intervals"]["draws"]):
+        parts.append(
+            f"<p class='dim'>95% intervals of figures are by {draws:,} resamples of the distinct texts; those of "
+            "shares of a group, and of shares that are 0 or 1, are Wilson's, over distinct texts.</p>"
+        )
+    parts.append(f"<p class='dim'>Made by toxonnx {escape(report['toxonnx'])}.</p>")
     return document(title, *parts)
 
 
@@ -68,6 +78,12 @@ def _axes(width: float, height: float) -> tuple[Any, Any]:
     return drawing, axes
 
 
+def _line(number: int) -> dict[str, str]:
+    return {
+        "color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number // len(COLOURS) % len(LINES)],
+    }  # fmt: skip
+
+
 def _percent(axes: Any, *, x: bool = True, y: bool = True) -> None:
     for wanted, axis in ((x, axes.xaxis), (y, axes.yaxis)):
         if wanted:
@@ -81,7 +97,7 @@ def _reliability(models: Sequence[Mapping[str, Any]]) -> Any:
         bins, colour = model["reliability"], COLOURS[number % len(COLOURS)]
         x, y = [one["probability"] for one in bins], [one["right"] for one in bins]
         most = max(one["count"] for one in bins)
-        axes.plot(x, y, color=colour, linewidth=1.4, label=model["name"])
+        axes.plot(x, y, color=colour, linewidth=1.4, label=drawn(model["name"]))
         axes.scatter(x, y, s=[12 + 120 * one["count"] / most for one in bins], color=colour, alpha=0.7, linewidths=0)
     axes.set_xlabel("probability that the model gives")
     axes.set_ylabel("share that is right")
@@ -95,7 +111,7 @@ def _reliability(models: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _confusion(figures: Mapping[str, Any]) -> Any:
-    labels, cells = list(figures["per_class"]), figures["confusion"]
+    labels, cells = [drawn(name) for name in figures["per_class"]], figures["confusion"]
     size = max(3.2, 0.75 * len(labels) + 1.6)
     drawing, axes = _axes(size + 1, size)
     axes.spines[:].set_visible(False)
@@ -118,7 +134,7 @@ def _confusion(figures: Mapping[str, Any]) -> Any:
 def _curves(curves: Mapping[str, Mapping[str, list[float]]]) -> Any:
     drawing, axes = _axes(7, 4.2)
     for number, (label, curve) in enumerate(curves.items()):
-        axes.step(curve["recall"], curve["precision"], where="post", label=label, color=COLOURS[number % len(COLOURS)])
+        axes.step(curve["recall"], curve["precision"], where="pre", label=drawn(label), **_line(number))
     axes.set_xlabel("recall: share of the label's texts that are found")
     axes.set_ylabel("precision: share of those found that are right")
     axes.set_xlim(0, 1.02)
@@ -139,12 +155,12 @@ def _suite(suite: Mapping[str, Any]) -> Any:
         places = [at + (number - (len(models) - 1) / 2) * height for at in range(len(kinds))]
         shares = [one["accuracy"] for one in model["functionalities"]]
         colour = COLOURS[number % len(COLOURS)]
-        axes.barh(places, shares, height=height * 0.9, color=colour, label=model["name"])
+        axes.barh(places, shares, height=height * 0.9, color=colour, label=drawn(model["name"]))
         if len(models) == 1:
             for at, share in zip(places, shares, strict=True):
                 axes.text(share + 0.01, at, f"{share:.0%}", va="center", fontsize=8)
     names = [f"{one['about']} ({suite['positive' if one['positive'] else 'negative']})" for one in kinds]
-    axes.set_yticks(range(len(kinds)), names, fontsize=8)
+    axes.set_yticks(range(len(kinds)), [drawn(name) for name in names], fontsize=8)
     axes.invert_yaxis()
     axes.axvline(0.5, color="#1c2330", linewidth=0.8, linestyle="--")
     axes.set_xlim(0, 1.08)

@@ -1,23 +1,23 @@
-"""What an evaluation found, as plain values: figures with intervals, leaks, groups, paired comparisons."""
+"""What one model, or two beside each other, do on labelled rows, as plain values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.evaluate.intervals import Interval, bootstrap, clusters, flat, mcnemar, wilson
+from toxonnx.evaluate.calibration import kept_promises
+from toxonnx.evaluate.intervals import bootstrap, clusters, flat, mcnemar
 from toxonnx.evaluate.metrics import Sample
-from toxonnx.texts import fold
 
-__all__ = ["CURVE_POINTS", "Scored", "compare", "model_report"]
+__all__ = ["Scored", "compare", "model_report"]
 
 CURVE_POINTS = 200
-#: values of a column that get a line of their own; what is left is told in one
-GROUPS = 50
+#: values of a column that get a line of their own, and characters of one that are shown
+GROUPS, VALUE_CHARACTERS = 50, 40
 
 Bools = NDArray[np.bool_]
 
@@ -30,32 +30,30 @@ class Scored:
         name: to show.
         about: what it is, plain values.
         sample: scores and truth.
-        texts: as it read them.
-        truncated, review: bool [rows]: cut at its limit; left to people by its thresholds.
-        seen: ``training`` and ``validation`` -> bool [rows], whether the text was met there; None where the model does
-            not tell.
+        truncated, empty, review: bool [rows]: cut at its limit; without a text; left to people by its thresholds.
+        seen: where the model met texts (see :data:`toxonnx.seen.SEEN`) -> bool [rows], as far as it tells.
     """
 
     name: str
     about: dict[str, Any]
     sample: Sample
-    texts: list[str]
     truncated: Bools
+    empty: Bools
     review: Bools
-    seen: dict[str, Bools] | None = field(default=None)
+    seen: dict[str, Bools]
 
     @property
     def leaky(self) -> Bools:
         """Rows whose text took part in making the model, bool [rows]."""
         found = np.zeros(len(self.sample), dtype=np.bool_)
-        for rows in (self.seen or {}).values():
+        for rows in self.seen.values():
             found |= rows
         return found
 
-    @property
-    def told(self) -> Bools:
-        """Rows that figures are told of: those that are not leaky, or all, where none are left."""
-        return ~self.leaky if not self.leaky.all() else np.ones(len(self.sample), dtype=np.bool_)
+
+def _told(leaky: Bools) -> Bools:
+    """Rows that figures are told of: those that are not leaky, or all, where none are left."""
+    return ~leaky if not leaky.all() else np.ones(len(leaky), dtype=np.bool_)
 
 
 def model_report(
@@ -70,34 +68,38 @@ def model_report(
         seed: of these.
 
     Returns:
-        Plain values. ``clean`` is of the rows that the model had not met, ``all`` of all of them, each with ``rows``,
-        ``figures`` and ``intervals``; ``all`` stands beside ``clean`` only where there are leaky rows, and alone
-        where all are leaky. ``reliability``, ``curves``, ``groups`` and ``review`` are of the clean rows.
+        Plain values. ``clean`` is of the rows that the model is not known to have met, ``all`` of all of them, each
+        with ``rows``, ``figures``, ``intervals`` and ``chance_ece`` (see :meth:`Sample.chance_ece`). ``all`` stands
+        beside ``clean`` only where there are leaky rows, and alone where all are leaky. What follows is of the clean
+        rows, or of all where there is none: ``reliability``, ``curves``, ``groups``, ``review`` and, for a model with
+        thresholds, ``promises``.
     """
-    told, leaky = model.told, model.leaky
-    groups = clusters([fold(text) for text in model.texts])
+    leaky = model.leaky
+    told = _told(leaky)
     sample = model.sample.of_rows(told)
     report: dict[str, Any] = {
         "name": model.name,
         **model.about,
         "rows": len(model.sample),
-        "distinct_texts": int(groups.max()) + 1,
+        "distinct_texts": len(np.unique(model.sample.groups)),
         "truncated": int(model.truncated.sum()),
-        "leaks": None if model.seen is None else {where: int(rows.sum()) for where, rows in model.seen.items()},
+        "empty": int(model.empty.sum()),
+        "training_is_known": "training" in model.seen,
+        "leaks": {where: int(rows.sum()) for where, rows in model.seen.items()},
         "leaky_rows": int(leaky.sum()),
     }
     if not leaky.all():
-        report["clean"] = _measured(sample, groups[told], draws, seed)
+        report["clean"] = _measured(sample, draws, seed)
     if leaky.any():
-        report["all"] = _measured(model.sample, groups, draws, seed)
-    report["review"] = {"rows": int(model.review[told].sum()), "share": float(model.review[told].mean())}
-    if model.review[told].any():
-        kept = told & ~model.review
-        report["review"]["accuracy_of_the_rest"] = float(model.sample.right[kept].mean()) if kept.any() else None
+        report["all"] = _measured(model.sample, draws, seed)
+    doubt = model.review[told]
+    report["review"] = {"rows": int(doubt.sum()), "share": float(doubt.mean())}
+    if doubt.any():
+        report["review"]["accuracy_of_the_rest"] = float(sample.right[~doubt].mean()) if not doubt.all() else None
+    if model.about.get("thresholds"):
+        report["promises"] = kept_promises(sample)
     report["reliability"] = [asdict(one) for one in sample.reliability()]
-    report["curves"] = {
-        name: _curve(*sample.precision_recall(i)) for i, name in enumerate(sample.labels.names)
-    }  # fmt: skip
+    report["curves"] = {name: _curve(*sample.precision_recall(i)) for i, name in enumerate(sample.labels.names)}
     report["groups"] = {
         column: _by(sample, [value for value, kept in zip(values, told.tolist(), strict=True) if kept])
         for column, values in (by or {}).items()
@@ -105,10 +107,26 @@ def model_report(
     return report
 
 
-def _measured(sample: Sample, groups: NDArray[np.int64], draws: int, seed: int) -> dict[str, Any]:
-    numbered = clusters(groups.tolist())
-    intervals = bootstrap(lambda weights: flat(sample.figures(weights)), numbered, draws, seed)
-    return {"rows": len(sample), "figures": sample.figures().to_dict(), "intervals": intervals}
+def _measured(sample: Sample, draws: int, seed: int) -> dict[str, Any]:
+    groups = clusters(sample.groups.tolist())
+    intervals = bootstrap(lambda weights: flat(sample.figures(weights)), groups, draws, seed)
+    if draws:
+        # Where all rows are right, or none, resampling cannot tell; for a share there is another way.
+        everything = np.ones(len(sample), dtype=np.bool_)
+        shares = {"accuracy": sample.share(sample.right, everything)}
+        for i, name in enumerate(sample.labels.names):
+            said, there = sample.held[:, i], sample.actual[:, i]
+            shares[f"per_class/{name}/precision"] = sample.share(there, said)
+            shares[f"per_class/{name}/recall"] = sample.share(said, there)
+        for key, share in shares.items():
+            if intervals.get(key) is None and share is not None:
+                intervals[key] = share[1:]
+    return {
+        "rows": len(sample),
+        "figures": sample.figures().to_dict(),
+        "intervals": intervals,
+        "chance_ece": sample.chance_ece(draws, seed),
+    }
 
 
 def _curve(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> dict[str, list[float]]:
@@ -121,7 +139,8 @@ def _by(sample: Sample, values: Sequence[str]) -> list[dict[str, Any]]:
     """Figures of the rows of each value, the most frequent first."""
     at: dict[str, list[int]] = {}
     for i, value in enumerate(values):
-        at.setdefault(value.strip(), []).append(i)
+        short = " ".join(value.split())
+        at.setdefault(short if len(short) <= VALUE_CHARACTERS else f"{short[: VALUE_CHARACTERS - 3]}...", []).append(i)
     ordered = sorted(at.items(), key=lambda item: (-len(item[1]), item[0]))
     table = [_group(value, sample.of_rows(np.array(rows))) for value, rows in ordered[:GROUPS]]
     rest = [i for _, rows in ordered[GROUPS:] for i in rows]
@@ -132,54 +151,51 @@ def _by(sample: Sample, values: Sequence[str]) -> list[dict[str, Any]]:
 
 def _group(value: str, part: Sample) -> dict[str, Any]:
     """Accuracy, and for each label how much of it is found and how often it is said of rows that lack it."""
-    right = int(part.right.sum())
     per_class = {}
     for i, name in enumerate(part.labels.names):
         there, said = part.actual[:, i], part.held[:, i]
-        false, others = int((said & ~there).sum()), int((~there).sum())
-        found, own = int((said & there).sum()), int(there.sum())
         per_class[name] = {
-            "rows": own,
-            "recall": [found / own, *wilson(found, own)] if own else None,
-            "false_positive_rate": [false / others, *wilson(false, others)] if others else None,
+            "rows": int(there.sum()),
+            "recall": part.share(said, there),
+            "false_positive_rate": part.share(said, ~there),
         }
     return {
         "value": value,
         "rows": len(part),
-        "accuracy": [right / len(part), *wilson(right, len(part))],
-        "macro_f1": part.figures().macro_f1,
+        "accuracy": part.share(part.right, np.ones(len(part), dtype=np.bool_)),
+        "macro_f1": part.figures(ranked=False).macro_f1,
         "per_class": per_class,
     }
 
 
 def compare(first: Scored, other: Scored, *, draws: int = 1000, seed: int = 0) -> dict[str, Any]:
-    """Two models on the same rows, those that neither had met (all, where there are none).
+    """Two models on the same rows: those that neither is known to have met, or all, where there is none.
 
     Returns:
-        ``rows``; ``same_label``, the share on which they agree; ``differences``, first minus other, of accuracy, macro
-        F1, loss and calibration error, each with the 95% interval of the paired bootstrap; ``mcnemar`` over one row of
-        each distinct text, so that repeats do not make it surer than it is.
+        ``rows``; ``leaky``, whether these are rows that were met; ``same_label``, the share on which they agree;
+        ``differences``, first minus other, of accuracy, macro F1 and loss, each with the 95% interval of the paired
+        bootstrap; ``mcnemar`` over one row of each distinct text, so that repeats do not make it surer than it is.
     """
-    told = ~(first.leaky | other.leaky)
-    if not told.any():
-        told = np.ones(len(told), dtype=np.bool_)
+    leaky = first.leaky | other.leaky
+    told = _told(leaky)
     one, two = first.sample.of_rows(told), other.sample.of_rows(told)
-    groups = clusters([fold(text) for text, kept in zip(first.texts, told.tolist(), strict=True) if kept])
-    keys = ("accuracy", "macro_f1", "loss", "ece")
+    keys = ("accuracy", "macro_f1", "loss")
 
-    def differences(weights: NDArray[np.int64]) -> dict[str, float]:
-        a, b = flat(one.figures(weights)), flat(two.figures(weights))
-        return {f"{key}_difference": a[key] - b[key] for key in keys}
+    def differences(weights: NDArray[np.int64] | None) -> dict[str, float]:
+        a, b = flat(one.figures(weights, ranked=False)), flat(two.figures(weights, ranked=False))
+        return {key: a[key] - b[key] for key in keys}
 
-    point = differences(np.ones(len(one), dtype=np.int64))
-    intervals: dict[str, Interval | None] = bootstrap(differences, groups, draws, seed)
-    distinct = np.unique(groups, return_index=True)[1]
+    intervals = bootstrap(differences, clusters(one.groups.tolist()), draws, seed)
+    distinct = np.unique(one.groups, return_index=True)[1]
     return {
         "first": first.name,
         "other": other.name,
         "rows": len(one),
+        "leaky": bool(leaky.all()),
         "leaky_rows_left_out": int((~told).sum()),
         "same_label": float((one.held == two.held).all(axis=1).mean()),
-        "differences": {key: [value, *(intervals.get(key) or (None, None))] for key, value in point.items()},
+        "differences": {
+            key: [value, *(intervals.get(key) or (None, None))] for key, value in differences(None).items()
+        },
         "mcnemar": {"rows": len(distinct), **mcnemar(one.of_rows(distinct), two.of_rows(distinct))},
     }

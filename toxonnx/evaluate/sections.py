@@ -6,12 +6,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Section", "markdown", "model_sections", "sections", "suite_sections"]
+__all__ = [
+    "CONFUSION",
+    "Section",
+    "comparison_sections",
+    "headline",
+    "markdown",
+    "model_sections",
+    "promise_section",
+    "sections",
+    "suite_sections",
+]
 
 METRICS = {
     "accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1", "roc_auc": "ROC-AUC, mean",
-    "average_precision": "average precision, mean", "loss": "loss (nats)", "ece": "calibration error",
+    "average_precision": "average precision, mean", "loss": "loss (nats)",
 }  # fmt: skip
+#: where a row's text was met
+MET = {
+    "training": "in training",
+    "validation": "in validation, where its epoch was chosen",
+    "fitted": "where its scales, temperature or thresholds were fitted",
+}
+#: what titles of confusion matrices begin with, which a page draws
+CONFUSION = "Confusion"
 #: where there is no figure
 NOTHING = "-"
 #: with more labels than this, a table of groups shows no figures of each
@@ -32,8 +50,8 @@ class Section:
 def sections(report: Mapping[str, Any]) -> list[Section]:
     """All of a report that the eval verb made."""
     models = report["models"]
-    found = [_headline(report)] if models else []
-    found += _comparisons(report["comparisons"])
+    found = [headline(report)] if models else []
+    found += comparison_sections(report["comparisons"])
     for model in models:
         found += model_sections(model)
     if report["suite"]:
@@ -41,42 +59,51 @@ def sections(report: Mapping[str, Any]) -> list[Section]:
     return found
 
 
-def _headline(report: Mapping[str, Any]) -> Section:
+def headline(report: Mapping[str, Any]) -> Section:
+    """The figures of all models side by side, and what has to be known before they are believed."""
     columns: list[tuple[str, Mapping[str, Any]]] = []
     notes: list[str] = []
     for model in report["models"]:
-        for part, what in (("clean", "new rows"), ("all", "all rows, LEAKY")):
+        for part, what in (("clean", "new rows"), ("all", "rows, met ones too: LEAKY")):
             if part in model:
-                rows = f"{model[part]['rows']:,}"
-                named = f"{rows} {what}" if model["leaky_rows"] else f"{rows} rows"
+                named = f"{model[part]['rows']:,} {what if model['leaky_rows'] else 'rows'}"
                 columns.append((f"{model['name']}, {named}", model[part]))
         notes += _notes(model)
     table = [
         [title, *(_figure(one["figures"][key], one["intervals"].get(key)) for _, one in columns)]
         for key, title in METRICS.items()
     ]
+    table.append(["calibration error", *(_ece(one) for _, one in columns)])
+    if any(one["chance_ece"] for _, one in columns):
+        notes.append(
+            "In brackets: 95% intervals; behind the calibration error, what a model whose every probability is right "
+            "would show on as many rows by chance."
+        )
     file = report["file"]
     where = f"{file['name']}: {file['rows']:,} rows, {file['distinct_texts']:,} distinct texts."
     return Section("Figures", [where, *notes], ["", *(name for name, _ in columns)], table)
 
 
+def _ece(one: Mapping[str, Any]) -> str:
+    chance = one["chance_ece"]
+    return f"{one['figures']['ece']:.4f}" + (f" (chance: {chance[0]:.3f} to {chance[1]:.3f})" if chance else "")
+
+
 def _notes(model: Mapping[str, Any]) -> list[str]:
     """What has to be known before a model's figures are believed."""
-    name, rows, leaks = model["name"], model["rows"], model["leaks"]
+    name, rows, leaky = model["name"], model["rows"], model["leaky_rows"]
     notes = []
-    if leaks is None:
-        notes.append(f"{name} does not tell which texts it was trained on: rows it has met are not known.")
-    elif not model["leaky_rows"]:
-        notes.append(f"No row's text stands among the texts that {name} was trained or validated on.")
-    else:
-        notes.append(
-            f"LEAKY: {model['leaky_rows']:,} of {rows:,} rows were met by {name} ({leaks.get('training', 0):,} in "
-            f"training, {leaks.get('validation', 0):,} in validation, where its epoch was chosen and its calibration "
-            "fitted); "
-            + ("figures are given with and without them." if "clean" in model else "none is left that it has not met.")
-        )
-    if model["truncated"]:
-        notes.append(f"{model['truncated']:,} rows were cut at the limit of {name} ({model['max_length']} tokens).")
+    if leaky:
+        each = ", ".join(f"{count:,} {MET[where]}" for where, count in model["leaks"].items() if count)
+        given = "figures are given with and without them" if "clean" in model else "none is left that it has not met"
+        notes.append(f"LEAKY: {leaky:,} of {rows:,} rows were met by {name} ({each}); {given}.")
+    if not model["training_is_known"]:
+        notes.append(f"{name} does not tell which texts it was trained on: rows that it met there are not known.")
+    elif not leaky:
+        notes.append(f"No row's text stands among those that {name} keeps hashes of: {', '.join(model['leaks'])}.")
+    for key, what in (("truncated", f"cut at {model['max_length']} tokens"), ("empty", "have an empty text")):
+        if model[key]:
+            notes.append(f"{model[key]:,} rows {'were ' if key == 'truncated' else ''}{what} ({name}).")
     review = model["review"]
     if review["rows"]:
         rest = review.get("accuracy_of_the_rest")
@@ -85,7 +112,8 @@ def _notes(model: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _comparisons(comparisons: Sequence[Mapping[str, Any]]) -> list[Section]:
+def comparison_sections(comparisons: Sequence[Mapping[str, Any]]) -> list[Section]:
+    """Models beside the first one; nothing where there are no others."""
     if not comparisons:
         return []
 
@@ -93,15 +121,16 @@ def _comparisons(comparisons: Sequence[Mapping[str, Any]]) -> list[Section]:
         return [title, *map(cell, comparisons)]
 
     def difference(key: str) -> list[str]:
-        return row(f"{METRICS[key]}, difference", lambda one: _signed(one["differences"][f"{key}_difference"]))
+        return row(f"{METRICS[key]}, difference", lambda one: _signed(one["differences"][key]))
 
     rows = [
-        row("rows that neither met", lambda one: f"{one['rows']:,}"),
+        row("rows", lambda one: f"{one['rows']:,}" + (" (LEAKY: met by one or both)" if one["leaky"] else "")),
+        row("left out, as one or both met them", lambda one: f"{one['leaky_rows_left_out']:,}"),
         row("same label", lambda one: f"{one['same_label']:.2%}"),
-        *(difference(key) for key in ("accuracy", "macro_f1", "loss", "ece")),
+        *(difference(key) for key in ("accuracy", "macro_f1", "loss")),
         row("texts that only the first has right", lambda one: str(one["mcnemar"]["only_first_right"])),
         row("texts that only the second has right", lambda one: str(one["mcnemar"]["only_second_right"])),
-        row("p of McNemar's exact test", lambda one: f"{one['mcnemar']['p']:.3f}"),
+        row("p of McNemar's exact test", lambda one: _p(one["mcnemar"]["p"])),
     ]
     note = (
         "Differences are the first minus the second, with the 95% interval of the paired bootstrap; McNemar's test is "
@@ -112,30 +141,44 @@ def _comparisons(comparisons: Sequence[Mapping[str, Any]]) -> list[Section]:
     return [Section("Side by side", [note], header, rows)]
 
 
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
+
+
 def model_sections(model: Mapping[str, Any]) -> list[Section]:
-    """Labels, confusion and groups of one model."""
+    """Labels, confusion, thresholds and groups of one model."""
     name, told = model["name"], model.get("clean") or model["all"]
-    of = f"{told['rows']:,} {'new rows' if model['leaky_rows'] and 'clean' in model else 'rows'}"
+    what = "rows, all met: LEAKY" if "clean" not in model else "new rows" if model["leaky_rows"] else "rows"
+    of = f"{name}, {told['rows']:,} {what}"
     rows = []
     for label, one in told["figures"]["per_class"].items():
-        # Of a label that no row has, nothing can be found.
+        # Nothing can be right where nothing was said, nor found where nothing is.
+        defined = {"precision": one["said"], "recall": one["support"], "f1": one["support"]}
         cells = [
-            _figure(
-                one[key] if one["support"] or key == "precision" else None,
-                told["intervals"].get(f"per_class/{label}/{key}"),
-            )
+            _figure(one[key] if defined.get(key, 1) else None, told["intervals"].get(f"per_class/{label}/{key}"))
             for key in ("precision", "recall", "f1", "roc_auc", "average_precision")
         ]
-        rows.append([label, f"{one['support']:,}", *cells])
-    header = ["label", "rows", "precision", "recall", "F1", "ROC-AUC", "average precision"]
-    found = [Section(f"By label: {name}, {of}", [], header, rows)]
+        rows.append([label, f"{one['support']:,}", f"{one['said']:,}", *cells])
+    header = ["label", "rows", "said", "precision", "recall", "F1", "ROC-AUC", "average precision"]
+    found = [Section(f"By label: {of}", [], header, rows)]
     if confusion := told["figures"]["confusion"]:
         labels = list(told["figures"]["per_class"])
         table = [[label, *(f"{cell:,}" for cell in row)] for label, row in zip(labels, confusion, strict=True)]
-        found.append(Section(f"Confusion: {name}", [], ["true, said", *labels], table))
-    for column, groups in model["groups"].items():
-        found.append(_groups(f"By {column}: {name}, {of}", groups))
+        found.append(Section(f"{CONFUSION}: {of}", [], ["true, said", *labels], table))
+    if promises := model.get("promises"):
+        found.append(promise_section(f"Thresholds: {of}", promises))
+    found += [_groups(f"By {column}: {of}", groups) for column, groups in model["groups"].items()]
     return found
+
+
+def promise_section(title: str, kept: Mapping[str, Any]) -> Section:
+    """What thresholds do; see :func:`toxonnx.evaluate.calibration.kept_promises`."""
+    rows = [
+        [label, f"{one['threshold']:.4f}", f"{one['said']:,}", _share(one["precision"]), _share(one["recall"])]
+        for label, one in kept["per_class"].items()
+    ]
+    note = f"{kept['review']:.1%} of the rows are left to people." if kept["review"] else ""
+    return Section(title, [note] if note else [], ["label", "from", "rows said", "precision", "recall"], rows)
 
 
 def _groups(title: str, groups: Sequence[Mapping[str, Any]]) -> Section:
@@ -159,7 +202,11 @@ def suite_sections(suite: Mapping[str, Any]) -> list[Section]:
     names = [one["name"] for one in answers]
     positive, negative = suite["positive"], suite["negative"]
     taken = "; ".join(f"{one['name']}: {' or '.join(one['positive_labels'])}" for one in answers)
-    notes = [f"{suite['cases']:,} cases. What counts as {positive}: {taken}.", *suite["notes"]]
+    notes = [
+        f"{suite['cases']:,} cases. What counts as {positive}: {taken}. In brackets: Wilson's 95% intervals, as if no "
+        "case were like another.",
+        *suite["notes"],
+    ]
     overall = [
         [title, f"{answers[0][side]['cases']:,}", *(_share_of(one[side]) for one in answers)]
         for side, title in (("positive", positive), ("negative", negative), ("all", "all"))
@@ -219,7 +266,7 @@ def markdown(parts: Sequence[Section], level: int = 2) -> str:
     """Sections as GitHub takes them."""
     lines: list[str] = []
     for part in parts:
-        lines += [f"{'#' * level} {_plain(part.title)}", ""]
+        lines += [f"{'#' * level} {_plain(part.title)}", ""] if part.title else []
         for note in part.notes:
             lines += [_plain(note), ""]
         if part.rows:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.errors import InputError, RowError
-from toxonnx.evaluate.intervals import wilson
+from toxonnx.evaluate.metrics import wilson
 from toxonnx.labels import Labels
 from toxonnx.resources import find_suite
 from toxonnx.rows import Table, read_table
@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 COLUMNS = ("text", "gold", "functionality", "group")
+TEXTS = ("title", "source", "positive", "negative")
+ABOUT = ("id", "code", "group", "about")
 
 
 @dataclass(frozen=True)
@@ -107,21 +109,43 @@ def load_suite(name_or_path: str | Path) -> Suite:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}") from None
-    try:
-        positive, negative = table["positive"], table["negative"]
-        found = []
-        for one in table.pop("functionality"):
-            gold = one.pop("gold")
-            if gold not in {positive, negative}:
-                raise InputError(f"{path}: gold = {gold!r} is neither {positive!r} nor {negative!r}")
-            found.append(Functionality(**one, positive=gold == positive))
-        suite = Suite(name=path.stem, functionalities=tuple(found), **table)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is no suite: {error}", "See the one that ships for its keys.") from None
-    lacking = [key for key in COLUMNS[:3] if key not in suite.columns]
-    if lacking or not found or set(suite.columns) - set(COLUMNS):
-        raise InputError(f"{path} is no suite: columns needs {', '.join(COLUMNS[:3])}, and may have {COLUMNS[3]}")
-    return suite
+    return _suite(table, path)
+
+
+def _suite(table: dict[str, Any], path: Path) -> Suite:
+    """The definition, every key of it checked."""
+
+    def value(part: dict[str, Any], key: str, kind: type, where: str) -> Any:
+        if key not in part:
+            raise InputError(f"{path}: {where}{key} is missing")
+        if not isinstance(part[key], kind) or isinstance(part[key], bool) or part[key] in ("", 0):
+            wanted = {str: "a text", int: "a number", dict: "a table", list: "a list of tables"}[kind]
+            raise InputError(f"{path}: {where}{key} = {part[key]!r} has to be {wanted}")
+        return part[key]
+
+    def known(part: dict[str, Any], keys: Sequence[str], where: str) -> None:
+        unknown = sorted(set(part) - set(keys))
+        if unknown:
+            raise InputError(f"{path}: unknown key {where}{unknown[0]}", f"Known here: {', '.join(keys)}.")
+
+    known(table, (*TEXTS, "cases", "columns", "functionality"), "")
+    title, source, positive, negative = (value(table, key, str, "") for key in TEXTS)
+    columns = value(table, "columns", dict, "")
+    known(columns, COLUMNS, "columns.")
+    for key in (*COLUMNS[:3], *(key for key in columns if key == COLUMNS[3])):
+        value(columns, key, str, "columns.")
+    found = []
+    for number, part in enumerate(value(table, "functionality", list, ""), start=1):
+        where = f"functionality {number}: "
+        known(part, (*ABOUT, "gold"), where)
+        gold = value(part, "gold", str, where)
+        if gold not in (positive, negative):
+            raise InputError(f"{path}: {where}gold = {gold!r} is neither {positive!r} nor {negative!r}")
+        found.append(Functionality(*(value(part, key, str, where) for key in ABOUT), gold == positive))
+    if positive == negative or len({one.id for one in found}) != len(found):
+        raise InputError(f"{path}: positive and negative, and the ids of functionalities, have to differ")
+    cases = value(table, "cases", int, "")
+    return Suite(path.stem, title, source, cases, columns, positive, negative, tuple(found))
 
 
 def read_cases(suite: Suite, path: Path, encoding: str | None = None, delimiter: str | None = None) -> Cases:
@@ -174,7 +198,9 @@ def read_questions(
             "--suite, --cases and --positive go together", "--suite hatecheck --cases FILE --positive LABEL"
         )
     definition = load_suite(suite)
-    readings = tuple(tuple(label.strip() for label in one.split(",")) for one in positive)
+    readings = tuple(tuple(filter(None, (label.strip() for label in one.split(",")))) for one in positive)
+    if not all(readings):
+        raise InputError("--positive names no label", "Say --positive LABEL, or LABEL,LABEL.")
     return Questions(definition, read_cases(definition, cases, encoding, delimiter), readings)
 
 
@@ -187,7 +213,8 @@ def suite_figures(suite: Suite, cases: Cases, said: NDArray[np.bool_]) -> dict[s
         said: bool [cases], what a model answered.
 
     Returns:
-        Shares as ``{"cases", "right", "accuracy", "low", "high"}``, low and high being Wilson's 95% interval: ``all``,
+        Shares as ``{"cases", "right", "accuracy", "low", "high"}``, low and high being Wilson's 95% interval, as if no
+        case were like another: ``all``,
         ``positive``, ``negative``; ``functionalities``, a list in the suite's order; ``groups``, a list of
         ``{"group", "positive", "negative"}``, a side without cases being None.
     """
@@ -197,7 +224,7 @@ def suite_figures(suite: Suite, cases: Cases, said: NDArray[np.bool_]) -> dict[s
         total, good = int(rows.sum()), int((right & rows).sum())
         if not total:
             return None
-        low, high = wilson(good, total)
+        low, high = wilson(good / total, total)
         return {"cases": total, "right": good, "accuracy": good / total, "low": low, "high": high}
 
     kinds, groups = np.array(cases.functionality), np.array(cases.group)

@@ -17,14 +17,13 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from toxonnx.evaluate.metrics import Figures, evaluate
 from toxonnx.labels import Labels
 from toxonnx.recipe import Recipe
-from toxonnx.seen import save_hashes
+from toxonnx.seen import SEEN, save_hashes
 from toxonnx.train.data import Examples, Parts, save_examples
 from toxonnx.train.report import EpochTable, draw_curves, epochs_of
 
 __all__ = ["ClassifierTrainer", "precision_of"]
 
 CALIBRATION = "calibration.csv"
-SEEN = "training_texts.npy"
 CALIBRATION_ROWS = 400
 
 
@@ -114,7 +113,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         rng = np.random.default_rng(settings.seed)
         sample = rng.permutation(len(train))[:CALIBRATION_ROWS]
         save_examples(out / CALIBRATION, train.subset(sample))
-        save_hashes(out / SEEN, train.texts)
+        save_hashes(out / SEEN["training"], train.texts)
 
     def figures(self, part: str) -> Figures:
         """Figures of the model as it stands on a held-out part."""

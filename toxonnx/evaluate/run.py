@@ -1,0 +1,120 @@
+"""An evaluation from its models to its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import toxonnx
+from toxonnx.errors import InputError
+from toxonnx.evaluate.models import Model, rows_for, score, suite_report
+from toxonnx.evaluate.report import Scored, compare, model_report
+from toxonnx.evaluate.suites import Questions
+from toxonnx.rows import Table
+
+__all__ = ["Asked", "evaluate_models", "report_of"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a file is to be read for.
+
+    Attributes:
+        table: all of its columns.
+        text, label, names: see :func:`toxonnx.evaluate.models.rows_for`.
+        by: columns whose values are told apart.
+    """
+
+    table: Table
+    text: tuple[str, ...] = ()
+    label: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    by: tuple[str, ...] = ()
+
+
+def evaluate_models(
+    models: Sequence[Model],
+    asked: Asked | None,
+    questions: Questions | None,
+    *,
+    draws: int,
+    seed: int,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Asks models about labelled rows, a functional suite, or both; the first is compared with each other one.
+
+    Args:
+        models: who answers; each with a name of its own.
+        asked: labelled rows, or None.
+        questions: a suite, or None.
+        draws, seed: of the resamples.
+        say: takes words on progress.
+
+    Returns:
+        The report, see :func:`report_of`.
+
+    Raises:
+        InputError: the models' labels differ, or a file does not fit them. Found before anything is scored.
+    """
+    first = models[0]
+    prepared, groups = [], {}
+    if asked:
+        for model in models:
+            if model.labels.names != first.labels.names:
+                raise InputError(
+                    f"{model.name} has the labels {', '.join(model.labels.names)}; "
+                    f"{first.name} has {', '.join(first.labels.names)}",
+                    "Models are compared on the same labels, in the same order.",
+                )
+            prepared.append(rows_for(model, asked.table, text=asked.text, label=asked.label, names=asked.names))
+            read = {*model.text.choose(list(asked.table.columns), asked.text)} & set(asked.by)
+            if read:
+                raise InputError(f"--by {read.pop()}: that column is part of the text, which no report may hold")
+        groups = {column: asked.table.column(column) for column in asked.by}
+    if questions:
+        for model in models:
+            questions.check(model.labels, model.name)
+    scored = []
+    for model, rows in zip(models, prepared, strict=False):
+        say(f"scoring {len(rows.texts):,} rows with {model.name}")
+        scored.append(score(model, rows))
+    suite = None
+    if questions:
+        say(f"asking {len(questions.cases.texts):,} cases of {questions.suite.title}")
+        suite = suite_report(questions, models)
+    where = asked.table.path.name if asked else ""
+    return report_of(scored, where, suite, by=groups, draws=draws, seed=seed, say=say)
+
+
+def report_of(
+    scored: Sequence[Scored],
+    where: str,
+    suite: dict[str, Any] | None,
+    *,
+    by: Mapping[str, Sequence[str]] | None = None,
+    draws: int,
+    seed: int,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """The report of what was scored.
+
+    Returns:
+        Plain values: ``toxonnx`` (version), ``intervals`` (``draws``, ``seed``), ``file`` (``name``, ``rows``,
+        ``distinct_texts``; None without rows), ``models`` (see :func:`model_report`), ``comparisons`` (see
+        :func:`compare`) and ``suite`` (see :func:`suite_report`; None without one).
+    """
+    models, comparisons = [], []
+    for one in scored:
+        say(f"measuring {one.name} ({draws} resamples)")
+        models.append(model_report(one, by, draws=draws, seed=seed))
+    for one in scored[1:]:
+        say(f"comparing {scored[0].name} with {one.name}")
+        comparisons.append(compare(scored[0], one, draws=draws, seed=seed))
+    file = None
+    if models:
+        file = {"name": where, "rows": models[0]["rows"], "distinct_texts": models[0]["distinct_texts"]}
+    return {
+        "toxonnx": toxonnx.__version__, "intervals": {"draws": draws, "seed": seed}, "file": file, "models": models,
+        "comparisons": comparisons, "suite": suite,
+    }  # fmt: skip
