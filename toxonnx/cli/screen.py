@@ -30,7 +30,7 @@ class Screen(Console):
         sink: IO[str] = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (to the end of the process)
         self.file = sys.stdout = sink
 
-    def line(self, text: str, style: str = "") -> None:
+    def say(self, text: str, style: str = "") -> None:
         """A line of plain text, wrapped by the terminal alone."""
         self.print(Text(plain(text), style=style), soft_wrap=True)
 
