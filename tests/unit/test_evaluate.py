@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from toxonnx.errors import GateError, InputError
 from toxonnx.evaluate.calibration import Target, calibrated_figures, fit_temperature, fit_thresholds, kept_promises
-from toxonnx.evaluate.intervals import bootstrap, clusters, flat, mcnemar, resamples, wilson
-from toxonnx.evaluate.metrics import BINS, Sample, evaluate
+from toxonnx.evaluate.intervals import bootstrap, clusters, flat, mcnemar, resamples
+from toxonnx.evaluate.metrics import BINS, Sample, evaluate, wilson
 from toxonnx.labels import Labels
 from toxonnx.scores import decide, doubtful, probabilities
 
@@ -86,6 +86,22 @@ def test_the_calibration_error_is_the_distance_from_the_diagonal() -> None:
     assert BINS == 15
 
 
+def test_what_chance_adds_to_a_calibration_error() -> None:
+    """Of 60 models whose every probability is right, about 95% stand where chance alone would put them."""
+    inside = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        probs = probabilities(rng.normal(size=(400, 3)) * 2, Labels(NAMES))
+        truth = (rng.random((400, 1)) > probs.cumsum(axis=1)).sum(axis=1)
+        sample = Sample.of(probs, truth, Labels(NAMES))
+        low, high = sample.chance_ece(200, seed) or (1, 0)
+        inside += low <= sample.figures().ece <= high
+    assert 51 <= inside <= 60
+    # One that is far too sure stands outside.
+    sure = Sample.of_logits(np.log(probs) * 4, truth, Labels(NAMES))
+    assert sure.figures().ece > (sure.chance_ece(200, 0) or (1, 1))[1]
+
+
 def test_intervals_hold_what_they_should() -> None:
     """Of 200 small samples from one source, about 95% of the intervals hold the source's own accuracy."""
     held = 0
@@ -115,6 +131,14 @@ def test_rows_that_repeat_a_text_make_an_interval_no_narrower() -> None:
         return high - low
 
     assert width(5) == pytest.approx(width(1))
+    # Nor does a share of a group get surer by them.
+    once, often = (np.repeat(np.array([True] * 8 + [False] * 2), copies) for copies in (1, 7))
+    shares = [
+        Sample(np.full((len(hits), 2), 0.5), *[np.tile([True, False], (len(hits), 1))] * 2, Labels(("x", "y")), groups)
+        .share(hits, np.ones(len(hits), dtype=bool))
+        for hits, groups in ((once, np.arange(10)), (often, np.repeat(np.arange(10), 7)))
+    ]  # fmt: skip
+    assert shares[0] == shares[1] == (0.8, *wilson(0.8, 10))
     for weights in resamples(clusters(["x", "y", "x"]), 20, 0):
         assert weights[0] == weights[2]
 
@@ -123,7 +147,7 @@ def test_rows_that_repeat_a_text_make_an_interval_no_narrower() -> None:
 def test_wilson_and_mcnemar_agree_with_scipy(right: int, others: int) -> None:
     if right + others:
         low, high = scipy.stats.binomtest(right, right + others).proportion_ci(method="wilson")
-        assert wilson(right, right + others) == pytest.approx((low, high), abs=1e-6)
+        assert wilson(right / (right + others), right + others) == pytest.approx((low, high), abs=1e-6)
     # One model right alone on some rows, the other on others.
     correct, wrong = np.eye(2, dtype=bool)[[0]], np.eye(2, dtype=bool)[[1]]
     labels, rows = Labels(("x", "y")), right + others + 3
@@ -170,11 +194,11 @@ def test_thresholds_keep_their_promise_where_they_were_fitted(seed: int, multi: 
     sample = Sample.of_logits(logits, truth, labels)
     wanted = {"b": share}  # with one label a text, the recall of all at once may be out of reach
     try:
-        thresholds = fit_thresholds(sample.probs, sample.actual, labels, Target(kind, wanted))
+        thresholds = fit_thresholds(sample, Target(kind, wanted))
     except GateError:
         assume(False)
     fitted = dataclasses.replace(labels, thresholds=thresholds)
-    kept = kept_promises(sample.probs, sample.actual, fitted)["per_class"]["b"]
+    kept = kept_promises(Sample.of_logits(logits, truth, fitted))["per_class"]["b"]
     assert kept[kind][0] >= share - 1e-9
     if kind == "precision":
         # No lower threshold that is allowed keeps it.
@@ -190,7 +214,7 @@ def test_the_best_f1_is_no_worse_than_the_likeliest_label_and_leaves_no_doubt() 
     logits = rng.normal(size=(600, 3)) * 1.5 + 1.5 * np.eye(3)[truth] + np.array([-1, 1, 0])
     labels = Labels(NAMES)
     sample = Sample.of_logits(logits, truth, labels)
-    best = dataclasses.replace(labels, thresholds=fit_thresholds(sample.probs, sample.actual, labels, Target("f1")))
+    best = dataclasses.replace(labels, thresholds=fit_thresholds(sample, Target("f1")))
     assert evaluate(logits, truth, best).macro_f1 > sample.figures().macro_f1 + 0.02
     assert not best.leaves_doubt and not doubtful(sample.probs, best).any()
     # Nothing on a grid around it does better.
@@ -203,11 +227,17 @@ def test_the_best_f1_is_no_worse_than_the_likeliest_label_and_leaves_no_doubt() 
 
 def test_a_target_out_of_reach_is_refused_with_what_there_is() -> None:
     logits, truth, labels = _made(0, 300)
-    sample = Sample.of_logits(np.zeros_like(logits), truth, labels)
-    with pytest.raises(GateError, match=r"no threshold gives 'a' a precision of 0.9 on the 300 rows"):
-        fit_thresholds(sample.probs, sample.actual, labels, Target("precision", {"*": 0.9}))
+    nothing = Sample.of_logits(np.zeros_like(logits), truth, labels)
+    with pytest.raises(GateError, match=r"no threshold gives 'a' a precision of 0\.9 on the 300 rows"):
+        fit_thresholds(nothing, Target("precision", {"*": 0.9}))
+    # One label a text: what one label gains another loses, so all of them cannot be found in full.
+    muddled = Sample.of_logits(np.random.default_rng(0).normal(size=(600, 3)), np.arange(600) % 3, labels)
+    with pytest.raises(
+        GateError, match=r"no thresholds give all labels recall 0\.8 on the 600 rows: .*a 0\.\d{3}, b 0"
+    ):
+        fit_thresholds(muddled, Target("recall", {"*": 0.8}))
     with pytest.raises(InputError, match="a target for d: the labels are a, b, c"):
-        fit_thresholds(sample.probs, sample.actual, labels, Target("recall", {"d": 0.9}))
+        fit_thresholds(nothing, Target("recall", {"d": 0.9}))
 
 
 def test_decisions_with_thresholds() -> None:
@@ -221,6 +251,9 @@ def test_decisions_with_thresholds() -> None:
     assert decide(probs, Labels(NAMES, thresholds=(0.3, 0.5, 0.04)))[1:3].argmax(1).tolist() == [2, 0]
     several = Labels(NAMES, "sigmoid")
     assert doubtful(np.array([[0.95, 0.02, 0.9], [0.95, 0.3, 0.9]]), several, 0.8).tolist() == [False, True]
+    # A label that holds by a low threshold is as uncertain as its probability.
+    low = Labels(NAMES, "sigmoid", thresholds=(0.15, 0.5, 0.5))
+    assert doubtful(np.array([[0.16, 0.02, 0.9]]), low, 0.8).tolist() == [True]
     for wrong in ({"thresholds": (0.5, 0.5)}, {"thresholds": (0.0, 0.5, 0.5)}, {"temperature": float("nan")}):
         with pytest.raises(InputError):
             Labels(NAMES, **wrong)  # type: ignore[arg-type]

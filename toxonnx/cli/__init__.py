@@ -43,7 +43,7 @@ class _Verbs(click.Group):
         except BrokenPipeError:
             # The reader of our output has gone (head, less). For a verb that only shows, that is no failure.
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (what is left in the buffer has nowhere to go)
-            sys.exit(0 if ctx.invoked_subcommand in {"predict", "eval", "info", "doctor"} else 1)
+            sys.exit(0 if ctx.invoked_subcommand in {"predict", "info", "doctor"} else 1)
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
                 raise MachineError(f"the disk is full: {error.filename or 'while writing'}") from error

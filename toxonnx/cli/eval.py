@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,10 @@ import click
 
 if TYPE_CHECKING:
     from toxonnx.evaluate.models import Model
+    from toxonnx.evaluate.sections import Section
+
+#: resamples under which an interval means nothing, and columns over which a table does not fit a terminal
+LEAST_DRAWS, WIDEST = 100, 14
 
 
 @click.command("eval")
@@ -62,17 +64,16 @@ def command(
 ) -> None:
     """Measure what BUNDLE gets right on labelled rows (DATA), on a functional suite, or on both.
 
-    Every figure comes with a 95% interval. Rows that the model met in training are found by their hashes, and figures
-    are given with and without them.
+    Figures come with 95% intervals. Rows that the model met in training are found by their hashes, and figures are
+    given with and without them.
     """
-    from toxonnx import __version__
+    from toxonnx.cli.reports import opened_reports
     from toxonnx.errors import InputError
-    from toxonnx.evaluate.models import score, suite_report
-    from toxonnx.evaluate.report import compare, model_report
+    from toxonnx.evaluate.run import Asked, evaluate_models
     from toxonnx.evaluate.sections import markdown, sections
     from toxonnx.evaluate.suites import read_questions
     from toxonnx.extras import require
-    from toxonnx.rows import OutputFile, read_table
+    from toxonnx.rows import read_table
 
     require("cpu")
     if html_path:
@@ -81,55 +82,33 @@ def command(
         raise InputError("nothing to evaluate on", "Give a labelled file, or --suite NAME --cases FILE.")
     if data is None and (by or at_least or text or label or names):
         raise InputError("--by, --at-least, --text, --label and --names are about DATA, which was not given")
+    if 0 < draws < LEAST_DRAWS:
+        raise InputError(
+            f"{draws} resamples are too few for a 95% interval", f"Say {LEAST_DRAWS} or more, or 0 for none."
+        )
     limits = _limits(at_least)
-    meanings = _pairs(names, "--names")
+    meanings = _pairs(names)
     questions = read_questions(suite, cases, positive, encoding, delimiter)
-    table = read_table(data, encoding, None, delimiter) if data else None
-    groups = {column: table.column(column) for column in by} if table else {}
-    with contextlib.ExitStack() as stack:
-        sinks = {
-            path: stack.enter_context(OutputFile(path, force=force))
-            for path in (json_path, markdown_path, html_path)
-            if path is not None
-        }
+    asked = Asked(read_table(data, encoding, None, delimiter), text, label, meanings, by) if data else None
+    paths = {"--json": json_path, "--markdown": markdown_path, "--html": html_path}
+    with opened_reports(paths, reads=(data, cases), force=force) as sinks:
         models = _distinct([_model(source, threads) for source in (bundle, *against)])
-        report: dict[str, Any] = {
-            "toxonnx": __version__, "file": None, "models": [], "comparisons": [], "suite": None,
-            "intervals": {"draws": draws, "seed": seed},
-        }  # fmt: skip
-        if questions:
-            click.echo(f"asking {len(questions.cases.texts):,} cases of {questions.suite.title}", err=True)
-            report["suite"] = suite_report(questions, models)
-        if table is not None and data is not None:
-            first = models[0]
-            other = next((model for model in models if model.labels.names != first.labels.names), None)
-            if other:
-                raise InputError(
-                    f"{other.name} has the labels {', '.join(other.labels.names)}; "
-                    f"{first.name} has {', '.join(first.labels.names)}",
-                    "Models are compared on the same labels, in the same order.",
-                )
-            scored = []
-            for model in models:
-                click.echo(f"scoring {len(table):,} rows with {model.name}", err=True)
-                scored.append(score(model, table, text=text, label=label, names=meanings))
-            click.echo(f"measuring ({draws} resamples for each interval)", err=True)
-            report["models"] = [model_report(one, groups, draws=draws, seed=seed) for one in scored]
-            report["comparisons"] = [compare(scored[0], one, draws=draws, seed=seed) for one in scored[1:]]
-            report["file"] = {
-                "name": data.name, "rows": len(table), "distinct_texts": report["models"][0]["distinct_texts"],
-            }  # fmt: skip
+        report = evaluate_models(models, asked, questions, draws=draws, seed=seed, say=_say)
         found = sections(report)
-        _show(found)
-        if json_path:
-            sinks[json_path].write(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-        if markdown_path:
-            sinks[markdown_path].write(markdown(found))
-        if html_path:
+        if "--json" in sinks:
+            sinks["--json"].write(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+        if "--markdown" in sinks:
+            sinks["--markdown"].write(markdown(found))
+        if "--html" in sinks:
             from toxonnx.evaluate.page import page
 
-            sinks[html_path].write(page(report))
+            sinks["--html"].write(page(report))
+    _show(found)
     _hold(report, limits)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _model(source: str, threads: int | None) -> Model:
@@ -168,12 +147,12 @@ def _distinct(models: Sequence[Model]) -> list[Model]:
     return named
 
 
-def _pairs(given: str | None, option: str) -> dict[str, str]:
+def _pairs(given: str | None) -> dict[str, str]:
     from toxonnx.errors import InputError
 
     pairs = [one.partition("=") for one in given.split(",")] if given else []
     if not all(sign and name.strip() for _, sign, name in pairs):
-        raise InputError(f"{option} {given!r} is no list of VALUE=LABEL")
+        raise InputError(f"--names {given!r} is no list of VALUE=LABEL")
     return {value.strip(): name.strip() for value, _, name in pairs}
 
 
@@ -188,8 +167,10 @@ def _limits(at_least: Sequence[str]) -> dict[str, float]:
             limits[name.strip()] = float(value)
         except ValueError:
             sign = ""
-        if not sign or name.strip() not in known:
-            raise InputError(f"--at-least {one!r} is no limit", f"Say FIGURE=X; the figures: {', '.join(known)}.")
+        if not sign or name.strip() not in known or not 0 <= limits[name.strip()] <= 1:
+            raise InputError(
+                f"--at-least {one!r} is no limit", f"Say FIGURE=X, X from 0 to 1; the figures: {', '.join(known)}."
+            )
     return limits
 
 
@@ -197,29 +178,28 @@ def _hold(report: dict[str, Any], limits: dict[str, float]) -> None:
     """Raises GateError unless the first model's figures, on rows it had not met, reach the limits."""
     from toxonnx.errors import GateError
 
+    model, missed = report["models"][0] if report["models"] else {}, []
+    if limits and "clean" not in model:
+        raise GateError(f"{model['name']} has met every row before: figures on them show nothing")
     for name, limit in limits.items():
-        model = report["models"][0]
-        if "clean" not in model:
-            raise GateError(f"{model['name']} was trained on every row: its {name} shows nothing")
         value = model["clean"]["figures"][name]
         if value is None or not value >= limit:
-            raise GateError(f"{name} of {model['name']} is {value}, at least {limit:g} was asked for")
+            missed.append(f"{name} is {'undefined' if value is None else format(value, '.4f')}, asked for {limit:g}")
+    if missed:
+        raise GateError(f"{model['name']}, on {model['clean']['rows']:,} rows: {'; '.join(missed)}")
 
 
-def _show(found: Sequence[Any]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+def _show(found: Sequence[Section]) -> None:
+    from toxonnx.cli.screen import Screen
 
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    screen = Screen(width=200)
     for part in found:
-        console.print(f"\n[bold]{escape(part.title)}[/]", highlight=False)
+        screen.say(f"\n{part.title}", "bold")
         for note in part.notes:
-            console.print(escape(note), highlight=False)
-        if part.rows:
-            table = Table(box=None, padding=(0, 2, 0, 0))
-            for at, name in enumerate(part.header):
-                table.add_column(escape(name), justify="right" if at >= part.left else "left")
-            for row in part.rows:
-                table.add_row(*map(escape, row))
-            console.print(table)
+            screen.say(note)
+        if len(part.header) > WIDEST:
+            screen.say(
+                f"{len(part.header)} columns: too many to show here; they stand in --json, --markdown and --html"
+            )
+        elif part.rows:
+            screen.table(part.header, part.rows, left=part.left)

@@ -25,9 +25,10 @@ import click
 @click.option("--no-calibration", is_flag=True, help="Leave probabilities as the model has them.")
 @click.option(
     "--target-precision", metavar="X|LABEL=X,...",
-    help="Thresholds by which each label, or these, are right this often; rows under them are marked for review.",
+    help="Thresholds by which each label, or these, are right this often on the held-out rows; rows that reach none "
+    "are marked for review.",
 )  # fmt: skip
-@click.option("--target-recall", metavar="X|LABEL=X,...", help="Thresholds by which this share of a label is found.")
+@click.option("--target-recall", metavar="X|LABEL=X,...", help="Thresholds by which so much of a label is found there.")
 @click.option("--best-f1", is_flag=True, help="Thresholds with the best macro F1.")
 @click.option("--suite", metavar="NAME|FILE", help="A functional suite for the card: hatecheck, or a TOML file.")
 @click.option("--cases", type=click.Path(path_type=Path), help="The suite's cases.")

@@ -84,8 +84,8 @@ def _evaluation(manifest: Manifest) -> list[str]:
         lines += ["No rows were kept back for a test: these chose the epoch, and figures on them flatter.", ""]
     if one := manifest.training.get("baselines", {}).get(evaluation["part"]):
         lines += [
-            f"For comparison, on the same {evaluation['part']} rows, trained on the same others: counting words (TF-IDF, "
-            f"logistic regression) has accuracy {one['words']['accuracy']:.4f} and macro F1 "
+            f"For comparison, on the same {evaluation['part']} rows, trained on the same others: counting words "
+            f"(TF-IDF, logistic regression) has accuracy {one['words']['accuracy']:.4f} and macro F1 "
             f"{one['words']['macro_f1']:.4f}; always saying the most frequent class {one['majority']['accuracy']:.4f} "
             f"and {one['majority']['macro_f1']:.4f}.",
             "",
@@ -117,7 +117,7 @@ def _decisions(manifest: Manifest) -> list[str]:
         "fitted": f"On the {decisions['rows']} rows that they were fitted on ({decisions['rows_from']})",
         "test": "On the test rows, which took no part in it",
     }
-    lines += ["", f"Thresholds for {decisions['target']}, on the rows that they were fitted on:", ""]
+    lines += ["", f"Thresholds for {decisions['target']}.", ""]
     kept = [promise_section(title, decisions[part]) for part, title in parts.items() if part in decisions]
     return [*lines, markdown(kept, level=3).rstrip()]
 

@@ -28,8 +28,8 @@ __all__ = ["Logits", "Rows", "compare", "gate", "of_checkpoint", "reference_logi
 class Rows:
     """Texts to verify on: normalised, with truth (see :func:`toxonnx.evaluate.metrics.evaluate`) or without.
 
-    ``where`` says in words where they are from; ``part`` is ``training``, ``validation`` or ``test`` for those of a run,
-    ``data`` for a file that was given, ``built-in`` for sentences that ship.
+    ``where`` says in words where they are from; ``part`` is ``training``, ``validation`` or ``test`` for those of a
+    run, ``data`` for a file that was given, ``built-in`` for sentences that ship.
     """
 
     texts: list[str]

@@ -28,8 +28,9 @@ Bools = NDArray[np.bool_]
 class ClassFigures:
     """Figures of one label; ``support`` counts the rows that have it, ``said`` those that got it.
 
-    Precision is 0 where no row got the label, recall where none has it, as in scikit-learn. ``roc_auc`` and ``average_precision`` are those of its probability against all other labels together; None where
-    all rows have it, or none has.
+    Precision is 0 where no row got the label, recall where none has it, as in scikit-learn. ``roc_auc`` and
+    ``average_precision`` are those of its probability against all other labels together; None where all rows have it,
+    or none has.
     """
 
     precision: float

@@ -60,6 +60,7 @@ def evaluate_models(
     first = models[0]
     prepared, groups = [], {}
     if asked:
+        groups = {column: asked.table.column(column) for column in asked.by}
         for model in models:
             if model.labels.names != first.labels.names:
                 raise InputError(
@@ -71,7 +72,6 @@ def evaluate_models(
             read = {*model.text.choose(list(asked.table.columns), asked.text)} & set(asked.by)
             if read:
                 raise InputError(f"--by {read.pop()}: that column is part of the text, which no report may hold")
-        groups = {column: asked.table.column(column) for column in asked.by}
     if questions:
         for model in models:
             questions.check(model.labels, model.name)

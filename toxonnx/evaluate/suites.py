@@ -141,7 +141,8 @@ def _suite(table: dict[str, Any], path: Path) -> Suite:
         gold = value(part, "gold", str, where)
         if gold not in (positive, negative):
             raise InputError(f"{path}: {where}gold = {gold!r} is neither {positive!r} nor {negative!r}")
-        found.append(Functionality(*(value(part, key, str, where) for key in ABOUT), gold == positive))
+        about = {key: value(part, key, str, where) for key in ABOUT}
+        found.append(Functionality(**about, positive=gold == positive))
     if positive == negative or len({one.id for one in found}) != len(found):
         raise InputError(f"{path}: positive and negative, and the ids of functionalities, have to differ")
     cases = value(table, "cases", int, "")
