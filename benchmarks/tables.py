@@ -162,8 +162,13 @@ def quality() -> str:
     ]
     for label, one in model["figures"]["per_class"].items():
         rows.append([f"F1 {label}, {one['support']:,} rows", cell(f"per_class/{label}/f1", one["f1"]), ""])
-    before, after = (decisions[when]["ece"] for when in ("before", "after"))
-    rows.append([f"calibration error (without its temperature {before:.3f})", cell("ece", after), ""])
+    low, high = model["chance_ece"]
+    rows.append(
+        [
+            f"calibration error (without its temperature {decisions['before']['ece']:.3f})",
+            f"{decisions['after']['ece']:.3f} (by chance alone {low:.3f} to {high:.3f})", "",
+        ]
+    )  # fmt: skip
     header = [f"{model['rows']:,} test rows", "minilm-hate-int8", "counting words"]
     suite = evaluation["suite"]
     readings = suite["models"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +58,7 @@ def command(
     medians are given with the smallest and the largest.
     """
     from toxonnx.bundle import open_bundle
+    from toxonnx.cli.reports import opened_reports
     from toxonnx.errors import GateError, InputError
     from toxonnx.extras import missing, require
     from toxonnx.machine import available_cores, describe
@@ -67,7 +66,6 @@ def command(
     from toxonnx.measure.race import race
     from toxonnx.measure.report import summary
     from toxonnx.resources import find_bundle
-    from toxonnx.rows import OutputFile
 
     require("cpu")
     if html_path:
@@ -84,14 +82,12 @@ def command(
     machine, cores = describe(), threads or available_cores()
     if cores > machine["cores"]:
         raise InputError(f"--threads {cores}, and {machine['cores']} cores may be used here")
-    with contextlib.ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="toxonnx-bench-")))
-        # Opened before the minutes of measuring, so that a path that cannot be written is known at once.
-        sinks = {
-            path: stack.enter_context(OutputFile(path, force=force))
-            for path in (json_path, html_path)
-            if path is not None
-        }
+    paths = {"--json": json_path, "--html": html_path}
+    with (
+        opened_reports(paths, reads=[file], force=force) as sinks,
+        tempfile.TemporaryDirectory(prefix="toxonnx-bench-") as folder,
+    ):
+        scratch = Path(folder)
         contenders, comparable = lineup(
             opened, against, cores, batch_tokens, scratch, lambda source, folder: _checkpoint(opened, source, folder)
         )
@@ -112,13 +108,13 @@ def command(
         for entry, contender in zip(report["contenders"], contenders, strict=True):
             entry["settings"] = {key: value for key, value in contender.options.items() if key != "model"}
             entry["cold_start"] = colds[contender.name]
-        _show(report)
-        if json_path:
-            sinks[json_path].write(json.dumps(report, indent=1) + "\n")
-        if html_path:
+        if "--json" in sinks:
+            sinks["--json"].write(json.dumps(report, indent=1) + "\n")
+        if "--html" in sinks:
             from toxonnx.measure.page import page
 
-            sinks[html_path].write(page(report))
+            sinks["--html"].write(page(report))
+    _show(report)
     slowest = min((entry["ratio"]["median"] for entry in report["contenders"][1:]), default=None)
     if at_least is not None and slowest is not None and not slowest >= at_least:
         raise GateError(f"{manifest.name} is {slowest:.2f} times as fast, {at_least:g} times was asked for")
@@ -178,29 +174,25 @@ def _say(line: str) -> None:
 def _show(report: dict[str, Any]) -> None:
     from statistics import median
 
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from toxonnx.cli.screen import Screen
 
-    console = Console(width=None if sys.stdout.isatty() else 132)
+    screen = Screen(width=132)
     first, *others = report["contenders"]
     texts, machine = report["texts"], report["machine"]
-    table = Table(box=None, padding=(0, 2, 0, 0))
     headings = ["", "rows/s", "of rounds", "p50 ms", "p95 ms", "peak MB", "cold start s", "its MB"]
     headings += ["a million rows"] if report["price_per_hour"] is not None else []
-    for at, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if at else "left", no_wrap=bool(at))
+    rows = []
     for entry in report["contenders"]:
         rate, latency, cold = (entry[key] for key in ("rows_per_second", "latency_ms", "cold_start"))
         cells = [
-            escape(entry["name"]), f"{rate['median']:,.0f}", f"{rate['min']:,.0f}-{rate['max']:,.0f}",
+            entry["name"], f"{rate['median']:,.0f}", f"{rate['min']:,.0f}-{rate['max']:,.0f}",
             f"{latency['p50']:.2f}", f"{latency['p95']:.2f}", f"{entry['peak_memory_mb']:,.0f}",
             f"{median(cold['seconds']):.2f}", f"{cold['peak_memory_mb']:,.0f}",
         ]  # fmt: skip
         if entry["cost_per_million_rows"] is not None:
             cells.append(f"{entry['cost_per_million_rows']:.3f}")
-        table.add_row(*cells)
-    console.print(table)
+        rows.append(cells)
+    screen.table(headings, rows)
     lines = [
         f"{texts['from']}: {texts['distinct']:,} distinct, {texts['tokens_mean']} tokens on average, "
         f"{texts['truncated']} cut",
@@ -221,4 +213,5 @@ def _show(report: dict[str, Any]) -> None:
                 f"  same label on {entry['agreement']['same_label']:.2%} of rows, largest probability difference "
                 f"{entry['agreement']['largest_probability_difference']:.4f}"
             )
-    console.print("\n".join(map(escape, lines)), highlight=False, soft_wrap=True)
+    for line in lines:
+        screen.say(line)

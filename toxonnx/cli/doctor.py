@@ -40,9 +40,7 @@ def command(bundle: str | None, as_json: bool) -> None:
 
 
 def _show(report: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from toxonnx.cli.screen import Screen
 
     machine, plan = report["machine"], report["plan"]
     quota = machine["cgroup_quota"]
@@ -62,10 +60,7 @@ def _show(report: dict[str, Any]) -> None:
         facts[f"extra {name}"] = f"lacks {', '.join(lacks)}" if lacks else "installed"
     if plan:
         facts["plan"] = f"{plan['bundle']}: {describe_plan(plan)}"
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for key, value in facts.items():
-        table.add_row(f"[bold]{key}", escape(value))
-    Console().print(table)
+    Screen().table(["", ""], [list(fact) for fact in facts.items()], left=2)
 
 
 def describe_plan(plan: dict[str, Any]) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from toxonnx.cli.screen import Screen
     from toxonnx.labels import Labels
 
 
@@ -24,12 +25,9 @@ def command(bundle: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False))
         return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from toxonnx.cli.screen import Screen
 
     size = sum((opened.path / name).stat().st_size for name in manifest.files) / 1e6
-    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     text, model = manifest.text, manifest.model
     adapter = model.get("adapter")
     trained = f"LoRA r={adapter['r']} on {adapter['layers']} layers, merged" if adapter else str(model.get("method"))
@@ -48,11 +46,9 @@ def command(bundle: str | None, as_json: bool) -> None:
         "trained": trained,
         "made with": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
     }
-    for key, value in rows.items():
-        facts.add_row(f"[bold]{key}", escape(value))
-    console = Console()
-    console.print(facts)
-    _verification(console, manifest.verification, manifest.precision)
+    screen = Screen()
+    screen.table(["", ""], [list(fact) for fact in rows.items()], left=2)
+    _verification(screen, manifest.verification, manifest.precision)
 
 
 def _thresholds(labels: Labels) -> str:
@@ -62,27 +58,17 @@ def _thresholds(labels: Labels) -> str:
     return ", ".join(f"{name} from {threshold:.4f}" for name, threshold in each)
 
 
-def _verification(console: object, measured: dict[str, object], precision: str) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
+def _verification(screen: Screen, measured: dict[str, Any], precision: str) -> None:
     from toxonnx.evaluate.metrics import comparison
 
-    assert isinstance(console, Console)
     for title, one in (("verified", measured), ("test", measured.get("test"))):
-        if not isinstance(one, dict) or not one:
+        if not one:
             continue
-        console.print(
-            f"\n[bold]{title}[/] on {one['rows']} rows, {escape(one['rows_from'])}: {precision} agrees with PyTorch on "
-            f"{one['label_agreement']:.2%}, ONNX fp32 within {one['fp32_largest_logit_difference']:.1e} of its logits",
-            highlight=False,
+        screen.say(
+            f"\n{title} on {one['rows']} rows, {one['rows_from']}: {precision} agrees with PyTorch on "
+            f"{one['label_agreement']:.2%}, ONNX fp32 within {one['fp32_largest_logit_difference']:.1e} of its logits"
         )
         if not one["labelled"]:
-            console.print("no labelled rows were given: agreement alone was verified")
+            screen.say("no labelled rows were given: agreement alone was verified")
             continue
-        header, rows = comparison(one["figures"], precision)
-        table = Table(*header, box=None, padding=(0, 2, 0, 0))
-        for row in rows:
-            table.add_row(*map(escape, row))
-        console.print(table)
+        screen.table(*comparison(one["figures"], precision))

@@ -31,8 +31,9 @@ class Screen(Console):
         self.file = sys.stdout = sink
 
     def say(self, text: str, style: str = "") -> None:
-        """A line of plain text, wrapped by the terminal alone."""
-        self.print(Text(plain(text), style=style), soft_wrap=True)
+        """Lines of plain text, wrapped by the terminal alone."""
+        for line in text.split("\n"):
+            self.print(Text(plain(line), style=style), soft_wrap=True)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, **options: Any) -> None:
         """A table of plain text; its first ``left`` columns are words."""
