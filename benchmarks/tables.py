@@ -145,6 +145,32 @@ def _slower() -> str:
     return f"Faster than toxonnx int8: {'; '.join(found) or 'no engine that was raced'}."
 
 
+def splits() -> str:
+    """What the same recipe scores on a random split, with identical texts together, and with one query together."""
+    parts = []
+    for path in sorted((HERE / "results").glob("splits-*.json")):
+        runs = json.loads(path.read_text(encoding="utf-8"))["rows"]
+        rows = []
+        for run in runs:
+            kept = f"identical texts and the same {' and '.join(run['group'])}" if run["group"] else "identical texts"
+            what = "random, row by row" if run["method"] == "random" else f"{kept} together"
+            figures = [f"{run[who]['macro_f1']:.3f}" for who in ("model", "words", "majority")]
+            rows.append([what, f"{run['held_out']}", f"{run['leaking']}", *figures, f"{run['model']['accuracy']:.3f}"])
+        first = runs[0]
+        header = [
+            "split", "held-out rows", "of these in the training set", "MiniLM, LoRA: macro F1", "counting words",
+            "most frequent class", "MiniLM: accuracy",
+        ]  # fmt: skip
+        versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
+        about = (
+            f"{first['data']['file']}, {first['data']['rows']:,} rows; {first['base']}, LoRA on query and value, "
+            f"learning rate {first['learning_rate']:g}, {' / '.join(str(run['epochs']) for run in runs)} epochs, the best kept; "
+            f"seed {first['seed']}; {versions}."
+        )
+        parts.append(_table(header, rows) + "\n\n" + about)
+    return "\n\n".join(parts)
+
+
 def quality() -> str:
     """What the shipped model gets right: on its test rows, beside counting words, and on HateCheck."""
     manifest = json.loads(SHIPPED.read_text(encoding="utf-8"))
@@ -202,7 +228,7 @@ def main() -> int:
     """Writes or checks."""
     wrong = 0
     pages = {
-        HERE / "README.md": {"graphs": graphs, "engines": engines},
+        HERE / "README.md": {"graphs": graphs, "engines": engines, "splits": splits},
         HERE.parent / "README.md": {"speed": headline, "quality": quality},
     }
     for page, parts in pages.items():

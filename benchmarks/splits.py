@@ -1,0 +1,48 @@
+"""What a split hides: collects the figures of runs that differ in their split alone.
+
+python benchmarks/splits.py RUN [RUN ...] -o benchmarks/results/splits-NAME.json
+
+Each RUN is what toxonnx train left; its figures and those of counting words on the same rows stand in its run.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def row(folder: Path) -> dict[str, Any]:
+    """What one run says of its split."""
+    run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    split, training = run["recipe"]["split"], run["recipe"]["training"]
+    return {
+        "base": run["base"],
+        "data": run["data"],
+        "method": split["method"],
+        "group": split["group"],
+        "seed": split["seed"],
+        "epochs": training["epochs"],
+        "learning_rate": training["learning_rate"],
+        "best_epoch": run["best_epoch"],
+        "held_out": run["split"]["validation"],
+        "leaking": run["split"]["leaking"],
+        "model": {key: run["figures"]["validation"][key] for key in ("accuracy", "macro_f1", "loss")},
+        **run["baselines"]["validation"],
+        "versions": {"toxonnx": run["toxonnx"], **run["versions"]},
+    }
+
+
+def main() -> None:
+    """Writes the collection."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("-o", "--output", required=True, type=Path)
+    arguments = parser.parse_args()
+    rows = [row(folder) for folder in arguments.runs]
+    arguments.output.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
