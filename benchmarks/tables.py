@@ -162,9 +162,10 @@ def splits() -> str:
             "most frequent class", "MiniLM: accuracy",
         ]  # fmt: skip
         versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
+        epochs = " / ".join(str(run["epochs"]) for run in runs)
         about = (
             f"{first['data']['file']}, {first['data']['rows']:,} rows; {first['base']}, LoRA on query and value, "
-            f"learning rate {first['learning_rate']:g}, {' / '.join(str(run['epochs']) for run in runs)} epochs, the best kept; "
+            f"learning rate {first['learning_rate']:g}, {epochs} epochs, the best kept; "
             f"seed {first['seed']}; {versions}."
         )
         parts.append(_table(header, rows) + "\n\n" + about)
