@@ -230,8 +230,14 @@ def test_thresholds_are_kept_in_the_bundle_and_used(run: Path, mixed: Path, tmp_
 
     done = toxonnx("export", run, "-o", tmp_path / "no", "--target-precision", "fine=1")
     assert done.returncode == 2 and "a target for fine: the labels are complaint, praise" in done.stderr
-    done = toxonnx("export", run, "-o", tmp_path / "no", "--target-recall", "much")
-    assert done.returncode == 2 and "--target-recall 'much' is neither a share nor LABEL=SHARE" in done.stderr
+    for given, message in (
+        ("much", "--target-recall 'much' is neither a share nor LABEL=SHARE"),
+        ("", "--target-recall '' is neither a share nor LABEL=SHARE"),
+        ("praise=0.5,praise=0.9", "says two things of praise"),
+        ("praise=2", "a target has to be over 0 and at most 1"),
+    ):
+        done = toxonnx("export", run, "-o", tmp_path / "no", "--target-recall", given)
+        assert done.returncode == 2 and message in done.stderr, done.stderr
     assert not (tmp_path / "no").exists()
 
 

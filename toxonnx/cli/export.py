@@ -75,12 +75,12 @@ def command(
     from toxonnx.evaluate.suites import read_questions
     from toxonnx.recipe import load_recipe
 
-    if sum(map(bool, (target_precision, target_recall, best_f1))) > 1:
+    if (target_precision is not None) + (target_recall is not None) + best_f1 > 1:
         raise InputError("--target-precision, --target-recall and --best-f1 exclude each other")
     settings: dict[str, Any] = {"precision": precision} if precision else {}
     if no_calibration:
         settings["calibrate"] = False
-    if target_precision or target_recall or best_f1:
+    if target_precision is not None or target_recall is not None or best_f1:
         settings |= {
             "target_precision": _shares(target_precision, "--target-precision"),
             "target_recall": _shares(target_recall, "--target-recall"),
@@ -110,11 +110,17 @@ def _shares(given: str | None, option: str) -> dict[str, float]:
     """``0.9``, for every label, or ``hate=0.9,spam=0.8``."""
     from toxonnx.errors import InputError
 
-    shares = {}
-    for one in given.split(",") if given else []:
+    if given is None:
+        return {}
+    shares: dict[str, float] = {}
+    for one in given.split(","):
         label, sign, value = one.rpartition("=")
+        name = label.strip() if sign else "*"
         try:
-            shares[label.strip() if sign else "*"] = float(value)
+            share = float(value)
         except ValueError:
             raise InputError(f"{option} {given!r} is neither a share nor LABEL=SHARE,...") from None
+        if name in shares:
+            raise InputError(f"{option} {given!r} says two things of {'every label' if name == '*' else name}")
+        shares[name] = share
     return shares
