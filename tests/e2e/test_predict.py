@@ -186,6 +186,8 @@ def test_a_command_that_is_stopped_leaves_nothing(tmp_path: Path, number: int, c
     process = subprocess.Popen(
         [sys.executable, "-m", "toxonnx", "predict", str(source), "-o", str(tmp_path / "out.csv")],
         stderr=subprocess.PIPE, text=True,
+        # Tests that run in the background of a shell ignore the interrupt, and so would their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
