@@ -324,3 +324,25 @@ def test_several_labels_a_text(bases: dict[str, Path], tmp_path: Path) -> None:
         held = [name for name, share in zip(("rude", "food"), row[5:], strict=True) if float(share) >= 0.5]
         assert row[3] == "|".join(held)
         assert float(row[4]) == max(map(float, row[5:]))
+
+
+def test_a_promise_that_other_rows_do_not_keep_is_said() -> None:
+    from toxonnx.convert.decisions import measure_decisions, settle
+    from toxonnx.convert.verify import Rows
+    from toxonnx.labels import Labels
+
+    rng = np.random.default_rng(0)
+    labels = Labels(("calm", "rude"))
+    truth = rng.integers(0, 2, 200)
+    easy = (rng.normal(size=(200, 2)) + 3 * np.eye(2)[truth]).astype(np.float32)
+    hard = (rng.normal(size=(200, 2)) + 0.3 * np.eye(2)[truth]).astype(np.float32)
+    texts = [f"day {i}" for i in range(200)]
+    limits = Export(target_precision={"rude": 0.95})
+    settled, about = settle(easy, Rows(texts, truth, "validation rows", "validation"), labels, limits)
+    assert about["fitted"]["per_class"]["rude"]["precision"][0] >= 0.95
+    assert measure_decisions(about, easy, Rows(texts, truth, "the same", "test"), labels, settled)["missed"] == []
+    other = measure_decisions(about, hard, Rows(texts, truth, "harder rows", "test"), labels, settled)
+    assert other["missed"] == ["rude"] and other["test"]["per_class"]["rude"]["precision"][0] < 0.95
+    assert other["measured_on"] == "200 rows, harder rows" and other["after"] != about["after"]
+    with pytest.raises(InputError, match=r"precision 0\.95 of rude needs labelled rows"):
+        settle(easy, Rows(texts, None, "rows", "data"), labels, limits)

@@ -119,6 +119,8 @@ def _decisions(manifest: Manifest) -> list[str]:
     }
     lines += ["", f"Thresholds for {decisions['target']}.", ""]
     kept = [promise_section(title, decisions[part]) for part, title in parts.items() if part in decisions]
+    if decisions.get("missed"):
+        lines += [f"On the test rows {', '.join(decisions['missed'])} misses it.", ""]
     return [*lines, markdown(kept, level=3).rstrip()]
 
 

@@ -69,7 +69,11 @@ def settle(logits: NDArray[np.float32], rows: Rows, labels: Labels, limits: Expo
         groups = clusters([fold(text) for text in rows.texts])
         thresholds = fit_thresholds(Sample.of_logits(logits, rows.truth, labels, groups), target)
         labels = dataclasses.replace(labels, thresholds=thresholds)
-        about["target"] = str(target)
+        about |= {
+            "target": str(target),
+            "kind": target.kind,
+            "wanted": {name: target.of(name) for name in labels.names},
+        }
         about["fitted"] = kept_promises(Sample.of_logits(logits, rows.truth, labels, groups))
     return labels, about
 
@@ -112,4 +116,9 @@ def measure_decisions(
         found["after"] = {"ece": other.ece, "loss": other.loss}
     if "target" in about:
         found["test"] = kept_promises(settled)
+        found["missed"] = [
+            name
+            for name, one in found["test"]["per_class"].items()
+            if about["wanted"][name] is not None and not (one[about["kind"]] or (0.0,))[0] >= about["wanted"][name]
+        ]
     return found

@@ -284,14 +284,22 @@ def _decided(decisions: dict[str, Any]) -> list[str]:
         if part in decisions:
             kept = decisions[part]
             each = ", ".join(
-                f"{name} from {one['threshold']:.3f} (precision {one['precision'][0]:.3f}, "
-                f"recall {one['recall'][0]:.3f})"
+                f"{name} from {one['threshold']:.3f} ({_of('precision', one)}, {_of('recall', one)})"
                 for name, one in kept["per_class"].items()
             )
             lines.append(
                 f"thresholds for {decisions['target']}, on {where}: {each}; {kept['review']:.1%} left to people"
             )
+    if decisions.get("missed"):
+        lines.append(
+            f"WARNING: on the test rows {', '.join(decisions['missed'])} misses it: a threshold rests on few rows where "
+            "a label has few; ask for more than you need, or fit on more rows"
+        )
     return lines
+
+
+def _of(kind: str, one: dict[str, Any]) -> str:
+    return f"{kind} {one[kind][0]:.3f}" if one[kind] else f"no {kind}"
 
 
 def _umask() -> int:
