@@ -292,8 +292,8 @@ def _decided(decisions: dict[str, Any]) -> list[str]:
             )
     if decisions.get("missed"):
         lines.append(
-            f"WARNING: on the test rows {', '.join(decisions['missed'])} misses it: a threshold rests on few rows where "
-            "a label has few; ask for more than you need, or fit on more rows"
+            f"WARNING: on the test rows {', '.join(decisions['missed'])} misses it: a threshold rests on few rows "
+            "where a label has few; ask for more than you need, or fit on more rows"
         )
     return lines
 
