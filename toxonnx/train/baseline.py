@@ -31,6 +31,7 @@ class Words:
     def __init__(self, texts: Sequence[str], truth: NDArray[np.int64], labels: Labels) -> None:
         self._labels, self._truth = labels, truth
         self._classes = 1 if labels.multi else len(np.unique(truth))
+        self._vectors: Any = None
         self._models: list[Any] = []
         try:
             seen = self._count(texts)
