@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toxonnx.bundle import open_bundle
-from toxonnx.check.page import page
 from toxonnx.check.columns import Wanted
+from toxonnx.check.page import page
 from toxonnx.check.report import check
 from toxonnx.check.twins import NEAR, near, repeats, similarity
 from toxonnx.errors import InputError, RowError

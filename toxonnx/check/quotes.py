@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from toxonnx.check.classes import Classes
 from toxonnx.check.finding import Finding, found, part
 from toxonnx.check.sheet import Sheet
@@ -11,20 +13,23 @@ from toxonnx.recipe import LabelSpec
 
 __all__ = ["swallowed"]
 
-#: lines from which a record is long, where such records are rare: at most one, or this share of the rows
-LONG, RARE = 5, 0.05
+#: lines from which a record is long, and times the usual
+LONG, TIMES = 5, 3
+#: share of the rows up to which records of several lines are no habit of the file; three are none either
+RARE = 0.01
 
 
 def swallowed(sheet: Sheet, spec: LabelSpec, classes: Classes) -> list[Finding]:
     """Records that a quote, opened by mistake, has made of several rows."""
     header = list(sheet.table.columns)
     place = header.index(spec.columns[0] if spec.columns else spec.column)
-    long = [span.lines >= LONG for span in sheet.spans]
-    # Where records of many lines are usual, one more says nothing.
-    usual = sum(long) > max(1, RARE * sheet.rows)
+    usual = 1.0
+    if len(sheet.spans) > max(3, RARE * sheet.rows):
+        usual = float(np.percentile([span.lines for span in sheet.spans], 99))
     bad = [
-        span.line for span, is_long in zip(sheet.spans, long, strict=True)
-        if (is_long and not usual) or _holds_a_row(span.fields, place, len(header), sheet.delimiter, classes.sure)
+        span.line for span in sheet.spans
+        if (span.lines >= LONG and span.lines > TIMES * usual)
+        or _holds_a_row(span.fields, place, len(header), sheet.delimiter, classes.sure)
     ]  # fmt: skip
     if not bad:
         return []

@@ -144,10 +144,12 @@ def measure(
         left_out += lone
     kinds: list[tuple[str, GroupBy | None]] = [(RANDOM, None), (TOGETHER, None), *((one.name, one) for one in groups)]
     rows: list[dict[str, Any]] = []
+    by_text: Sequence[Parts] = ()
     for name, group in kinds:
         say(f"baseline: {name}")
         if name == TOGETHER and rows and not random[0].duplicates:
             rows.append({**rows[0], "split": name})  # it is the same draw
+            by_text = random
             continue
         try:
             values = group.values if group else ()
@@ -158,18 +160,29 @@ def measure(
             why = error.what.removeprefix(": ")
             left_out.append(f"baseline with {name}: {why.replace('distinct text', 'distinct group') if group else why}")
             continue
-        common = [_common(one, group.values) if group else one.leaking for one in random]
-        rows.append({"split": name, "columns": list(group.columns) if group else [], **_row(examples, draws, common)})
+        if name == TOGETHER:
+            by_text = draws
+        columns = list(group.columns) if group else []
+        rows.append({"split": name, "columns": columns, **_common(random, by_text, group), **_row(examples, draws)})
     return rows, left_out
 
 
-def _common(parts: Parts, values: Sequence[str]) -> int:
-    """Held-out rows that agree with a training row."""
-    there = {values[i] for i in parts.train}
-    return sum(values[i] in there for i in parts.validation)
+def _common(random: Sequence[Parts], by_text: Sequence[Parts], group: GroupBy | None) -> dict[str, int | None]:
+    """How many held-out rows of laxer splits agree with a training row in what a split keeps together."""
+
+    def count(parts: Parts) -> int:
+        if group is None:
+            return parts.leaking
+        there = {group.values[i] for i in parts.train}
+        return sum(group.values[i] in there for i in parts.validation)
+
+    return {
+        key: _median(map(count, draws)) if draws else None
+        for key, draws in (("agreeing_at_random", random), ("agreeing_by_text", by_text))
+    }
 
 
-def _row(examples: Examples, draws: Sequence[Parts], common: Sequence[int]) -> dict[str, Any]:
+def _row(examples: Examples, draws: Sequence[Parts]) -> dict[str, Any]:
     figures = []
     for parts in draws:
         train, held = examples.subset(parts.train), examples.subset(parts.validation)
@@ -179,7 +192,6 @@ def _row(examples: Examples, draws: Sequence[Parts], common: Sequence[int]) -> d
         "train_rows": _median(len(one.train) for one in draws),
         "held_out_rows": _median(len(one.validation) for one in draws),
         "leaking_rows": _median(one.leaking for one in draws),
-        "leaking_rows_at_random": _median(common) if common else None,
         **{
             who: {key: _spread([one[i][key] for one in figures]) for key in ("accuracy", "macro_f1")}
             for i, who in enumerate(("baseline", "majority"))
@@ -209,7 +221,7 @@ def split_findings(rows: list[dict[str, Any]], groups: Sequence[GroupBy], *, gro
     if random is None:
         return findings
     enough = LEAKING * random["held_out_rows"]
-    clean = [row for row in rows if _flatters(random, row) and (row["leaking_rows_at_random"] or 0) >= enough]
+    clean = [row for row in rows if _flatters(random, row) and (row["agreeing_at_random"] or 0) >= enough]
     if not clean:
         return findings
     worst = min(clean, key=_f1)
@@ -219,14 +231,16 @@ def split_findings(rows: list[dict[str, Any]], groups: Sequence[GroupBy], *, gro
     kept = grouped and (group is None or group.kept)
     columns = ", ".join(map(repr, worst["columns"]))
     between = f", {_f1(by_text):.3f} with {TOGETHER}" if group and by_text else ""
-    shares = part(worst["leaking_rows_at_random"], random["held_out_rows"], "held-out row")
+    shares = f"{part(worst['agreeing_at_random'], random['held_out_rows'], 'held-out row')} of a random split"
+    if group and by_text and worst["agreeing_by_text"] is not None:
+        shares += f", and {worst['agreeing_by_text']:,} of {by_text['held_out_rows']:,} with {TOGETHER},"
     where = f"agree with a training row in {columns}" if group else "have their text in the training part"
     findings.append(
         found(
             "leaky-split", "note" if kept else "warning",
             f"A random split flatters: counted words score macro F1 {_f1(random):.3f} on it{between}, and "
-            f"{_f1(worst):.3f} with {worst['split']}; {shares} of a random split {where}",
-            count=worst["leaking_rows_at_random"],
+            f"{_f1(worst):.3f} with {worst['split']}; {shares} {where}",
+            count=worst["agreeing_at_random"],
             details={"random": _f1(random), "clean": _f1(worst), "clean_split": worst["split"]},
             advice="The split of this plan keeps them together; compare with no figure that is from a random split."
             if kept else "Report figures of the clean split, and compare with no figure that is from a random one."
