@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -84,6 +86,9 @@ def test_no_rare_value_of_a_label_column_is_shown(tmp_path: Path, tokenizer: Tok
     for where in (done.stdout, done.stderr, *((tmp_path / name).read_text() for name in ("r.json", "r.html"))):
         assert "quixotic" not in where
     assert "(a value on line 62)" in done.stdout and "seldom" in done.stdout
+    # Nor one that is as long as a text, however often it stands there.
+    long = write_csv(tmp_path / "l.csv", ["text", "class"], [*some(40), *[["soup", "quixotic " + 32 * "x"]] * 5])
+    assert "quixotic" not in json.dumps(quick(long, tokenizer))
     mapped = Recipe("m", LabelSpec("class", names={"praise": "praise", "complaint": "no"}), text=TextSpec(("text",)))
     report = quick(tmp_path / "d.csv", tokenizer, recipe=mapped)
     assert "quixotic" not in json.dumps(report) and kinds(report)["unknown-labels"]["count"] == 5
@@ -127,14 +132,16 @@ def test_what_takes_too_long_or_too_much_memory_is_said(
     file = write_csv(tmp_path / "d.csv", ["text", "class", "remark"], rows)
     monkeypatch.setattr(telling, "ALL_WORK", 10)
     report = report_of(file, tokenizer)
-    assert report["columns_alone"] == [] and "2 of the columns of free text were not tried" in report["left_out"][0]
+    assert report["columns_alone"] == [] and report["left_out"] == [
+        "columns of free text ('remark', 'text') were not tried alone, since learning their words takes long"
+    ]
 
     def full(*_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(splits, "Words", full)
     report = report_of(file, tokenizer)
-    assert report["left_out"] == ["baselines or columns by themselves: there is not enough memory"]
+    assert report["left_out"][0] == "baselines: there is not enough memory"
 
 
 def test_words_are_learnt_once_for_all_parts_of_a_validation_file(
@@ -367,6 +374,15 @@ def test_names_that_a_drawing_might_take_for_more(tmp_path: Path, tokenizer: Tok
     assert_sound(drawn, report, drawings=4)
     for name in ("_$x^{", "$5 &amp; &lt;b&gt;", "_$third"):
         assert name in drawn[drawn.index("<svg") : drawn.rindex("</svg>")]
+
+
+def test_a_reader_that_goes_away_leaves_the_reports_whole(tmp_path: Path) -> None:
+    write_csv(tmp_path / "d.csv", ["text", "class"], some(40))
+    command = (
+        f"{sys.executable} -m toxonnx check d.csv --no-baseline --json r.json --strict | true; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, json.loads((tmp_path / "r.json").read_text())["rows"]) == (0, 40), done.stderr
 
 
 def test_a_long_table_of_classes_is_cut(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +56,14 @@ class _Report:
 
     def left_out(self, *lines: str) -> None:
         self.values["left_out"] += lines
+
+    @contextlib.contextmanager
+    def enough_memory(self, what: str) -> Iterator[None]:
+        """Leaves out what memory does not reach for, and says so."""
+        try:
+            yield
+        except MemoryError:
+            self.left_out(f"{what}: there is not enough memory")
 
     def done(self, seconds: float) -> dict[str, Any]:
         self.findings.sort(key=lambda one: SEVERITIES.index(one.severity))
@@ -237,18 +246,18 @@ def _measure(rows: _Rows, wanted: Wanted, report: _Report, say: Say, *, needed: 
         ground, groups, said = without_lone_texts(examples, groups)
         report.left_out(*said)
         random = random_draws(ground, plan.split)
-    _twins(rows, leak(random), report, say)
+    with report.enough_memory("duplicates"):
+        _twins(rows, leak(random), report, say)
     if not wanted.with_baseline:
         report.left_out("baselines and columns by themselves, as asked (--no-baseline)")
     elif examples is not None and ground is not None:
-        try:
+        with report.enough_memory("baselines"):
             report.values["baselines"], said = measure(ground, plan.split, groups, random, say)
             report.left_out(*said)
             grouped = plan.split.method == "grouped"
             report.findings += split_findings(report.values["baselines"], groups, grouped=grouped)
+        with report.enough_memory("columns by themselves"):
             _columns(rows, examples, report, say)
-        except MemoryError:
-            report.left_out("baselines or columns by themselves: there is not enough memory")
 
 
 def _groups(rows: _Rows) -> list[GroupBy]:
@@ -336,9 +345,7 @@ def _validation(rows: _Rows, held: _Rows, wanted: Wanted, report: _Report, say: 
     report.findings += said
     data, other = rows.examples(), held.examples()
     if wanted.with_baseline and data is not None and other is not None:
-        try:
+        with report.enough_memory(f"the baseline of {file}"):
             baselines, left_out = compare(data, other, seen, file, plan.split.seed, say)
             report.values["validation"]["baselines"] = baselines
             report.left_out(*left_out)
-        except MemoryError:
-            report.left_out(f"the baseline of {file}: there is not enough memory")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.check.bounds import draw_to_learn
-from toxonnx.check.finding import Finding, found, part
+from toxonnx.check.finding import Finding, found, listing, part
 from toxonnx.labels import Labels
 from toxonnx.texts import fold
 from toxonnx.train.baseline import Words
@@ -92,7 +92,7 @@ def telling(
     result = []
     for name in names:
         say(f"column by itself: {name}")
-        figures = trial.figures([columns[name][i] for i in rows.tolist()])
+        figures = trial.figures([columns[name][i] for i in rows.tolist()], name)
         if figures is not None:
             result.append({"column": name, "in_text": name in roles.text, **figures})
     whole = None
@@ -118,21 +118,22 @@ class _Trial:
         self._labels, self._seed, self._work = examples.labels, seed, 0
         self._parts, self.texts = _folds(examples, seed)
         self.targets = _targets(examples.truth, examples.labels)
-        self._shortened, self._skipped = 0, 0
+        self._shortened: set[str] = set()
+        self._skipped: set[str] = set()
 
     def left_out(self) -> list[str]:
         """What was not learnt to keep it fast."""
         return [
-            f"{count} of the columns of free text {what}"
-            for count, what in (
+            f"columns of free text ({listing(sorted(map(repr, names)))}) {what}"
+            for names, what in (
                 (self._shortened, "were tried alone on a part of the rows, drawn at random"),
                 (self._skipped, "were not tried alone, since learning their words takes long"),
             )
-            if count
+            if names
         ]
 
-    def figures(self, values: Sequence[str]) -> dict[str, Any] | None:
-        """How well values tell the targets; None for a single value, or where nothing was learnt."""
+    def figures(self, values: Sequence[str], name: str = "") -> dict[str, Any] | None:
+        """How well a column's values tell the targets; None for a single value, or where nothing was learnt."""
         folded = [fold(value) for value in values]
         distinct, codes = np.unique(folded, return_inverse=True)
         if len(distinct) < 2:
@@ -144,7 +145,7 @@ class _Trial:
             ways["a lookup of its values"] = lambda truth, part: _lookup(codes, truth, part)
         if numbers is not None:
             ways["a small decision tree"] = lambda truth, part: _tree(numbers, truth, part)
-        measured = self._by(ways) if ways else self._words(values)
+        measured = self._by(ways) if ways else self._words(values, name)
         return {"distinct": len(distinct), "free_text": not ways, "targets": measured} if measured else None
 
     def _by(self, ways: dict[str, Way]) -> list[dict[str, Any]]:
@@ -155,16 +156,17 @@ class _Trial:
             measured.append(_measured(target, scores[way], _right(_guess, target.truth, self._parts), way))
         return measured
 
-    def _words(self, values: Sequence[str]) -> list[dict[str, Any]]:
+    def _words(self, values: Sequence[str], name: str) -> list[dict[str, Any]]:
         """Words are learnt once for all classes, not once more for each."""
         targets = [one for one in self.targets if not one.name] or self.targets
         kept = draw_to_learn(values, self._labels, self._seed, WORK)
         work = sum(len(values[i]) for i in kept.tolist()) * len(self._labels)
         if self._work + work > ALL_WORK or not len(kept):
-            self._skipped += 1
+            self._skipped |= {name} - {""}
             return []
         self._work += work
-        self._shortened += len(kept) < len(values)
+        if len(kept) < len(values):
+            self._shortened |= {name} - {""}
         parts = [(np.intersect1d(train, kept), np.intersect1d(held, kept)) for train, held in self._parts]
         parts = [(train, held) for train, held in parts if len(train) and len(held)]
         return [

@@ -79,6 +79,10 @@ def compare(
     if len(kept) < len(data):
         left_out.append(f"the baseline of {file} was learnt from {part(len(kept), len(data))}, drawn at random")
         data = data.subset(kept)
+    measured = draw_to_learn(held.texts, held.labels, seed)
+    if len(measured) < len(held):
+        left_out.append(f"that baseline was measured on {part(len(measured), len(held))} of {file}, drawn at random")
+        held, seen = held.subset(measured), (seen[0][measured], seen[1][measured])
     words = Words(data.texts, data.truth, data.labels)
     rows: list[dict[str, Any]] = []
     for what, mask in (

@@ -56,7 +56,7 @@ def command(
     """
     from toxonnx.bundle import open_bundle
     from toxonnx.cli.reports import opened_reports
-    from toxonnx.errors import GateError
+    from toxonnx.errors import GateError, MachineError
     from toxonnx.extras import require
     from toxonnx.recipe import load_recipe
     from toxonnx.resources import find_bundle
@@ -76,7 +76,10 @@ def command(
     tokenizer = Tokenizer(opened.path / "tokenizer.json", 1 << 24)
     paths = {"--json": json_path, "--html": html_path}
     with opened_reports(paths, reads=[data, validation], force=force) as sinks:
-        report = check(wanted, tokenizer, opened.manifest.name, _say)
+        try:
+            report = check(wanted, tokenizer, opened.manifest.name, _say)
+        except MemoryError:
+            raise MachineError(f"{data}: there is not enough memory", "Check a part of the file.") from None
         if "--json" in sinks:
             sinks["--json"].write(json.dumps(report, indent=1) + "\n")
         if "--html" in sinks:
