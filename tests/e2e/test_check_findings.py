@@ -65,7 +65,11 @@ def test_a_file_without_a_header_shows_nothing_of_its_first_line(tmp_path: Path,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         for where in (done.stdout, done.stderr, *((tmp_path / f"h.{end}").read_text() for end in ("json", "html"))):
-            assert "quixotic soup was" not in where
+            assert "quixotic" not in where
+        assert kinds(json.loads((tmp_path / "h.json").read_text()), "error")["no-header"]["lines"] == [1]
+    named: Rows = [[text, "spam" if label == "praise" else "ham"] for text, label in some(30)]
+    file = write_csv(tmp_path / "s.csv", ["sms", "spam"], named)
+    assert not quick(file, tokenizer, text=("sms",), label=("spam",))["findings"]
     # A long name of a real header is cut, and a header that stands again is one.
     file = write_csv(tmp_path / "n.csv", ["text", "class", "x" * 50], [[*row, 1] for row in some(30)])
     report = quick(file, tokenizer)
@@ -112,6 +116,12 @@ def test_a_stray_quote_that_swallows_rows_is_seen(tmp_path: Path, tokenizer: Tok
         [text + "\nthe soup, praise, and bread\n" * (i % 7), label] for i, (text, label) in enumerate(some(40))
     ]
     assert "swallowed-rows" not in kinds(quick(write_csv(tmp_path / "m.csv", ["text", "class"], rows), tokenizer))
+
+
+def test_a_comma_of_a_sentence_ends_no_row(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    rows: Rows = [["yes" if i % 2 else "no", f"{text}\nyes, {text}" if i < 9 else text] for i, (text, _) in
+                  enumerate(some(40))]  # fmt: skip
+    assert "swallowed-rows" not in kinds(quick(write_csv(tmp_path / "m.csv", ["class", "text"], rows), tokenizer))
 
 
 def test_counted_words_stay_in_memory_with_many_classes(monkeypatch: pytest.MonkeyPatch) -> None:

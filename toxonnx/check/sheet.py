@@ -21,6 +21,8 @@ USUAL_LABELS = (
 )  # fmt: skip
 #: characters and words from which the name of a column is rather a text
 TEXT_CHARACTERS, TEXT_WORDS = 60, 8
+#: words from which it may be one, where more speaks for that
+SENTENCE_WORDS = 3
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -133,7 +135,7 @@ def read_sheet(
         path: the file.
         encoding, delimiter: see :class:`toxonnx.rows.RowReader`.
         file: see :class:`Sheet`.
-        known: columns that somebody named: a first line that holds one of them is a header.
+        known: columns that somebody named: a first line that holds one of them is a header, unless it reads like a row.
 
     Raises:
         InputError: no such file, no rows, and what :class:`toxonnx.rows.RowReader` raises on opening it.
@@ -188,8 +190,12 @@ def _is_text(name: str) -> bool:
 
 def _looks_like_a_row(columns: Mapping[str, list[str]], known: Collection[str]) -> bool:
     usual = {*USUAL_COLUMNS, *USUAL_LABELS}
-    if any(name.strip().lower() in usual or name in known for name in columns):
+    if any(name.strip().lower() in usual for name in columns):
         return False
+    named = {name: values for name, values in columns.items() if name in known}
+    if named:  # a column spam may hold spam and ham; but beside what reads like a sentence it is a row
+        again = any(name in values for name, values in named.items())
+        return any(_is_text(name) or (again and len(name.split()) >= SENTENCE_WORDS) for name in named)
     return any(_is_text(name) or name in values for name, values in columns.items())
 
 
