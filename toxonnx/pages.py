@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["document", "drawn", "facts", "figure", "table"]
+__all__ = ["axes", "bars", "document", "drawn", "facts", "figure", "table"]
 
 STYLE = """
 :root { color-scheme: light; --ink: #1c2330; --dim: #5d6778; --line: #dfe3ea; --mark: #0b6e4f; }
@@ -64,6 +64,34 @@ def drawn(name: str) -> str:
     """A name from a file as matplotlib draws it letter by letter: no formula, no hidden legend, no endless line."""
     short = name if len(name) <= 60 else f"{name[:57]}..."
     return ("\u200b" if short.startswith("_") else "") + short.replace("$", r"\$")
+
+
+def axes(width: float, height: float) -> tuple[Any, Any]:
+    """A drawing and its axes, of so many inches."""
+    from matplotlib.figure import Figure
+
+    drawing = Figure(figsize=(width, height))
+    found = drawing.subplots()
+    found.spines[["top", "right"]].set_visible(False)
+    found.tick_params(length=0)
+    return drawing, found
+
+
+def bars(names: Sequence[str], longest: float, room: float) -> tuple[Any, Any]:
+    """A drawing and its axes for lying bars, the first on top.
+
+    Args:
+        names: what the bars at 0, 1, ... are called.
+        longest: of the bars.
+        room: share of it that is kept free behind it, for a text.
+    """
+    drawing, found = axes(9, 0.5 + 0.45 * len(names))
+    found.set_yticks(range(len(names)), list(map(drawn, names)))
+    found.set_ylim(len(names) - 0.5, -0.5)
+    found.set_xlim(0, longest * (1 + room))
+    found.xaxis.set_visible(False)
+    found.spines["bottom"].set_visible(False)
+    return drawing, found
 
 
 def figure(drawing: Figure, caption: str) -> str:

@@ -29,6 +29,18 @@ MAX_RECORD = 1 << 24
 
 _MARKS = {"utf-8": codecs.BOM_UTF8, "utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}
 
+#: how bytes that do not decode are read by who looks for them; surrogateescape knows only encodings like ASCII
+_LENIENT = "toxonnx-lone-surrogate"
+
+
+def _as_lone_surrogate(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "\udcff", error.end
+
+
+codecs.register_error(_LENIENT, _as_lone_surrogate)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -121,7 +133,7 @@ class RowReader:
         encoding: a Python codec; UTF-8 with or without a byte-order mark when not given.
         delimiter: one character, or ``tab``; when not given, a tab for ``.tsv`` and ``.tab``, else a comma.
         lenient: for who looks for troubles: rows come as they are, however many fields they have, and a byte that does
-            not decode comes as a lone surrogate (Python's ``surrogateescape``).
+            not decode comes as a lone surrogate, whatever the encoding.
 
     Raises:
         InputError: no such file, an empty file, an unknown encoding, names in the header that repeat.
@@ -150,7 +162,7 @@ class RowReader:
             self.encoding = self._skip_mark(binary, codec.name, guess=encoding is None)
             self.size = os.fstat(binary.fileno()).st_size if binary.seekable() else None
             self._binary = binary
-            errors = "surrogateescape" if lenient else "strict"
+            errors = _LENIENT if lenient else "strict"
             self._text = io.TextIOWrapper(binary, encoding=self.encoding, errors=errors, newline="")
             self._recorder = _Recorder(self._text, self.path, self.encoding)
             # The limit guards nothing that MAX_RECORD does not, and its default refuses long texts.

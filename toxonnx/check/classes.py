@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,17 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.check.finding import LONGEST_LABEL, Finding, found, listing, plural, shown
+from toxonnx.check.finding import Finding, found, listing, part, plural
 from toxonnx.check.sheet import Sheet
+from toxonnx.check.values import Values, spelling_findings
 from toxonnx.labels import Labels
 from toxonnx.recipe import LabelSpec
 
-__all__ = ["Classes", "class_findings", "count_classes", "read_classes"]
+__all__ = ["Classes", "class_findings", "class_shifts", "count_classes", "lone_labels", "read_classes"]
 
-#: distinct texts of a class under which its figures mean nothing, and under which nothing can be measured
-FEW, TOO_FEW = 10, 2
+#: distinct texts of a class under which its figures mean nothing
+FEW = 10
 #: rows of the largest class for one of the smallest, from which it is said, and from which it is a warning
 IMBALANCE = (10, 50)
+#: difference of a class's share between two files from which it is said
+SHIFT = 0.1
 
 
 @dataclass(frozen=True)
@@ -30,124 +31,111 @@ class Classes:
 
     Attributes:
         names: label names, in the model's order.
+        shown: these as they may be shown.
         multi: whether a row may have several.
         truth: int64 [rows] of label numbers, or int64 [rows, labels] of 0 and 1.
         known: bool [rows], whether the row's label can be used; ``truth`` means nothing where it cannot.
+        sure: values of the label column that are labels and no texts.
     """
 
     names: tuple[str, ...]
+    shown: tuple[str, ...]
     multi: bool
     truth: NDArray[np.int64]
     known: NDArray[np.bool_]
+    sure: frozenset[str]
 
     @property
     def labels(self) -> Labels | None:
         """The label set, under names that may be shown; None for a single class, which is none."""
-        names = tuple(name if len(name) <= LONGEST_LABEL else f"(label {i})" for i, name in enumerate(self.names))
-        return Labels(names, "sigmoid" if self.multi else "softmax") if self.multi or len(names) > 1 else None
+        if not self.multi and len(self.shown) < 2:
+            return None
+        return Labels(self.shown, "sigmoid" if self.multi else "softmax")
+
+    def members(self, rows: NDArray[np.int64]) -> list[list[int]]:
+        """For each label, which of these rows have it, as positions in ``rows``."""
+        held = self.truth[rows]
+        columns = held.T == 1 if self.multi else [held == i for i in range(len(self.names))]
+        return [np.flatnonzero(column).tolist() for column in columns]
 
 
-def read_classes(sheet: Sheet, spec: LabelSpec, names: tuple[str, ...] | None = None) -> tuple[Classes, list[Finding]]:
+def read_classes(sheet: Sheet, spec: LabelSpec, data: Classes | None = None) -> tuple[Classes, list[Finding]]:
     """Reads the labels of all rows as training would, and says what training would refuse.
 
     Args:
         sheet: the file.
         spec: where the labels stand.
-        names: the label names to hold the file to (those of the training file, for a validation file).
+        data: what the file to train on holds, for a validation file.
     """
-    return _several(sheet, spec) if spec.columns else _one(sheet, spec, names)
+    return _several(sheet, spec, data) if spec.columns else _one(sheet, spec, data)
 
 
-def _one(sheet: Sheet, spec: LabelSpec, names: tuple[str, ...] | None) -> tuple[Classes, list[Finding]]:
-    raw = sheet.table.column(spec.column)
-    values = [value.strip() for value in raw]
-    wanted = names if names is not None else sorted({value for value in values if value})
-    table = spec.names or {value: value for value in wanted}
+def _one(sheet: Sheet, spec: LabelSpec, data: Classes | None) -> tuple[Classes, list[Finding]]:
+    values = Values(sheet.column(spec.column), sheet.table.lines, spec.names)
+    table = spec.names or {value: value for value in (data.names if data else sorted(values.counts))}
     order = tuple(dict.fromkeys(table.values()))
     number = {value: order.index(name) for value, name in table.items()}
-    truth = np.array([number.get(value, -1) for value in values], dtype=np.int64)
-    lines, file = sheet.table.lines, sheet.file
-    where = f"column {spec.column!r}"
+    truth = np.array([number.get(value, -1) for value in values.stripped], dtype=np.int64)
+    where = f"column {sheet.names[spec.column]!r}"
     findings = []
-    empty = [line for line, value in zip(lines, values, strict=True) if not value]
+    empty = values.lines_of({""})
     if empty:
         findings.append(
             found(
-                "empty-labels", "error", f"{len(empty):,} of {plural(len(values), 'row')} have no label in {where}",
-                empty, file=file, advice="Label these rows or take them out; training stops at the first of them.",
+                "empty-labels", "error", f"{part(len(empty), len(truth))} have no label in {where}",
+                empty, file=sheet.file,
+                advice="Label these rows or take them out; training stops at the first of them.",
             )
         )  # fmt: skip
-    unknown = [(line, value) for line, value in zip(lines, values, strict=True) if value and value not in table]
+    unknown = [value for value, _ in values.counts.most_common() if value not in table]
     if unknown:
-        counts = Counter(value for _, value in unknown)
-        what = listing([f"{shown(value)} ({count:,})" for value, count in counts.most_common()])
+        what = listing([f"{values.shown(value)} ({values.counts[value]:,})" for value in unknown])
+        lines = values.lines_of(set(unknown))
+        advice = "Mend these rows, or name the label in the recipe's labels.names."
         findings.append(
             found(
                 "unknown-labels", "error",
-                f"{len(unknown):,} of {plural(len(values), 'row')} have a label in {where} that is not known: {what}",
-                [line for line, _ in unknown], file=file,
-                advice="Mend these rows, or name the label in the recipe's labels.names." if spec.names
-                else "Mend these rows, or give both files the same labels.",
+                f"{part(len(lines), len(truth))} have a label in {where} that is not known: {what}",
+                lines, file=sheet.file, advice=advice,
+            ) if spec.names else found(
+                "lone-labels", "error", f"Labels that stand in {sheet.file} alone: {what}", lines, count=len(unknown),
+                file=sheet.file, advice="A model cannot learn a label that it is not shown.",
             )
         )  # fmt: skip
-    findings += _spellings(sheet, spec.column, raw)
-    return Classes(order, False, truth, truth >= 0), findings
+    findings += spelling_findings(values, where, sheet.file)
+    shown = order if spec.names else data.shown if data else tuple(values.shown(one, quote=False) for one in order)
+    sure = frozenset(value for value in values.counts if values.may_be_shown(value))
+    return Classes(order, shown, False, truth, truth >= 0, sure), findings
 
 
-def _several(sheet: Sheet, spec: LabelSpec) -> tuple[Classes, list[Finding]]:
-    cells = [[value.strip() for value in sheet.table.column(name)] for name in spec.columns]
+def _several(sheet: Sheet, spec: LabelSpec, data: Classes | None) -> tuple[Classes, list[Finding]]:
+    cells = [[value.strip() for value in sheet.column(name)] for name in spec.columns]
     good = np.array([[value in {"0", "1"} for value in column] for column in cells], dtype=np.bool_).T
     truth = np.array([[value == "1" for value in column] for column in cells], dtype=np.int64).T
-    known = np.asarray(good.all(axis=1))
     findings = []
     lines = np.array(sheet.table.lines)
     for i, name in enumerate(spec.columns):
+        where = f"column {sheet.names[name]!r}"
         if not good[:, i].all():
             bad = lines[~good[:, i]].tolist()
+            floats = {"0.0", "1.0"} & set(cells[i])
             findings.append(
                 found(
-                    "unknown-labels", "error",
-                    f"{len(bad):,} of {plural(len(known), 'row')} hold neither 0 nor 1 in column {name!r}", bad,
-                    file=sheet.file, advice="Write 1 where the label holds and 0 where it does not.",
+                    "unknown-labels", "error", f"{part(len(bad), len(truth))} hold neither 0 nor 1 in {where}", bad,
+                    file=sheet.file,
+                    advice="Write 1 and 0, not 1.0 and 0.0: a table program has made numbers with a point of them."
+                    if floats else "Write 1 where the label holds and 0 where it does not.",
                 )
             )  # fmt: skip
-    return Classes(tuple(spec.columns), True, truth, known), findings
-
-
-def _plain(value: str) -> str:
-    """What stays of a label's spelling when case, space, hidden characters and a number's form do not count."""
-    visible = "".join(c for c in unicodedata.normalize("NFKC", value) if unicodedata.category(c) != "Cf")
-    text = " ".join(visible.split()).casefold()
-    try:
-        return repr(float(text))  # 1 and 1.0: a table program has been here
-    except ValueError:
-        return text
-
-
-def _spellings(sheet: Sheet, column: str, raw: Sequence[str]) -> list[Finding]:
-    counts = Counter(raw)
-    groups: dict[str, list[str]] = {}
-    for value, _ in counts.most_common():
-        if value.strip():
-            groups.setdefault(_plain(value), []).append(value)
-    several = [group for group in groups.values() if len(group) > 1]
-    if not several:
-        return []
-    rare = {value for group in several for value in group[1:]}
-    # White space around a label is taken off by training; what differs beyond it makes two classes of one.
-    matters = any(len({value.strip() for value in group}) > 1 for group in several)
-    what = "; ".join(", ".join(f"{shown(value)} ({counts[value]:,})" for value in group) for group in several[:10])
-    return [
-        found(
-            "label-spellings", "error" if matters else "note",
-            f"Labels of column {column!r} stand in several spellings: {what}",
-            [line for line, value in zip(sheet.table.lines, raw, strict=True) if value in rare],
-            count=len(several), file=sheet.file,
-            advice="Spell each label in one way: every spelling becomes a class of its own." if matters
-            else "Nothing has to be done: white space around a label does not count here.",
-            details={"spellings": [{shown(value): counts[value] for value in group} for group in several]},
-        )
-    ]  # fmt: skip
+        if data is None and set(cells[i]) == {"1"}:  # a label that no row has is one of few texts
+            findings.append(
+                found(
+                    "one-class", "error", f"All rows have 1 in {where}", count=1,
+                    advice="Leave the label out, or add rows that do not have it: training refuses it so.",
+                )
+            )  # fmt: skip
+    names = tuple(sheet.names[name] for name in spec.columns)
+    return Classes(spec.columns, names, True, truth, np.asarray(good.all(axis=1)), frozenset("01")), findings
 
 
 def count_classes(classes: Classes, keys: Sequence[str], rows: NDArray[np.int64]) -> list[dict[str, Any]]:
@@ -158,50 +146,119 @@ def count_classes(classes: Classes, keys: Sequence[str], rows: NDArray[np.int64]
         keys: the folded text of each of ``rows``.
         rows: int64, positions in ``classes``.
     """
-    result = []
-    names = classes.labels.names if classes.labels else [shown(name, quote=False) for name in classes.names]
-    for i, name in enumerate(names):
-        held = classes.truth[rows, i] == 1 if classes.multi else classes.truth[rows] == i
-        at = np.flatnonzero(held).tolist()
-        share, distinct = len(at) / max(len(rows), 1), len({keys[j] for j in at})
-        result.append({"name": name, "rows": len(at), "share": share, "distinct_texts": distinct})
-    return result
+    return [
+        {
+            "name": name, "rows": len(at), "share": len(at) / max(len(rows), 1),
+            "distinct_texts": len({keys[i] for i in at}),
+        }
+        for name, at in zip(classes.shown, classes.members(rows), strict=True)
+    ]  # fmt: skip
 
 
-def class_findings(counts: list[dict[str, Any]], *, multi: bool) -> list[Finding]:
-    """Classes that are missing, too small to be measured, or far smaller than another."""
+def class_findings(
+    counts: list[dict[str, Any]], members: list[list[int]], lines: Sequence[int], *, multi: bool, needed: int,
+    file: str = "",
+) -> list[Finding]:  # fmt: skip
+    """Classes that are missing, too small to be measured, or far smaller than another.
+
+    Args:
+        counts: of :func:`count_classes`.
+        members: positions of each class's rows in ``lines``.
+        lines: line of each row.
+        multi: whether a row may have several labels.
+        needed: distinct texts that training refuses to go without, of each class.
+        file: name of the validation file, if it is this.
+    """
     findings = []
-    for severity, low, high, advice in (
-        ("error", 0, TOO_FEW, "Add texts of it, or leave the class out: it cannot stand on both sides of a split."),
-        ("warning", TOO_FEW, FEW, "Add texts of it: one more right or wrong moves its figures by points."),
-    ):
-        small = [one for one in counts if low <= one["distinct_texts"] < high]
-        if small:
-            names = listing([f"{one['name']} ({one['distinct_texts']})" for one in small])
-            what = "has" if len(small) == 1 else "have"
+    needed = min(needed, 1) if multi else needed
+    small = [i for i, one in enumerate(counts) if one["distinct_texts"] < max(FEW, needed)]
+    if file:  # what is not there at all is a label that stands in the data alone
+        small = [i for i in small if counts[i]["rows"]]
+    refused = [i for i in small if counts[i]["distinct_texts"] < needed and not file]
+    for severity, limit, some, advice in (
+        ("error", needed, refused, f"Add texts of it or leave the class out: training needs {needed} at least."),
+        ("warning", FEW, [i for i in small if i not in refused],
+         "Add texts of it: one more right or wrong moves its figures by points."),
+    ):  # fmt: skip
+        if some:
+            names = listing([f"{counts[i]['name']} ({counts[i]['distinct_texts']})" for i in some])
+            what = "has" if len(some) == 1 else "have"
+            texts = "no text" if limit == 1 else f"fewer than {limit} distinct texts"
             findings.append(
                 found(
-                    "few-texts", severity,
-                    f"{plural(len(small), 'class', 'classes')} {what} fewer than {high} distinct texts: {names}",
-                    count=len(small), advice=advice, details={"classes": [one["name"] for one in small]},
+                    "few-texts", severity, f"{plural(len(some), 'class', 'classes')} {what} {texts}: {names}",
+                    [lines[at] for i in some for at in members[i]], count=len(some), advice=advice, file=file,
+                    details={"classes": [counts[i]["name"] for i in some]},
                 )
             )  # fmt: skip
     if not multi and sum(one["rows"] > 0 for one in counts) < 2:
         findings.append(
             found(
-                "one-class", "error", "The labelled rows with a text are not of two classes",
-                count=1, advice="A classifier needs rows of two classes at least.",
+                "one-class", "warning" if file else "error", "The labelled rows with a text are not of two classes",
+                count=1, advice="A classifier needs rows of two classes at least.", file=file,
             )
         )  # fmt: skip
-    rows = [one["rows"] for one in counts if one["rows"]]
-    if rows and max(rows) >= IMBALANCE[0] * min(rows):
-        times = max(rows) / min(rows)
-        findings.append(
-            found(
-                "imbalance", "warning" if times >= IMBALANCE[1] else "note",
-                f"The largest class has {times:.1f} times the rows of the smallest",
-                count=1, advice="Watch macro F1 and the F1 of each class, not accuracy; weigh the classes in training.",
-                details={"ratio": times},
-            )
-        )  # fmt: skip
+    return findings + ([] if file else _imbalance([one["rows"] for one in counts if one["rows"]]))
+
+
+def _imbalance(rows: list[int]) -> list[Finding]:
+    times = max(rows) / min(rows) if rows else 0.0
+    if times < IMBALANCE[0]:
+        return []
+    return [
+        found(
+            "imbalance", "warning" if times >= IMBALANCE[1] else "note",
+            f"The largest class has {times:.1f} times the rows of the smallest", count=1,
+            advice="Watch macro F1 and the F1 of each class, not accuracy; weigh the classes in training.",
+            details={"ratio": times},
+        )
+    ]  # fmt: skip
+
+
+def lone_labels(
+    data: list[dict[str, Any]], held: list[dict[str, Any]], places: tuple[list[list[int]], list[list[int]]], file: str
+) -> list[Finding]:
+    """Labels that stand in one of two files only.
+
+    Args:
+        data, held: of :func:`count_classes`, for each file.
+        places: for each file, the lines of each class.
+        file: name of the validation file.
+    """
+    findings = []
+    for one, other, lines, of, severity, what, advice in (
+        (held, data, places[1], file, "error", f"stand in {file} alone",
+         "A model cannot learn a label that it is not shown."),
+        (data, held, places[0], "", "warning", f"do not stand in {file}",
+         f"Add rows of it to {file}: nothing says how well a model tells it."),
+    ):  # fmt: skip
+        only = [i for i in range(len(one)) if one[i]["rows"] and not other[i]["rows"]]
+        if only:
+            findings.append(
+                found(
+                    "lone-labels", severity, f"Labels that {what}: {listing([one[i]['name'] for i in only])}",
+                    [line for i in only for line in lines[i]], count=len(only), file=of, advice=advice,
+                )
+            )  # fmt: skip
     return findings
+
+
+def class_shifts(data: list[dict[str, Any]], held: list[dict[str, Any]], file: str) -> list[Finding]:
+    """Classes whose share in the validation file is far from their share in the data."""
+    shifts = [
+        (one["name"], one["share"], other["share"])
+        for one, other in zip(data, held, strict=True)
+        if abs(one["share"] - other["share"]) > SHIFT
+    ]
+    if not shifts:
+        return []
+    what = listing([f"{name} {before:.1%} and {after:.1%}" for name, before, after in shifts])
+    return [
+        found(
+            "class-shift", "note",
+            f"The share of {plural(len(shifts), 'class', 'classes')} is more than {100 * SHIFT:.0f} points apart "
+            f"in the data and {file}: {what}",
+            count=len(shifts), file=file,
+            advice="Find out which of the two is like the texts that the model will read; accuracy depends on it.",
+        )
+    ]  # fmt: skip

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["LINES", "SEVERITIES", "Finding", "found", "listing", "plural", "shown"]
+__all__ = ["LINES", "LONGEST", "SEVERITIES", "Finding", "found", "listing", "part", "plural"]
 
 #: from bad to harmless
 SEVERITIES = ("error", "warning", "note")
 #: line numbers that a finding keeps
 LINES = 20
-#: characters; a label that is longer is a text that stands in the wrong column, and is not shown
-LONGEST_LABEL = 40
+#: characters of a label or of a column's name that are shown at most: what is longer may be a text in the wrong place
+LONGEST = 40
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,9 @@ def plural(count: int, what: str, many: str = "") -> str:
     return f"{count:,} {what if count == 1 else many or what + 's'}"
 
 
-def shown(value: str, *, quote: bool = True) -> str:
-    """A label value as it may be shown: never one so long that it is rather a text."""
-    if len(value) > LONGEST_LABEL:
-        return f"(a value of {len(value):,} characters)"
-    return repr(value) if quote else value
+def part(count: int, whole: int, what: str = "row") -> str:
+    """``3 of 1,000 rows (0.30%)``."""
+    return f"{count:,} of {plural(whole, what)} ({count / whole:.2%})"
 
 
 def listing(names: Sequence[str], most: int = 10) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
 from typing import Any
 
 from toxonnx.check.finding import plural
-from toxonnx.check.words import baseline_table, class_table, column_table, fact_lines, finding_lines, verdict
-from toxonnx.pages import document, facts, figure, table
+from toxonnx.check.words import MOST, baseline_table, class_table, column_table, fact_lines, finding_lines, verdict
+from toxonnx.pages import axes as new_axes
+from toxonnx.pages import bars, document, drawn, facts, figure, table
 
 __all__ = ["page"]
 
 INK, MARK, DIM, WARM, COLD = "#1c2330", "#0b6e4f", "#c3c9d4", "#c98a2b", "#5b7db1"
 SEVERITY = {"error": "#a3262a", "warning": "#8a5a00", "note": "#4a5568"}
-#: bars of a drawing, at most
-MOST = 30
 
 
 def page(report: dict[str, Any]) -> str:
@@ -48,27 +46,6 @@ def _findings(findings: list[dict[str, Any]]) -> str:
     return "".join(lines) if findings else "<h2>Findings</h2><p>None.</p>"
 
 
-def _axes(width: float, height: float) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    drawing = Figure(figsize=(width, height))
-    axes = drawing.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(length=0)
-    return drawing, axes
-
-
-def _bars(names: Sequence[str], room: float) -> tuple[Any, Any]:
-    """Axes for lying bars, the first on top, with room for a text behind the longest."""
-    drawing, axes = _axes(9, 0.5 + 0.45 * len(names))
-    axes.set_yticks(range(len(names)), [name.replace("$", r"\$") for name in names])
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlim(0, room * 1.3)
-    axes.xaxis.set_visible(False)
-    axes.spines["bottom"].set_visible(False)
-    return drawing, axes
-
-
 def _classes(report: dict[str, Any]) -> list[str]:
     classes = report["classes"]
     if not classes:
@@ -82,8 +59,8 @@ def _classes(report: dict[str, Any]) -> list[str]:
 
 def _class_bars(classes: list[dict[str, Any]]) -> Any:
     first = sorted(classes, key=lambda one: -one["rows"])[:MOST]
-    most = max((one["rows"] for one in first), default=0) or 1
-    drawing, axes = _bars([one["name"] for one in first], most)
+    most = max(one["rows"] for one in first) or 1
+    drawing, axes = bars([one["name"] for one in first], most, 0.3)
     at = range(len(first))
     axes.barh(at, [one["rows"] for one in first], color=DIM, height=0.62, label="rows")
     axes.barh(at, [one["distinct_texts"] for one in first], color=MARK, height=0.3, label="distinct texts")
@@ -98,7 +75,7 @@ def _lengths(tokens: dict[str, Any] | None) -> list[str]:
     if not tokens:
         return []
     edges, counts = tokens["histogram"]["edges"], tokens["histogram"]["counts"]
-    drawing, axes = _axes(9, 2.8)
+    drawing, axes = new_axes(9, 2.8)
     axes.bar(edges[:-1], counts, width=[b - a for a, b in pairwise(edges)], align="edge", color=MARK)
     axes.axvline(tokens["limit"], color=WARM, linewidth=1.5)
     axes.text(
@@ -125,12 +102,12 @@ def _baselines(report: dict[str, Any]) -> list[str]:
         return []
     parts = ["<h2>What needs no transformer</h2>"]
     if report["baselines"]:
-        drawn = report["baselines"]
-        drawing, axes = _bars([one["split"] for one in drawn], 1)
-        values = [one["baseline"]["macro_f1"] for one in drawn]
-        colours = [WARM if one["split"] == "random" else MARK for one in drawn]
-        axes.barh(range(len(drawn)), [one["median"] for one in values], color=colours, height=0.62)
-        for i, (one, value) in enumerate(zip(drawn, values, strict=True)):
+        splits = report["baselines"]
+        drawing, axes = bars([one["split"] for one in splits], 1, 0.3)
+        values = [one["baseline"]["macro_f1"] for one in splits]
+        colours = [WARM if one["split"] == "random" else MARK for one in splits]
+        axes.barh(range(len(splits)), [one["median"] for one in values], color=colours, height=0.62)
+        for i, (one, value) in enumerate(zip(splits, values, strict=True)):
             axes.plot([value["min"], value["max"]], [i, i], color=INK, linewidth=1.2, solid_capstyle="butt")
             guess = one["majority"]["macro_f1"]["median"]
             axes.plot([guess, guess], [i - 0.31, i + 0.31], color=INK, linewidth=1, linestyle=":")
@@ -149,23 +126,28 @@ def _columns(report: dict[str, Any]) -> list[str]:
     columns = report["columns_alone"][:MOST]
     if not columns:
         return []
-    drawing, axes = _bars([one["column"] + (" (text)" if one["in_text"] else "") for one in columns], 1)
+    drawing, axes = bars([one["column"] + (" (text)" if one["in_text"] else "") for one in columns], 1, 0.3)
+    legend: dict[str, Any] = {}
     for i, one in enumerate(columns):
-        best = max(one["targets"], key=lambda target: target["errors_removed"])
-        shown = next((target for target in one["targets"] if not target["class"]), best)
-        if best is not shown:
-            axes.barh(i, max(best["errors_removed"], 0), color=DIM, height=0.62)
-        axes.barh(i, max(shown["errors_removed"], 0), color=COLD, height=0.62 if best is shown else 0.3)
-        text = f"{max(shown['errors_removed'], 0):.0%}"
-        if best["class"]:
-            text += f" ({max(best['errors_removed'], 0):.0%} of {best['class']})".replace("$", r"\$")
-        reach = max(best["errors_removed"], shown["errors_removed"], 0)
-        axes.text(reach + 0.015, i, text, va="center", fontsize=10)
+        whole = next((target for target in one["targets"] if not target["class"]), None)
+        single = [target for target in one["targets"] if target["class"]]
+        best = max(single, key=lambda target: target["errors_removed"], default=None)
+        reach = 0.0
+        texts: list[str] = []
+        for target, name, colour, height in ((best, "one class", DIM, 0.62), (whole, "all classes", COLD, 0.3)):
+            if target:
+                share = max(target["errors_removed"], 0)
+                legend[name] = axes.barh(i, share, color=colour, height=height)
+                reach = max(reach, share)
+                texts.insert(0, f"{target['class']} {share:.0%}".strip())
+        axes.text(reach + 0.015, i, drawn("; ".join(texts)), va="center", fontsize=10)
+    axes.legend(legend.values(), legend.keys(), frameon=False, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2)
     return [
         "<h2>Each column by itself</h2>",
         figure(drawing, "share of the majority guess's errors that each column takes away by itself"),
-        "<p class='dim'>Share of the majority guess's errors on held-out rows that a column takes away by itself; the "
-        "pale bar is the one class that it tells from the rest best. A column outside the text that reaches far holds "
-        "the label in another form; one of several text columns may be all that a model reads.</p>",
+        "<p class='dim'>Share of the majority guess's errors on held-out rows that a column takes away by itself: in "
+        "telling all classes apart, and in telling one class, the named one, from the rest. A column outside the text "
+        "that reaches far holds the label in another form; one of several text columns may be all that a model "
+        "reads.</p>",
         table(*column_table(report)),
     ]

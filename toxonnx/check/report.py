@@ -2,66 +2,83 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.check.classes import Classes, class_findings, count_classes, read_classes
-from toxonnx.check.finding import SEVERITIES, Finding, found, plural
-from toxonnx.check.sheet import Sheet, choose, read_sheet
-from toxonnx.check.splits import GroupBy, measure, split_findings
+from toxonnx.check.classes import (
+    Classes,
+    class_findings,
+    class_shifts,
+    count_classes,
+    lone_labels,
+    read_classes,
+)
+from toxonnx.check.columns import Wanted, read
+from toxonnx.check.finding import SEVERITIES, Finding, found, listing, part
+from toxonnx.check.quotes import swallowed
+from toxonnx.check.sheet import Sheet
+from toxonnx.check.splits import (
+    GroupBy,
+    leak,
+    measure,
+    random_draws,
+    refused,
+    split_findings,
+    without_lone_texts,
+)
 from toxonnx.check.telling import Roles, telling
 from toxonnx.check.twins import near, near_findings, repeat_findings, repeats
-from toxonnx.check.versus import beside, class_shifts, lone_labels
+from toxonnx.check.versus import beside, compare
 from toxonnx.check.wording import lengths, text_findings
-from toxonnx.errors import InputError
 from toxonnx.recipe import Recipe
 from toxonnx.texts import fold
 from toxonnx.tokens import Tokenizer
-from toxonnx.train.data import Examples, split
+from toxonnx.train.data import Examples, Parts
 
-__all__ = ["Wanted", "check"]
+__all__ = ["check"]
+
+Say = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be checked, and how.
+@dataclass
+class _Report:
+    """What was found so far."""
 
-    Attributes:
-        data: the file.
-        recipe: names columns, limit, group and shares; None to go by the options.
-        text, label, group, max_length, seed: see :func:`toxonnx.check.sheet.choose`.
-        validation: a second labelled file.
-        encoding, delimiter: of both files.
-        with_baseline: whether to train what needs no transformer.
-    """
+    values: dict[str, Any]
+    findings: list[Finding] = field(default_factory=list)
 
-    data: Path
-    recipe: Recipe | None = None
-    text: tuple[str, ...] = ()
-    label: tuple[str, ...] = ()
-    group: tuple[str, ...] = ()
-    max_length: int | None = None
-    seed: int | None = None
-    validation: Path | None = None
-    encoding: str | None = None
-    delimiter: str | None = None
-    with_baseline: bool = True
+    def left_out(self, *lines: str) -> None:
+        self.values["left_out"] += lines
+
+    @contextlib.contextmanager
+    def enough_memory(self, what: str) -> Iterator[None]:
+        """Leaves out what memory does not reach for, and says so."""
+        try:
+            yield
+        except MemoryError:
+            self.left_out(f"{what}: there is not enough memory")
+
+    def done(self, seconds: float) -> dict[str, Any]:
+        self.findings.sort(key=lambda one: SEVERITIES.index(one.severity))
+        severities = Counter(one.severity for one in self.findings)
+        self.values["findings"] = [one.to_dict() for one in self.findings]
+        self.values["counts"] = {severity: severities[severity] for severity in SEVERITIES}
+        return {**self.values, "seconds": round(seconds, 2)}
 
 
 @dataclass(frozen=True)
 class _Rows:
     """A file's rows that training would take, and the texts of all.
 
-    ``texts``, ``keys`` and ``lines`` are of the rows with a text, labelled or not; ``at`` and ``examples`` of those
-    that have a known label too.
+    ``texts`` and ``lines`` are of the rows with a text, labelled or not; the others of those that have a known label
+    too. ``keys`` are the same for rows of the same text.
     """
 
     sheet: Sheet
@@ -69,12 +86,37 @@ class _Rows:
     texts: list[str]
     lines: list[int]
     at: NDArray[np.int64]
-    examples: Examples | None
+    used: list[str]
     keys: list[str]
+    plan: Recipe
     findings: list[Finding]
 
+    @property
+    def used_lines(self) -> list[int]:
+        return [self.sheet.table.lines[i] for i in self.at.tolist()]
 
-def check(wanted: Wanted, tokenizer: Tokenizer, owner: str, say: Callable[[str], None]) -> dict[str, Any]:
+    @property
+    def labels(self) -> list[Any]:
+        """The label of each row, comparable."""
+        return [tuple(row) if self.plan.multi else row for row in self.classes.truth[self.at].tolist()]
+
+    def column(self, name: str) -> list[str]:
+        values = self.sheet.table.columns[name]
+        return [values[i] for i in self.at.tolist()]
+
+    def together(self, columns: tuple[str, ...]) -> tuple[str, ...]:
+        """What each row has in some columns, as training compares it."""
+        return tuple("\0".join(map(fold, row)) for row in zip(*map(self.column, columns), strict=True))
+
+    def examples(self) -> Examples | None:
+        """The rows as training takes them; None for a single class."""
+        labels = self.classes.labels
+        if labels is None or not len(self.at):
+            return None
+        return Examples(self.used, self.classes.truth[self.at], self.used_lines, labels, self.plan.text)
+
+
+def check(wanted: Wanted, tokenizer: Tokenizer, owner: str, say: Say) -> dict[str, Any]:
     """Checks a labelled file.
 
     Args:
@@ -87,34 +129,50 @@ def check(wanted: Wanted, tokenizer: Tokenizer, owner: str, say: Callable[[str],
         The report, plain values; it holds label names, column names and line numbers, and no text of a row.
 
     Raises:
-        InputError: the file cannot be read as a table, or a column is not there.
+        InputError: a file cannot be read as a table, or a column is not there.
     """
     started = time.monotonic()
     say(f"reading {wanted.data.name}")
-    sheet = read_sheet(wanted.data, wanted.encoding, wanted.delimiter)
-    plan = choose(
-        sheet, wanted.recipe, wanted.text, wanted.label, wanted.max_length, wanted.group, wanted.seed
-    )  # fmt: skip
+    sheet, other, plan = read(wanted)
     say("labels and texts")
     rows = _usable(sheet, plan)
-    labels = plan.labels
-    counts = count_classes(rows.classes, rows.keys, rows.at)
-    findings = [*rows.findings, *class_findings(counts, multi=plan.multi)]
-    report: dict[str, Any] = {
+    report = _Report(_start(wanted, rows))
+    counts = report.values["classes"]
+    needed = 1 if other else 1 + (plan.split.validation > 0) + (plan.split.test > 0)
+    report.findings += rows.findings + class_findings(
+        counts, rows.classes.members(rows.at), rows.used_lines, multi=plan.multi, needed=needed
+    )
+    report.findings += _other_labels(rows, wanted)
+    if rows.texts:
+        say("tokens")
+        report.values["tokens"], said = lengths(rows.texts, rows.lines, tokenizer, plan.max_length, owner)
+        report.findings += said
+    if not len(rows.at):
+        report.left_out("all that compares rows: there are none with a text and a known label")
+        return report.done(time.monotonic() - started)
+    _measure(rows, wanted, report, say, needed=needed)
+    if other is not None:
+        _validation(rows, _usable(other, plan, rows.classes), wanted, report, say)
+    return report.done(time.monotonic() - started)
+
+
+def _start(wanted: Wanted, rows: _Rows) -> dict[str, Any]:
+    sheet, plan = rows.sheet, rows.plan
+    return {
         "file": wanted.data.name,
-        "rows": len(sheet.table) + len(sheet.ragged),
+        "rows": sheet.rows,
         "usable_rows": len(rows.at),
         "blank_lines": sheet.blank,
-        "columns": list(sheet.table.columns),
+        "columns": list(sheet.names.values()),
         "recipe": plan.name,
-        "text_columns": list(plan.text.columns),
+        "text_columns": [sheet.names[name] for name in plan.text.columns],
         "normalise": list(plan.text.normalise),
-        "label_columns": list(labels.columns or (labels.column,)),
+        "label_columns": [sheet.names[name] for name in plan.labels.columns or (plan.labels.column,)],
         "multi_label": plan.multi,
         "held_out_share": plan.split.validation + plan.split.test,
         "seed": plan.split.seed,
-        "classes": counts,
-        "distinct_texts": 0,
+        "classes": count_classes(rows.classes, rows.keys, rows.at),
+        "distinct_texts": len(set(rows.keys)),
         "tokens": None,
         "duplicates": None,
         "near_duplicates": None,
@@ -123,144 +181,171 @@ def check(wanted: Wanted, tokenizer: Tokenizer, owner: str, say: Callable[[str],
         "validation": None,
         "left_out": [],
     }
-    if rows.texts:
-        say("tokens")
-        report["tokens"], said = lengths(rows.texts, rows.lines, tokenizer, plan.max_length, owner)
-        findings += said
-    if rows.examples is not None and len(rows.at):
-        findings += _twins(rows, rows.examples, plan, report, say)
-        if wanted.with_baseline:
-            findings += _baselines(rows, rows.examples, plan, wanted, report, say)
-    if not wanted.with_baseline:
-        report["left_out"].append("baselines and columns by themselves, as asked (--no-baseline)")
-    elif rows.examples is None or not len(rows.at):
-        report["left_out"].append("baselines and columns by themselves: there are no rows of two classes")
-    if wanted.validation:
-        findings += _validation(rows, counts, plan, wanted, report, say)
-    findings.sort(key=lambda one: SEVERITIES.index(one.severity))
-    severities = Counter(one.severity for one in findings)
-    report["findings"] = [one.to_dict() for one in findings]
-    report["counts"] = {severity: severities[severity] for severity in SEVERITIES}
-    report["seconds"] = round(time.monotonic() - started, 2)
-    return report
 
 
-def _usable(sheet: Sheet, plan: Recipe, names: tuple[str, ...] | None = None) -> _Rows:
-    classes, said = read_classes(sheet, plan.labels, names)
-    values = [sheet.table.column(name) for name in plan.text.columns]
-    rendered = [plan.text.render(row) for row in zip(*values, strict=True)]
+def _usable(sheet: Sheet, plan: Recipe, data: Classes | None = None) -> _Rows:
+    classes, said = read_classes(sheet, plan.labels, data)
+    rendered = [plan.text.render(row) for row in zip(*map(sheet.column, plan.text.columns), strict=True)]
     lines, file = sheet.table.lines, sheet.file
     filled = [i for i, text in enumerate(rendered) if text.strip()]
-    findings = [*sheet.findings(), *said]
-    empty = len(rendered) - len(filled)
+    findings = [*sheet.findings(), *swallowed(sheet, plan.labels, classes), *said]
+    empty = [line for line, text in zip(lines, rendered, strict=True) if not text.strip()]
     if empty:
         findings.append(
             found(
-                "empty-texts", "warning",
-                f"{empty:,} of {plural(len(rendered), 'row')} ({empty / len(rendered):.2%}) have no text after "
-                "normalisation",
-                [line for line, text in zip(lines, rendered, strict=True) if not text.strip()], file=file,
-                advice="Take them out; training leaves them out as well.",
+                "empty-texts", "warning", f"{part(len(empty), len(rendered))} have no text after normalisation",
+                empty, file=file, advice="Take them out; training leaves them out as well.",
             )
         )  # fmt: skip
-    texts, of_texts = [rendered[i] for i in filled], [lines[i] for i in filled]
     # What did not decode was said already, and is U+FFFD by now.
     broken = set(sheet.undecodable)
-    sound = [(text, line) for text, line in zip(texts, of_texts, strict=True) if line not in broken]
+    sound = [i for i in filled if lines[i] not in broken]
     if sound:
-        readable, of_readable = zip(*sound, strict=True)
-        findings += text_findings(readable, of_readable, has_html="html" in plan.text.normalise, file=file)
-    at = np.array([i for i in filled if classes.known[i]], dtype=np.int64)
-    used, labels = [rendered[i] for i in at], classes.labels
-    examples = None
-    if labels is not None:
-        examples = Examples(used, classes.truth[at], [lines[i] for i in at], labels, plan.text)
-    return _Rows(sheet, classes, texts, of_texts, at, examples, [fold(text) for text in used], findings)
+        texts, of_texts = [rendered[i] for i in sound], [lines[i] for i in sound]
+        findings += text_findings(texts, of_texts, has_html="html" in plan.text.normalise, file=file)
+    at = [i for i in filled if classes.known[i]]
+    # Two texts of which something was lost may have been different ones.
+    keys = [f"\0{file}{lines[i]}" if lines[i] in broken else fold(rendered[i]) for i in at]
+    return _Rows(
+        sheet, classes, [rendered[i] for i in filled], [lines[i] for i in filled], np.array(at, dtype=np.int64),
+        [rendered[i] for i in at], keys, plan, findings,
+    )  # fmt: skip
 
 
-def _twins(
-    rows: _Rows, examples: Examples, plan: Recipe, report: dict[str, Any], say: Callable[[str], None]
-) -> list[Finding]:
+def _other_labels(rows: _Rows, wanted: Wanted) -> list[Finding]:
+    """Columns of 0 and 1 beside the label, where nobody said that they are none."""
+    sheet, plan = rows.sheet, rows.plan
+    if wanted.recipe or plan.multi or not rows.classes.sure or not rows.classes.sure <= {"0", "1"}:
+        return []
+    names = [
+        sheet.names[name] for name, values in sheet.table.columns.items()
+        if name not in (*plan.text.columns, plan.labels.column) and {value.strip() for value in values} == {"0", "1"}
+    ]  # fmt: skip
+    if not names:
+        return []
+    what = f"{listing([repr(name) for name in names])} {'holds' if len(names) == 1 else 'hold'}"
+    return [
+        found(
+            "other-labels", "note", f"Of the columns beside the label, {what} 0 and 1 as well", count=len(names),
+            advice="If a text may have several labels, name every one of them with --label.",
+        )
+    ]  # fmt: skip
+
+
+def _measure(rows: _Rows, wanted: Wanted, report: _Report, say: Say, *, needed: int) -> None:
+    """What needs rows that are compared: twins, splits, and columns by themselves."""
+    plan, examples = rows.plan, rows.examples()
+    groups: Sequence[GroupBy] = _groups(rows)
+    ground, random = None, list[Parts]()
+    if examples is None:
+        report.left_out("baselines and columns by themselves: there are no rows of two classes")
+    else:
+        few = any(one.kind == "few-texts" and one.severity == "error" for one in report.findings)
+        if needed > 1 and not few:
+            report.findings += refused(examples, plan.split, groups[0].values if plan.split.group else ())
+        ground, groups, said = without_lone_texts(examples, groups)
+        report.left_out(*said)
+        random = random_draws(ground, plan.split)
+    with report.enough_memory("duplicates"):
+        _twins(rows, leak(random), report, say)
+    if not wanted.with_baseline:
+        report.left_out("baselines and columns by themselves, as asked (--no-baseline)")
+    elif examples is not None and ground is not None:
+        with report.enough_memory("baselines"):
+            report.values["baselines"], said = measure(ground, plan.split, groups, random, say)
+            report.left_out(*said)
+            grouped = plan.split.method == "grouped"
+            report.findings += split_findings(report.values["baselines"], groups, grouped=grouped)
+        with report.enough_memory("columns by themselves"):
+            _columns(rows, examples, report, say)
+
+
+def _groups(rows: _Rows) -> list[GroupBy]:
+    """The plan's group, or each of several text columns, to be tried."""
+    plan, names = rows.plan, rows.sheet.names
+    if plan.split.group:
+        shown = tuple(names[name] for name in plan.split.group)
+        return [GroupBy(shown, rows.together(plan.split.group), kept=True)]
+    if len(plan.text.columns) < 2:
+        return []
+    tried = []
+    for name in plan.text.columns:
+        # Nothing in a column is nothing that rows share.
+        values = tuple(value or f"\0{i}" for i, value in enumerate(rows.together((name,))))
+        tried.append(GroupBy((names[name],), values, kept=False))
+    return tried
+
+
+def _twins(rows: _Rows, leaks: tuple[int, int] | None, report: _Report, say: Say) -> None:
+    plan, lines, labels = rows.plan, rows.used_lines, rows.labels
     say("duplicates")
-    comparable = [tuple(row) if plan.multi else row for row in examples.truth.tolist()]
-    columns = [[values[i] for i in rows.at] for values in rows.sheet.table.columns.values()]
-    same = repeats(rows.keys, comparable, list(zip(*columns, strict=True)))
-    held_out = leaked = None
-    try:
-        parts = split(examples, dataclasses.replace(plan.split, method="random", group=()), "")
-        held_out, leaked = len(parts.validation) + len(parts.test), parts.leaked
-    except InputError:  # a class with one row; the baselines say so
-        pass
+    columns = [rows.column(name) for name in rows.sheet.table.columns]
+    same = repeats(rows.keys, labels, list(zip(*columns, strict=True)))
     say("near duplicates")
     distinct = list(dict.fromkeys(rows.keys))
-    twins = near(distinct)
-    report["distinct_texts"] = len(distinct)
-    report["duplicates"] = {
+    twins = near(distinct, seed=plan.split.seed)
+    report.values["duplicates"] = {
         "rows": len(same.rows), "groups": same.groups, "same_text_and_label": same.same_label,
         "identical_rows": same.identical, "conflicting_texts": same.conflict_texts, "best_accuracy": same.ceiling,
-        "held_out_rows": held_out, "would_leak": leaked,
+        "held_out_rows": leaks and leaks[0], "would_leak": leaks and leaks[1],
     }  # fmt: skip
-    report["near_duplicates"] = {
+    report.values["near_duplicates"] = {
         "pairs": len(twins.pairs), "compared": twins.compared, "too_short": twins.short, "bounded": twins.bounded,
     }  # fmt: skip
     if twins.bounded:
-        report["left_out"].append(f"near duplicates: {twins.bounded}")
-    return [
-        *repeat_findings(same, examples.lines, held_out, leaked),
-        *near_findings(twins, distinct, rows.keys, comparable, examples.lines),
-    ]
+        report.left_out(f"near duplicates: {twins.bounded}")
+    grouped = plan.split.method == "grouped"
+    together = rows.together(plan.split.group) if plan.split.group and grouped else ()
+    report.findings += repeat_findings(same, lines, leaks, kept=grouped)
+    report.findings += near_findings(twins, distinct, rows.keys, labels, lines, together)
+    blank = [line for line, value in zip(lines, together, strict=False) if not value.strip("\0")]
+    if len(blank) > 1:
+        report.findings.append(
+            found(
+                "blank-groups", "warning",
+                f"{part(len(blank), len(lines))} have nothing in the columns of the group, and stay together as one",
+                blank, advice="Give each of these rows a value of its own there.",
+            )
+        )  # fmt: skip
 
 
-def _baselines(
-    rows: _Rows, examples: Examples, plan: Recipe, wanted: Wanted, report: dict[str, Any], say: Callable[[str], None]
-) -> list[Finding]:
-    table = rows.sheet.table.columns
-    columns = {name: [values[i] for i in rows.at] for name, values in table.items()}
-    asked = plan.split.group
-    tried = [asked] if asked else [(name,) for name in plan.text.columns] if len(plan.text.columns) > 1 else []
-    groups = [
-        GroupBy(
-            names,
-            tuple("\0".join(map(fold, row)) for row in zip(*(columns[name] for name in names), strict=True)),
-            bool(asked), bool(asked) and not wanted.group,
-        )
-        for names in tried
-    ]  # fmt: skip
-    report["baselines"], left_out, findings = measure(examples, plan.split, groups, say)
-    report["left_out"] += left_out
-    findings += split_findings(report["baselines"], groups)
-    if report["baselines"] and report["distinct_texts"] > 1:
-        roles = Roles(plan.text.columns, tuple(report["label_columns"]), tuple(plan.labels.votes.values()))
-        report["columns_alone"], left_out, said = telling(columns, examples, roles, plan.split.seed, say)
-        report["left_out"] += left_out
-        findings += said
-    return findings
+def _columns(rows: _Rows, examples: Examples, report: _Report, say: Say) -> None:
+    plan, names = rows.plan, rows.sheet.names
 
+    def shown(columns: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(names[name] for name in columns)
 
-def _validation(
-    rows: _Rows, counts: list[dict[str, Any]], plan: Recipe, wanted: Wanted, report: dict[str, Any],
-    say: Callable[[str], None],
-) -> list[Finding]:  # fmt: skip
-    assert wanted.validation is not None
-    file = wanted.validation.name
-    say(f"reading {file}")
-    sheet = read_sheet(wanted.validation, wanted.encoding, wanted.delimiter, file)
-    held = _usable(sheet, plan, None if plan.multi else rows.classes.names)
-    findings = [one for one in held.findings if one.kind != "unknown-labels" or plan.labels.names or plan.multi]
-    if not plan.multi:
-        # An unknown label is one that stands in this file alone, and is said as that.
-        column = plan.labels.column
-        both = [{value.strip() for value in one.table.column(column)} - {""} for one in (rows.sheet, sheet)]
-        if plan.labels.names:
-            both = [{name for name in one if name in plan.labels.names} for one in both]
-        findings += lone_labels(sorted(both[0]), sorted(both[1]), file)
-    if rows.examples is None or held.examples is None or not len(rows.at) or not len(held.at):
-        report["left_out"].append(f"{file} beside the data: there are no rows with a text and a known label in both")
-        return findings
-    counted = count_classes(held.classes, held.keys, held.at)
-    findings += class_shifts(counts, counted, file)
-    report["validation"], said = beside(
-        rows.examples, held.examples, file, say, with_baseline=wanted.with_baseline
+    roles = Roles(
+        shown(plan.text.columns), tuple(report.values["label_columns"]), shown(tuple(plan.labels.votes.values())),
+        shown(plan.split.group),
     )  # fmt: skip
-    report["validation"]["classes"] = counted
-    return findings + said
+    columns = {names[name]: rows.column(name) for name in rows.sheet.table.columns}
+    report.values["columns_alone"], left_out, findings = telling(columns, examples, roles, plan.split.seed, say)
+    report.left_out(*left_out)
+    report.findings += findings
+
+
+def _validation(rows: _Rows, held: _Rows, wanted: Wanted, report: _Report, say: Say) -> None:
+    file, plan = held.sheet.file, rows.plan
+    report.findings += held.findings
+    if not len(held.at):
+        report.left_out(f"{file} beside the data: it has no row with a text and a known label")
+        return
+    counts, counted = report.values["classes"], count_classes(held.classes, held.keys, held.at)
+    members = held.classes.members(held.at)
+    report.findings += class_findings(counted, members, held.used_lines, multi=plan.multi, needed=1, file=file)
+    places = [
+        [[one.used_lines[i] for i in some] for some in one.classes.members(one.at)] for one in (rows, held)
+    ]  # fmt: skip
+    report.findings += lone_labels(counts, counted, (places[0], places[1]), file)
+    report.findings += class_shifts(counts, counted, file)
+    say("near duplicates between the files")
+    result, seen, said = beside(rows.keys, held.keys, held.used_lines, file)
+    report.values["validation"] = {**result, "classes": counted}
+    report.findings += said
+    data, other = rows.examples(), held.examples()
+    if wanted.with_baseline and data is not None and other is not None:
+        with report.enough_memory(f"the baseline of {file}"):
+            baselines, left_out = compare(data, other, seen, file, plan.split.seed, say)
+            report.values["validation"]["baselines"] = baselines
+            report.left_out(*left_out)

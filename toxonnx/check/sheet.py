@@ -1,27 +1,39 @@
-"""A labelled file as it is: every row that can be read, and which of its columns are what."""
+"""A labelled file as it is: every row that can be read, what of it may be shown, and what is wrong with its form."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from toxonnx.check.finding import Finding, found, listing, plural
+from toxonnx.check.finding import LONGEST, Finding, found, part, plural
 from toxonnx.errors import InputError
-from toxonnx.recipe import LabelSpec, Recipe, Split
 from toxonnx.rows import RowReader, Table
-from toxonnx.texts import TextSpec
+from toxonnx.texts import USUAL_COLUMNS
 
-__all__ = ["USUAL_LABELS", "Sheet", "choose", "read_sheet"]
+__all__ = ["USUAL_LABELS", "Sheet", "Span", "read_sheet"]
 
 #: names that a label column usually has, when nobody says which one it is
 USUAL_LABELS = (
     "label", "labels", "class", "category", "target", "toxic", "toxicity", "hate", "hateful", "hate_speech",
     "offensive", "label_gold", "gold_label", "annotation", "y",
 )  # fmt: skip
+#: characters and words from which the name of a column is rather a text
+TEXT_CHARACTERS, TEXT_WORDS = 60, 8
+#: words from which it may be one, where more speaks for that
+SENTENCE_WORDS = 3
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Span:
+    """A record that runs over several lines of the file."""
+
+    line: int
+    lines: int
+    fields: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -30,59 +42,109 @@ class Sheet:
 
     Attributes:
         table: rows with as many fields as the header; bytes that do not decode are U+FFFD there.
+        names: each column's name as it may be shown.
+        delimiter: between the fields.
         ragged: lines of the other rows.
         undecodable: lines of rows with bytes that do not decode.
+        again: lines that repeat the header.
+        spans: records that run over several lines.
         blank: blank lines.
+        headless: whether the first line looks like a row.
+        broken_header: whether the first line has bytes that do not decode.
         file: its name where it is not the file that is checked, for findings.
     """
 
     table: Table
-    ragged: list[int]
-    undecodable: list[int]
-    blank: int
+    names: Mapping[str, str]
+    delimiter: str
+    ragged: list[int] = field(default_factory=list)
+    undecodable: list[int] = field(default_factory=list)
+    again: list[int] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    blank: int = 0
+    headless: bool = False
+    broken_header: bool = False
     file: str = ""
+
+    @property
+    def rows(self) -> int:
+        """All rows under the header."""
+        return len(self.table) + len(self.ragged) + len(self.again)
+
+    def column(self, name: str) -> list[str]:
+        """The values of one column.
+
+        Raises:
+            InputError: no such column.
+        """
+        if name not in self.table.columns:
+            raise InputError(f"{self.table.path} has no column {name!r}", self.hint())
+        return self.table.columns[name]
+
+    def hint(self, then: str = "") -> str:
+        """What to do when a column is not found."""
+        if self.headless:
+            return (
+                f"The first line of {self.table.path.name} does not look like a header: put the columns' names there."
+            )
+        if self.broken_header:
+            return "The header has bytes that are not text in this encoding: name the file's encoding with --encoding."
+        if len(self.names) == 1:
+            for mark, name in ((";", ";"), ("\t", "tab"), ("|", "|"), (",", ",")):
+                if mark in next(iter(self.table.columns)):
+                    return f"The header is one field: add --delimiter '{name}'."
+        return f"Its columns: {', '.join(map(repr, self.names.values()))}.{then}"
 
     def findings(self) -> list[Finding]:
         """What is wrong with the file before anything is known of its columns."""
-        rows = len(self.table) + len(self.ragged)
         result = []
-        if self.ragged:
-            width = len(self.table.columns)
+        if self.headless:
             result.append(
                 found(
-                    "ragged-rows", "error",
-                    f"{_part(len(self.ragged), rows)} do not have {plural(width, 'field')} as the header has",
-                    self.ragged, file=self.file,
-                    advice="Quote the fields that hold the delimiter or a line's end; these rows were left out here.",
+                    "no-header", "error", "The first line does not look like a header", [1], file=self.file,
+                    advice="Put the columns' names on a line of their own; the first line was taken for them.",
                 )
             )  # fmt: skip
-        if self.undecodable:
-            result.append(
-                found(
-                    "undecodable-bytes", "error",
-                    f"{_part(len(self.undecodable), rows)} hold bytes that are not text in this encoding",
-                    self.undecodable, file=self.file,
-                    advice="Name the file's encoding with --encoding, or mend the rows.",
-                )
-            )  # fmt: skip
+        for kind, lines, what, advice in (
+            (
+                "ragged-rows", self.ragged,
+                f"do not have {plural(len(self.names), 'field')} as the header has",
+                "Quote the fields that hold the delimiter or a line's end; these rows were left out here.",
+            ),
+            (
+                "undecodable-bytes", self.undecodable, "hold bytes that are not text in this encoding",
+                "Name the file's encoding with --encoding, or mend the rows.",
+            ),
+            (
+                "repeated-header", self.again, "are the header once more",
+                "Take them out: files were put together line by line; they were left out here.",
+            ),
+        ):  # fmt: skip
+            if lines:
+                message = f"{part(len(lines), self.rows)} {what}"
+                result.append(found(kind, "error", message, lines, file=self.file, advice=advice))
         return result
 
 
-def _part(count: int, whole: int) -> str:
-    return f"{count:,} of {plural(whole, 'row')} ({count / whole:.2%})"
-
-
-def read_sheet(path: Path, encoding: str | None, delimiter: str | None, file: str = "") -> Sheet:
+def read_sheet(
+    path: Path, encoding: str | None, delimiter: str | None, file: str = "", known: Collection[str] = ()
+) -> Sheet:
     """Reads all that can be read of a file.
+
+    Args:
+        path: the file.
+        encoding, delimiter: see :class:`toxonnx.rows.RowReader`.
+        file: see :class:`Sheet`.
+        known: columns that somebody named: a first line that holds one of them is a header, unless it reads like a row.
 
     Raises:
         InputError: no such file, no rows, and what :class:`toxonnx.rows.RowReader` raises on opening it.
         RowError: a NUL byte, a quote that is left open.
     """
-    ragged: list[int] = []
-    undecodable: list[int] = []
+    places: dict[str, list[int]] = {"ragged": [], "undecodable": [], "again": []}
     lines: list[int] = []
     kept: list[list[str]] = []
+    spans: list[Span] = []
     blank = 0
     with RowReader(path, encoding, delimiter, lenient=True) as reader:
         header = [_sound(name) or f"(column {i})" for i, name in enumerate(reader.columns, start=1)]
@@ -90,18 +152,31 @@ def read_sheet(path: Path, encoding: str | None, delimiter: str | None, file: st
             if not row.fields:
                 blank += 1
                 continue
+            if row.fields == reader.columns:
+                places["again"].append(row.line)
+                continue
             if _SURROGATE.search(row.raw):
-                undecodable.append(row.line)
-            if len(row.fields) == len(header):
+                places["undecodable"].append(row.line)
+            fields = [_sound(value) for value in row.fields]
+            if "\n" in row.raw:
+                spans.append(Span(row.line, row.raw.count("\n") + 1, tuple(fields)))
+            if len(fields) == len(header):
                 lines.append(row.line)
-                kept.append([_sound(value) for value in row.fields])
+                kept.append(fields)
             else:
-                ragged.append(row.line)
+                places["ragged"].append(row.line)
+        broken, mark = any(map(_SURROGATE.search, reader.columns)), reader.delimiter
     if not kept:
-        why = f"{plural(len(ragged), 'row')}, none with as many fields as the header" if ragged else "no rows"
+        ragged = len(places["ragged"])
+        why = f"{plural(ragged, 'row')}, none with as many fields as the header" if ragged else "no rows"
         raise InputError(f"{path} has {why}", "Check the delimiter (--delimiter)." if ragged else "")
     columns = {name: [row[i] for row in kept] for i, name in enumerate(header)}
-    return Sheet(Table(path, columns, lines), ragged, undecodable, blank, file)
+    headless = _looks_like_a_row(columns, known)
+    names = _names(header, headless)
+    return Sheet(
+        Table(path, columns, lines), names, mark, **places, spans=spans, blank=blank, headless=headless,
+        broken_header=broken, file=file,
+    )  # fmt: skip
 
 
 def _sound(value: str) -> str:
@@ -109,66 +184,26 @@ def _sound(value: str) -> str:
     return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
 
 
-def choose(
-    sheet: Sheet,
-    recipe: Recipe | None,
-    text: Sequence[str] = (),
-    label: Sequence[str] = (),
-    max_length: int | None = None,
-    group: Sequence[str] = (),
-    seed: int | None = None,
-) -> Recipe:
-    """The recipe, or one made of what was asked for and what the file's columns are called.
-
-    Args:
-        sheet: the file.
-        recipe: names columns, limit and shares; ``text`` and ``label`` have to be empty then.
-        text: text columns.
-        label: one label column, or several columns of 0 and 1.
-        max_length: tokens, in place of the recipe's.
-        group: columns, in place of the recipe's ``split.group``.
-        seed: of the splits, in place of the recipe's.
-
-    Raises:
-        InputError: a column that is not there, none that looks like the label, a column that is text and label.
-    """
-    header = list(sheet.table.columns)
-    if recipe is not None and (text or label):
-        raise InputError("--text and --label name columns, and so does the recipe", "Leave one of them out.")
-    split = recipe.split if recipe else Split()
-    split = replace(split, group=tuple(group) or split.group, seed=split.seed if seed is None else seed)
-    if recipe is not None:
-        columns = recipe.text.columns or recipe.text.choose(header)
-        spec, labels = TextSpec(columns, recipe.text.template, recipe.text.normalise), recipe.labels
-    else:
-        labels = _labels(sheet, label)
-        taken = {labels.column, *labels.columns}
-        spec = TextSpec(TextSpec().choose(header if text else [name for name in header if name not in taken], text))
-    limit = max_length or (recipe.max_length if recipe else Recipe("", labels).max_length)
-    for name in (*spec.columns, *(labels.columns or (labels.column,)), *labels.votes.values(), *split.group):
-        sheet.table.column(name)
-    both = [name for name in spec.columns if name in {labels.column, *labels.columns}]
-    if both:
-        raise InputError(f"column {both[0]!r} is text and label at once")
-    return Recipe(recipe.name if recipe else "", labels, max_length=limit, text=spec, split=split)
+def _is_text(name: str) -> bool:
+    return len(name) > TEXT_CHARACTERS or len(name.split()) >= TEXT_WORDS
 
 
-def _labels(sheet: Sheet, asked: Sequence[str]) -> LabelSpec:
-    header = list(sheet.table.columns)
-    if len(asked) > 1:
-        return LabelSpec(columns=tuple(dict.fromkeys(asked)))
-    usual = [name for name in header if name.strip().lower() in USUAL_LABELS]
-    if not asked and len(usual) != 1:
-        names = listing([repr(name) for name in usual])
-        why = f"several columns might hold the label: {names}" if usual else "no label column in the header"
-        columns = ", ".join(map(repr, header))
-        raise InputError(why, f"Its columns: {columns}. Name the one to read with --label COLUMN.")
-    name = asked[0] if asked else usual[0]
-    values = {value.strip() for value in sheet.table.column(name)}
-    # Its values are shown: a column of texts must not pass for labels.
-    if len(values) > 50 and len(values) > len(sheet.table) / 5:
-        raise InputError(
-            f"column {name!r} holds {len(values):,} different values in {len(sheet.table):,} rows, too many for labels",
-            "Name the label column with --label COLUMN.",
-        )
-    return LabelSpec(column=name)
+def _looks_like_a_row(columns: Mapping[str, list[str]], known: Collection[str]) -> bool:
+    usual = {*USUAL_COLUMNS, *USUAL_LABELS}
+    if any(name.strip().lower() in usual for name in columns):
+        return False
+    named = {name: values for name, values in columns.items() if name in known}
+    if named:  # a column spam may hold spam and ham; but beside what reads like a sentence it is a row
+        again = any(name in values for name, values in named.items())
+        return any(_is_text(name) or (again and len(name.split()) >= SENTENCE_WORDS) for name in named)
+    return any(_is_text(name) or name in values for name, values in columns.items())
+
+
+def _names(header: Sequence[str], headless: bool) -> dict[str, str]:
+    """Names that may be shown: none that may be a text, none twice."""
+    result: dict[str, str] = {}
+    for i, name in enumerate(header, start=1):
+        short = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+        hidden = headless or _is_text(name) or short in result.values()
+        result[name] = f"(column {i})" if hidden else short
+    return result

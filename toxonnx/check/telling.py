@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.check.finding import Finding, found
+from toxonnx.check.bounds import draw_to_learn
+from toxonnx.check.finding import Finding, found, listing, part
 from toxonnx.labels import Labels
 from toxonnx.texts import fold
-from toxonnx.train.baseline import baseline
+from toxonnx.train.baseline import Words
 from toxonnx.train.data import Examples
 
 __all__ = ["Roles", "telling"]
@@ -22,8 +24,12 @@ __all__ = ["Roles", "telling"]
 OVERALL, ONE_CLASS = 0.6, 0.8
 #: errors that free text beside the text may leave, for one that the text itself leaves, to be named
 FAR_LESS = 0.5
-#: columns and rows looked at, at most
-COLUMNS, ROWS = 60, 10_000
+#: columns and rows looked at, at most, and rows under which nothing is
+COLUMNS, ROWS, LEAST = 60, 10_000, 100
+#: characters times classes that words are learnt from, of one column and of all: about a minute
+WORK, ALL_WORK = 6_000_000, 24_000_000
+#: chance that any column of a file is named though it tells nothing
+CHANCE = 0.01
 #: rows of a class under which telling it from the rest says nothing
 SUPPORT = 20
 #: parts that the rows are divided into; each is held out once
@@ -36,11 +42,13 @@ Way = Callable[[Truth, Part], NDArray[Any]]
 
 @dataclass(frozen=True)
 class Roles:
-    """What is known of a file's columns: those of the text, of the label, and of the votes that training reads."""
+    """What is known of a file's columns: those of the text, of the label, of the votes that training reads, and of the
+    group that it keeps together."""
 
     text: tuple[str, ...]
     label: tuple[str, ...]
     votes: tuple[str, ...] = ()
+    group: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,8 @@ def telling(
     Returns:
         Figures of each column, the most telling first; what was left out, in words; findings.
     """
+    if len(examples) < LEAST:
+        return [], [f"columns by themselves: {len(examples):,} usable rows are fewer than {LEAST}"], []
     names = [name for name in columns if name not in roles.label]
     left_out = []
     if len(names) > COLUMNS:
@@ -73,30 +83,109 @@ def telling(
         names = [*roles.text, *(name for name in names if name not in roles.text)][:COLUMNS]
     rows = np.arange(len(examples))
     if len(examples) > ROWS:
-        left_out.append(f"columns were tried alone on {ROWS:,} of {len(examples):,} rows, drawn at random")
+        left_out.append(f"columns were tried alone on {part(ROWS, len(examples))}, drawn at random")
         rows = np.sort(np.random.default_rng(seed).permutation(len(examples))[:ROWS])
         examples = examples.subset(rows)
-    parts = _folds(examples, seed)
-    targets = _targets(examples.truth, examples.labels)
+    trial = _Trial(examples, seed)
+    if not trial.targets or trial.texts < 2:
+        return [], [f"columns by themselves: no class has {SUPPORT} rows beside {SUPPORT} of others"], []
     result = []
     for name in names:
         say(f"column by itself: {name}")
-        figures = _figures([columns[name][i] for i in rows.tolist()], targets, parts)
-        if figures is None:
-            continue
-        result.append({"column": name, "in_text": name in roles.text, **figures})
+        figures = trial.figures([columns[name][i] for i in rows.tolist()], name)
+        if figures is not None:
+            result.append({"column": name, "in_text": name in roles.text, **figures})
     whole = None
     if any(one["free_text"] and not one["in_text"] for one in result):
         say("the text itself")
-        whole = _figures(examples.texts, targets, parts)
-    judged = [_judge(one["column"], one, roles, whole) for one in result]
+        whole = trial.figures(examples.texts)
+    tests = sum(len(one["targets"]) for one in result)
+    judged = [_judge(one, roles, whole, trial.texts, tests) for one in result]
     findings = [one for one in judged if one is not None]
     result.sort(key=lambda one: -max(target["errors_removed"] for target in one["targets"]))
-    return result, left_out, findings
+    return result, left_out + trial.left_out(), findings
 
 
-def _folds(examples: Examples, seed: int) -> list[Part]:
-    """Training and held-out rows, :data:`FOLDS` times, so that each row is held out once, with its text's others.
+class _Trial:
+    """Rows in parts of which each is held out once, and what is to be told of them.
+
+    Attributes:
+        targets: what is to be predicted.
+        texts: distinct texts.
+    """
+
+    def __init__(self, examples: Examples, seed: int) -> None:
+        self._labels, self._seed, self._work = examples.labels, seed, 0
+        self._parts, self.texts = _folds(examples, seed)
+        self.targets = _targets(examples.truth, examples.labels)
+        self._shortened: set[str] = set()
+        self._skipped: set[str] = set()
+
+    def left_out(self) -> list[str]:
+        """What was not learnt to keep it fast."""
+        return [
+            f"columns of free text ({listing(sorted(map(repr, names)))}) {what}"
+            for names, what in (
+                (self._shortened, "were tried alone on a part of the rows, drawn at random"),
+                (self._skipped, "were not tried alone, since learning their words takes long"),
+            )
+            if names
+        ]
+
+    def figures(self, values: Sequence[str], name: str = "") -> dict[str, Any] | None:
+        """How well a column's values tell the targets; None for a single value, or where nothing was learnt."""
+        folded = [fold(value) for value in values]
+        distinct, codes = np.unique(folded, return_inverse=True)
+        if len(distinct) < 2:
+            return None
+        numbers = _numbers(folded)
+        ways: dict[str, Way] = {}
+        # About twenty rows a value: each is met often enough to learn what goes with it.
+        if len(distinct) <= max(10, len(values) // 20):
+            ways["a lookup of its values"] = lambda truth, part: _lookup(codes, truth, part)
+        if numbers is not None:
+            ways["a small decision tree"] = lambda truth, part: _tree(numbers, truth, part)
+        measured = self._by(ways) if ways else self._words(values, name)
+        return {"distinct": len(distinct), "free_text": not ways, "targets": measured} if measured else None
+
+    def _by(self, ways: dict[str, Way]) -> list[dict[str, Any]]:
+        measured = []
+        for target in self.targets:
+            scores = {way: _right(said, target.truth, self._parts) for way, said in ways.items()}
+            way = max(scores, key=lambda one: scores[one])
+            measured.append(_measured(target, scores[way], _right(_guess, target.truth, self._parts), way))
+        return measured
+
+    def _words(self, values: Sequence[str], name: str) -> list[dict[str, Any]]:
+        """Words are learnt once for all classes, not once more for each."""
+        targets = [one for one in self.targets if not one.name] or self.targets
+        kept = draw_to_learn(values, self._labels, self._seed, WORK)
+        work = sum(len(values[i]) for i in kept.tolist()) * len(self._labels)
+        if self._work + work > ALL_WORK or not len(kept):
+            self._skipped |= {name} - {""}
+            return []
+        self._work += work
+        if len(kept) < len(values):
+            self._shortened |= {name} - {""}
+        parts = [(np.intersect1d(train, kept), np.intersect1d(held, kept)) for train, held in self._parts]
+        parts = [(train, held) for train, held in parts if len(train) and len(held)]
+        return [
+            _measured(
+                one, _right(lambda truth, part: _said(values, truth, part), one.truth, parts),
+                _right(_guess, one.truth, parts), "TF-IDF and logistic regression",
+            )
+            for one in targets if parts
+        ]  # fmt: skip
+
+
+def _measured(target: _Target, score: float, guess: float, way: str) -> dict[str, Any]:
+    removed = (score - guess) / (1 - guess) if guess < 1 else 0.0
+    return {"class": target.name, "accuracy": score, "majority": guess, "errors_removed": removed, "by": way}
+
+
+def _folds(examples: Examples, seed: int) -> tuple[list[Part], int]:
+    """Training and held-out rows, :data:`FOLDS` times, so that each row is held out once, with its text's others;
+    and the number of distinct texts.
 
     A class with few texts is spread over the folds, and one with a single text stops nothing.
     """
@@ -110,49 +199,25 @@ def _folds(examples: Examples, seed: int) -> list[Part]:
     of_text = np.empty(len(number), dtype=np.int64)
     of_text[order] = np.arange(len(number)) % folds
     of_row = of_text[texts]
-    return [(np.flatnonzero(of_row != one), np.flatnonzero(of_row == one)) for one in range(folds)]
+    parts = [(np.flatnonzero(of_row != one), np.flatnonzero(of_row == one)) for one in range(folds)]
+    return parts, len(number)
 
 
 def _targets(truth: Truth, labels: Labels) -> list[_Target]:
     ones = truth if labels.multi else np.eye(len(labels), dtype=np.int64)[truth]
-    single = [_Target(name, ones[:, i]) for i, name in enumerate(labels.names) if ones[:, i].sum() >= SUPPORT]
+    rows = ones.sum(axis=0)
+    enough = [min(count, len(truth) - count) >= SUPPORT for count in rows.tolist()]
+    single = [_Target(name, ones[:, i]) for i, name in enumerate(labels.names) if enough[i]]
     # Of two classes, one told from the rest is both told apart.
-    return single if labels.multi else [_Target("", truth), *(single if len(labels) > 2 else [])]
-
-
-def _figures(values: Sequence[str], targets: Sequence[_Target], parts: Sequence[Part]) -> dict[str, Any] | None:
-    folded = [fold(value) for value in values]
-    distinct, codes = np.unique(folded, return_inverse=True)
-    if len(distinct) < 2:
-        return None
-    numbers = _numbers(folded)
-    # About twenty rows a value: each is met often enough to learn what goes with it.
-    few = len(distinct) <= max(10, len(values) // 20)
-    ways: dict[str, Way] = {}
-    if few:
-        ways["a lookup of its values"] = lambda truth, part: _lookup(codes, truth, part)
-    if numbers is not None:
-        ways["a small decision tree"] = lambda truth, part: _tree(numbers, truth, part)
-    measured = []
-    for target in targets:
-        guess = _right(_guess, target.truth, parts)
-        if ways:
-            scores = {way: _right(said, target.truth, parts) for way, said in ways.items()}
-        elif target.name and not targets[0].name:
-            continue  # words are learnt once for all classes, not once more for each
-        else:
-            scores = {"TF-IDF and logistic regression": _words(values, target.truth, parts)}
-        way = max(scores, key=lambda one: scores[one])
-        removed = (scores[way] - guess) / (1 - guess) if guess < 1 else 0.0
-        measured.append(
-            {"class": target.name, "accuracy": scores[way], "majority": guess, "errors_removed": removed, "by": way}
-        )
-    return {"distinct": len(distinct), "free_text": not ways, "targets": measured} if measured else None
+    if labels.multi:
+        return single
+    return ([_Target("", truth)] if any(enough) else []) + (single if len(labels) > 2 else [])
 
 
 def _right(way: Way, truth: Truth, parts: Sequence[Part]) -> float:
     """Share of all rows, each held out once, that a way of guessing has right."""
-    return sum(int((way(truth, part) == truth[part[1]]).sum()) for part in parts) / len(truth)
+    right = sum(int((way(truth, part) == truth[part[1]]).sum()) for part in parts)
+    return right / sum(len(held) for _, held in parts)
 
 
 def _guess(truth: Truth, part: Part) -> NDArray[Any]:
@@ -176,13 +241,11 @@ def _tree(numbers: NDArray[np.float64], truth: Truth, part: Part) -> NDArray[Any
     return np.asarray(tree.predict(numbers[held, None]))
 
 
-def _words(values: Sequence[str], truth: Truth, parts: Sequence[Part]) -> float:
+def _said(values: Sequence[str], truth: Truth, part: Part) -> NDArray[Any]:
+    train, held = part
     labels = Labels(tuple(str(i) for i in range(max(2, int(truth.max()) + 1))))
-    right = 0.0
-    for train, held in parts:
-        old, new = ([values[i] for i in rows] for rows in (train.tolist(), held.tolist()))
-        right += baseline(old, truth[train], new, truth[held], labels)["accuracy"] * len(held)
-    return right / len(truth)
+    words = Words([values[i] for i in train.tolist()], truth[train], labels)
+    return np.asarray(words.logits([values[i] for i in held.tolist()]).argmax(axis=1))
 
 
 def _numbers(values: Sequence[str]) -> NDArray[np.float64] | None:
@@ -192,30 +255,47 @@ def _numbers(values: Sequence[str]) -> NDArray[np.float64] | None:
     except ValueError:
         return None
     # A tree counts in single precision.
-    return np.where(np.abs(numbers) < 3e38, numbers, np.nan) if len(values) else None
+    return np.where(np.abs(numbers) < 3e38, numbers, np.nan)
 
 
-def _judge(name: str, figures: dict[str, Any], roles: Roles, whole: dict[str, Any] | None) -> Finding | None:
-    in_text, words = name in roles.text, figures["free_text"]
+def _is_chance(target: dict[str, Any], texts: int, tests: int) -> bool:
+    """Whether as few errors as these may come by chance, in one of so many tests; rows of one text count once."""
+    wrong, left = 1 - target["majority"], round((1 - target["accuracy"]) * texts)
+    if not 0 < wrong < 1:
+        return True
+    logs = (
+        math.lgamma(texts + 1) - math.lgamma(k + 1) - math.lgamma(texts - k + 1)
+        + k * math.log(wrong) + (texts - k) * math.log(1 - wrong)
+        for k in range(left + 1)
+    )  # fmt: skip
+    return math.fsum(map(math.exp, logs)) > CHANCE / tests
+
+
+def _judge(
+    figures: dict[str, Any], roles: Roles, whole: dict[str, Any] | None, texts: int, tests: int
+) -> Finding | None:
+    name, in_text, words = figures["column"], figures["in_text"], figures["free_text"]
     strong = [
         one for one in figures["targets"]
-        if one["errors_removed"] >= (ONE_CLASS if one["class"] else OVERALL)
+        if one["errors_removed"] >= (ONE_CLASS if one["class"] else OVERALL) and not _is_chance(one, texts, tests)
     ]  # fmt: skip
+    if words and not in_text and whole is None:
+        return None  # nothing to hold it beside
     if words and not in_text and whole is not None:
         # A copy of the text tells what the text tells; only a column that tells far more knows the label.
         left = {one["class"]: 1 - one["errors_removed"] for one in whole["targets"]}
-        strong = [one for one in strong if 1 - one["errors_removed"] < FAR_LESS * left[one["class"]] - 0.01]
+        strong = [one for one in strong if 1 - one["errors_removed"] < FAR_LESS * left.get(one["class"], 1) - 0.01]
     if not strong or roles.text == (name,):  # the only text column is there to predict the label
         return None
     best = next((one for one in strong if not one["class"]), max(strong, key=lambda one: one["errors_removed"]))
     what = f"tells the class {best['class']!r} from the rest" if best["class"] else "is right"
-    severity = "note" if name in roles.votes or (in_text and words) else "warning"
+    kept = name in roles.group
+    severity = "note" if name in roles.votes or (in_text and (words or kept)) else "warning"
     if name in roles.votes:
         advice = "The recipe reads it as votes, which is what it is for: let it never become part of the text."
     elif in_text:
-        advice = (
-            "The model may read this column alone: compare with a model that reads the other columns only, and set "
-            "split.group to it if new rows will have other values there."
+        advice = "The model may read this column alone: compare with a model that reads the other columns only" + (
+            "." if kept else ", and set split.group to it if new rows will have other values there."
         )
     else:
         advice = "It holds the label in another form (votes, a source, an order): let it never become part of the text."
@@ -225,5 +305,5 @@ def _judge(name: str, figures: dict[str, Any], roles: Roles, whole: dict[str, An
         f"{best['accuracy']:.1%} of held-out rows, where the majority guess is right on {best['majority']:.1%}: by "
         f"{best['by']} it takes away {best['errors_removed']:.0%} of the errors",
         count=1, advice=advice,
-        details={"column": name, "in_text": in_text, "distinct": figures["distinct"], "strong": strong},
+        details={"column": name, "strong": strong},
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from toxonnx.check.finding import Finding, found, plural
+from toxonnx.check.bounds import draw
+from toxonnx.check.finding import Finding, found, part, plural
 
 __all__ = ["NEAR", "Near", "Repeats", "near", "near_findings", "repeat_findings", "repeats", "similarity"]
 
@@ -26,8 +26,8 @@ CANDIDATES = 50
 LIKELY = 0.65
 #: 21 bands of 6 values find 99.8% of the pairs at the threshold, and every one that they find is verified
 BANDS, VALUES = 21, 6
-#: share of the rows that repeat another, from which it is a warning
-MANY = 0.01
+#: share of the rows that have a near twin, from which it is a warning
+MANY = 0.05
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ class Repeats:
         identical: rows beyond the first that repeat an earlier row in every column.
         conflicts: positions of all rows of the texts that have different labels.
         conflict_texts: how many texts these are.
-        ceiling: share of rows that a model can get right at most, since it says the same for the same text.
+        ceiling: share of rows that a model which sees no case can get right at most, since it says the same for the
+            same text.
     """
 
     rows: list[int]
@@ -57,7 +58,7 @@ def repeats(keys: Sequence[str], labels: Sequence[object], records: Sequence[obj
     """Counts equal texts.
 
     Args:
-        keys: folded texts.
+        keys: folded texts, one at least.
         labels: the label of each row, comparable.
         records: all fields of each row, comparable.
     """
@@ -74,7 +75,7 @@ def repeats(keys: Sequence[str], labels: Sequence[object], records: Sequence[obj
         len(records) - len(set(records)),
         sorted(i for group in torn for i in group),
         len(torn),
-        right / len(keys) if keys else 1.0,
+        right / len(keys),
     )
 
 
@@ -82,45 +83,41 @@ def _most(labels: Sequence[object], group: list[int]) -> int:
     return max(Counter(labels[i] for i in group).values())
 
 
-def repeat_findings(found_: Repeats, lines: Sequence[int], held_out: int | None, leaked: int | None) -> list[Finding]:
+def repeat_findings(same: Repeats, lines: Sequence[int], leak: tuple[int, int] | None, *, kept: bool) -> list[Finding]:
     """What repeated texts mean for a split that is drawn row by row.
 
     Args:
-        found_: the repeats.
+        same: the repeats.
         lines: line of each row.
-        held_out: rows that a split holds out, or None where none could be drawn.
-        leaked: how many of them have their text in the training part when drawn row by row.
+        leak: rows that a random split holds out, and how many of them have their text in the training part; None where
+            none could be drawn.
+        kept: whether training keeps identical texts on one side.
     """
     findings = []
-    if found_.rows:
-        share = len(found_.rows) / len(lines)
-        leak = ""
-        if held_out and leaked is not None:
-            leak = f"; in a random split {leaked:,} of {held_out:,} held-out rows ({leaked / held_out:.1%}) would leak"
+    if same.rows:
+        say = "; no random split could be drawn to see how many would leak"
+        if leak:
+            say = f"; in a random split {part(leak[1], leak[0], 'held-out row')} would have their text in training"
         findings.append(
             found(
-                "duplicate-texts", "warning" if share >= MANY else "note",
-                f"{len(found_.rows):,} of {plural(len(lines), 'row')} ({share:.2%}) repeat the text of an earlier one, "
-                f"in {plural(found_.groups, 'group')}; {found_.same_label:,} repeat its label too, "
-                f"{found_.identical:,} the whole row{leak}",
-                [lines[i] for i in found_.rows],
-                advice="Keep identical texts on one side of every split (toxonnx train does), or take them out.",
-                details={
-                    "groups": found_.groups, "same_text_and_label": found_.same_label,
-                    "identical_rows": found_.identical, "held_out_rows": held_out, "would_leak": leaked,
-                },
+                "duplicate-texts", "note" if kept else "warning",
+                f"{part(len(same.rows), len(lines))} repeat the text of an earlier one, in "
+                f"{plural(same.groups, 'group')}; {same.same_label:,} repeat its label too, {same.identical:,} the "
+                f"whole row{say}",
+                [lines[i] for i in same.rows],
+                advice="Nothing has to be done: toxonnx train keeps identical texts on one side of a split." if kept
+                else "Keep identical texts on one side of every split (split.method grouped), or take them out.",
             )
         )  # fmt: skip
-    if found_.conflicts:
+    if same.conflicts:
         findings.append(
             found(
                 "conflicting-labels", "warning",
-                f"The same text stands with different labels, for {plural(found_.conflict_texts, 'text')} in "
-                f"{plural(len(found_.conflicts), 'row')}; no model that reads this text can be right on more than "
-                f"{found_.ceiling:.2%}",
-                [lines[i] for i in found_.conflicts],
+                f"The same text stands with different labels, for {plural(same.conflict_texts, 'text')} in "
+                f"{plural(len(same.conflicts), 'row')}; no model that does not see case can be right on more than "
+                f"{same.ceiling:.2%}",
+                [lines[i] for i in same.conflicts],
                 advice="Decide on one label for each of these texts, or give the model what tells the rows apart.",
-                details={"texts": found_.conflict_texts, "best_accuracy": found_.ceiling},
             )
         )  # fmt: skip
     return findings
@@ -131,7 +128,7 @@ class Near:
     """Pairs of texts that are nearly the same.
 
     Attributes:
-        pairs: positions of the two texts, the earlier first, each pair once.
+        pairs: positions of the two texts, each pair once; the earlier first where all were compared.
         compared: texts that were compared.
         short: texts too short for that.
         bounded: what was left out to keep it fast, in words; empty for nothing.
@@ -177,26 +174,28 @@ class _Index:
         return [int(number) for number in numbers[order[:CANDIDATES]]]
 
 
-def near(keys: Sequence[str], against: Sequence[str] = ()) -> Near:
+def near(keys: Sequence[str], against: Sequence[str] = (), seed: int = 0) -> Near:
     """Near twins among distinct folded texts, or between them and those of another file.
 
     Args:
         keys: distinct folded texts.
         against: distinct folded texts to compare them with; the first of a pair is then a position in these.
+        seed: of the draw, where there are too many.
     """
     limits = []
-    for what, some in (("", keys), ("of the other file ", against)):
-        if _bound(some) < len(some):
-            limits.append(f"the first {_bound(some):,} distinct texts {what}were compared")
+    mine, theirs = (draw(some, MOST, MOST_CHARACTERS, seed).tolist() for some in (keys, against))
+    for what, some, drawn in (("", keys, mine), ("of the other file ", against, theirs)):
+        if len(drawn) < len(some):
+            limits.append(f"{len(drawn):,} of {len(some):,} distinct texts {what}were compared, drawn at random")
     others = against or keys
     index = _Index(len(others))
-    for i, sketch in _sketches(against):
+    for i, sketch in _sketches(against, theirs):
         # In a crowd of twins the index has enough of them.
         if len(index.like(sketch)) < CANDIDATES:
             index.add(i, sketch)
     pairs: list[tuple[int, int]] = []
     compared, crowded = 0, False
-    for i, sketch in _sketches(keys):
+    for i, sketch in _sketches(keys, mine):
         compared += 1
         close = [j for j in index.like(sketch) if similarity(others[j], keys[i]) >= NEAR]
         pairs += [(j, i) for j in sorted(close)]
@@ -206,27 +205,22 @@ def near(keys: Sequence[str], against: Sequence[str] = ()) -> Near:
             index.add(i, sketch)
     if crowded:
         limits.append(f"pairs are counted up to {CANDIDATES} for a text")
-    return Near(pairs, compared, _bound(keys) - compared, "; ".join(limits))
+    return Near(pairs, compared, len(mine) - compared, "; ".join(limits))
 
 
-def _bound(keys: Sequence[str]) -> int:
-    """How many of the texts are compared."""
-    ends = itertools.accumulate(map(len, keys[:MOST]))
-    return sum(end <= MOST_CHARACTERS for end in ends)
-
-
-def _sketches(keys: Sequence[str]) -> Iterator[tuple[int, Any]]:
+def _sketches(keys: Sequence[str], rows: Sequence[int]) -> Iterator[tuple[int, Any]]:
     from datasketch import MinHash
 
     # Some scripts put no space between words.
-    wanted = [i for i, key in enumerate(keys[: _bound(keys)]) if len(key.split()) >= WORDS or len(key) >= CHARACTERS]
+    wanted = [i for i in rows if len(keys[i].split()) >= WORDS or len(keys[i]) >= CHARACTERS]
     data = ([one.encode("utf-8", "surrogatepass") for one in shingles(keys[i])] for i in wanted)
     yield from zip(wanted, MinHash.generator(data, num_perm=BANDS * VALUES), strict=True)
 
 
 def near_findings(
-    twins: Near, keys: Sequence[str], row_keys: Sequence[str], labels: Sequence[object], lines: Sequence[int]
-) -> list[Finding]:
+    twins: Near, keys: Sequence[str], row_keys: Sequence[str], labels: Sequence[object], lines: Sequence[int],
+    groups: Sequence[str] = (),
+) -> list[Finding]:  # fmt: skip
     """What near twins mean.
 
     Args:
@@ -235,6 +229,7 @@ def near_findings(
         row_keys: the folded text of each row.
         labels: the label of each row, comparable.
         lines: the line of each row.
+        groups: what else keeps rows on one side of a split, for each row; empty for nothing.
     """
     if not twins.pairs:
         return []
@@ -244,19 +239,24 @@ def near_findings(
     for i in rows:
         of_text.setdefault(row_keys[i], set()).add(labels[i])
     differ = sum(of_text[keys[a]] != of_text[keys[b]] for a, b in twins.pairs)
+    together = bool(groups) and _agree(twins, keys, row_keys, groups)
     share = len(rows) / len(lines)
-    limit = f" ({twins.bounded})" if twins.bounded else ""
+    advice = "Look at those that differ in label; a split.group column can keep near twins on one side."
     return [
         found(
-            "near-duplicates", "warning" if share >= 5 * MANY else "note",
-            f"{len(rows):,} of {plural(len(lines), 'row')} ({share:.2%}) have a near twin: "
-            f"{plural(len(concerned), 'text')} in {plural(len(twins.pairs), 'pair')}, {differ:,} of the pairs with "
-            f"different labels{limit}",
-            [lines[i] for i in rows],
-            advice="Look at those that differ in label; a split.group column can keep near twins on one side.",
-            details={
-                "texts": len(concerned), "pairs": len(twins.pairs), "pairs_with_different_labels": differ,
-                "similarity": NEAR, "compared": twins.compared, "too_short": twins.short, "bounded": twins.bounded,
-            },
+            "near-duplicates", "warning" if share >= MANY and not together else "note",
+            f"{part(len(rows), len(lines))} have a near twin: {plural(len(concerned), 'text')} in "
+            f"{plural(len(twins.pairs), 'pair')}, {differ:,} of the pairs with different labels"
+            f"{f' ({twins.bounded})' if twins.bounded else ''}",
+            [lines[i] for i in rows], details={"pairs_with_different_labels": differ},
+            advice="Nothing has to be done: the group keeps all of them together." if together else advice,
         )
     ]  # fmt: skip
+
+
+def _agree(twins: Near, keys: Sequence[str], row_keys: Sequence[str], groups: Sequence[str]) -> bool:
+    """Whether each pair of near twins shares a group, which keeps it on one side of a split."""
+    of_text: dict[str, set[str]] = {}
+    for key, group in zip(row_keys, groups, strict=True):
+        of_text.setdefault(key, set()).add(group)
+    return all(of_text[keys[a]] & of_text[keys[b]] for a, b in twins.pairs)

@@ -7,6 +7,7 @@ from typing import Any
 from toxonnx.check.finding import listing, plural
 
 __all__ = [
+    "MOST",
     "baseline_table",
     "class_table",
     "column_table",
@@ -16,6 +17,9 @@ __all__ = [
 ]
 
 Content = tuple[list[str], list[list[str]]]
+
+#: classes and columns that are shown, at most
+MOST = 30
 
 
 def fact_lines(report: dict[str, Any]) -> dict[str, str]:
@@ -36,7 +40,7 @@ def fact_lines(report: dict[str, Any]) -> dict[str, str]:
             f"{one['mean']:.1f} on average, median {one['p50']:.0f}, 95% up to {one['p95']:.0f}, most {one['max']:,}; "
             f"limit {one['limit']} (tokenizer of {one['tokenizer']})"
         )
-    if report["duplicates"]:
+    if report["usable_rows"]:
         facts["distinct texts"] = f"{report['distinct_texts']:,}"
     if report["blank_lines"]:
         facts["blank lines"] = f"{report['blank_lines']:,}"
@@ -44,11 +48,13 @@ def fact_lines(report: dict[str, Any]) -> dict[str, str]:
 
 
 def class_table(report: dict[str, Any]) -> Content:
-    """Rows, share and distinct texts of each class."""
-    rows = [
-        [one["name"], f"{one['rows']:,}", f"{one['share']:.1%}", f"{one['distinct_texts']:,}"]
-        for one in report["classes"]
-    ]
+    """Rows, share and distinct texts of each class, the largest first where not all are shown."""
+    classes = report["classes"]
+    if len(classes) > MOST:
+        classes = sorted(classes, key=lambda one: -one["rows"])[:MOST]
+    rows = [[one["name"], f"{one['rows']:,}", f"{one['share']:.1%}", f"{one['distinct_texts']:,}"] for one in classes]
+    if len(report["classes"]) > MOST:
+        rows.append([f"and {len(report['classes']) - MOST:,} more", "", "", ""])
     return ["label" if report["multi_label"] else "class", "rows", "share", "distinct texts"], rows
 
 
@@ -107,7 +113,7 @@ def column_table(report: dict[str, Any]) -> Content:
         "its errors",
     ]
     rows = []
-    for one in report["columns_alone"]:
+    for one in report["columns_alone"][:MOST]:
         whole = next((target for target in one["targets"] if not target["class"]), None)
         single = [target for target in one["targets"] if target["class"]]
         best = max(single, key=lambda target: target["errors_removed"], default=None)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -57,16 +55,17 @@ def command(
     counting words scores. Nothing that it says or writes holds the text of a row.
     """
     from toxonnx.bundle import open_bundle
-    from toxonnx.errors import GateError
+    from toxonnx.cli.reports import opened_reports
+    from toxonnx.errors import GateError, MachineError
     from toxonnx.extras import require
     from toxonnx.recipe import load_recipe
     from toxonnx.resources import find_bundle
-    from toxonnx.rows import OutputFile
 
     wanted_recipe = load_recipe(recipe) if recipe else None
     require("check")
     opened = open_bundle(find_bundle(bundle))
-    from toxonnx.check.report import Wanted, check
+    from toxonnx.check.columns import Wanted
+    from toxonnx.check.report import check
     from toxonnx.tokens import Tokenizer
 
     limit = max_length or (None if wanted_recipe else opened.manifest.max_length)
@@ -75,21 +74,19 @@ def command(
     )  # fmt: skip
     # It has to count what lies behind the limit too.
     tokenizer = Tokenizer(opened.path / "tokenizer.json", 1 << 24)
-    with contextlib.ExitStack() as stack:
-        # Opened before anything is measured, so that a path that cannot be written is known at once.
-        sinks = {
-            path: stack.enter_context(OutputFile(path, force=force))
-            for path in (json_path, html_path)
-            if path is not None
-        }
-        report = check(wanted, tokenizer, opened.manifest.name, _say)
-        _show(report)
-        if json_path:
-            sinks[json_path].write(json.dumps(report, indent=1) + "\n")
-        if html_path:
+    paths = {"--json": json_path, "--html": html_path}
+    with opened_reports(paths, reads=[data, validation], force=force) as sinks:
+        try:
+            report = check(wanted, tokenizer, opened.manifest.name, _say)
+        except MemoryError:
+            raise MachineError(f"{data}: there is not enough memory", "Check a part of the file.") from None
+        if "--json" in sinks:
+            sinks["--json"].write(json.dumps(report, indent=1) + "\n")
+        if "--html" in sinks:
             from toxonnx.check.page import page
 
-            sinks[html_path].write(page(report))
+            sinks["--html"].write(page(report))
+    _show(report)
     bad = report["counts"]["error"] + report["counts"]["warning"]
     if strict and bad:
         raise GateError(f"{data}: {bad} finding{'s' * (bad > 1)} of severity error or warning")
@@ -100,45 +97,29 @@ def _say(line: str) -> None:
 
 
 def _show(report: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
     from toxonnx.check.words import baseline_table, class_table, column_table, fact_lines, finding_lines, verdict
+    from toxonnx.cli.screen import Screen
 
-    console = Console(width=None if sys.stdout.isatty() else 132)
-    facts = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for key, value in fact_lines(report).items():
-        facts.add_row(f"[bold]{key}", escape(value))
-    console.print(facts)
-    console.print()
-    _table(console, class_table(report))
+    screen = Screen(132)
+    screen.table(["", ""], [[key, value] for key, value in fact_lines(report).items()], left=2)
+    screen.say("")
+    screen.table(*class_table(report))
     for one in report["findings"]:
         colour = {"error": "red", "warning": "yellow", "note": "cyan"}[one["severity"]]
         first, *others = finding_lines(one)
-        console.print(f"\n[bold {colour}]{one['severity']}[/] {escape(first)}", highlight=False, soft_wrap=True)
+        screen.say("")
+        screen.say(f"{one['severity']} {first}", f"bold {colour}")
         for line in others:
-            console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
+            screen.say(f"  {line}")
     for title, (header, rows) in (
         ("what needs no transformer (TF-IDF and logistic regression)", baseline_table(report)),
         ("each column by itself", column_table(report)),
     ):
         if rows:
-            console.print(f"\n[bold]{escape(title)}", highlight=False)
-            _table(console, (header, rows))
+            screen.say("")
+            screen.say(title, "bold")
+            screen.table(header, rows)
     for line in report["left_out"]:
-        console.print(f"left out: {escape(line)}", highlight=False, soft_wrap=True)
-    console.print(f"\n{escape(verdict(report))}", highlight=False, soft_wrap=True)
-
-
-def _table(console: Any, content: tuple[list[str], list[list[str]]]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    header, rows = content
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for at, heading in enumerate(header):
-        table.add_column(heading, justify="right" if at else "left", no_wrap=bool(at))
-    for row in rows:
-        table.add_row(*map(escape, row))
-    console.print(table)
+        screen.say(f"left out: {line}")
+    screen.say("")
+    screen.say(verdict(report))

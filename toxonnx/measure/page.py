@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from toxonnx.measure.report import PERCENTILES
-from toxonnx.pages import document, facts, figure, table
+from toxonnx.pages import axes as new_axes
+from toxonnx.pages import bars, document, facts, figure, table
 
 __all__ = ["page"]
 
@@ -61,26 +62,12 @@ def _verdict(first: dict[str, Any], entry: dict[str, Any]) -> str:
     return f"{first['name']} is {ratio['median']:.2f} times as fast as {entry['name']} {spread}."
 
 
-def _axes(width: float, height: float) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    drawing = Figure(figsize=(width, height))
-    axes = drawing.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(length=0)
-    return drawing, axes
-
-
 def _bars(names: list[str], values: list[float], colours: list[str], texts: list[str]) -> tuple[Any, Any]:
-    drawing, axes = _axes(9, 0.5 + 0.45 * len(names))
-    axes.barh(names, values, color=colours, height=0.62)
-    axes.invert_yaxis()
-    room = max(values) or 1
+    longest = max(values) or 1
+    drawing, axes = bars(names, longest, 0.18)
+    axes.barh(range(len(names)), values, color=colours, height=0.62)
     for at, (value, text) in enumerate(zip(values, texts, strict=True)):
-        axes.text(value + room * 0.02, at, text, va="center", fontsize=10)
-    axes.set_xlim(0, room * 1.18)
-    axes.xaxis.set_visible(False)
-    axes.spines["bottom"].set_visible(False)
+        axes.text(value + longest * 0.02, at, text, va="center", fontsize=10)
     return drawing, axes
 
 
@@ -94,14 +81,14 @@ def _throughput(entries: list[dict[str, Any]]) -> Any:
     texts = [f"{rate['median']:,.0f} rows/s" for rate in rates]
     names = [entry["name"] for entry in entries]
     drawing, axes = _bars(names, highest, ["none"] * len(names), texts)
-    axes.barh(names, [rate["median"] for rate in rates], color=_colours(len(names)), height=0.62)
+    axes.barh(range(len(names)), [rate["median"] for rate in rates], color=_colours(len(names)), height=0.62)
     for at, rate in enumerate(rates):
         axes.plot([rate["min"], rate["max"]], [at, at], color="#1c2330", linewidth=1.2, solid_capstyle="butt")
     return drawing
 
 
 def _latency(entries: list[dict[str, Any]]) -> Any:
-    drawing, axes = _axes(9, 3.6)
+    drawing, axes = new_axes(9, 3.6)
     for entry, colour in zip(entries, _colours(len(entries)), strict=True):
         values = np.sort(np.array(entry["samples"]["latency_seconds"]) * 1e3)
         axes.step(values, np.arange(1, len(values) + 1) / len(values), where="post", color=colour, label=entry["name"])

@@ -12,60 +12,101 @@ from numpy.typing import NDArray
 from toxonnx.evaluate.metrics import evaluate
 from toxonnx.labels import Labels
 
-__all__ = ["baseline", "majority"]
+__all__ = ["Words", "baseline", "majority"]
+
+#: coefficients of a model over all classes at most; fitting takes some 200 bytes for each. Words and pairs that are
+#: rarer than the most frequent that fit are not counted then.
+COEFFICIENTS = 4_000_000
+
+
+class Words:
+    """TF-IDF over words and pairs of words with logistic regression.
+
+    Args:
+        texts: to learn from.
+        truth: theirs, as :func:`toxonnx.evaluate.metrics.evaluate` takes it.
+        labels: the label set.
+    """
+
+    def __init__(self, texts: Sequence[str], truth: NDArray[np.int64], labels: Labels) -> None:
+        self._labels, self._truth = labels, truth
+        self._classes = 1 if labels.multi else len(np.unique(truth))
+        self._vectors: Any = None
+        self._models: list[Any] = []
+        try:
+            seen = self._count(texts)
+        except ValueError:  # not one word
+            self._vectors = None
+            return
+        targets = truth.T if labels.multi else [truth]
+        self._models = [_fit(seen, target) for target in targets]
+
+    def _count(self, texts: Sequence[str]) -> Any:
+        most = COEFFICIENTS // (self._classes if self._classes > 2 else 1)
+        self._vectors = _vectorizer()
+        seen = self._vectors.fit_transform(texts)
+        if seen.shape[1] > most:
+            self._vectors = _vectorizer(most)
+            seen = self._vectors.fit_transform(texts)
+        return seen
+
+    def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """float64 [texts, labels]."""
+        if self._vectors is None:
+            return _always(self._truth, len(texts), self._labels)
+        new = self._vectors.transform(texts)
+        scores = np.full((len(texts), len(self._labels)), 1e-9)
+        if self._labels.multi:
+            for i, model in enumerate(self._models):
+                scores[:, i] = self._truth[0, i] if model is None else model.predict_proba(new)[:, 1]
+            scores = np.clip(scores, 1e-9, 1 - 1e-9)
+            return np.asarray(np.log(scores / (1 - scores)))
+        (model,) = self._models
+        scores[:, np.unique(self._truth)] = 1.0 if model is None else model.predict_proba(new)
+        return np.asarray(np.log(np.maximum(scores, 1e-9)))
+
+    def score(self, texts: Sequence[str], truth: NDArray[np.int64]) -> dict[str, float]:
+        """Accuracy and macro F1 on held-out texts."""
+        return _two(self.logits(texts), truth, self._labels)
+
+
+def _vectorizer(most: int | None = None) -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    # Punctuation and emoji count as words, and so does a single letter.
+    return TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]+", max_features=most)
+
+
+def _fit(seen: Any, target: NDArray[np.int64]) -> Any:
+    """A model of a target; None for one that has a single value."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    if len(np.unique(target)) < 2:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return LogisticRegression(C=10, max_iter=500).fit(seen, target)
 
 
 def baseline(
     train: Sequence[str], truth: NDArray[np.int64], held: Sequence[str], held_truth: NDArray[np.int64], labels: Labels
 ) -> dict[str, float]:
-    """Accuracy and macro F1, on held-out texts, of TF-IDF over words and pairs of words with logistic regression.
-
-    Args:
-        train: texts to learn from.
-        truth: theirs, as :func:`toxonnx.evaluate.metrics.evaluate` takes it.
-        held: texts to measure on.
-        held_truth: theirs.
-        labels: the label set.
-    """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
-
-    # Punctuation and emoji count as words, and so does a single letter.
-    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]+")
-    try:
-        seen = words.fit_transform(train)
-    except ValueError:  # not one word
-        return majority(truth, held_truth, labels)
-    new = words.transform(held)
-
-    def probability(target: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Of each value of target that occurs, float64 [held rows, values]."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model = LogisticRegression(C=10, max_iter=500).fit(seen, target)
-        found: NDArray[np.float64] = model.predict_proba(new)
-        return found
-
-    scores = np.full((len(held), len(labels)), 1e-9)
-    if labels.multi:
-        for i in range(len(labels)):
-            values = np.unique(truth[:, i])
-            scores[:, i] = probability(truth[:, i])[:, 1] if len(values) == 2 else values[0]
-        scores = np.clip(scores, 1e-9, 1 - 1e-9)
-        return _two(np.log(scores / (1 - scores)), held_truth, labels)
-    present = np.unique(truth)
-    scores[:, present] = probability(truth) if len(present) > 1 else 1.0
-    return _two(np.log(np.maximum(scores, 1e-9)), held_truth, labels)
+    """Accuracy and macro F1 of :class:`Words` on held-out texts; its parameters, and what to measure on."""
+    return Words(train, truth, labels).score(held, held_truth)
 
 
 def majority(truth: NDArray[np.int64], held_truth: NDArray[np.int64], labels: Labels) -> dict[str, float]:
     """Accuracy and macro F1, on held-out rows, of always saying what is most frequent among the training rows."""
+    return _two(_always(truth, len(held_truth), labels), held_truth, labels)
+
+
+def _always(truth: NDArray[np.int64], rows: int, labels: Labels) -> NDArray[np.float64]:
     if labels.multi:
         said: Any = np.where(truth.mean(axis=0) >= 0.5, 1.0, -1.0)
     else:
         said = np.where(np.arange(len(labels)) == np.bincount(truth).argmax(), 1.0, -1.0)
-    return _two(np.repeat(said[None], len(held_truth), axis=0), held_truth, labels)
+    return np.asarray(np.repeat(said[None], rows, axis=0))
 
 
 def _two(logits: NDArray[np.float64], truth: NDArray[np.int64], labels: Labels) -> dict[str, float]:
