@@ -14,6 +14,7 @@ from toxonnx.evaluate.sections import (
     model_sections,
     suite_sections,
 )
+from toxonnx.pages import axes as new_axes
 from toxonnx.pages import document, drawn, figure, table
 
 __all__ = ["page"]
@@ -68,16 +69,6 @@ def _section(part: Section, level: str = "h2") -> str:
     return f"<{level}>{escape(part.title)}</{level}>{notes}{body}"
 
 
-def _axes(width: float, height: float) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    drawing = Figure(figsize=(width, height))
-    axes = drawing.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(length=0)
-    return drawing, axes
-
-
 def _line(number: int) -> dict[str, str]:
     return {
         "color": COLOURS[number % len(COLOURS)], "linestyle": LINES[number // len(COLOURS) % len(LINES)],
@@ -91,7 +82,7 @@ def _percent(axes: Any, *, x: bool = True, y: bool = True) -> None:
 
 
 def _reliability(models: Sequence[Mapping[str, Any]]) -> Any:
-    drawing, axes = _axes(6, 4.6)
+    drawing, axes = new_axes(6, 4.6)
     axes.plot([0, 1], [0, 1], color="#8a94a6", linewidth=1, linestyle="--")
     for number, model in enumerate(models):
         bins, colour = model["reliability"], COLOURS[number % len(COLOURS)]
@@ -113,7 +104,7 @@ def _reliability(models: Sequence[Mapping[str, Any]]) -> Any:
 def _confusion(figures: Mapping[str, Any]) -> Any:
     labels, cells = [drawn(name) for name in figures["per_class"]], figures["confusion"]
     size = max(3.2, 0.75 * len(labels) + 1.6)
-    drawing, axes = _axes(size + 1, size)
+    drawing, axes = new_axes(size + 1, size)
     axes.spines[:].set_visible(False)
     shares = [[cell / (sum(row) or 1) for cell in row] for row in cells]
     axes.pcolormesh(shares, cmap="Greens", vmin=0, vmax=1.25, edgecolors="#ffffff", linewidth=2)
@@ -132,7 +123,7 @@ def _confusion(figures: Mapping[str, Any]) -> Any:
 
 
 def _curves(curves: Mapping[str, Mapping[str, list[float]]]) -> Any:
-    drawing, axes = _axes(7, 4.2)
+    drawing, axes = new_axes(7, 4.2)
     for number, (label, curve) in enumerate(curves.items()):
         axes.step(curve["recall"], curve["precision"], where="pre", label=drawn(label), **_line(number))
     axes.set_xlabel("recall: share of the label's texts that are found")
@@ -149,7 +140,7 @@ def _curves(curves: Mapping[str, Mapping[str, list[float]]]) -> Any:
 def _suite(suite: Mapping[str, Any]) -> Any:
     models = suite["models"]
     kinds = models[0]["functionalities"]
-    drawing, axes = _axes(8, 0.9 + 0.3 * len(kinds))
+    drawing, axes = new_axes(8, 0.9 + 0.3 * len(kinds))
     height = 0.8 / len(models)
     for number, model in enumerate(models):
         places = [at + (number - (len(models) - 1) / 2) * height for at in range(len(kinds))]
