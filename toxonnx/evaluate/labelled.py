@@ -90,7 +90,7 @@ def truth_of(
                 table.path,
                 line,
                 f"label {value!r:.40} is not one of the model's: {', '.join(number)}",
-                "Mend the file, or say which value is which label.",
+                "Mend the file, or say what its values mean: eval --names VALUE=LABEL, or labels.names in a recipe.",
             )
         numbers.append(number[name])
     return np.array(numbers, dtype=np.int64)
