@@ -22,7 +22,7 @@ p { margin: .5rem 0; max-width: 46rem; } .dim { color: var(--dim); } .lead { fon
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .84rem; }
 th, td { padding: .35rem .7rem .35rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { color: var(--dim); font-weight: 600; } .words { text-align: left; }
+th { color: var(--dim); font-weight: 600; white-space: normal; vertical-align: bottom; } .words { text-align: left; }
 tr.first td { font-weight: 600; color: var(--mark); }
 table.facts td { text-align: left; white-space: normal; }
 figure { margin: .5rem 0; } figure svg { max-width: 100%; height: auto; }

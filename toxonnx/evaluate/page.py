@@ -75,6 +75,15 @@ def _line(number: int) -> dict[str, str]:
     }  # fmt: skip
 
 
+def _shares(axes: Any) -> None:
+    """Shares of everything on both sides."""
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.grid(color="#dfe3ea", linewidth=0.7)
+    axes.set_axisbelow(True)
+    _percent(axes)
+
+
 def _percent(axes: Any, *, x: bool = True, y: bool = True) -> None:
     for wanted, axis in ((x, axes.xaxis), (y, axes.yaxis)):
         if wanted:
@@ -92,11 +101,7 @@ def _reliability(models: Sequence[Mapping[str, Any]]) -> Any:
         axes.scatter(x, y, s=[12 + 120 * one["count"] / most for one in bins], color=colour, alpha=0.7, linewidths=0)
     axes.set_xlabel("probability that the model gives")
     axes.set_ylabel("share that is right")
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(0, 1.02)
-    axes.grid(color="#dfe3ea", linewidth=0.7)
-    axes.set_axisbelow(True)
-    _percent(axes)
+    _shares(axes)
     axes.legend(frameon=False, loc="upper left")
     return drawing
 
@@ -128,11 +133,7 @@ def _curves(curves: Mapping[str, Mapping[str, list[float]]]) -> Any:
         axes.step(curve["recall"], curve["precision"], where="pre", label=drawn(label), **_line(number))
     axes.set_xlabel("recall: share of the label's texts that are found")
     axes.set_ylabel("precision: share of those found that are right")
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(0, 1.02)
-    axes.grid(color="#dfe3ea", linewidth=0.7)
-    axes.set_axisbelow(True)
-    _percent(axes)
+    _shares(axes)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return drawing
 
