@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from importlib.util import find_spec
 
 from toxonnx.errors import MachineError
@@ -14,7 +15,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "check": ("datasketch", "ftfy", "matplotlib", "sklearn"),
     "export": ("torch", "transformers", "peft", "optimum", "optimum.exporters.onnx", "onnx", "onnxruntime"),
 }
-
+#: the major version that training and export are written for
+TRANSFORMERS = 4
 
 __all__ = ["EXTRAS", "missing", "require"]
 
@@ -32,6 +34,13 @@ def require(extra: str) -> None:
         raise MachineError(
             f"this needs {', '.join(lacks)}, not installed here",
             f"pip install 'toxonnx[{wanted}]' (in a checkout: pip install '.[{wanted}]')",
+        )
+
+    if extra in {"train", "export"} and int(version("transformers").split(".")[0]) > TRANSFORMERS:
+        raise MachineError(
+            f"transformers {version('transformers')} is installed; this needs a {TRANSFORMERS}.x (another package may "
+            "have replaced it)",
+            "pip install 'transformers>=4.53,<4.58' (in a checkout: pip install -c constraints.txt '.[train]')",
         )
 
 

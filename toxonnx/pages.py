@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -21,8 +22,8 @@ h3 { font-size: 1rem; margin: 1.5rem 0 .4rem; }
 p { margin: .5rem 0; max-width: 46rem; } .dim { color: var(--dim); } .lead { font-size: 1.1rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .84rem; }
-th, td { padding: .35rem .7rem .35rem 0; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-th { color: var(--dim); font-weight: 600; white-space: normal; vertical-align: bottom; } .words { text-align: left; }
+th, td { padding: .35rem .7rem .35rem 0; text-align: right; border-bottom: 1px solid var(--line); }
+th { color: var(--dim); font-weight: 600; vertical-align: bottom; } .words { text-align: left; }
 tr.first td { font-weight: 600; color: var(--mark); }
 table.facts td { text-align: left; white-space: normal; }
 figure { margin: .5rem 0; } figure svg { max-width: 100%; height: auto; }
@@ -45,13 +46,18 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, mark_first: b
 
     def cells(kind: str, row: Sequence[str]) -> str:
         words = f'<{kind} class="words">'
-        return "".join(f"{words if at < left else f'<{kind}>'}{escape(cell)}</{kind}>" for at, cell in enumerate(row))
+        return "".join(f"{words if at < left else f'<{kind}>'}{_kept(cell)}</{kind}>" for at, cell in enumerate(row))
 
     lines = []
     for number, row in enumerate(rows):
         kind = ' class="first"' if mark_first and number == 0 else ""
         lines.append(f"<tr{kind}>{cells('td', row)}</tr>")
     return f'<div class="scroll"><table><tr>{cells("th", header)}</tr>{"".join(lines)}</table></div>'
+
+
+def _kept(cell: str) -> str:
+    """A cell that breaks before an interval, if it has to, and not inside."""
+    return re.sub(r"\((?:chance: )?[-+]?\d[^()]*\)", lambda found: found[0].replace(" ", "&nbsp;"), escape(cell))
 
 
 def facts(values: Mapping[str, str]) -> str:
@@ -62,7 +68,7 @@ def facts(values: Mapping[str, str]) -> str:
 
 def drawn(name: str) -> str:
     """A name from a file as matplotlib draws it letter by letter: no formula, no hidden legend, no endless line."""
-    short = name if len(name) <= 60 else f"{name[:57]}..."
+    short = name if len(name) <= 80 else f"{name[:77]}..."
     return ("\u200b" if short.startswith("_") else "") + short.replace("$", r"\$")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -159,6 +160,19 @@ def test_a_random_split_says_what_leaks() -> None:
 def test_a_class_with_one_text_is_named() -> None:
     with pytest.raises(InputError, match=r"rows\.csv: class 'b' has 1 distinct text \(line 6\), the split needs 2"):
         split(_examples(["v", "w", "x", "y", "z", "Z "], [0, 0, 0, 0, 1, 1]), Split(0.2), "rows.csv")
+
+
+def test_groups_whose_rows_have_several_labels_are_divided_whole() -> None:
+    """Four countries, each with every class: no class is refused, no country stands on two sides."""
+    examples = _examples([f"day {i}" for i in range(80)], [i % 3 for i in range(80)], ("a", "b", "c"))
+    countries = tuple("abcd"[i // 20] for i in range(80))
+    parts = split(dataclasses.replace(examples, groups=countries), Split(0.25, seed=1), "rows.csv")
+    sides = [{countries[i] for i in part} for part in (parts.train, parts.validation)]
+    assert not sides[0] & sides[1] and len(sides[1]) == 1
+    # A class that stands in one group alone cannot be on both sides.
+    lone = dataclasses.replace(examples, truth=np.array([2 if i < 20 and i % 2 else i % 2 for i in range(80)]))
+    with pytest.raises(InputError, match="class 'c' has 1 distinct group, the split needs 2"):
+        split(dataclasses.replace(lone, groups=countries), Split(0.25), "rows.csv")
 
 
 @pytest.mark.parametrize("multi", [False, True])

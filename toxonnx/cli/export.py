@@ -65,13 +65,6 @@ def command(
     the held-out rows a temperature is fitted, so that probabilities mean what they say, and thresholds if asked for.
     """
     from toxonnx.errors import InputError
-    from toxonnx.extras import require
-
-    require("export")
-    from toxonnx.cli.chatter import hush
-
-    hush()
-    from toxonnx.convert.export import export
     from toxonnx.evaluate.suites import read_questions
     from toxonnx.recipe import load_recipe
 
@@ -86,6 +79,16 @@ def command(
             "target_recall": _shares(target_recall, "--target-recall"),
             "best_f1": best_f1,
         }
+    questions = read_questions(suite, cases, positive)
+    followed = load_recipe(recipe) if recipe else None
+    from toxonnx.extras import require
+
+    require("export")
+    from toxonnx.cli.chatter import hush
+
+    hush()
+    from toxonnx.convert.export import export
+
     export(
         source,
         out,
@@ -98,9 +101,9 @@ def command(
         label=label,
         encoding=encoding,
         delimiter=delimiter,
-        recipe=load_recipe(recipe) if recipe else None,
+        recipe=followed,
         settings=settings,
-        suite=read_questions(suite, cases, positive),
+        suite=questions,
         force=force,
         say=click.echo,
     )

@@ -86,7 +86,10 @@ def _calibrated(
     assert truth is not None
     distinct = int(groups.max()) + 1
     if distinct < LEAST_TEXTS:
-        return labels, {**about, "left": f"{distinct} distinct texts are too few to fit a temperature on"}
+        return labels, {
+            **about,
+            "left": f"{distinct} distinct texts are too few to fit a temperature on ({LEAST_TEXTS} are needed)",
+        }
     before = Sample.of_logits(logits, truth, labels).figures()
     after = calibrated_figures(logits, truth, labels, groups, FOLDS)
     temperature = fit_temperature(logits, truth, labels)

@@ -160,7 +160,11 @@ def gate(measured: dict[str, Any], limits: Export) -> dict[str, float]:
         )
     if measured["labelled"] and not measured["macro_f1_loss"] <= limits.max_f1_loss:
         before, after = (measured["figures"][name]["macro_f1"] for name in ("pytorch", "final"))
-        failed.append(f"macro F1 falls from {before:.4f} to {after:.4f} (limit {limits.max_f1_loss:.4f} lost)")
+        changed = round((1 - agreement) * measured["rows"])
+        failed.append(
+            f"macro F1 falls from {before:.4f} to {after:.4f} (limit {limits.max_f1_loss:.4f} lost), as {changed} of "
+            f"{measured['rows']} rows change their label"
+        )
     if failed:
         raise GateError(
             "not sealed: " + "; ".join(failed), "Export with another --precision, or with other limits in a --recipe."

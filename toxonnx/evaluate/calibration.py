@@ -48,8 +48,9 @@ class Target:
         unknown = sorted(set(self.values) - {*labels.names, EVERY})
         if unknown:
             raise InputError(f"a target for {', '.join(unknown)}: the labels are {', '.join(labels.names)}")
-        if not all(0 < value <= 1 for value in self.values.values()):
-            raise InputError(f"a target has to be over 0 and at most 1: {dict(self.values)}")
+        wrong = [value for value in self.values.values() if not 0 < value <= 1]
+        if wrong:
+            raise InputError(f"a target has to be over 0 and at most 1 (0.9 for 90%), not {wrong[0]:g}")
 
     def __str__(self) -> str:
         if self.kind == "f1":
@@ -203,8 +204,8 @@ def _threshold(scores: Floats, actual: Bools, target: Target, label: str, floor:
         return curve.between(int(reached[-1]), floor)
     best = max((curve.right / curve.said)[allowed], default=0.0)
     raise GateError(
-        f"no threshold gives {label!r} a precision of {wanted:g} on the {len(scores)} rows: on {LEAST_SAID} of them or "
-        f"more, {best:.3f} is the best",
+        f"no threshold gives {label!r} a precision of {wanted:g} on the {len(scores)} rows: the best that is seen on "
+        f"{LEAST_SAID} rows or more is {best:.3f}",
         "Ask for less, or for other labels alone (LABEL=SHARE).",
     )
 

@@ -27,8 +27,7 @@ LINES = ("solid", "dashed", "dotted", "dashdot")
 def page(report: Mapping[str, Any]) -> str:
     """One self-contained page of a report that the eval verb made. Needs matplotlib."""
     models, suite = report["models"], report["suite"]
-    first = models[0]["name"] if models else suite["models"][0]["name"]
-    title = f"{first}: what it gets right"
+    title = f"{models[0]['name']}: what it gets right" if models else f"{suite['title']}: what is answered right"
     parts = [f"<h1>{escape(title)}</h1>"]
     shared = [headline(report), *comparison_sections(report["comparisons"])] if models else []
     parts += [_section(one) for one in shared]
@@ -151,7 +150,7 @@ def _suite(suite: Mapping[str, Any]) -> Any:
         if len(models) == 1:
             for at, share in zip(places, shares, strict=True):
                 axes.text(share + 0.01, at, f"{share:.0%}", va="center", fontsize=8)
-    names = [f"{one['about']} ({suite['positive' if one['positive'] else 'negative']})" for one in kinds]
+    names = [f"{one['code']} {one['about']} ({suite['positive' if one['positive'] else 'negative']})" for one in kinds]
     axes.set_yticks(range(len(kinds)), [drawn(name) for name in names], fontsize=8)
     axes.invert_yaxis()
     axes.axvline(0.5, color="#1c2330", linewidth=0.8, linestyle="--")

@@ -104,6 +104,8 @@ def _notes(model: Mapping[str, Any]) -> list[str]:
     for key, what in (("truncated", f"cut at {model['max_length']} tokens"), ("empty", "have an empty text")):
         if model[key]:
             notes.append(f"{model[key]:,} rows {'were ' if key == 'truncated' else ''}{what} ({name}).")
+    if model["kind"] == "PyTorch":
+        notes.append(f"{name} is scored without the temperature and the thresholds of a bundle.")
     review = model["review"]
     if review["rows"]:
         rest = review.get("accuracy_of_the_rest")
@@ -153,7 +155,7 @@ def model_sections(model: Mapping[str, Any]) -> list[Section]:
     rows = []
     for label, one in told["figures"]["per_class"].items():
         # Nothing can be right where nothing was said, nor found where nothing is.
-        defined = {"precision": one["said"], "recall": one["support"], "f1": one["support"]}
+        defined = {"precision": one["said"], "recall": one["support"], "f1": one["support"] + one["said"]}
         cells = [
             _figure(one[key] if defined.get(key, 1) else None, told["intervals"].get(f"per_class/{label}/{key}"))
             for key in ("precision", "recall", "f1", "roc_auc", "average_precision")

@@ -245,31 +245,51 @@ def _together(examples: Examples) -> list[int]:
     return [find(i) for i in range(len(examples))]
 
 
+def _strata(examples: Examples, groups: Sequence[list[int]], needed: int, where: str) -> dict[Any, list[list[int]]]:
+    """Groups that are drawn from together: those of one label (of one combination, for several labels a text).
+
+    What cannot be divided so is pooled: rare combinations, and groups of a recipe whose rows have several labels.
+    """
+    strata: dict[Any, list[list[int]]] = {}
+    pooled: list[list[int]] = []
+    for group in groups:
+        label = examples.truth[group[0]]
+        if label.ndim:
+            strata.setdefault(tuple(label.tolist()), []).append(group)
+        elif examples.groups and len(set(examples.truth[group].tolist())) > 1:
+            pooled.append(group)
+        else:
+            strata.setdefault(int(label), []).append(group)
+    if examples.labels.multi:
+        pooled = [group for key in [*strata] if len(strata[key]) < needed for group in strata.pop(key)]
+    else:
+        of_pool = [set(examples.truth[group].tolist()) for group in pooled]
+        for number, name in enumerate(examples.labels.names):
+            alone = strata.get(number, [])
+            count = len(alone) + sum(number in labels for labels in of_pool)
+            if 0 < count < needed:
+                lines = ", ".join(str(examples.lines[group[0]]) for group in alone)
+                what = "group" if examples.groups else "text"
+                raise InputError(
+                    f"{where}: class {name!r} has {count} distinct {what}{'s' * (count != 1)}"
+                    f"{f' (line {lines})' if lines else ''}, the split needs {needed}",
+                    "Add rows of that class, leave it out, or give a validation file of its own.",
+                )
+            if len(alone) < needed:
+                pooled += strata.pop(number, [])
+    return {**strata, "": pooled} if pooled else strata
+
+
 def _draw(
     examples: Examples, groups: Sequence[list[int]], spec: SplitSpec, where: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     rng = np.random.default_rng(spec.seed)
     shares = {1: spec.validation, 2: spec.test}
     needed = 1 + sum(share > 0 for share in shares.values())
-    strata: dict[Any, list[list[int]]] = {}
-    for group in groups:
-        label = examples.truth[group[0]]
-        strata.setdefault(tuple(label.tolist()) if label.ndim else int(label), []).append(group)
-    if examples.labels.multi:  # combinations too rare to divide are drawn together
-        rare = [key for key, members in strata.items() if len(members) < needed]
-        pooled = [group for key in rare for group in strata.pop(key)]
-        if pooled:
-            strata[()] = pooled
+    strata = _strata(examples, groups, needed, where)
     parts: dict[int, list[int]] = {0: [], 1: [], 2: []}
     for key in sorted(strata, key=str):
         members = strata[key]
-        if len(members) < needed and not examples.labels.multi:
-            name, lines = examples.labels.names[key], ", ".join(str(examples.lines[g[0]]) for g in members)
-            raise InputError(
-                f"{where}: class {name!r} has {len(members)} distinct text{'s' * (len(members) > 1)} (line {lines}), "
-                f"the split needs {needed}",
-                "Add rows of that class, leave it out, or give a validation file of its own.",
-            )
         order = [members[i] for i in rng.permutation(len(members))]
         total = sum(map(len, order))
         for part, share in shares.items():
@@ -281,6 +301,13 @@ def _draw(
                 taken += len(group)
         parts[0] += [i for group in order for i in group]
     result = [np.sort(np.array(parts[part], dtype=np.int64)) for part in (0, 1, 2)]
+    if not examples.labels.multi:
+        absent = set(examples.truth.tolist()) - set(examples.truth[result[0]].tolist())
+        if absent:
+            names = ", ".join(repr(examples.labels.names[number]) for number in sorted(absent))
+            raise InputError(
+                f"{where}: no row of {names} is left to train on", "Try another split.seed, or fewer held out."
+            )
     return result[0], result[1], result[2]
 
 

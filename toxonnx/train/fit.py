@@ -151,9 +151,12 @@ def fit(
     model.config.save_pretrained(str(target))  # PEFT leaves it out; it holds the label names
     tokenizer.save_pretrained(str(target))
     figures = {name: trainer.figures(name) for name in held}
-    warning = _learnt_nothing(figures["validation"], examples.labels.multi)
-    if warning:
-        say(warning)
+    for warning in (
+        _learnt_nothing(figures["validation"], examples.labels.multi),
+        _less_than_words(figures["validation"], words["validation"]["words"]),
+    ):
+        if warning:
+            say(warning)
     table = {
         "toxonnx": toxonnx.__version__,
         **identity,
@@ -277,6 +280,16 @@ def _learnt_nothing(figures: Figures, multi: bool) -> str:
     return (
         f"WARNING: accuracy {figures.accuracy:.4f} is no better than always saying the most frequent class "
         f"({max(supports) / sum(supports):.4f}); LoRA often needs a learning rate of 1e-4 to 1e-3"
+    )
+
+
+def _less_than_words(figures: Figures, words: dict[str, float]) -> str:
+    """A warning where counting words does better by both figures; else nothing."""
+    if figures.macro_f1 >= words["macro_f1"] or figures.accuracy >= words["accuracy"]:
+        return ""
+    return (
+        f"WARNING: counting words does better (macro F1 {words['macro_f1']:.4f} against {figures.macro_f1:.4f}): train "
+        "for more epochs, at another learning rate, or on more rows"
     )
 
 
