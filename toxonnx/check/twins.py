@@ -114,7 +114,7 @@ def repeat_findings(same: Repeats, lines: Sequence[int], leak: tuple[int, int] |
             found(
                 "conflicting-labels", "warning",
                 f"The same text stands with different labels, for {plural(same.conflict_texts, 'text')} in "
-                f"{plural(len(same.conflicts), 'row')}; no model that does not see case can be right on more than "
+                f"{plural(len(same.conflicts), 'row')}; a model that is blind to case is right at most on "
                 f"{same.ceiling:.2%}",
                 [lines[i] for i in same.conflicts],
                 advice="Decide on one label for each of these texts, or give the model what tells the rows apart.",
