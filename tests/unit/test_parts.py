@@ -263,8 +263,8 @@ MAY_IMPORT = {
     "train": (
         {"bundle", "evaluate", "labels", "recipe", "rows", "seen", "texts", "train"},
         {
-            "accelerate", "huggingface_hub", "matplotlib", "numpy", "peft", "safetensors", "sklearn", "torch",
-            "transformers",
+            "accelerate", "huggingface_hub", "matplotlib", "numpy", "peft", "safetensors", "sklearn", "threadpoolctl",
+            "torch", "transformers",
         },
     ),
     "check": (

@@ -81,10 +81,12 @@ def _fit(seen: Any, target: NDArray[np.int64]) -> Any:
     """A model of a target; None for one that has a single value."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     if len(np.unique(target)) < 2:
         return None
-    with warnings.catch_warnings():
+    # The products are sparse and small: handing their parts out to threads takes longer than the work.
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
         return LogisticRegression(C=10, max_iter=500).fit(seen, target)
 
