@@ -60,6 +60,10 @@ class Ahead(Generic[T]):
             self._hand_on(None, None)
         except BaseException as error:
             self._hand_on(None, error)
+        finally:
+            close = getattr(items, "close", None)  # a generator lets go of what it holds
+            if close is not None:
+                close()
 
     def _hand_on(self, item: T | None, error: BaseException | None) -> None:
         while not self._stopped.is_set():

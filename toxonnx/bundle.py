@@ -21,7 +21,7 @@ from toxonnx.texts import TextSpec
 __all__ = ["MANIFEST", "SCHEMA", "Bundle", "Manifest", "open_bundle", "seal", "sha256"]
 
 MANIFEST = "toxonnx.json"
-SCHEMA = 3
+SCHEMA = 4
 _NEEDED = ("model.onnx", "tokenizer.json", "config.json")
 
 
@@ -36,6 +36,7 @@ class Manifest:
         max_length: tokens, special ones included; longer texts are cut there.
         pad_id: token id that fills a batch up.
         precision: fp32, int8 or fp16.
+        layout: of the graph's inputs; see :mod:`toxonnx.sessions`.
         model: base, its revision, method, adapter.
         graph: opset, operator counts, whether the last layer runs for the first token only.
         verification: what was measured, against what, on which rows.
@@ -52,6 +53,7 @@ class Manifest:
     max_length: int
     pad_id: int
     precision: str
+    layout: str = "plain"
     model: dict[str, Any] = field(default_factory=dict)
     graph: dict[str, Any] = field(default_factory=dict)
     verification: dict[str, Any] = field(default_factory=dict)

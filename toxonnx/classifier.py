@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
-import math
-import threading
-import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,29 +16,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.ahead import Ahead
-from toxonnx.batches import plan, stack
 from toxonnx.bundle import Bundle, open_bundle
+from toxonnx.encoding import Encoded, Encoder, Encoders
+from toxonnx.engine import Engine
 from toxonnx.errors import InputError
 from toxonnx.labels import Labels
-from toxonnx.machine import available_cores
 from toxonnx.memo import Memo
 from toxonnx.resources import find_bundle
 from toxonnx.scores import decide, doubtful, probabilities
-from toxonnx.sessions import Session
-from toxonnx.tokens import Tokenizer, Tokens
+from toxonnx.tokens import Tokens
 
 __all__ = ["Classifier", "Prediction"]
 
 T = TypeVar("T")
 
-#: texts that are ordered by length together, for each thread, and at least
-WINDOW_A_THREAD, SMALLEST_WINDOW = 256, 1024
 #: a window ends here too, so that long texts do not fill the memory
 WINDOW_CHARACTERS = 1 << 22
 #: windows between being read and being yielded: read, waiting, scored, yielded
 IN_FLIGHT = 4
-#: seconds after which the cores are asleep
-LULL = 0.005
+#: windows that may be with processes that tokenize
+BEING_ENCODED = 3
 #: distinct texts that are remembered
 REMEMBERED = 1 << 15
 
@@ -79,44 +76,59 @@ class Classifier:
 
     Args:
         bundle: an opened bundle.
-        threads: threads that score at the same time; all cores this process may use when not given.
+        device: ``cpu``, ``cuda``, ``tensorrt``, or ``auto``: CUDA where bundle and machine allow it, else the CPU.
+        allow_fallback: use the CPU where the GPU that was asked for cannot be had; ``plan["fallback"]`` says why.
+        threads: batches that are scored at the same time; when not given, one for each core that this process may
+            use, and two on a GPU.
         batch_tokens: tokens of a batch at most.
         window: texts that are ordered by length together; more with more threads when not given. Memory grows with
             it, not with the number of texts.
         review_band: a prediction whose probability is under it is marked for review (for several labels a text: where
             any label is less certain than that, either way).
+
+    Raises:
+        InputError: the bundle is not made for the device.
+        MachineError: the machine lacks what the device needs; says what, and what to do.
     """
 
     def __init__(
         self,
         bundle: Bundle,
         *,
+        device: str = "cpu",
+        allow_fallback: bool = False,
         threads: int | None = None,
-        batch_tokens: int = 1024,
+        batch_tokens: int | None = None,
         window: int | None = None,
         review_band: float = 0.0,
     ) -> None:
-        manifest = bundle.manifest
         self.bundle = bundle
-        self.threads = threads or available_cores()
-        self.batch_tokens = batch_tokens
         self.review_band = review_band
-        self.window = window or max(SMALLEST_WINDOW, WINDOW_A_THREAD * self.threads)
-        self._tokenizer = Tokenizer(bundle.path / "tokenizer.json", manifest.max_length)
-        self._session = Session(bundle.model, len(manifest.labels))
-        self._wide: Session | None = None
-        self._lock = threading.Lock()
-        self._answered = -math.inf
+        self._engine = Engine(
+            bundle, device=device, allow_fallback=allow_fallback, threads=threads, batch_tokens=batch_tokens
+        )
+        self.threads = self._engine.threads
+        self.window = window or self._engine.window
+        manifest = bundle.manifest
+        self._reads = (bundle.path / "tokenizer.json", manifest.max_length, manifest.text)
+        self._encoder = Encoder(*self._reads)
 
     @classmethod
-    def load(cls, bundle: str | Path | None = None, *, threads: int | None = None) -> Classifier:
+    def load(
+        cls,
+        bundle: str | Path | None = None,
+        *,
+        device: str = "cpu",
+        allow_fallback: bool = False,
+        threads: int | None = None,
+    ) -> Classifier:
         """Opens a bundle, by folder or name (the one that ships when not given), checks it and loads its model.
 
         Raises:
             BundleError: no sound, sealed bundle there.
-            MachineError: ONNX Runtime is missing.
+            InputError, MachineError: see :class:`Classifier`.
         """
-        return cls(open_bundle(find_bundle(bundle)), threads=threads)
+        return cls(open_bundle(find_bundle(bundle)), device=device, allow_fallback=allow_fallback, threads=threads)
 
     @property
     def labels(self) -> Labels:
@@ -131,19 +143,13 @@ class Classifier:
     @property
     def plan(self) -> dict[str, Any]:
         """How texts are scored here: what was chosen for the machine, or asked for."""
-        return {
-            "precision": self.bundle.manifest.precision,
-            "provider": self._session.provider,
-            "threads": self.threads,
-            "batch_tokens": self.batch_tokens,
-            "window": self.window,
-        }
+        return {**self._engine.plan, "window": self.window}
 
     def predict(self, texts: str | Iterable[str], *, top_k: int | None = 1) -> list[Any]:
         """Labels and scores of texts, in the shape of a transformers text-classification pipeline.
 
-        Lone texts in quick succession run on all threads, each; the first such call loads the model a second time for
-        that. After a pause a lone text runs on one: to wake the other cores costs more than they save.
+        One text (on CUDA with a packed bundle, up to eight) goes the shortest way: the first such calls may load the
+        model a second time for that.
 
         Args:
             texts: one text, or several.
@@ -153,7 +159,8 @@ class Classifier:
             One item a text, in order: ``{"label", "score"}`` for ``top_k=1``, else a list of these, likeliest first.
         """
         rows = [texts] if isinstance(texts, str) else list(texts)
-        predictions = [self._alone(rows[0])] if len(rows) == 1 else [prediction for _, prediction in self.stream(rows)]
+        few = 0 < len(rows) <= self._engine.few
+        predictions = self._few(rows) if few else (prediction for _, prediction in self.stream(rows))
         results: list[Any] = []
         for prediction in predictions:
             if top_k == 1 and not self.labels.multi:
@@ -187,21 +194,19 @@ class Classifier:
         """
         memo = Memo(len(self.labels), max(REMEMBERED, 2 * IN_FLIGHT * self.window), IN_FLIGHT * self.window)
         workers = ThreadPoolExecutor(self.threads)
-        try:
-            with Ahead(self._windows(items, text, memo, workers)) as windows:
-                for window in windows:
-                    for batch in window.scoring:
-                        batch.result()
-                    logits, truncated = memo.logits[window.places], memo.truncated[window.places]
-                    yield from zip(window.items, self._predictions(logits, truncated, window.repeated), strict=True)
-        finally:
+        with contextlib.ExitStack() as stack:
             # An interrupted caller does not wait for the windows on their way.
-            workers.shutdown(cancel_futures=True)
+            stack.callback(workers.shutdown, cancel_futures=True)
+            for window in stack.enter_context(Ahead(self._windows(items, text, memo, workers))):
+                for batch in window.scoring:
+                    batch.result()
+                logits, truncated = memo.logits[window.places], memo.truncated[window.places]
+                yield from zip(window.items, self._predictions(logits, truncated, window.repeated), strict=True)
 
     def logits(self, texts: Iterable[str]) -> NDArray[np.float32]:
         """Raw logits, float32 [texts, labels], of texts that are already normalised."""
-        tokens = self._tokenizer(list(texts))
-        logits = np.empty((len(tokens.ids), len(self.labels)), dtype=np.float32)
+        tokens = self._encoder.tokenizer(list(texts))
+        logits = np.empty((len(tokens.lengths), len(self.labels)), dtype=np.float32)
         with ThreadPoolExecutor(self.threads) as workers:
             for batch in self._submit(tokens, logits, np.arange(len(logits)), workers):
                 batch.result()
@@ -211,39 +216,58 @@ class Classifier:
         self, items: Iterable[T], text: Callable[[T], Any], memo: Memo, workers: ThreadPoolExecutor
     ) -> Iterator[_Window[T]]:
         """Windows of items that are being scored. When ``items`` raises, those before it make the last window."""
-        texts = self._texts(items, text)
+        source = self._texts(items, text)
+        being_encoded: deque[tuple[list[T], Callable[[], Encoded]]] = deque()
         failed: BaseException | None = None
-        while failed is None:
-            some: list[T] = []
-            cleaned: list[str] = []
-            size = 0
-            try:
-                for item, clean in itertools.islice(texts, self.window):
-                    some.append(item)
-                    cleaned.append(clean)
-                    size += len(clean)
-                    if size >= WINDOW_CHARACTERS:
-                        break
-            except Exception as error:
-                failed = error
-            if not some:
-                break
-            yield self._start(some, cleaned, memo, workers)
+        with contextlib.ExitStack() as stack:
+            encoders: Encoders | None = None
+            for number in itertools.count():
+                some, texts, failed = self._read(source)
+                if not some:
+                    break
+                if number == 1 and self._engine.encoders:  # one window is not worth the start of processes
+                    encoders = stack.enter_context(Encoders(self._engine.encoders, *self._reads))
+                later = encoders.submit(texts) if encoders else functools.partial(self._encoder, texts)
+                being_encoded.append((some, later))
+                if len(being_encoded) > (BEING_ENCODED if encoders else 0):
+                    yield self._start(*being_encoded.popleft(), memo, workers)
+                if failed is not None:
+                    break
+            while being_encoded:
+                yield self._start(*being_encoded.popleft(), memo, workers)
         if failed is not None:
             raise failed
 
+    def _read(self, source: Iterator[tuple[T, str]]) -> tuple[list[T], list[str], Exception | None]:
+        """The items and texts of a window, and what the source raised after them."""
+        items: list[T] = []
+        texts: list[str] = []
+        size = 0
+        try:
+            for item, text in itertools.islice(source, self.window):
+                items.append(item)
+                texts.append(text)
+                size += len(text)
+                if size >= WINDOW_CHARACTERS:
+                    break
+        except Exception as error:
+            return items, texts, error
+        return items, texts, None
+
     def _texts(self, items: Iterable[T], text: Callable[[T], Any]) -> Iterator[tuple[T, str]]:
-        clean = self.bundle.manifest.text.clean
         for number, item in enumerate(items):
             value = text(item)
             if not isinstance(value, str):
                 raise InputError(f"item {number} is {type(value).__name__}, not a text: {value!r:.60}")
-            yield item, clean(value)
+            yield item, value
 
-    def _start(self, items: list[T], texts: list[str], memo: Memo, workers: ThreadPoolExecutor) -> _Window[T]:
-        places, fresh = memo.places(texts)
-        tokens = self._tokenizer([texts[i] for i in fresh])
-        repeated = np.ones(len(texts), dtype=np.bool_)
+    def _start(
+        self, items: list[T], later: Callable[[], Encoded], memo: Memo, workers: ThreadPoolExecutor
+    ) -> _Window[T]:
+        encoded = later()
+        places, fresh = memo.places(encoded.keys)
+        tokens = encoded.tokens(fresh)
+        repeated = np.ones(len(items), dtype=np.bool_)
         repeated[fresh] = False
         memo.truncated[places[fresh]] = tokens.truncated
         return _Window(items, places, repeated, self._submit(tokens, memo.logits, places[fresh], workers))
@@ -254,23 +278,15 @@ class Classifier:
         """Hands texts to the workers in batches; their logits come to stand at their places."""
 
         def run(rows: NDArray[np.int64]) -> None:
-            logits[places[rows]] = self._session.run(*stack([tokens.ids[i] for i in rows]))
+            logits[places[rows]] = self._engine.run(tokens, rows)
 
-        return [workers.submit(run, batch) for batch in plan(tokens.lengths, max_tokens=self.batch_tokens)]
+        return [workers.submit(run, batch) for batch in self._engine.batches(tokens.lengths)]
 
-    def _alone(self, text: Any) -> Prediction:
-        """One text, by the shortest way."""
-        ((_, clean),) = self._texts([text], lambda item: item)
-        session = self._session
-        if self.threads > 1 and time.monotonic() - self._answered < LULL:
-            with self._lock:
-                if self._wide is None:
-                    self._wide = Session(self.bundle.model, len(self.labels), threads=self.threads)
-                session = self._wide
-        tokens = self._tokenizer([clean])
-        logits = session.run(*stack(tokens.ids))
-        self._answered = time.monotonic()
-        return next(self._predictions(logits, tokens.truncated, np.zeros(1, dtype=np.bool_)))
+    def _few(self, items: list[Any]) -> Iterator[Prediction]:
+        """Few texts, by the shortest way."""
+        texts = [text for _, text in self._texts(items, lambda item: item)]
+        tokens = self._encoder(texts).tokens(range(len(texts)))
+        return self._predictions(self._engine.run_few(tokens), tokens.truncated, np.zeros(len(texts), dtype=np.bool_))
 
     def _predictions(
         self, logits: NDArray[np.float32], truncated: NDArray[np.bool_], repeated: NDArray[np.bool_]

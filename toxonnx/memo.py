@@ -8,7 +8,12 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Memo"]
+__all__ = ["Memo", "digest"]
+
+
+def digest(text: str) -> bytes:
+    """What stands for a text, so that a long one takes no more room than a short one: 16 bytes."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class Memo:
@@ -34,17 +39,18 @@ class Memo:
         self._keys: list[bytes | None] = [None] * capacity
         self._next = 0
 
-    def places(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], list[int]]:
+    def places(self, keys: Sequence[bytes]) -> tuple[NDArray[np.int64], list[int]]:
         """Where the logits of these texts are, or will be.
 
+        Args:
+            keys: the :func:`digest` of each text.
+
         Returns:
-            int64 [texts], indices into ``logits``, and the positions in ``texts`` of those that are to be scored.
+            int64 [texts], indices into ``logits``, and the positions of those that are to be scored.
         """
-        places = np.empty(len(texts), dtype=np.int64)
+        places = np.empty(len(keys), dtype=np.int64)
         fresh: list[int] = []
-        for i, text in enumerate(texts):
-            # The digest stands for the text, so that a long one takes no more room than a short one.
-            key = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        for i, key in enumerate(keys):
             number = self._number.get(key, -1)
             if number < 0 or self._next - number > self._kept:
                 number = self._take(key)

@@ -2,40 +2,74 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from toxonnx.batches import Feed
+from toxonnx.devices import GPU, PROVIDERS, obstacle, provider_options
 from toxonnx.errors import BundleError, MachineError
-from toxonnx.extras import require
 
-__all__ = ["Session"]
+__all__ = ["INPUTS", "LAYOUTS", "Session"]
+
+#: layout of a graph -> the inputs that it has to have
+INPUTS = {
+    "plain": {"input_ids", "attention_mask"},
+    "fused": {"input_ids", "attention_mask"},
+    "packed": {"input_ids", "position_ids", "first_tokens", "cu_seqlens", "token_offset"},
+}
+LAYOUTS = tuple(INPUTS)
+#: where a graph that computes shapes may run them: beside the GPU, as they are needed on the CPU
+_SHAPE_OPERATORS = {
+    "Shape", "Gather", "Slice", "Concat", "Unsqueeze", "Squeeze", "Cast", "Constant", "ConstantOfShape", "Range",
+    "Add", "Sub", "Mul", "Div", "Equal", "Where", "Reshape", "Expand", "Identity", "Min", "Max", "Less", "Size",
+}  # fmt: skip
 
 
 class Session:
-    """One model in ONNX Runtime on the CPU, to be called from several threads at once.
+    """One model in ONNX Runtime, to be called from several threads at once.
 
-    Each call runs on the thread that makes it: one session called from N threads keeps N cores busy, shares one copy
-    of the weights, and never waits at the barriers between operators that a pool of threads inside the session has.
-    For a lone row, which has to be fast and not many, ``threads`` gives a call several cores.
+    On the CPU each call runs on the thread that makes it: one session called from N threads keeps N cores busy, shares
+    one copy of the weights, and never waits at the barriers between operators that a pool of threads inside the session
+    has. For a lone row, which has to be fast and not many, ``threads`` gives a call several cores. On a GPU a second
+    thread's batch is on its way while the first one's is computed.
 
     Args:
         model: the ONNX file.
         labels: number of labels the output has to have.
-        threads: cores that one call runs on.
+        layout: of the graph, out of LAYOUTS.
+        device: ``cpu``, ``cuda`` or ``tensorrt``.
+        threads: cores that one call runs on, on the CPU.
+        graphs: prepare for :class:`toxonnx.captured.Captured`.
+        cache: TensorRT: where engines are kept.
+        shapes: TensorRT: see :func:`toxonnx.devices.provider_options`.
 
     Raises:
-        MachineError: ONNX Runtime is not installed, or did not take the provider asked for.
+        MachineError: ONNX Runtime is not installed, or did not take the provider asked for, or left to the CPU what
+            belongs on the GPU.
         BundleError: the model does not load, or its inputs and outputs are not a classifier's.
     """
 
-    def __init__(self, model: Path, labels: int, *, threads: int = 1) -> None:
-        require("cpu")
-        try:
-            import onnxruntime as ort
-        except ImportError as error:
-            raise MachineError(f"onnxruntime is installed and does not load: {error}") from None
+    def __init__(
+        self,
+        model: Path,
+        labels: int,
+        *,
+        layout: str = "plain",
+        device: str = "cpu",
+        threads: int = 1,
+        graphs: bool = False,
+        cache: Path | None = None,
+        shapes: tuple[str, str, str] | None = None,
+    ) -> None:
+        if (missing := obstacle(device)) is not None:
+            raise missing
+        import onnxruntime as ort
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -46,26 +80,80 @@ class Session:
         # Threads that spin between operators answer a lone row sooner; they go to sleep soon after it is answered.
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(threads > 1)))
         options.add_session_config_entry("session.intra_op.spin_duration_us", "1000")
-        wanted = ["CPUExecutionProvider"]
+        if device in GPU:
+            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        wanted = provider_options(device, graphs=graphs, cache=cache, shapes=shapes)
         try:
-            self._session = ort.InferenceSession(str(model), options, providers=wanted)
+            with _on_stderr():
+                self._session = ort.InferenceSession(str(model), options, providers=wanted, enable_fallback=0)
         except Exception as error:  # the runtime's exceptions share no base class of their own
-            raise BundleError(f"{model} does not load in ONNX Runtime {ort.__version__}: {error}") from None
-        if self._session.get_providers() != wanted:
-            raise MachineError(f"ONNX Runtime runs on {self._session.get_providers()}, asked for {wanted}")
-        self.provider = wanted[0]
-        self._inputs = [value.name for value in self._session.get_inputs()]
-        known = {"input_ids", "attention_mask", "token_type_ids"}
-        if not {"input_ids", "attention_mask"} <= set(self._inputs) <= known:
-            raise BundleError(f"{model} takes {', '.join(self._inputs)}, a classifier takes {', '.join(sorted(known))}")
+            kind = MachineError if device in GPU else BundleError
+            raise kind(f"{model} does not load in ONNX Runtime {ort.__version__} on {device}: {error}") from None
+        self.device, self.layout = device, layout
+        self._check_providers([name for name, _ in wanted])
+        self._types = {
+            value.name: np.int32 if "int32" in value.type else np.int64 for value in self._session.get_inputs()
+        }
+        needed, given = INPUTS[layout], set(self._types)
+        if not needed <= given <= needed | {"token_type_ids"}:
+            raise BundleError(
+                f"{model} takes {', '.join(sorted(given))}; a graph of the layout {layout} takes "
+                f"{', '.join(sorted(needed))}"
+            )
         shape = self._session.get_outputs()[0].shape
         if isinstance(shape[-1], int) and shape[-1] != labels:
             raise BundleError(f"{model} gives {shape[-1]} logits a row, the manifest names {labels} labels")
+        self.labels = labels
 
-    def run(self, input_ids: NDArray[np.int64], attention_mask: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Logits, float32 [rows, labels], of a batch (both arguments int64 [rows, tokens])."""
-        feed = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if "token_type_ids" in self._inputs:
-            feed["token_type_ids"] = np.zeros_like(input_ids)
-        logits: NDArray[np.float32] = self._session.run(None, feed)[0]
+    @property
+    def provider(self) -> str:
+        """The provider that the session runs on, as it says itself."""
+        return str(self._session.get_providers()[0])
+
+    @property
+    def runtime(self) -> Any:
+        """The ``onnxruntime.InferenceSession``."""
+        return self._session
+
+    def run(self, feed: Feed) -> NDArray[np.float32]:
+        """Logits, float32 [rows, labels], of a batch."""
+        logits: NDArray[np.float32] = self._session.run(None, self.typed(feed))[0]
         return logits
+
+    def typed(self, feed: Feed) -> dict[str, NDArray[Any]]:
+        """A feed with the integers that this graph takes."""
+        arrays: dict[str, NDArray[Any]] = {
+            name: array.astype(self._types[name], copy=False) for name, array in feed.items()
+        }
+        if "token_type_ids" in self._types:
+            arrays["token_type_ids"] = np.zeros_like(arrays["input_ids"])
+        return arrays
+
+    def _check_providers(self, wanted: list[str]) -> None:
+        """Compares what the session runs on with what was asked for: the runtime itself falls back without a word."""
+        found = self._session.get_providers()
+        if found[: len(wanted)] != wanted:
+            raise MachineError(
+                f"ONNX Runtime runs on {', '.join(found)}; {', '.join(wanted)} was asked for",
+                "toxonnx doctor --device " + self.device + " shows what is missing.",
+            )
+        if self.device not in GPU:
+            return
+        left = {
+            node.op_type
+            for part in self._session.get_provider_graph_assignment_info()
+            if part.ep_name == PROVIDERS["cpu"]
+            for node in part.get_nodes()
+        }
+        if heavy := sorted(left - _SHAPE_OPERATORS if self.layout == "plain" else left):
+            raise MachineError(
+                f"{wanted[0]} leaves {', '.join(heavy)} to the CPU: this build of ONNX Runtime has no kernel for it",
+                "Export with another --layout or --precision, or use --device cpu.",
+            )
+
+
+@contextlib.contextmanager
+def _on_stderr() -> Iterator[None]:
+    """What the runtime prints about providers that fail belongs with the messages, not among the results."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield

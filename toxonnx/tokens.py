@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,32 @@ class Tokens:
     """Token ids of some texts.
 
     Attributes:
-        ids: one int64 array of shape [tokens of that text] per text, special tokens included.
+        ids: int32 [tokens of all texts], text after text, special tokens included.
         lengths: int64 [texts].
         truncated: bool [texts], whether the text was cut at the limit.
     """
 
-    ids: list[NDArray[np.int64]]
+    ids: NDArray[np.int32]
     lengths: NDArray[np.int64]
     truncated: NDArray[np.bool_]
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """Where each text begins in ``ids``, int64 [texts]."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    def of(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The ids of some texts, int32 [tokens of these], text after text."""
+        lengths = self.lengths[rows]
+        ends = np.cumsum(lengths)
+        shift = self.starts[rows] - (ends - lengths)
+        found: NDArray[np.int32] = self.ids[np.arange(ends[-1] if len(ends) else 0) + np.repeat(shift, lengths)]
+        return found
+
+    def subset(self, rows: Sequence[int]) -> Tokens:
+        """Some texts alone."""
+        chosen = np.asarray(rows, dtype=np.int64)
+        return Tokens(self.of(chosen), self.lengths[chosen], self.truncated[chosen])
 
 
 class Tokenizer:
@@ -43,10 +63,11 @@ class Tokenizer:
         encodings = []
         for some in _slices(texts):
             encodings += self._encode(some)
-        ids = [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+        ids = [encoding.ids for encoding in encodings]
+        lengths = np.fromiter(map(len, ids), dtype=np.int64, count=len(ids))
         return Tokens(
-            ids,
-            np.array([len(row) for row in ids], dtype=np.int64),
+            np.fromiter(itertools.chain.from_iterable(ids), dtype=np.int32, count=int(lengths.sum())),
+            lengths,
             np.array([bool(encoding.overflowing) for encoding in encodings], dtype=np.bool_),
         )
 

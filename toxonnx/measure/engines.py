@@ -25,8 +25,7 @@ def bundle(model: Path, *, threads: int, batch_tokens: int | None = None, window
     from toxonnx.bundle import open_bundle
     from toxonnx.classifier import Classifier
 
-    chosen = {} if batch_tokens is None else {"batch_tokens": batch_tokens}
-    classifier = Classifier(open_bundle(model), threads=threads, window=window, **chosen)
+    classifier = Classifier(open_bundle(model), threads=threads, window=window, batch_tokens=batch_tokens)
 
     def score(texts: list[str]) -> NDArray[np.float32]:
         if len(texts) == 1:

@@ -1,0 +1,167 @@
+"""The weights of a BERT-like classifier, whatever its modules are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from toxonnx.errors import CheckpointError
+
+__all__ = ["Encoder", "Layer", "Linear", "Norm", "encoder_of"]
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """``y = x @ weight + bias``: float32 [inputs, outputs] and [outputs]."""
+
+    weight: Array
+    bias: Array
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Layer normalisation: float32 [width] each."""
+
+    weight: Array
+    bias: Array
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One encoder layer, normalised after each residual sum."""
+
+    query: Linear
+    key: Linear
+    value: Linear
+    out: Linear
+    attention_norm: Norm
+    up: Linear
+    down: Linear
+    norm: Norm
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A classifier's weights.
+
+    Attributes:
+        words: float32 [vocabulary, width].
+        positions: float32 [positions, width], the first token's position first, token type 0 added.
+        norm: of the embeddings.
+        layers: in order.
+        head: linear layers over the first token, each with the ONNX operator that follows it ("" for none).
+        heads: of the attention.
+        gelu: ``BiasGelu`` (exact) or ``FastGelu`` (by tanh).
+    """
+
+    words: Array
+    positions: Array
+    norm: Norm
+    layers: tuple[Layer, ...]
+    head: tuple[tuple[Linear, str], ...]
+    heads: int
+    gelu: str
+
+    @property
+    def width(self) -> int:
+        """Of a hidden state."""
+        return int(self.words.shape[1])
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Where an architecture keeps what."""
+
+    encoder: str
+    layers: str
+    parts: tuple[str, ...]  # of a layer, in the order of Layer's attributes
+    head: tuple[tuple[str, str], ...]
+    token_types: bool = True
+    #: positions before the first token's: RoBERTa counts from the padding's on
+    skipped: bool = False
+
+
+_BERT = (
+    "attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense",
+    "attention.output.LayerNorm", "intermediate.dense", "output.dense", "output.LayerNorm",
+)  # fmt: skip
+_DISTILBERT = (
+    "attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin", "sa_layer_norm", "ffn.lin1",
+    "ffn.lin2", "output_layer_norm",
+)  # fmt: skip
+_ROBERTA = _Names(
+    "roberta", "encoder.layer", _BERT, (("classifier.dense", "Tanh"), ("classifier.out_proj", "")), skipped=True
+)
+_ARCHITECTURES = {
+    "distilbert": _Names(
+        "distilbert", "transformer.layer", _DISTILBERT, (("pre_classifier", "Relu"), ("classifier", "")),
+        token_types=False,
+    ),
+    "bert": _Names("bert", "encoder.layer", _BERT, (("bert.pooler.dense", "Tanh"), ("classifier", ""))),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+}  # fmt: skip
+_GELUS = {"gelu": "BiasGelu", "gelu_new": "FastGelu", "gelu_fast": "FastGelu", "gelu_pytorch_tanh": "FastGelu"}
+
+
+def encoder_of(model: PreTrainedModel) -> Encoder:
+    """The weights of a sequence classifier.
+
+    Raises:
+        CheckpointError: it is of an architecture, or a variant, that is not known here.
+    """
+    config = model.config
+    names = _ARCHITECTURES.get(config.model_type)
+    if names is None:
+        raise _unknown(f"{config.model_type} is none of {', '.join(_ARCHITECTURES)}")
+    if getattr(config, "position_embedding_type", "absolute") != "absolute" or getattr(config, "is_decoder", False):
+        raise _unknown("its positions are not absolute ones, or it is a decoder")
+    activation = getattr(config, "hidden_act", None) or getattr(config, "activation", None)
+    if activation not in _GELUS:
+        raise _unknown(f"its activation {activation!r} is none of {', '.join(_GELUS)}")
+    base = model.get_submodule(names.encoder)
+    embeddings = base.get_submodule("embeddings")
+    positions = _array(embeddings.position_embeddings.weight)
+    if names.skipped:
+        positions = positions[config.pad_token_id + 1 :]
+    if names.token_types:
+        positions = positions + _array(embeddings.token_type_embeddings.weight)[:1]
+    return Encoder(
+        words=_array(embeddings.word_embeddings.weight),
+        positions=positions,
+        norm=_norm(embeddings.LayerNorm),
+        layers=tuple(_layer(layer, names.parts) for layer in base.get_submodule(names.layers)),
+        head=tuple((_linear(model.get_submodule(name)), after) for name, after in names.head),
+        heads=config.num_attention_heads,
+        gelu=_GELUS[activation],
+    )
+
+
+def _layer(module: Any, parts: tuple[str, ...]) -> Layer:
+    found = [module.get_submodule(part) for part in parts]
+    return Layer(*(_linear(one) if hasattr(one, "in_features") else _norm(one) for one in found))  # type: ignore[arg-type]  # by the order of the names
+
+
+def _linear(module: Any) -> Linear:
+    return Linear(_array(module.weight).T, _array(module.bias))
+
+
+def _norm(module: Any) -> Norm:
+    return Norm(_array(module.weight), _array(module.bias), float(module.eps))
+
+
+def _array(parameter: Any) -> Array:
+    array: Array = parameter.detach().float().cpu().numpy()
+    return array
+
+
+def _unknown(why: str) -> CheckpointError:
+    return CheckpointError(f"no fused graph can be written for this model: {why}", "Export with --layout plain.")

@@ -1,0 +1,263 @@
+"""Graphs written for a GPU: few large operators, nothing computed on padding, int32 inputs.
+
+Two layouts of one model, both with ONNX Runtime's fused operators:
+
+``fused``
+    ``input_ids`` and ``attention_mask``, int32 [rows, tokens], as every tool knows them. The mask becomes one length a
+    row: with lengths, attention can run in kernels that a mask of two dimensions shuts out.
+
+``packed``
+    The tokens of all rows stand end to end, [tokens], and no padding exists. ``cu_seqlens`` says where rows begin.
+    Everything but attention works on tokens alone, and ``PackedMultiHeadAttention`` keeps the rows apart. It has a
+    CUDA kernel and no other; :func:`emulated` writes it in standard operators, to check a graph where no GPU is.
+
+In both, the last layer goes on with the first token of each row as soon as it can, as the head reads no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from toxonnx.convert.encoder import Encoder, Layer, Linear, Norm
+
+__all__ = ["PACKED_INPUTS", "emulated", "fused", "packed"]
+
+OPSET, IR_VERSION = 18, 9
+DOMAIN = "com.microsoft"
+INT32, FLOAT = onnx.TensorProto.INT32, onnx.TensorProto.FLOAT
+#: inputs of the packed layout and their shapes; see :class:`toxonnx.batches.Packed`
+PACKED_INPUTS: Mapping[str, list[str]] = {
+    "input_ids": ["tokens"],
+    "position_ids": ["tokens"],
+    "first_tokens": ["rows"],
+    "cu_seqlens": ["rows_and_end"],
+    "token_offset": ["rows", "longest"],
+}
+
+
+class _Writer:
+    """A graph in the making; float constants are stored in its precision."""
+
+    def __init__(self, encoder: Encoder, half: bool) -> None:
+        self.encoder, self._float = encoder, np.float16 if half else np.float32
+        self.nodes: list[onnx.NodeProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
+
+    def constant(self, name: str, value: NDArray[Any]) -> str:
+        if value.dtype == np.float32:
+            value = value.astype(self._float)
+        self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+        return name
+
+    def add(
+        self, operator: str, inputs: list[str], output: str, *more: str, domain: str = "", **attributes: Any
+    ) -> str:
+        node = helper.make_node(operator, inputs, [output, *more], name=output, domain=domain, **attributes)
+        self.nodes.append(node)
+        return output
+
+    def norm(self, x: str, skip: str, norm: Norm, output: str, bias: NDArray[np.float32] | None = None) -> str:
+        """Normalises ``x + bias + skip``."""
+        inputs = [x, skip, self.constant(f"{output}.weight", norm.weight), self.constant(f"{output}.bias", norm.bias)]
+        if bias is not None:
+            inputs.append(self.constant(f"{x}.bias", bias))
+        return self.add("SkipLayerNormalization", inputs, output, domain=DOMAIN, epsilon=norm.epsilon)
+
+    def product(self, x: str, weight: NDArray[np.float32], output: str) -> str:
+        return self.add("MatMul", [x, self.constant(f"{output}.weight", weight)], output)
+
+    def rest(self, number: int, layer: Layer, context: str, x: str) -> str:
+        """What follows a layer's attention."""
+        at = f"layer.{number}"
+        mixed = self.product(context, layer.out.weight, f"{at}.attention.out")
+        x = self.norm(mixed, x, layer.attention_norm, f"{at}.attention.norm", layer.out.bias)
+        wide = self.product(x, layer.up.weight, f"{at}.up")
+        wide = self.add(
+            self.encoder.gelu, [wide, self.constant(f"{at}.up.bias", layer.up.bias)], f"{at}.gelu", domain=DOMAIN
+        )
+        narrow = self.product(wide, layer.down.weight, f"{at}.down")
+        return self.norm(narrow, x, layer.norm, f"{at}.norm", layer.down.bias)
+
+    def classified(self, x: str) -> None:
+        """Logits, float32, of the first tokens' states [rows, width]."""
+        for number, (linear, after) in enumerate(self.encoder.head):
+            at = f"head.{number}"
+            weight, bias = self.constant(f"{at}.weight", linear.weight), self.constant(f"{at}.bias", linear.bias)
+            x = self.add("Gemm", [x, weight, bias], at)
+            x = self.add(after, [x], f"{at}.activation") if after else x
+        self.add("Cast", [x], "logits", to=FLOAT)
+
+    def finished(self, inputs: Mapping[str, list[str]]) -> onnx.ModelProto:
+        labels = len(self.encoder.head[-1][0].bias)
+        given = [helper.make_tensor_value_info(name, INT32, shape) for name, shape in inputs.items()]
+        logits = helper.make_tensor_value_info("logits", FLOAT, ["rows", labels])
+        graph = helper.make_graph(self.nodes, "classifier", given, [logits], list(self._constants.values()))
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+
+
+def fused(encoder: Encoder, *, half: bool) -> onnx.ModelProto:
+    """Padded batches: ``input_ids``, ``attention_mask``, int32 [rows, tokens], to ``logits``, float32 [rows, labels].
+
+    Rows are filled up on the right, and each keeps one token at least. ``half``: fp16 inside.
+    """
+    writer = _Writer(encoder, half)
+    tables = [writer.constant("words", encoder.words), writer.constant("positions", encoder.positions)]
+    norm = [writer.constant("norm.weight", encoder.norm.weight), writer.constant("norm.bias", encoder.norm.bias)]
+    x = writer.add(
+        "EmbedLayerNormalization", ["input_ids", "", *tables, "", *norm, "attention_mask"], "embedded", "lengths",
+        domain=DOMAIN, epsilon=encoder.norm.epsilon,
+    )  # fmt: skip
+    first = writer.constant("first", np.zeros(1, dtype=np.int32))
+    for number, layer in enumerate(encoder.layers):
+        at = f"layer.{number}"
+        weight, bias = _stacked(layer)
+        if number < len(encoder.layers) - 1:
+            inputs = [x, writer.constant(f"{at}.qkv.weight", weight), writer.constant(f"{at}.qkv.bias", bias)]
+            context = writer.add(
+                "Attention", [*inputs, "lengths"], f"{at}.attention", domain=DOMAIN, num_heads=encoder.heads
+            )
+        else:
+            key, value = (
+                writer.product(x, linear.weight, f"{at}.{name}")
+                for name, linear in (("key", layer.key), ("value", layer.value))
+            )
+            x = writer.add("Gather", [x, first], f"{at}.first", axis=1)
+            query = writer.product(x, layer.query.weight, f"{at}.query")
+            context = writer.add(
+                "MultiHeadAttention",
+                [query, key, value, writer.constant(f"{at}.qkv.bias", bias), "lengths"],
+                f"{at}.attention",
+                domain=DOMAIN,
+                num_heads=encoder.heads,
+            )
+        x = writer.rest(number, layer, context, x)
+    flat = writer.constant("flat", np.array([-1, encoder.width], dtype=np.int64))
+    writer.classified(writer.add("Reshape", [x, flat], "first_states"))
+    return writer.finished({"input_ids": ["rows", "tokens"], "attention_mask": ["rows", "tokens"]})
+
+
+def packed(encoder: Encoder, *, half: bool) -> onnx.ModelProto:
+    """Rows end to end: the inputs of PACKED_INPUTS, int32, to ``logits``, float32 [rows, labels]; fp16 if ``half``."""
+    writer = _Writer(encoder, half)
+    words = writer.add("Gather", [writer.constant("words", encoder.words), "input_ids"], "word")
+    places = writer.add("Gather", [writer.constant("positions", encoder.positions), "position_ids"], "position")
+    x = writer.norm(words, places, encoder.norm, "embedded")
+    size = encoder.width // encoder.heads
+    apart = writer.constant("apart", np.array([-1, encoder.heads, 3, size], dtype=np.int64))
+    for number, layer in enumerate(encoder.layers):
+        at = f"layer.{number}"
+        weight, bias = _stacked(layer)
+        # The operator wants a head's query, key and value side by side; its bias, all queries first.
+        columns = np.arange(3 * encoder.width).reshape(3, encoder.heads, size).transpose(1, 0, 2).reshape(-1)
+        qkv = writer.product(x, weight[:, columns], f"{at}.qkv")
+        qkv = writer.add("Reshape", [qkv, apart], f"{at}.qkv_apart")
+        context = writer.add(
+            "PackedMultiHeadAttention",
+            [qkv, "", "", writer.constant(f"{at}.qkv.bias", bias), "token_offset", "cu_seqlens"],
+            f"{at}.attention",
+            domain=DOMAIN,
+            num_heads=encoder.heads,
+        )
+        if number == len(encoder.layers) - 1:
+            context = writer.add("Gather", [context, "first_tokens"], f"{at}.attention_first")
+            x = writer.add("Gather", [x, "first_tokens"], f"{at}.first")
+        x = writer.rest(number, layer, context, x)
+    writer.classified(x)
+    return writer.finished(PACKED_INPUTS)
+
+
+def _stacked(layer: Layer) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Query, key and value as one: float32 [width, 3 * width] and [3 * width]."""
+    parts: list[Linear] = [layer.query, layer.key, layer.value]
+    return np.concatenate([part.weight for part in parts], axis=1), np.concatenate([part.bias for part in parts])
+
+
+def emulated(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A packed graph with its attention in standard operators, which run on any provider.
+
+    The rows are kept apart by a mask over all pairs of tokens, so that time grows with the square of a batch: for
+    checks. Weights keep the precision they have; what a GPU's kernels round inside is not emulated.
+    """
+    twin = onnx.ModelProto()
+    twin.CopyFrom(model)
+    weights = {weight.name: weight for weight in model.graph.initializer}
+    half = weights["words"].data_type == onnx.TensorProto.FLOAT16
+    nodes = _mask()
+    for node in model.graph.node:
+        nodes += _attention(node, half) if node.op_type == "PackedMultiHeadAttention" else [node]
+    (heads,) = {node.attribute[0].i for node in model.graph.node if node.op_type == "PackedMultiHeadAttention"}
+    width = weights["words"].dims[1]
+    constants: dict[str, Any] = {
+        "emulated.zero": np.int64(0), "emulated.one": np.int64(1), "emulated.axis": np.array([1], dtype=np.int64),
+        "emulated.end": np.array([np.iinfo(np.int32).max], dtype=np.int64),
+        "emulated.rows": np.array([-1, 1], dtype=np.int64), "emulated.columns": np.array([1, -1], dtype=np.int64),
+        "emulated.kept": np.float32(0), "emulated.masked": np.float32(-1e30),
+        "emulated.scale": np.float32((width // heads) ** -0.5),
+        "emulated.bias_shape": np.array([1, 3, heads, width // heads], dtype=np.int64),
+        "emulated.flat": np.array([-1, width], dtype=np.int64),
+        **{f"emulated.{at}": np.int64(at) for at in range(3)},
+    }  # fmt: skip
+    twin.graph.ClearField("node")
+    twin.graph.node.extend(nodes)
+    twin.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items())
+    return twin
+
+
+def _mask() -> list[onnx.NodeProto]:
+    """``emulated.mask``, float32 [tokens, tokens]: 0 within a row, far below 0 between rows."""
+    steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
+        ("Shape", ["input_ids"], "shape", {}),
+        ("Squeeze", ["emulated.shape"], "tokens", {}),
+        ("Range", ["emulated.zero", "emulated.tokens", "emulated.one"], "places", {}),
+        ("Reshape", ["emulated.places", "emulated.rows"], "places_down", {}),
+        ("Slice", ["cu_seqlens", "emulated.axis", "emulated.end"], "ends32", {}),
+        ("Cast", ["emulated.ends32"], "ends", {"to": onnx.TensorProto.INT64}),
+        ("Reshape", ["emulated.ends", "emulated.columns"], "ends_across", {}),
+        ("GreaterOrEqual", ["emulated.places_down", "emulated.ends_across"], "after", {}),
+        ("Cast", ["emulated.after"], "after_number", {"to": onnx.TensorProto.INT64}),
+        ("ReduceSum", ["emulated.after_number", "emulated.axis"], "row", {"keepdims": 0}),
+        ("Reshape", ["emulated.row", "emulated.rows"], "row_down", {}),
+        ("Reshape", ["emulated.row", "emulated.columns"], "row_across", {}),
+        ("Equal", ["emulated.row_down", "emulated.row_across"], "same", {}),
+        ("Where", ["emulated.same", "emulated.kept", "emulated.masked"], "mask", {}),
+    ]
+    return [
+        helper.make_node(operator, inputs, [f"emulated.{out}"], name=f"emulated.{out}", **attributes)
+        for operator, inputs, out, attributes in steps
+    ]
+
+
+def _attention(node: onnx.NodeProto, half: bool) -> list[onnx.NodeProto]:
+    """One PackedMultiHeadAttention over packed queries, keys and values, in float32."""
+    qkv, bias, out = node.input[0], node.input[3], node.output[0]
+    made: list[onnx.NodeProto] = []
+
+    def add(operator: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        made.append(helper.make_node(operator, inputs, [f"{out}/{name}"], name=f"{out}/{name}", **attributes))
+        return f"{out}/{name}"
+
+    exact = add("Cast", [qkv], "qkv", to=FLOAT)
+    added = add("Cast", [bias], "bias", to=FLOAT)
+    added = add("Reshape", [added, "emulated.bias_shape"], "bias_apart")
+    added = add("Transpose", [added], "bias_by_head", perm=[0, 2, 1, 3])
+    exact = add("Add", [exact, added], "qkv_biased")
+    orders = {0: [1, 0, 2], 1: [1, 2, 0], 2: [1, 0, 2]}
+    query, key, value = (
+        add("Transpose", [add("Gather", [exact, f"emulated.{at}"], f"{at}", axis=2)], f"{at}_by_head", perm=order)
+        for at, order in orders.items()
+    )
+    scores = add("Mul", [add("MatMul", [query, key], "scores"), "emulated.scale"], "scaled")
+    shares = add("Softmax", [add("Add", [scores, "emulated.mask"], "masked")], "shares", axis=-1)
+    context = add("Transpose", [add("MatMul", [shares, value], "context")], "by_token", perm=[1, 0, 2])
+    context = add("Reshape", [context, "emulated.flat"], "flat")
+    made.append(
+        helper.make_node("Cast", [context], [out], name=f"{out}/cast", to=onnx.TensorProto.FLOAT16 if half else FLOAT)
+    )
+    return made

@@ -1,0 +1,208 @@
+"""Devices to score on: what each needs of the machine, and which part of that is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from toxonnx.errors import MachineError
+from toxonnx.extras import require
+
+__all__ = ["DEVICES", "GPU", "PROVIDERS", "Driver", "driver", "obstacle", "provider_options"]
+
+#: what may be asked for; ``auto`` is the GPU where bundle and machine allow it, else the CPU
+DEVICES = ("cpu", "cuda", "tensorrt", "auto")
+#: the devices that are one
+GPU = ("cuda", "tensorrt")
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+}
+#: the shared library that a provider lives in
+_LIBRARIES = {name: f"libonnxruntime_providers_{name}.so" for name in GPU}
+_GPU_EXTRA = "pip install 'toxonnx[gpu]' (in a checkout: pip install '.[gpu]')"
+_CUDA_SUCCESS, _NAME_LENGTH, _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 0, 128, 75, 76
+
+
+@dataclass(frozen=True)
+class Driver:
+    """The NVIDIA driver, as it answers.
+
+    Attributes:
+        cuda: newest CUDA version that it runs, as (major, minor); None where no driver answers.
+        gpus: of each GPU, name, memory in GB and compute capability, in plain values.
+        trouble: why there is none to use; "" where there is.
+    """
+
+    cuda: tuple[int, int] | None
+    gpus: list[dict[str, Any]]
+    trouble: str
+
+
+def driver(load: Callable[[str], Any] = ctypes.CDLL) -> Driver:
+    """Asks the driver's own library, which needs nothing else to be installed."""
+    try:
+        library = load("libcuda.so.1")
+    except OSError:
+        return Driver(None, [], "no NVIDIA driver: libcuda.so.1 does not load")
+    number = ctypes.c_int()
+    cuda = None
+    if library.cuDriverGetVersion(ctypes.byref(number)) == _CUDA_SUCCESS:
+        cuda = (number.value // 1000, number.value % 1000 // 10)
+    code = library.cuInit(0)
+    if code != _CUDA_SUCCESS:
+        return Driver(cuda, [], f"the NVIDIA driver does not start: {_error(library, code)}")
+    library.cuDeviceGetCount(ctypes.byref(number))
+    gpus = [_gpu(library, index) for index in range(number.value)]
+    return Driver(cuda, gpus, "" if gpus else "the NVIDIA driver sees no GPU (CUDA_VISIBLE_DEVICES?)")
+
+
+def _gpu(library: Any, index: int) -> dict[str, Any]:
+    handle, number, size = ctypes.c_int(), ctypes.c_int(), ctypes.c_size_t()
+    name = ctypes.create_string_buffer(_NAME_LENGTH)
+    library.cuDeviceGet(ctypes.byref(handle), index)
+    library.cuDeviceGetName(name, _NAME_LENGTH, handle)
+    library.cuDeviceTotalMem_v2(ctypes.byref(size), handle)
+    capability = []
+    for attribute in (_CAPABILITY_MAJOR, _CAPABILITY_MINOR):
+        library.cuDeviceGetAttribute(ctypes.byref(number), attribute, handle)
+        capability.append(number.value)
+    return {
+        "name": name.value.decode(errors="replace"),
+        "memory_gb": round(size.value / 1e9, 1),
+        "compute_capability": ".".join(map(str, capability)),
+    }
+
+
+def _error(library: Any, code: int) -> str:
+    text = ctypes.c_char_p()
+    library.cuGetErrorString(code, ctypes.byref(text))
+    return f"{text.value.decode() if text.value else 'no word'} (CUDA error {code})"
+
+
+def obstacle(device: str) -> MachineError | None:
+    """What keeps a device from being used here, as the error to raise; None where nothing does.
+
+    Everything that its provider needs is loaded on the way, as the provider itself would: with another's message, as
+    the runtime goes on with the CPU where a provider does not load.
+    """
+    require("cpu")
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        return MachineError(f"onnxruntime is installed and does not load: {error}")
+    if device not in GPU:
+        return None
+    if PROVIDERS[device] not in ort.get_available_providers():
+        if _installed("onnxruntime-gpu"):
+            return MachineError(
+                f"onnxruntime {ort.__version__} for the CPU hides onnxruntime-gpu: both install the same files",
+                "pip uninstall -y onnxruntime onnxruntime-gpu, then " + _GPU_EXTRA,
+            )
+        return MachineError(
+            f"onnxruntime {ort.__version__} has no {PROVIDERS[device]}: it is built for the CPU alone",
+            "pip uninstall -y onnxruntime, then " + _GPU_EXTRA,
+        )
+    return _library_obstacle(ort, device) or _driver_obstacle(ort)
+
+
+def _library_obstacle(ort: Any, device: str) -> MachineError | None:
+    """Loads the provider's library; says which one it lacks."""
+    with contextlib.redirect_stdout(io.StringIO()):  # what it prints names libraries too, and not the one that counts
+        ort.preload_dlls()
+    folder = Path(ort.__file__).parent / "capi"
+    for name in dict.fromkeys(("libonnxruntime_providers_shared.so", _LIBRARIES["cuda"], _LIBRARIES[device])):
+        try:
+            ctypes.CDLL(str(folder / name), os.RTLD_GLOBAL if "shared" in name else os.RTLD_LOCAL)
+        except OSError as error:
+            missing = re.match(r"([\w.+-]+\.so[\w.]*): cannot open", str(error))
+            if missing and missing[1].startswith("libcuda.so"):
+                return _no_driver(driver().trouble or str(error))
+            what = f"{PROVIDERS[device]} of onnxruntime {ort.__version__}"
+            if missing:
+                return MachineError(f"{what} needs {missing[1]}, which is not here", _mend(missing[1], _cuda_of(ort)))
+            return MachineError(f"{what} does not load: {error}")
+    return None
+
+
+def _mend(library: str, cuda: str) -> str:
+    if library.startswith(("libnvinfer", "libnvonnxparser")):
+        major = library.rpartition(".")[2]
+        return (
+            f"It is TensorRT {major}'s, for CUDA {cuda.split('.')[0]}; its folder has to be on LD_LIBRARY_PATH. "
+            "--device cuda does without."
+        )
+    what = "cuDNN 9" if library.startswith("libcudnn") else f"CUDA {cuda}"
+    return f"It is part of {what}: pip install 'onnxruntime-gpu[cuda,cudnn]', or use --device cpu."
+
+
+def _no_driver(trouble: str) -> MachineError:
+    return MachineError(trouble, "See what nvidia-smi says, or use --device cpu.")
+
+
+def _driver_obstacle(ort: Any) -> MachineError | None:
+    found, wanted = driver(), _cuda_of(ort)
+    if found.trouble:
+        return _no_driver(found.trouble)
+    major = wanted.split(".")[0]
+    if found.cuda and major.isdigit() and found.cuda[0] < int(major):
+        return MachineError(
+            f"the NVIDIA driver runs CUDA up to {found.cuda[0]}.{found.cuda[1]}; onnxruntime {ort.__version__} is "
+            f"built for CUDA {wanted}",
+            "Install a newer driver, or an onnxruntime-gpu that is built for this one.",
+        )
+    return None
+
+
+def _cuda_of(ort: Any) -> str:
+    """The CUDA version that the runtime is built for."""
+    return str(getattr(ort, "cuda_version", "") or "?")
+
+
+def _installed(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def provider_options(
+    device: str, *, graphs: bool = False, cache: Path | None = None, shapes: tuple[str, str, str] | None = None
+) -> list[tuple[str, dict[str, str]]]:
+    """Providers with their options, most wanted first.
+
+    Args:
+        device: one of DEVICES but ``auto``.
+        graphs: capture CUDA graphs, for calls of fixed shapes at fixed addresses.
+        cache: TensorRT: folder for engines and timings; building one takes minutes.
+        shapes: TensorRT: smallest, usual and largest shape of each input, as ``name:2x16,name:2x16``.
+    """
+    # Memory grows by what is asked for, not in powers of two. TF32 would cut fp32's mantissa to 10 bits, unasked.
+    cuda = {
+        "device_id": "0", "arena_extend_strategy": "kSameAsRequested", "use_tf32": "0",
+        "enable_cuda_graph": str(int(graphs)),
+    }  # fmt: skip
+    if device == "cpu":
+        return [(PROVIDERS["cpu"], {})]
+    if device == "cuda":
+        return [(PROVIDERS["cuda"], cuda)]
+    tensorrt = {"device_id": "0", "trt_fp16_enable": "0"}
+    if cache:
+        tensorrt |= {
+            "trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache),
+            "trt_timing_cache_enable": "1", "trt_timing_cache_path": str(cache),
+        }  # fmt: skip
+    if shapes:
+        names = ("trt_profile_min_shapes", "trt_profile_opt_shapes", "trt_profile_max_shapes")
+        tensorrt |= dict(zip(names, shapes, strict=True))
+    return [(PROVIDERS["tensorrt"], tensorrt), (PROVIDERS["cuda"], cuda)]

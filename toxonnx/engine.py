@@ -1,0 +1,197 @@
+"""What scores a bundle's tokens here: the device that was chosen, its session, and how batches are made for it."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toxonnx.batches import Arrangement, Packed, Padded, Uniform
+from toxonnx.bundle import Bundle
+from toxonnx.captured import FEW, Captured
+from toxonnx.devices import DEVICES, GPU
+from toxonnx.errors import InputError, MachineError
+from toxonnx.machine import available_cores
+from toxonnx.sessions import Session
+from toxonnx.tokens import Tokens
+
+__all__ = ["Engine"]
+
+#: texts that are ordered by length together: on the CPU for each thread, and at least; on a GPU
+WINDOW_A_THREAD, SMALLEST_WINDOW, GPU_WINDOW = 256, 1024, 1 << 15
+#: tokens of a batch. A core's caches hold little; a GPU has to be filled.
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 1024, 1 << 15
+#: batches on their way to a GPU: one computes while the next is brought there
+GPU_THREADS = 2
+#: processes that tokenize for a GPU, at most
+MOST_ENCODERS = 16
+#: seconds after which the cores are asleep
+LULL = 0.005
+
+
+class Engine:
+    """A bundle's model, loaded on a device. Safe to share between threads.
+
+    Args:
+        bundle: an opened bundle.
+        device: out of :data:`toxonnx.devices.DEVICES`.
+        allow_fallback: where a GPU was asked for and cannot be had, use the CPU, and say why in ``fallback``.
+        threads: batches that are scored at the same time.
+        batch_tokens: tokens of a batch at most.
+
+    Raises:
+        InputError: the bundle is not made for the device.
+        MachineError: the machine lacks what the device needs.
+
+    Attributes:
+        device: what is used: ``cpu``, ``cuda`` or ``tensorrt``.
+        fallback: why that is not what was asked for; "" where it is. For ``auto``, why it is not a GPU.
+        threads: batches that are scored at the same time.
+        window: texts to order by length together.
+        encoders: processes that should tokenize; 0 where this one can keep up.
+        arrangement: how rows become batches.
+        few: texts up to so many go the shortest way.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        device: str = "cpu",
+        allow_fallback: bool = False,
+        threads: int | None = None,
+        batch_tokens: int | None = None,
+    ) -> None:
+        if device not in DEVICES:
+            raise InputError(f"device {device!r} is none of {', '.join(DEVICES)}")
+        self._bundle = bundle
+        self.fallback = ""
+        wanted = "cuda" if device == "auto" else device
+        layout = bundle.manifest.layout
+        try:
+            _check(bundle, wanted)
+            self._session = self._open(wanted)
+        except (InputError, MachineError) as error:
+            movable = wanted in GPU and layout != "packed" and (allow_fallback or device == "auto")
+            if not movable or not isinstance(error, MachineError | _WrongDeviceError):
+                raise
+            self.fallback, wanted = str(error), "cpu"
+            self._session = self._open(wanted)
+        self.device = wanted
+        cores, on_gpu = available_cores(), wanted in GPU
+        self.threads = threads or (GPU_THREADS if on_gpu else cores)
+        self.window = GPU_WINDOW if on_gpu else max(SMALLEST_WINDOW, WINDOW_A_THREAD * self.threads)
+        self.encoders = min(cores - 1, MOST_ENCODERS) if on_gpu and cores > 2 else 0
+        size = batch_tokens or (GPU_BATCH_TOKENS if on_gpu else CPU_BATCH_TOKENS)
+        self.arrangement: Arrangement = Uniform(size)
+        if layout == "packed":
+            self.arrangement = Packed(size)
+        elif on_gpu:
+            self.arrangement = Padded(size, bundle.manifest.pad_id)
+        self.few = FEW if self._captures else 1
+        self._captured: Captured | None = None
+        self._wide: Session | None = None
+        self._lock = threading.Lock()
+        self._answered = -math.inf
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """How texts are scored here: what was chosen for the machine, or asked for."""
+        return {
+            "precision": self._bundle.manifest.precision,
+            "layout": self._bundle.manifest.layout,
+            "device": self.device,
+            "provider": self._session.provider,
+            "fallback": self.fallback,
+            "threads": self.threads,
+            "encoders": self.encoders,
+            "batch_tokens": self.arrangement.max_tokens,
+        }
+
+    def batches(self, lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """See :meth:`toxonnx.batches.Arrangement.plan`."""
+        return self.arrangement.plan(lengths)
+
+    def run(self, tokens: Tokens, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Logits, float32 [rows, labels], of a batch of some texts."""
+        return self._session.run(self.arrangement.feed(tokens, rows))[: len(rows)]
+
+    def run_few(self, tokens: Tokens) -> NDArray[np.float32]:
+        """Logits of few texts, float32 [texts, labels], by the shortest way.
+
+        On the CPU, lone texts in quick succession run on all threads, each; the first such call loads the model a
+        second time for that. After a pause a lone text runs on one: to wake the other cores costs more than they save.
+        On CUDA a second session replays captured graphs.
+        """
+        logits = None
+        if self._captures:
+            with self._lock:
+                if self._captured is None:
+                    self._captured = Captured(self._open("cuda", graphs=True), self._bundle.manifest.pad_id)
+            logits = self._captured.run(tokens)
+        elif self.device == "cpu" and self.threads > 1 and time.monotonic() - self._answered < LULL:
+            with self._lock:
+                if self._wide is None:
+                    self._wide = self._open("cpu", threads=self.threads)
+            logits = self._wide.run(self.arrangement.feed(tokens, np.arange(1)))
+        if logits is None:
+            logits = self.run(tokens, np.arange(len(tokens.lengths)))
+        self._answered = time.monotonic()
+        return logits
+
+    @property
+    def _captures(self) -> bool:
+        return self.device == "cuda" and self._bundle.manifest.layout == "packed"
+
+    def _open(self, device: str, *, threads: int = 1, graphs: bool = False) -> Session:
+        manifest = self._bundle.manifest
+        cache = _engine_cache(manifest.files["model.onnx"]) if device == "tensorrt" else None
+        return Session(
+            self._bundle.model,
+            len(manifest.labels),
+            layout=manifest.layout,
+            device=device,
+            threads=threads,
+            graphs=graphs,
+            cache=cache,
+        )
+
+
+class _WrongDeviceError(InputError):
+    """The bundle is not made for the device, and may be for another."""
+
+
+def _check(bundle: Bundle, device: str) -> None:
+    """Refuses what cannot run, or would run on the CPU without a word."""
+    manifest = bundle.manifest
+    if device == "cpu" and manifest.layout == "packed":
+        raise InputError(
+            f"{manifest.name} has the packed layout, which has kernels for CUDA alone",
+            "Add --device cuda, or export with --layout fused or plain.",
+        )
+    if device in GPU and manifest.precision == "int8":
+        raise _WrongDeviceError(
+            f"{manifest.name} is int8, whose matrix products have no CUDA kernels: they would run on the CPU",
+            "For a GPU, export with --precision fp16 --layout packed; int8 runs with --device cpu.",
+        )
+    if device == "tensorrt" and manifest.layout != "plain":
+        raise _WrongDeviceError(
+            f"{manifest.name} has the layout {manifest.layout}, made of ONNX Runtime's own operators, which TensorRT "
+            "does not know",
+            "Export with --layout plain for TensorRT, or use --device cuda.",
+        )
+
+
+def _engine_cache(digest: str) -> Path:
+    """Where TensorRT keeps what it builds for a model: minutes of work for each GPU and version."""
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    folder = Path(home) / "toxonnx" / "tensorrt" / digest[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
