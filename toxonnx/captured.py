@@ -7,7 +7,7 @@ a few shapes, each with buffers of its own on the device; the first runs at a sh
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -55,23 +55,36 @@ class Captured:
     Args:
         session: of the packed layout, made with ``graphs`` where it is on CUDA.
         pad_id: what fills batches up.
+
+    Attributes:
+        trouble: what the runtime said when a graph could not be captured or replayed, after which none is tried; or "".
     """
 
     def __init__(self, session: Session, pad_id: int) -> None:
         self._session, self._pad_id = session, pad_id
-        self._lock = threading.Lock()
+        # The runtime keeps graphs by thread, and would capture each anew for every thread that calls.
+        self._thread = ThreadPoolExecutor(1)
         self._slots: dict[tuple[int, ...], _Slot] = {}
+        self.trouble = ""
 
     def run(self, tokens: Tokens) -> NDArray[np.float32] | None:
-        """Logits, float32 [texts, labels]; None where the texts are too many or too long together."""
-        feed = bucketed(tokens.ids, tokens.lengths, self._pad_id)
+        """Logits, float32 [texts, labels]; None where the texts are too many or too long together, or after trouble."""
+        feed = None if self.trouble else bucketed(tokens.ids, tokens.lengths, self._pad_id)
         if feed is None:
             return None
+        logits = self._thread.submit(self._replay, feed).result()
+        return None if logits is None else logits[: len(tokens.lengths)]
+
+    def _replay(self, feed: Feed) -> NDArray[np.float32] | None:
         shape = feed["token_offset"].shape
-        with self._lock:  # a graph's buffers are its own, and a capture bears nothing beside it
+        try:
             if shape not in self._slots:
                 self._slots[shape] = _Slot(self._session, feed, len(self._slots) + 1)
-            return self._slots[shape].run(feed)[: len(tokens.lengths)]
+            return self._slots[shape].run(feed)
+        except Exception as error:  # the runtime's exceptions share no base class of their own
+            # Another thread's work on the GPU can break a capture. The ordinary session gives the same answer later.
+            self.trouble = str(error)
+            return None
 
 
 class _Slot:

@@ -7,7 +7,7 @@ import ctypes
 import io
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 from toxonnx.errors import MachineError
 from toxonnx.extras import require
 
-__all__ = ["DEVICES", "GPU", "PROVIDERS", "Driver", "driver", "obstacle", "provider_options"]
+__all__ = ["DEVICES", "GPU", "PROVIDERS", "Driver", "Profile", "driver", "loads", "obstacle", "provider_options"]
 
 #: what may be asked for; ``auto`` is the GPU where bundle and machine allow it, else the CPU
 DEVICES = ("cpu", "cuda", "tensorrt", "auto")
@@ -30,6 +30,10 @@ PROVIDERS = {
 #: the shared library that a provider lives in
 _LIBRARIES = {name: f"libonnxruntime_providers_{name}.so" for name in GPU}
 _GPU_EXTRA = "pip install 'toxonnx[gpu]' (in a checkout: pip install '.[gpu]')"
+#: smallest, usual and largest (rows, tokens) of a batch
+Profile = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+#: bits of sdpa_kernel
+_FLASH, _EFFICIENT = 1, 2
 _CUDA_SUCCESS, _NAME_LENGTH, _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 0, 128, 75, 76
 
 
@@ -131,7 +135,22 @@ def _library_obstacle(ort: Any, device: str) -> MachineError | None:
             if missing:
                 return MachineError(f"{what} needs {missing[1]}, which is not here", _mend(missing[1], _cuda_of(ort)))
             return MachineError(f"{what} does not load: {error}")
+    # Loaded by the provider when it is first wanted, and without it attention takes a slower kernel in silence.
+    if not loads("libcudnn.so.9"):
+        return MachineError(
+            f"{PROVIDERS[device]} of onnxruntime {ort.__version__} needs libcudnn.so.9, which is not here",
+            _mend("libcudnn.so.9", _cuda_of(ort)),
+        )
     return None
+
+
+def loads(library: str) -> bool:
+    """Whether a shared library loads."""
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def _mend(library: str, cuda: str) -> str:
@@ -177,32 +196,45 @@ def _installed(package: str) -> bool:
 
 
 def provider_options(
-    device: str, *, graphs: bool = False, cache: Path | None = None, shapes: tuple[str, str, str] | None = None
+    device: str,
+    layout: str = "plain",
+    *,
+    graphs: bool = False,
+    cache: Path | None = None,
+    profiles: Sequence[Profile] = (),
+    inputs: Sequence[str] = (),
 ) -> list[tuple[str, dict[str, str]]]:
     """Providers with their options, most wanted first.
 
     Args:
         device: one of DEVICES but ``auto``.
+        layout: of the graph.
         graphs: capture CUDA graphs, for calls of fixed shapes at fixed addresses.
         cache: TensorRT: folder for engines and timings; building one takes minutes.
-        shapes: TensorRT: smallest, usual and largest shape of each input, as ``name:2x16,name:2x16``.
+        profiles: TensorRT: the shapes, (rows, tokens), that an engine is built for: smallest, usual, largest.
+        inputs: TensorRT: names of the model's inputs, all of that shape.
     """
     # Memory grows by what is asked for, not in powers of two. TF32 would cut fp32's mantissa to 10 bits, unasked.
     cuda = {
         "device_id": "0", "arena_extend_strategy": "kSameAsRequested", "use_tf32": "0",
         "enable_cuda_graph": str(int(graphs)),
     }  # fmt: skip
+    if layout == "packed":
+        # Flash attention, or else the memory-efficient kernel. Left alone, the runtime takes flash for packed rows
+        # over 512 tokens only. Other layouts are left alone: any choice shuts cuDNN's attention out.
+        cuda["sdpa_kernel"] = str(_FLASH | _EFFICIENT)
     if device == "cpu":
         return [(PROVIDERS["cpu"], {})]
     if device == "cuda":
         return [(PROVIDERS["cuda"], cuda)]
-    tensorrt = {"device_id": "0", "trt_fp16_enable": "0"}
+    tensorrt = {"device_id": "0"}
     if cache:
         tensorrt |= {
-            "trt_engine_cache_enable": "1", "trt_engine_cache_path": str(cache),
-            "trt_timing_cache_enable": "1", "trt_timing_cache_path": str(cache),
+            "trt_engine_cache_enable": "True", "trt_engine_cache_path": str(cache),
+            "trt_timing_cache_enable": "True", "trt_timing_cache_path": str(cache),
         }  # fmt: skip
-    if shapes:
-        names = ("trt_profile_min_shapes", "trt_profile_opt_shapes", "trt_profile_max_shapes")
-        tensorrt |= dict(zip(names, shapes, strict=True))
+    for position, name in enumerate(("min", "opt", "max")):
+        shapes = [f"{one}:{profile[position][0]}x{profile[position][1]}" for profile in profiles for one in inputs]
+        if shapes:
+            tensorrt[f"trt_profile_{name}_shapes"] = ",".join(shapes)
     return [(PROVIDERS["tensorrt"], tensorrt), (PROVIDERS["cuda"], cuda)]

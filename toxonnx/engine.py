@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from toxonnx.batches import Arrangement, Packed, Padded, Uniform
 from toxonnx.bundle import Bundle
 from toxonnx.captured import FEW, Captured
-from toxonnx.devices import DEVICES, GPU
+from toxonnx.devices import DEVICES, GPU, Profile
 from toxonnx.errors import InputError, MachineError
 from toxonnx.machine import available_cores
-from toxonnx.sessions import Session
+from toxonnx.sessions import EMULATED, Session
 from toxonnx.tokens import Tokens
 
 __all__ = ["Engine"]
 
 #: texts that are ordered by length together: on the CPU for each thread, and at least; on a GPU
 WINDOW_A_THREAD, SMALLEST_WINDOW, GPU_WINDOW = 256, 1024, 1 << 15
-#: tokens of a batch. A core's caches hold little; a GPU has to be filled.
-CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 1024, 1 << 15
+#: tokens of a batch. A core's caches hold little; a GPU has to be filled; TensorRT keeps room for the largest shape.
+BATCH_TOKENS = {"cpu": 1024, "cuda": 1 << 15, "tensorrt": 1 << 13}
 #: batches on their way to a GPU: one computes while the next is brought there
 GPU_THREADS = 2
 #: processes that tokenize for a GPU, at most
@@ -71,7 +71,7 @@ class Engine:
     ) -> None:
         if device not in DEVICES:
             raise InputError(f"device {device!r} is none of {', '.join(DEVICES)}")
-        self._bundle = bundle
+        self._bundle, self._batch_tokens = bundle, batch_tokens
         self.fallback = ""
         wanted = "cuda" if device == "auto" else device
         layout = bundle.manifest.layout
@@ -89,9 +89,9 @@ class Engine:
         self.threads = threads or (GPU_THREADS if on_gpu else cores)
         self.window = GPU_WINDOW if on_gpu else max(SMALLEST_WINDOW, WINDOW_A_THREAD * self.threads)
         self.encoders = min(cores - 1, MOST_ENCODERS) if on_gpu and cores > 2 else 0
-        size = batch_tokens or (GPU_BATCH_TOKENS if on_gpu else CPU_BATCH_TOKENS)
+        size = batch_tokens or BATCH_TOKENS[wanted]
         self.arrangement: Arrangement = Uniform(size)
-        if layout == "packed":
+        if layout in {"packed", EMULATED}:
             self.arrangement = Packed(size)
         elif on_gpu:
             self.arrangement = Padded(size, bundle.manifest.pad_id)
@@ -111,6 +111,7 @@ class Engine:
             "provider": self._session.provider,
             "fallback": self.fallback,
             "threads": self.threads,
+            "graphs": self._captured.trouble or "captured" if self._captured else "",
             "encoders": self.encoders,
             "batch_tokens": self.arrangement.max_tokens,
         }
@@ -152,7 +153,7 @@ class Engine:
 
     def _open(self, device: str, *, threads: int = 1, graphs: bool = False) -> Session:
         manifest = self._bundle.manifest
-        cache = _engine_cache(manifest.files["model.onnx"]) if device == "tensorrt" else None
+        built = device == "tensorrt"
         return Session(
             self._bundle.model,
             len(manifest.labels),
@@ -160,7 +161,8 @@ class Engine:
             device=device,
             threads=threads,
             graphs=graphs,
-            cache=cache,
+            cache=_engine_cache(manifest.files["model.onnx"]) if built else None,
+            profiles=_profiles(self._batch_tokens or BATCH_TOKENS[device], manifest.max_length) if built else (),
         )
 
 
@@ -187,6 +189,16 @@ def _check(bundle: Bundle, device: str) -> None:
             "does not know",
             "Export with --layout plain for TensorRT, or use --device cuda.",
         )
+
+
+def _profiles(batch_tokens: int, max_length: int) -> tuple[Profile, ...]:
+    """TensorRT's: one for few rows, one for full batches of what :class:`toxonnx.batches.Padded` makes."""
+    step = Padded.step
+    widest = -(-max_length // step) * step
+    most = max(FEW, batch_tokens // step)
+    few: Profile = ((1, step), (1, 2 * step), (FEW, widest))
+    many: Profile = ((1, step), (max(1, batch_tokens // (2 * step)), 2 * step), (most, widest))
+    return few, many
 
 
 def _engine_cache(digest: str) -> Path:

@@ -101,6 +101,8 @@ class Export:
     """How to export, and the limits over which nothing is sealed."""
 
     precision: str = "int8"
+    #: how the graph takes a batch: plain, as Optimum exports it; fused or packed, written for a GPU (convert.fused)
+    layout: str = "plain"
     #: 7-bit weights: a CPU without VNNI saturates on 8-bit ones, and would lose more than was verified on one with it
     reduce_range: bool = True
     #: share of the activations' outliers that goes to the weights before int8; 0 leaves them (see convert.int8)
@@ -227,6 +229,7 @@ def _check(recipe: Recipe) -> None:
         "training.metric": (training.metric, METRICS),
         "training.precision": (training.precision, ("auto", "fp32", "fp16", "bf16")),
         "export.precision": (export.precision, ("fp32", "int8", "fp16")),
+        "export.layout": (export.layout, ("plain", "fused", "packed")),
         "split.method": (split.method, ("grouped", "random")),
         "training.schedule": (training.schedule, SCHEDULES),
     }
@@ -247,6 +250,8 @@ def _check(recipe: Recipe) -> None:
             raise InputError(f"{key} is too small")
     if split.test < 0 or split.validation + split.test >= 1:
         raise InputError("split.validation and split.test leave nothing to train on")
+    if export.precision == "int8" and export.layout != "plain":
+        raise InputError(f"the layout {export.layout} goes with fp16 and fp32: int8 is for the CPU")
     if sum(map(bool, (export.target_precision, export.target_recall, export.best_f1))) > 1:
         raise InputError("export takes one of target_precision, target_recall and best_f1")
     shares = {

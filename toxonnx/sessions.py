@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.batches import Feed
-from toxonnx.devices import GPU, PROVIDERS, obstacle, provider_options
+from toxonnx.devices import GPU, PROVIDERS, Profile, obstacle, provider_options
 from toxonnx.errors import BundleError, MachineError
 
-__all__ = ["INPUTS", "LAYOUTS", "Session"]
+__all__ = ["EMULATED", "INPUTS", "Session"]
 
 #: layout of a graph -> the inputs that it has to have
 INPUTS = {
@@ -23,7 +23,9 @@ INPUTS = {
     "fused": {"input_ids", "attention_mask"},
     "packed": {"input_ids", "position_ids", "first_tokens", "cu_seqlens", "token_offset"},
 }
-LAYOUTS = tuple(INPUTS)
+#: packed, in operators that run anywhere (see convert.fused): to check a graph where no GPU is
+EMULATED = "packed-emulated"
+INPUTS[EMULATED] = INPUTS["packed"]
 #: where a graph that computes shapes may run them: beside the GPU, as they are needed on the CPU
 _SHAPE_OPERATORS = {
     "Shape", "Gather", "Slice", "Concat", "Unsqueeze", "Squeeze", "Cast", "Constant", "ConstantOfShape", "Range",
@@ -42,12 +44,12 @@ class Session:
     Args:
         model: the ONNX file.
         labels: number of labels the output has to have.
-        layout: of the graph, out of LAYOUTS.
+        layout: of the graph, out of INPUTS.
         device: ``cpu``, ``cuda`` or ``tensorrt``.
         threads: cores that one call runs on, on the CPU.
         graphs: prepare for :class:`toxonnx.captured.Captured`.
         cache: TensorRT: where engines are kept.
-        shapes: TensorRT: see :func:`toxonnx.devices.provider_options`.
+        profiles: TensorRT: see :func:`toxonnx.devices.provider_options`.
 
     Raises:
         MachineError: ONNX Runtime is not installed, or did not take the provider asked for, or left to the CPU what
@@ -65,7 +67,7 @@ class Session:
         threads: int = 1,
         graphs: bool = False,
         cache: Path | None = None,
-        shapes: tuple[str, str, str] | None = None,
+        profiles: Sequence[Profile] = (),
     ) -> None:
         if (missing := obstacle(device)) is not None:
             raise missing
@@ -82,7 +84,13 @@ class Session:
         options.add_session_config_entry("session.intra_op.spin_duration_us", "1000")
         if device in GPU:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        wanted = provider_options(device, graphs=graphs, cache=cache, shapes=shapes)
+        names: list[str] = []
+        if profiles:  # TensorRT wants to know them before it has read the model
+            names = [
+                value.name
+                for value in ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"]).get_inputs()
+            ]
+        wanted = provider_options(device, layout, graphs=graphs, cache=cache, profiles=profiles, inputs=names)
         try:
             with _on_stderr():
                 self._session = ort.InferenceSession(str(model), options, providers=wanted, enable_fallback=0)

@@ -136,7 +136,7 @@ def test_one_row_alone_is_scored_as_among_others(bundles: dict[str, Path], preci
 def test_lone_texts_in_quick_succession_are_scored_as_ever(
     alone: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toxonnx.classifier.LULL", float("inf"))  # so that every call runs on all threads
+    monkeypatch.setattr("toxonnx.engine.LULL", float("inf"))  # so that every call runs on all threads
     classifier = Classifier.load(threads=3)
     for text in POOL:
         (answer,) = classifier.predict([text], top_k=None)

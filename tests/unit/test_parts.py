@@ -280,8 +280,8 @@ MAY_IMPORT = {
     ),
     "convert": (
         {
-            "bundle", "classifier", "convert", "evaluate", "labels", "recipe", "rows", "scores", "seen", "texts",
-            "tokens", "train",
+            "bundle", "classifier", "convert", "devices", "evaluate", "labels", "recipe", "rows", "scores", "seen",
+            "sessions", "texts", "tokens", "train",
         },
         {"numpy", "onnx", "onnxruntime", "optimum", "torch", "transformers"},
     ),

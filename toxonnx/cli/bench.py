@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 @click.option("--rows", type=click.IntRange(min=0), default=1000, show_default=True, help="First rows used; 0: all.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Timed passes over the rows.")
 @click.option("--singles", type=click.IntRange(min=1), default=40, show_default=True, help="Lone rows timed a round.")
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda", "tensorrt"]), default="cpu", show_default=True,
+    help="What the bundle and PyTorch run on; PyTorch at its best in fp16 on a GPU.",
+)  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), help="Cores for each contender; all allowed ones if not given.")
 @click.option("--batch-tokens", type=click.IntRange(min=1), help="Tokens of a batch of the bundle at most.")
 @click.option("--text", multiple=True, metavar="COLUMN", help="Column with the text; again for each further column.")
@@ -41,6 +45,7 @@ def command(
     rows: int,
     rounds: int,
     singles: int,
+    device: str,
     threads: int | None,
     batch_tokens: int | None,
     text: tuple[str, ...],
@@ -58,6 +63,7 @@ def command(
     medians are given with the smallest and the largest.
     """
     from toxonnx.bundle import open_bundle
+    from toxonnx.classifier import Classifier
     from toxonnx.cli.reports import opened_reports
     from toxonnx.errors import GateError, InputError
     from toxonnx.extras import missing, require
@@ -72,6 +78,8 @@ def command(
         require("bench")
     opened = open_bundle(find_bundle(bundle))
     manifest = opened.manifest
+    # Loaded once here, so that a device that cannot be had is told before anything is measured.
+    plan = Classifier(opened, device=device, batch_tokens=batch_tokens).plan
     texts, where = _texts(opened, file, rows, text, encoding, delimiter)
     if not against and not missing("train"):
         against = ("pytorch",)
@@ -89,13 +97,20 @@ def command(
     ):
         scratch = Path(folder)
         contenders, comparable = lineup(
-            opened, against, cores, batch_tokens, scratch, lambda source, folder: _checkpoint(opened, source, folder)
+            opened,
+            against,
+            cores,
+            batch_tokens,
+            scratch,
+            lambda source, folder: _checkpoint(opened, source, folder),
+            device,
         )
         colds = cold_starts(contenders, opened, scratch, _say)
         results = race(contenders, texts, rounds=rounds, singles=min(singles, len(texts)), say=_say)
         report: dict[str, Any] = {
             "bundle": manifest.name,
             "precision": manifest.precision,
+            "plan": plan,
             "texts": {"from": where, **figures(opened, texts)},
             "cores": cores,
             "rounds": rounds,

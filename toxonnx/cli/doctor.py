@@ -66,6 +66,7 @@ def _show(report: dict[str, Any]) -> None:
 def describe_plan(plan: dict[str, Any]) -> str:
     """One sentence on how a classifier runs."""
     return (
-        f"{plan['precision']} on {plan['provider']}, {plan['threads']} threads over one session, batches of one length "
-        f"and up to {plan['batch_tokens']:,} tokens, out of windows of {plan['window']:,} rows"
+        f"{plan['precision']}, layout {plan['layout']}, on {plan['provider']}; {plan['threads']} batches at a time, of "
+        f"up to {plan['batch_tokens']:,} tokens, out of windows of {plan['window']:,} rows"
+        + (f"; {plan['encoders']} processes tokenize" if plan["encoders"] else "")
     )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from toxonnx.cli.device import device_options, say_fallback
+
 if TYPE_CHECKING:
     from toxonnx.evaluate.models import Model
     from toxonnx.evaluate.sections import Section
@@ -33,6 +35,7 @@ LEAST_DRAWS, WIDEST = 100, 14
 @click.option("--draws", type=click.IntRange(min=0), default=1000, show_default=True, help="Resamples for intervals.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads that score; all allowed cores if not given.")
+@device_options
 @click.option("--encoding", help="Encoding of the files; UTF-8 if not given.")
 @click.option("--delimiter", help="Delimiter of the files, or tab; a comma (a tab for .tsv) if not given.")
 @click.option("--at-least", metavar="FIGURE=X", multiple=True, help="Exit code 1 unless, say, macro_f1=0.8 is reached.")
@@ -54,6 +57,8 @@ def command(
     draws: int,
     seed: int,
     threads: int | None,
+    device: str,
+    allow_fallback: bool,
     encoding: str | None,
     delimiter: str | None,
     at_least: tuple[str, ...],
@@ -92,7 +97,10 @@ def command(
     asked = Asked(read_table(data, encoding, None, delimiter), text, label, meanings, by) if data else None
     paths = {"--json": json_path, "--markdown": markdown_path, "--html": html_path}
     with opened_reports(paths, reads=(data, cases), force=force) as sinks:
-        models = _distinct([_model(source, threads) for source in (bundle, *against)])
+        models = [_model(bundle, threads, device, allow_fallback)]
+        # The others run where they can: an int8 bundle beside one for the GPU stays on the CPU.
+        models += [_model(source, threads, "cpu" if device == "cpu" else "auto", allow_fallback) for source in against]
+        models = _distinct(models)
         report = evaluate_models(models, asked, questions, draws=draws, seed=seed, say=_say)
         found = sections(report)
         if "--json" in sinks:
@@ -111,9 +119,10 @@ def _say(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _model(source: str, threads: int | None) -> Model:
+def _model(source: str, threads: int | None, device: str, allow_fallback: bool) -> Model:
     """A bundle, by folder or name; anything else is for PyTorch."""
     from toxonnx.bundle import MANIFEST, open_bundle
+    from toxonnx.classifier import Classifier
     from toxonnx.errors import BundleError
     from toxonnx.evaluate.models import of_bundle
     from toxonnx.resources import find_bundle
@@ -121,11 +130,15 @@ def _model(source: str, threads: int | None) -> Model:
     folder = Path(source)
     if not folder.is_dir() or (folder / MANIFEST).is_file():
         try:
-            return of_bundle(open_bundle(find_bundle(source)), threads)
+            opened = open_bundle(find_bundle(source))
         except BundleError:
             if "/" not in source or folder.exists():
                 raise
             # A hub id looks like this too.
+        else:
+            classifier = Classifier(opened, device=device, allow_fallback=allow_fallback, threads=threads)
+            say_fallback(classifier)
+            return of_bundle(classifier)
     from toxonnx.cli.chatter import hush
     from toxonnx.extras import require
 
@@ -133,7 +146,7 @@ def _model(source: str, threads: int | None) -> Model:
     hush()
     from toxonnx.convert.verify import of_checkpoint
 
-    return of_checkpoint(source)
+    return of_checkpoint(source, on_gpu=device != "cpu")
 
 
 def _distinct(models: Sequence[Model]) -> list[Model]:

@@ -14,6 +14,11 @@ import click
 @click.option("--base", metavar="DIR|HUB-ID", help="An adapter's base, in place of the one it names.")
 @click.option("--recipe", metavar="NAME|FILE", help="Limits and card in place of the run's.")
 @click.option("--precision", type=click.Choice(["fp32", "int8", "fp16"]), help="The recipe's, or int8, if not given.")
+@click.option(
+    "--layout", type=click.Choice(["plain", "fused", "packed"]),
+    help="How the graph takes a batch: plain runs anywhere; fused and packed are for a GPU, in fp16. The recipe's, or "
+    "plain, if not given.",
+)  # fmt: skip
 @click.option("--labels", metavar="A,B,...", help="Label names in the model's order, where it has none.")
 @click.option("--activation", type=click.Choice(["softmax", "sigmoid"]), help="One label a text or several.")
 @click.option("--max-length", type=click.IntRange(min=3), help="Tokens, where no recipe says.")
@@ -42,6 +47,7 @@ def command(
     base: str | None,
     recipe: str | None,
     precision: str | None,
+    layout: str | None,
     labels: str | None,
     activation: str | None,
     max_length: int | None,
@@ -70,7 +76,8 @@ def command(
 
     if (target_precision is not None) + (target_recall is not None) + best_f1 > 1:
         raise InputError("--target-precision, --target-recall and --best-f1 exclude each other")
-    settings: dict[str, Any] = {"precision": precision} if precision else {}
+    chosen = {"precision": precision, "layout": layout}
+    settings: dict[str, Any] = {key: value for key, value in chosen.items() if value}
     if no_calibration:
         settings["calibrate"] = False
     if target_precision is not None or target_recall is not None or best_f1:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from toxonnx.cli.device import device_options, say_fallback
+
 if TYPE_CHECKING:
     from toxonnx.annotate import Summary
     from toxonnx.rows import RowReader
@@ -20,10 +22,12 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write; standard output if not given.")
 @click.option("--text", multiple=True, metavar="COLUMN", help="Column with the text; again for each further column.")
 @click.option("--bundle", metavar="DIR|NAME", help="The model; the one that ships if not given.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads that score; all allowed cores if not given.")
+@device_options
 @click.option(
-    "--batch-tokens", type=click.IntRange(min=1), default=1024, show_default=True, help="Tokens of a batch at most."
-)
+    "--threads", type=click.IntRange(min=1),
+    help="Batches scored at a time; if not given, one a core that may be used, two on a GPU.",
+)  # fmt: skip
+@click.option("--batch-tokens", type=click.IntRange(min=1), help="Tokens of a batch at most; 1,024, on a GPU 32,768.")
 @click.option(
     "--review-band", type=click.FloatRange(0, 1), default=0.0, metavar="P",
     help="Mark rows for people to look at, in a column review: those whose label is less likely than this.",
@@ -37,8 +41,10 @@ def command(
     output: Path | None,
     text: tuple[str, ...],
     bundle: str | None,
+    device: str,
+    allow_fallback: bool,
     threads: int | None,
-    batch_tokens: int,
+    batch_tokens: int | None,
     review_band: float,
     encoding: str | None,
     delimiter: str | None,
@@ -68,7 +74,15 @@ def command(
             if len(reader.columns) == 1 and other:
                 hint = f"Only one column was found; is the delimiter {other!r}? Then add --delimiter '{other}'."
             raise InputError(f"{file}: {error.what}", hint) from None
-        classifier = Classifier(opened, threads=threads, batch_tokens=batch_tokens, review_band=review_band)
+        classifier = Classifier(
+            opened,
+            device=device,
+            allow_fallback=allow_fallback,
+            threads=threads,
+            batch_tokens=batch_tokens,
+            review_band=review_band,
+        )
+        say_fallback(classifier)
         if verbose:
             from toxonnx.cli.doctor import describe_plan
 

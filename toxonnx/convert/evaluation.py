@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.bundle import Bundle
+from toxonnx.classifier import Classifier
 from toxonnx.convert.verify import Rows
 from toxonnx.evaluate.intervals import clusters
 from toxonnx.evaluate.metrics import Sample
@@ -27,18 +27,22 @@ DRAWS = 1000
 
 
 def held_out_report(
-    sealed: Bundle, logits: NDArray[np.float32], told: Rows, questions: Questions | None, say: Callable[[str], None]
+    classifier: Classifier,
+    logits: NDArray[np.float32],
+    told: Rows,
+    questions: Questions | None,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
     """The eval verb's report, without curves, and ``part``, what rows it is of.
 
     Args:
-        sealed: the model, with its temperature and thresholds and the hashes of what it met.
+        classifier: the model, with its temperature and thresholds and the hashes of what it met.
         logits: its logits of ``told``, float32 [rows, labels].
         told: the rows to tell of; without truth, no figures come of them.
         questions: a functional suite, if one was asked for.
         say: takes words on progress.
     """
-    model = of_bundle(sealed)
+    model = of_bundle(classifier)
     suite = None
     if questions:
         say(f"asking {len(questions.cases.texts):,} cases of {questions.suite.title}")
@@ -47,7 +51,8 @@ def held_out_report(
     if told.truth is not None:
         groups = clusters([fold(text) for text in told.texts])
         sample = Sample.of_logits(logits, told.truth, model.labels, groups)
-        cut = Tokenizer(sealed.path / "tokenizer.json", sealed.manifest.max_length)(told.texts).truncated
+        bundle = classifier.bundle
+        cut = Tokenizer(bundle.path / "tokenizer.json", bundle.manifest.max_length)(told.texts).truncated
         empty = np.array([not text.strip() for text in told.texts], dtype=np.bool_)
         seen = {where: known(told.texts, hashes) for where, hashes in model.seen.items()}
         review = doubtful(sample.probs, model.labels)

@@ -22,9 +22,11 @@ from toxonnx.classifier import Classifier
 from toxonnx.convert import graph
 from toxonnx.convert.card import model_card
 from toxonnx.convert.decisions import measure_decisions, settle, target_of
+from toxonnx.convert.encoder import encoder_of
 from toxonnx.convert.evaluation import held_out_report
 from toxonnx.convert.held import BUILT_IN, calibration_rows, keep_hashes, verification_rows
 from toxonnx.convert.int8 import quantize
+from toxonnx.convert.onto import final_classifier, headroom
 from toxonnx.convert.samples import SENTENCES
 from toxonnx.convert.verify import Logits, Rows, compare, gate, reference_logits, truth_of_recipe
 from toxonnx.errors import InputError
@@ -104,6 +106,10 @@ def export(
         trained = dataclasses.replace(trained, text=spec if spec.columns else TextSpec(text, "", spec.normalise))
     limits = dataclasses.replace(trained.recipe.export if trained.recipe else Export(), **(settings or {}))
     precision = limits.precision
+    if precision == "int8" and limits.layout != "plain":
+        raise InputError(f"--layout {limits.layout} is for a GPU, and int8 for the CPU", "Add --precision fp16.")
+    if limits.layout != "plain":
+        encoder_of(trained.model)  # says at once if it cannot be done
     if target := target_of(limits):
         target.check(trained.labels)
     if suite:
@@ -161,6 +167,7 @@ def _build(
         max_length=trained.max_length,
         pad_id=int(trained.model.config.pad_token_id or 0),
         precision=precision,
+        layout=limits.layout,
         model=trained.source,
         training=_training(trained),
         tools=_tools(),
@@ -168,21 +175,31 @@ def _build(
     with tempfile.TemporaryDirectory(dir=work.parent, prefix=f".{name}.", suffix=".fp32") as kept:
         exact = Path(kept) / "exact"
         shutil.copytree(work, exact)
-        fp32 = Classifier(seal(exact, dataclasses.replace(manifest, precision="fp32")))
+        fp32 = Classifier(seal(exact, dataclasses.replace(manifest, precision="fp32", layout="plain")))
         model = work / "model.onnx"
         if calibration:
             about |= _to_int8(exact / "model.onnx", model, trained, limits, calibration)
+        elif limits.layout != "plain":
+            about |= graph.to_layout(encoder_of(trained.model), model, limits.layout, half=precision == "fp16")
         elif precision == "fp16":
             graph.to_fp16(exact / "model.onnx", model)
+        if precision == "fp16":
+            about["largest_activation"] = headroom(exact / "model.onnx", trained, rows.texts)
         manifest = dataclasses.replace(manifest, graph={**about, **graph.describe(model)})
-        final = fp32 if precision == "fp32" else Classifier(seal(work, manifest))
-        say(f"exported to ONNX {precision}; verifying on {len(rows.texts)} rows ({rows.where})")
+        if precision == "fp32" and limits.layout == "plain":
+            final, ran_on = fp32, "CPUExecutionProvider"
+        else:
+            final, ran_on = final_classifier(work, manifest, Path(kept))
+        say(
+            f"exported to ONNX {precision}, layout {limits.layout}; verifying on {len(rows.texts)} rows "
+            f"({rows.where}), on {ran_on}"
+        )
         logits = Logits.of(trained, fp32, final, rows.texts)
         labels, decisions = settle(logits.final, rows, trained.labels, limits)
         # The export is held to its limits by plain decisions: thresholds were fitted on its own logits, not PyTorch's.
         plain = dataclasses.replace(labels, thresholds=trained.labels.thresholds)
         measured = compare(logits, rows, plain)
-        measured["limits"] = gate(measured, limits)
+        measured |= {"limits": gate(measured, limits), "ran_on": ran_on}
         told, answers = rows, logits.final
         kept_back = trained.path / "test.csv"
         if trained.run and kept_back.is_file():
@@ -195,7 +212,8 @@ def _build(
         keep_hashes(
             trained, [*([calibration] if calibration else []), *([rows] if labels != trained.labels else [])], work
         )
-        evaluation = held_out_report(seal(work, settled), answers, told, suite, say)
+        decided, _ = final_classifier(work, settled, Path(kept))
+        evaluation = held_out_report(decided, answers, told, suite, say)
     manifest = dataclasses.replace(settled, verification=measured, decisions=decisions, evaluation=evaluation)
     for line in [*_verified(measured, precision), *_decided(decisions)]:
         say(line)

@@ -20,10 +20,13 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from transformers import PreTrainedModel
 
+from toxonnx.convert.encoder import Encoder
 from toxonnx.convert.first_token import first_token_only
+from toxonnx.convert.fused import OPSET as FUSED_OPSET
+from toxonnx.convert.fused import fused, packed
 from toxonnx.errors import CheckpointError
 
-__all__ = ["OPSET", "describe", "reads", "to_fp16", "to_onnx"]
+__all__ = ["OPSET", "describe", "reads", "to_fp16", "to_layout", "to_onnx"]
 
 #: LayerNormalization is one operator from 17 on
 OPSET = 18
@@ -174,6 +177,12 @@ def to_fp16(source: Path, target: Path) -> None:
     with _quiet():
         model = convert_float_to_float16(onnx.load(str(source)), keep_io_types=True)
     onnx.save(model, str(target))
+
+
+def to_layout(encoder: Encoder, target: Path, layout: str, *, half: bool) -> dict[str, Any]:
+    """Writes a graph for a GPU (see :mod:`toxonnx.convert.fused`); returns what the manifest says of it."""
+    onnx.save((packed if layout == "packed" else fused)(encoder, half=half), str(target))
+    return {"opset": FUSED_OPSET, "last_layer_first_token_only": True, "written_by": "toxonnx.convert.fused"}
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -48,14 +48,19 @@ def reference_logits(trained: Trained, texts: Sequence[str], batch: int = 32) ->
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
             part = {"input_ids": [encoded["input_ids"][i] for i in rows]}
-            padded = trained.tokenizer.pad(part, return_tensors="pt")
-            logits[rows] = trained.model(**padded).logits.float().numpy()
+            padded = trained.tokenizer.pad(part, return_tensors="pt").to(trained.model.device)
+            logits[rows] = trained.model(**padded).logits.float().cpu().numpy()
     return logits
 
 
-def of_checkpoint(source: str) -> Model:
-    """A run, an adapter or a checkpoint, in PyTorch, to be evaluated beside its bundle."""
+def of_checkpoint(source: str, *, on_gpu: bool = False) -> Model:
+    """A run, an adapter or a checkpoint, in PyTorch, to be evaluated beside its bundle.
+
+    ``on_gpu``: where PyTorch sees a GPU, in fp32 there too.
+    """
     trained = load_trained(source)
+    if on_gpu and torch.cuda.is_available():
+        trained.model.to("cuda")
 
     def answer(texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         cleaned = [trained.text.clean(text) for text in texts]
@@ -75,6 +80,7 @@ def of_checkpoint(source: str) -> Model:
         {
             "kind": "PyTorch",
             "precision": "fp32",
+            "provider": str(trained.model.device),
             "max_length": trained.max_length,
             "temperature": 1.0,
             "thresholds": [],

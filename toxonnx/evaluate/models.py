@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.bundle import Bundle
 from toxonnx.classifier import Classifier
 from toxonnx.errors import InputError
 from toxonnx.evaluate.intervals import clusters
@@ -51,10 +50,10 @@ class Model:
     truth: dict[str, Any] = field(default_factory=dict)
 
 
-def of_bundle(bundle: Bundle, threads: int | None = None) -> Model:
-    """A sealed bundle, scored as ``toxonnx predict`` scores."""
+def of_bundle(classifier: Classifier) -> Model:
+    """A loaded bundle, scored as ``toxonnx predict`` scores."""
+    bundle = classifier.bundle
     manifest = bundle.manifest
-    classifier = Classifier(bundle, threads=threads)
 
     def answer(texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         predictions = [prediction for _, prediction in classifier.stream(texts)]
@@ -70,6 +69,7 @@ def of_bundle(bundle: Bundle, threads: int | None = None) -> Model:
         {
             "kind": "bundle",
             "precision": manifest.precision,
+            "provider": classifier.plan["provider"],
             "max_length": manifest.max_length,
             "temperature": manifest.labels.temperature,
             "thresholds": list(manifest.labels.thresholds),

@@ -28,6 +28,7 @@ def lineup(
     batch_tokens: int | None,
     scratch: Path,
     checkpoint: Callable[[str, Path], tuple[str, ...]],
+    device: str = "cpu",
 ) -> tuple[list[Contender], frozenset[str]]:
     """The contenders, the bundle first.
 
@@ -38,6 +39,7 @@ def lineup(
         batch_tokens: of the bundle.
         scratch: for checkpoints.
         checkpoint: writes a checkpoint of a source into a folder and returns its labels.
+        device: for the bundle and for PyTorch. Bundles beside it run there too, where they can.
 
     Returns:
         The contenders, and the names of those whose scores mean the same as the first one's.
@@ -46,17 +48,21 @@ def lineup(
         InputError: a source has other labels than the bundle.
     """
     labels = opened.manifest.labels.names
-    contenders = [_of_bundle(f"toxonnx, {opened.manifest.name}", opened, cores, batch_tokens)]
+    beside = "cpu" if device == "cpu" else "auto"
+    contenders = [_of_bundle(f"toxonnx, {opened.manifest.name}", opened, cores, batch_tokens, device)]
     comparable: set[str] = set()
     for number, source in enumerate(against):
         here = Path(source).absolute()
         if source != "pytorch" and (here / MANIFEST).is_file():
             other = open_bundle(here)
-            theirs, entries = other.manifest.labels.names, [_of_bundle(f"toxonnx, {here.name}", other, cores, None)]
+            theirs, entries = (
+                other.manifest.labels.names,
+                [_of_bundle(f"toxonnx, {here.name}", other, cores, None, beside)],
+            )
         else:
             theirs = checkpoint(source, scratch / str(number))
             what = "random weights" if source == "pytorch" else here.name
-            entries = _of_checkpoint(what, scratch / str(number), opened, cores)
+            entries = _of_checkpoint(what, scratch / str(number), opened, cores, device)
         if theirs != labels:
             raise InputError(f"{source} has the labels {', '.join(theirs)}; the bundle has {', '.join(labels)}")
         taken = {contender.name for contender in contenders}
@@ -68,22 +74,28 @@ def lineup(
     return contenders, frozenset(comparable)
 
 
-def _of_bundle(name: str, bundle: Bundle, cores: int, batch_tokens: int | None) -> Contender:
-    options: dict[str, Any] = {"model": str(bundle.path), "threads": cores}
+def _of_bundle(name: str, bundle: Bundle, cores: int, batch_tokens: int | None, device: str) -> Contender:
+    options: dict[str, Any] = {"model": str(bundle.path), "threads": cores, "device": device}
     if batch_tokens is not None:
         options["batch_tokens"] = batch_tokens
     return Contender(name, "toxonnx.measure.engines:bundle", options, cores)
 
 
-def _of_checkpoint(name: str, folder: Path, opened: Bundle, cores: int) -> list[Contender]:
+def _of_checkpoint(name: str, folder: Path, opened: Bundle, cores: int, device: str) -> list[Contender]:
     manifest = opened.manifest
     options = {
         "model": str(folder), "threads": cores, "max_length": manifest.max_length, "batch": 32,
         "normalise": list(manifest.text.normalise), "multi": manifest.labels.multi,
+        "device": "cpu" if device == "cpu" else "cuda",
     }  # fmt: skip
     return [
         Contender(f"transformers pipeline, {name}", "toxonnx.measure.engines:pipeline", options, cores),
-        Contender(f"PyTorch sorted, {name}", "toxonnx.measure.engines:pytorch", options, cores),
+        Contender(
+            f"PyTorch sorted{'' if device == 'cpu' else ' fp16'}, {name}",
+            "toxonnx.measure.engines:pytorch",
+            options,
+            cores,
+        ),
     ]
 
 
@@ -101,7 +113,9 @@ def cold_starts(
     for contender in contenders:
         say(f"cold start of {contender.name}")
         if contender.factory.endswith(":bundle"):
-            options = ["--bundle", contender.options["model"], "--threads", str(contender.cores)]
+            on = contender.options["device"]
+            options = ["--bundle", contender.options["model"], "--device", on]
+            options += ["--threads", str(contender.cores)] if on == "cpu" else []
             command, given = [sys.executable, "-m", "toxonnx", "predict", str(row), *options, *named], ""
         else:
             lines = (contender.spec, {"do": "texts", "file": str(texts)}, {"do": "score"})
