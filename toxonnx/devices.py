@@ -14,9 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from toxonnx.errors import MachineError
-from toxonnx.extras import require
+from toxonnx.extras import missing, require
 
-__all__ = ["DEVICES", "GPU", "PROVIDERS", "Driver", "Profile", "driver", "loads", "obstacle", "provider_options"]
+__all__ = [
+    "DEVICES",
+    "GPU",
+    "PROVIDERS",
+    "Driver",
+    "Profile",
+    "describe",
+    "driver",
+    "loads",
+    "obstacle",
+    "provider_options",
+]
 
 #: what may be asked for; ``auto`` is the GPU where bundle and machine allow it, else the CPU
 DEVICES = ("cpu", "cuda", "tensorrt", "auto")
@@ -68,6 +79,24 @@ def driver(load: Callable[[str], Any] = ctypes.CDLL) -> Driver:
     library.cuDeviceGetCount(ctypes.byref(number))
     gpus = [_gpu(library, index) for index in range(number.value)]
     return Driver(cuda, gpus, "" if gpus else "the NVIDIA driver sees no GPU (CUDA_VISIBLE_DEVICES?)")
+
+
+def describe() -> dict[str, Any]:
+    """Driver, GPUs, and what stands in the way of each device, in plain values. Nothing raises."""
+    found = driver()
+    built_in, obstacles = [], {}
+    if not missing("cpu"):
+        import onnxruntime as ort
+
+        built_in = [name for name in GPU if PROVIDERS[name] in ort.get_available_providers()]
+        obstacles = {name: str(obstacle(name) or "").replace("\n", ". ") for name in built_in}
+    return {
+        "driver": f"NVIDIA, CUDA up to {found.cuda[0]}.{found.cuda[1]}" if found.cuda else "",
+        "gpus": found.gpus,
+        "trouble": found.trouble,
+        "built_in": built_in,
+        "obstacles": obstacles,
+    }
 
 
 def _gpu(library: Any, index: int) -> dict[str, Any]:
@@ -128,12 +157,12 @@ def _library_obstacle(ort: Any, device: str) -> MachineError | None:
         try:
             ctypes.CDLL(str(folder / name), os.RTLD_GLOBAL if "shared" in name else os.RTLD_LOCAL)
         except OSError as error:
-            missing = re.match(r"([\w.+-]+\.so[\w.]*): cannot open", str(error))
-            if missing and missing[1].startswith("libcuda.so"):
+            absent = re.match(r"([\w.+-]+\.so[\w.]*): cannot open", str(error))
+            if absent and absent[1].startswith("libcuda.so"):
                 return _no_driver(driver().trouble or str(error))
             what = f"{PROVIDERS[device]} of onnxruntime {ort.__version__}"
-            if missing:
-                return MachineError(f"{what} needs {missing[1]}, which is not here", _mend(missing[1], _cuda_of(ort)))
+            if absent:
+                return MachineError(f"{what} needs {absent[1]}, which is not here", _mend(absent[1], _cuda_of(ort)))
             return MachineError(f"{what} does not load: {error}")
     # Loaded by the provider when it is first wanted, and without it attention takes a slower kernel in silence.
     if not loads("libcudnn.so.9"):
@@ -216,8 +245,7 @@ def provider_options(
     """
     # Memory grows by what is asked for, not in powers of two. TF32 would cut fp32's mantissa to 10 bits, unasked.
     cuda = {
-        "device_id": "0", "arena_extend_strategy": "kSameAsRequested", "use_tf32": "0",
-        "enable_cuda_graph": str(int(graphs)),
+        "arena_extend_strategy": "kSameAsRequested", "use_tf32": "0", "enable_cuda_graph": str(int(graphs)),
     }  # fmt: skip
     if layout == "packed":
         # Flash attention, or else the memory-efficient kernel. Left alone, the runtime takes flash for packed rows
@@ -227,7 +255,7 @@ def provider_options(
         return [(PROVIDERS["cpu"], {})]
     if device == "cuda":
         return [(PROVIDERS["cuda"], cuda)]
-    tensorrt = {"device_id": "0"}
+    tensorrt: dict[str, str] = {}
     if cache:
         tensorrt |= {
             "trt_engine_cache_enable": "True", "trt_engine_cache_path": str(cache),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -96,7 +97,9 @@ class Session:
                 self._session = ort.InferenceSession(str(model), options, providers=wanted, enable_fallback=0)
         except Exception as error:  # the runtime's exceptions share no base class of their own
             kind = MachineError if device in GPU else BundleError
-            raise kind(f"{model} does not load in ONNX Runtime {ort.__version__} on {device}: {error}") from None
+            raise kind(
+                f"{model} does not load in ONNX Runtime {ort.__version__} on {device}: {_reason(error)}"
+            ) from None
         self.device, self.layout = device, layout
         self._check_providers([name for name, _ in wanted])
         self._types = {
@@ -158,6 +161,13 @@ class Session:
                 f"{wanted[0]} leaves {', '.join(heavy)} to the CPU: this build of ONNX Runtime has no kernel for it",
                 "Export with another --layout or --precision, or use --device cpu.",
             )
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without the runtime's file names and expressions around it."""
+    text = str(error).strip()
+    cuda = re.search(r"CUDA failure \d+: [^;]*[^; ]", text)
+    return cuda[0] if cuda else text
 
 
 @contextlib.contextmanager

@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from toxonnx.cli.device import device_options, say_fallback
+
+if TYPE_CHECKING:
+    from toxonnx.classifier import Classifier
 
 
 @click.command("doctor")
 @click.option("--bundle", metavar="DIR|NAME", help="The bundle to plan for; the one that ships if not given.")
+@device_options
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def command(bundle: str | None, as_json: bool) -> None:
+def command(bundle: str | None, device: str, allow_fallback: bool, as_json: bool) -> None:
     """Show what this machine has, what is installed, and how a bundle would run here.
 
-    Exit code 3 when it could not run.
+    The bundle is loaded on the device and scores the sentences whose probabilities by PyTorch it carries. Exit code 3
+    when it could not run.
     """
+    from toxonnx.devices import describe as describe_gpus
     from toxonnx.errors import ToxonnxError
     from toxonnx.extras import EXTRAS, missing
     from toxonnx.machine import describe
 
     machine = describe()
-    report: dict[str, Any] = {"machine": machine, "extras": {name: missing(name) for name in EXTRAS}}
+    lacks = {name: missing(name) for name in EXTRAS}
+    report: dict[str, Any] = {"machine": machine, "gpu": describe_gpus(), "extras": lacks, "plan": None, "trial": None}
     failure: ToxonnxError | None = None
     try:
         from toxonnx.classifier import Classifier
 
-        classifier = Classifier.load(bundle)
+        classifier = Classifier.load(bundle, device=device, allow_fallback=allow_fallback)
         report["plan"] = {"bundle": classifier.bundle.manifest.name, **classifier.plan}
+        report["trial"] = _trial(classifier)
+        say_fallback(classifier)
     except ToxonnxError as error:
         failure = error
-        report["plan"] = None
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
@@ -42,7 +52,7 @@ def command(bundle: str | None, as_json: bool) -> None:
 def _show(report: dict[str, Any]) -> None:
     from toxonnx.cli.screen import Screen
 
-    machine, plan = report["machine"], report["plan"]
+    machine, plan, trial, gpu = report["machine"], report["plan"], report["trial"], report["gpu"]
     quota = machine["cgroup_quota"]
     limit = f"; the cgroup allows {quota:g}" if quota else ""
     power = [f"governor {machine['governor']}"] if machine["governor"] else []
@@ -56,11 +66,37 @@ def _show(report: dict[str, Any]) -> None:
         "memory": f"{machine['memory_gb']} GB" if machine["memory_gb"] else "the system does not tell",
         "versions": ", ".join(f"{name} {version}" for name, version in machine["versions"].items()),
     }
+    facts["driver"] = gpu["driver"] if gpu["gpus"] else gpu["trouble"]
+    for number, one in enumerate(gpu["gpus"]):
+        facts[f"gpu {number}"] = f"{one['name']}, {one['memory_gb']} GB, compute capability {one['compute_capability']}"
+    if gpu["built_in"]:
+        facts["providers"] = f"onnxruntime is built with {', '.join(gpu['built_in'])}"
+    for name, why in gpu["obstacles"].items():
+        facts[name] = why or "can be used"
     for name, lacks in report["extras"].items():
         facts[f"extra {name}"] = f"lacks {', '.join(lacks)}" if lacks else "installed"
     if plan:
         facts["plan"] = f"{plan['bundle']}: {describe_plan(plan)}"
+    if trial:
+        facts["trial"] = (
+            f"{trial['sentences']} sentences scored here; largest difference of a probability from PyTorch's "
+            f"{trial['largest_probability_difference']:.4f}, {trial['same_label']} of them with its label"
+        )
     Screen().table(["", ""], [list(fact) for fact in facts.items()], left=2)
+
+
+def _trial(classifier: Classifier) -> dict[str, Any] | None:
+    """Scores what a bundle carries PyTorch's probabilities of."""
+    file = classifier.bundle.path / "expected.json"
+    if not file.is_file():
+        return None
+    expected = json.loads(file.read_text(encoding="utf-8"))["pytorch"]
+    differences, same = [0.0], 0
+    for row, (_, prediction) in zip(expected, classifier.stream(row["text"] for row in expected), strict=True):
+        theirs, ours = row["probabilities"], prediction.probabilities.tolist()
+        differences += [abs(a - b) for a, b in zip(theirs, ours, strict=True)]
+        same += theirs.index(max(theirs)) == ours.index(max(ours))
+    return {"sentences": len(expected), "largest_probability_difference": max(differences), "same_label": same}
 
 
 def describe_plan(plan: dict[str, Any]) -> str:
