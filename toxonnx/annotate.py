@@ -92,14 +92,17 @@ def annotate(
         return join([row.fields[i] for i in at]) if row.fields else ""
 
     quoted: dict[tuple[str, ...], str] = {}  # a label may hold a delimiter; a number holds none
+    # This runs once a row, and beside a GPU decides how many rows a second there are.
+    numbers = reader.delimiter.join(["%.6f"] * (1 + len(classifier.labels)))
+    reviews = classifier.reviews
+    pattern = f"%s{reader.delimiter}{numbers}" + (f"{reader.delimiter}%d" if reviews else "")
 
     def cells(prediction: Prediction) -> str:
         label = quoted.get(prediction.labels)
         if label is None:
             label = quoted[prediction.labels] = line(["|".join(prediction.labels)])
-        numbers = [f"{p:.6f}" for p in (prediction.score, *prediction.probabilities.tolist())]
-        review = [str(int(prediction.review))] if classifier.reviews else []
-        return reader.delimiter.join([label, *numbers, *review])
+        review = (prediction.review,) if reviews else ()
+        return pattern % (label, prediction.score, *prediction.probabilities.tolist(), *review)
 
     output.write(reader.mark + reader.header.raw + reader.delimiter + line(added) + reader.header.end)
     with contextlib.closing(classifier.stream(reader, text)) as predictions:
@@ -113,8 +116,13 @@ def annotate(
             summary.truncated += prediction.truncated
             summary.repeated += prediction.repeated
             summary.review += prediction.review
-            summary.empty += not any(row.fields[i].strip() for i in at)
-            summary.labels.update(prediction.labels or ("(none)",))
+            for label in prediction.labels or ("(none)",):
+                summary.labels[label] += 1
+            for i in at:
+                if row.fields[i] and not row.fields[i].isspace():
+                    break
+            else:
+                summary.empty += 1
             summary.seconds = time.perf_counter() - started
             progress(summary)
     return summary

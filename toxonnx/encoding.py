@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from toxonnx.errors import MachineError
+from toxonnx.errors import MachineError, ToxonnxError
 from toxonnx.memo import digest
 from toxonnx.texts import TextSpec
 from toxonnx.tokens import Tokenizer, Tokens
@@ -108,13 +108,15 @@ class Encoders:
         process = self._free.get()
         try:
             _send(process.stdin, texts)
-            answer: _Piece = _receive(process.stdout)
+            answer: _Piece | ToxonnxError = _receive(process.stdout)
         except (OSError, EOFError):
             raise MachineError(
                 "a process that tokenizes has ended (was it killed, or did memory run out?)", "Run the command again."
             ) from None
         finally:
             self._free.put(process)
+        if isinstance(answer, ToxonnxError):
+            raise answer
         return answer
 
     def close(self) -> None:
@@ -153,8 +155,12 @@ def serve() -> None:
     with contextlib.suppress(EOFError, BrokenPipeError):
         encoder = Encoder(*_receive(sys.stdin.buffer))
         while True:
-            encoded = encoder(_receive(sys.stdin.buffer))
-            _send(answers, (encoded.keys, encoded.tokens(range(len(encoded.keys)))))
+            texts = _receive(sys.stdin.buffer)
+            try:
+                encoded = encoder(texts)
+                _send(answers, (encoded.keys, encoded.tokens(range(len(texts)))))
+            except ToxonnxError as error:
+                _send(answers, error)
 
 
 def _send(pipe: Any, what: Any) -> None:

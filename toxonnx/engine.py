@@ -25,7 +25,7 @@ from toxonnx.tokens import Tokens
 __all__ = ["Engine"]
 
 #: texts that are ordered by length together: on the CPU for each thread, and at least; on a GPU
-WINDOW_A_THREAD, SMALLEST_WINDOW, GPU_WINDOW = 256, 1024, 1 << 15
+WINDOW_A_THREAD, SMALLEST_WINDOW, GPU_WINDOW = 256, 1024, 1 << 13
 #: tokens of a batch. A core's caches hold little; a GPU has to be filled; TensorRT keeps room for the largest shape.
 BATCH_TOKENS = {"cpu": 1024, "cuda": 1 << 15, "tensorrt": 1 << 13}
 #: batches on their way to a GPU: one computes while the next is brought there

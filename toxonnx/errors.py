@@ -16,6 +16,8 @@ Anything else that escapes is a bug.
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "BundleError",
     "CheckpointError",
@@ -43,8 +45,18 @@ class ToxonnxError(Exception):
         self.what = what
         self.hint = hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _as_it_was, (type(self), self.__dict__)
+
     def __str__(self) -> str:
         return f"{self.what}\n{self.hint}" if self.hint else self.what
+
+
+def _as_it_was(kind: type[ToxonnxError], said: dict[str, Any]) -> ToxonnxError:
+    """An error that came from another process."""
+    error = kind.__new__(kind, said["what"])
+    error.__dict__.update(said)
+    return error
 
 
 class GateError(ToxonnxError):

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 from toxonnx.errors import InputError, MachineError, RowError
 
@@ -25,6 +25,8 @@ __all__ = ["OutputFile", "Row", "RowReader", "Table", "read_table"]
 
 #: characters; a record over this is a quote that was left open, or no table
 MAX_RECORD = 1 << 24
+#: bytes; each call into the system lets another thread run, and costs more than it reads or writes
+BUFFER = 1 << 20
 
 
 _MARKS = {"utf-8": codecs.BOM_UTF8, "utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}
@@ -42,9 +44,8 @@ def _as_lone_surrogate(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_LENIENT, _as_lone_surrogate)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One record: where its first line is (from 1), its fields, and its text without the line's end."""
+class Row(NamedTuple):
+    """One record: where its first line is (from 1), its fields, its text without the line's end, and that end."""
 
     line: int
     fields: list[str]
@@ -62,40 +63,41 @@ class _Recorder:
         self.line = 0  # lines taken so far
         self.characters = 0  # of these lines
 
-    def __iter__(self) -> _Recorder:
-        return self
-
-    def __next__(self) -> str:
-        try:
-            text = self._lines.readline(MAX_RECORD + 1)
-        except UnicodeDecodeError as error:
-            raise self._undecodable(error) from None
-        except UnicodeError as error:
-            raise RowError(self._path, self.line + 1, f"not {self._encoding}: {error}") from None
-        if not text:
-            if self.taken:
-                raise self._open_quote("the file ends inside it")
-            raise StopIteration
-        self.line += 1
-        if "\0" in text:
-            raise RowError(
-                self._path,
-                self.line,
-                "a NUL byte, which no CSV text holds",
-                "Is the file UTF-16 (--encoding utf-16) or damaged?",
-            )
-        self.taken.append(text)
-        self.size += len(text)
-        self.characters += len(text)
-        if len(text) > MAX_RECORD:
-            raise RowError(self._path, self.line, f"the line has over {MAX_RECORD >> 20} million characters")
-        if self.size > MAX_RECORD:
-            raise self._open_quote(f"the record runs on for over {MAX_RECORD >> 20} million characters")
-        return text
+    def __iter__(self) -> Iterator[str]:
+        readline, taken = self._lines.readline, self.taken  # once a row: see annotate
+        while True:
+            try:
+                text = readline(MAX_RECORD + 1)
+            except UnicodeDecodeError as error:
+                raise self._undecodable(error) from None
+            except UnicodeError as error:
+                raise RowError(self._path, self.line + 1, f"not {self._encoding}: {error}") from None
+            if not text:
+                if taken:
+                    raise self._open_quote("the file ends inside it")
+                return
+            self.line += 1
+            if "\0" in text:
+                raise RowError(
+                    self._path,
+                    self.line,
+                    "a NUL byte, which no CSV text holds",
+                    "Is the file UTF-16 (--encoding utf-16) or damaged?",
+                )
+            taken.append(text)
+            size = len(text)
+            self.size += size
+            self.characters += size
+            if size > MAX_RECORD:
+                raise RowError(self._path, self.line, f"the line has over {MAX_RECORD >> 20} million characters")
+            if self.size > MAX_RECORD:
+                raise self._open_quote(f"the record runs on for over {MAX_RECORD >> 20} million characters")
+            yield text
 
     def take(self) -> tuple[int, str]:
         """First line and text of the record that csv.reader has just ended."""
-        text, line = "".join(self.taken), self.line - len(self.taken) + 1
+        lines = len(self.taken)
+        text, line = self.taken[0] if lines == 1 else "".join(self.taken), self.line - lines + 1
         self.taken.clear()
         self.size = 0
         return line, text
@@ -153,7 +155,7 @@ class RowReader:
         try:
             codec = codecs.lookup(encoding or "utf-8")
             "".encode(codec.name)  # refuses codecs that are no text encodings
-            binary = open(self.path, "rb")  # noqa: SIM115  (closed by __exit__)
+            binary: Any = open(self.path, "rb", buffering=BUFFER)  # noqa: SIM115  (closed by __exit__)
         except LookupError:
             raise InputError(f"unknown encoding {encoding!r}") from None
         except OSError as error:
@@ -161,7 +163,7 @@ class RowReader:
         try:
             self.encoding = self._skip_mark(binary, codec.name, guess=encoding is None)
             self.size = os.fstat(binary.fileno()).st_size if binary.seekable() else None
-            self._binary = binary
+            self._binary: Any = binary
             errors = _LENIENT if lenient else "strict"
             self._text = io.TextIOWrapper(binary, encoding=self.encoding, errors=errors, newline="")
             self._recorder = _Recorder(self._text, self.path, self.encoding)
@@ -205,7 +207,7 @@ class RowReader:
         """About how many bytes of the file the first ``characters`` read from it take."""
         if self.size is None:  # a pipe
             return 0.0
-        return self._binary.tell() * characters / max(self._recorder.characters, 1)
+        return float(self._binary.tell() * characters / max(self._recorder.characters, 1))
 
     def _records(self) -> Iterator[Row]:
         for fields in self._csv:
@@ -260,7 +262,10 @@ class OutputFile:
                 if self.path.exists() and not force:
                     raise InputError(f"{self.path} exists already", "Add --force to replace it.")
                 target = self._part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-            self._file = open(target, "w", encoding=encoding, newline="", closefd=self.path is not None)  # noqa: SIM115
+            buffer = -1 if self._part is None else BUFFER  # who reads from a pipe does not want to wait
+            self._file = open(  # noqa: SIM115
+                target, "w", buffering=buffer, encoding=encoding, newline="", closefd=self.path is not None
+            )
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror}") from None
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer as _Tokenizer
 
+from toxonnx.errors import InputError
+
 __all__ = ["Tokenizer", "Tokens"]
 
 
@@ -78,7 +80,15 @@ class Tokenizer:
         text's tokens if it overflows the limit by itself. Where it does not, the whole text is read.
         """
         starts = [self._start_of(text) for text in texts]
-        encodings: list[Any] = self._tokenizer.encode_batch_fast(starts)
+        try:
+            encodings: list[Any] = self._tokenizer.encode_batch_fast(starts)
+        except TypeError:  # what it says when a text cannot be written in UTF-8
+            lone = next((text for text in texts if any("\ud800" <= sign <= "\udfff" for sign in text)), None)
+            if lone is None:
+                raise
+            raise InputError(
+                f"a text holds half of a surrogate pair: {lone!r:.60}", "It was decoded wrongly."
+            ) from None
         for i, (start, text) in enumerate(zip(starts, texts, strict=True)):
             if len(start) < len(text) and not encodings[i].overflowing:
                 (encodings[i],) = self._tokenizer.encode_batch_fast([text])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ from tokenizers import Tokenizer as RawTokenizer
 from toxonnx import Classifier
 from toxonnx.bundle import open_bundle
 from toxonnx.convert.samples import SENTENCES
-from toxonnx.errors import InputError
+from toxonnx.errors import InputError, MachineError
 from toxonnx.tokens import Tokenizer
 
 SHIPPED = ROOT / "export" / "bundles" / "minilm-hate-int8"
@@ -142,6 +144,47 @@ def test_lone_texts_in_quick_succession_are_scored_as_ever(
         (answer,) = classifier.predict([text], top_k=None)
         scores = {item["label"]: item["score"] for item in answer}
         assert [scores[name] for name in classifier.labels.names] == alone[text].tolist()
+
+
+@pytest.fixture
+def encoding(monkeypatch: pytest.MonkeyPatch) -> Classifier:
+    """The shipped bundle, tokenizing in processes as it does beside a GPU."""
+    classifier = Classifier(open_bundle(SHIPPED), window=40)
+    classifier._engine.encoders = 2
+    monkeypatch.setattr("toxonnx.encoding.PIECE", 7)
+    return classifier
+
+
+def test_processes_that_tokenize_change_nothing(alone: dict[str, np.ndarray], encoding: Classifier) -> None:
+    texts = POOL * 5
+    results = list(encoding.stream(texts))
+    assert [text for text, _ in results] == texts
+    for text, prediction in results:
+        assert (prediction.probabilities == alone[text]).all()
+        assert prediction.truncated == (text == "word " * 300)
+    assert sum(prediction.repeated for _, prediction in results) == len(texts) - len(set(texts))
+
+
+def test_half_a_character_is_named_wherever_it_is_met(encoding: Classifier) -> None:
+    for classifier in (Classifier.load(), encoding):
+        with pytest.raises(InputError, match=r"half of a surrogate pair: '.ud83d today'"):
+            list(classifier.stream([*(f"day {number}" for number in range(90)), "\ud83d today"]))
+
+
+def test_a_process_that_is_killed_is_an_error_and_none_is_left_behind(encoding: Classifier) -> None:
+    stream = encoding.stream(f"day {number}" for number in itertools.count())
+    for _, _ in itertools.islice(stream, 200):
+        pass
+    children = [int(pid) for pid in Path("/proc/self/task").glob("*/children") for pid in pid.read_text().split()]
+    assert len(children) == 2
+    os.kill(children[0], signal.SIGKILL)
+    with pytest.raises(MachineError, match="a process that tokenizes has ended"):
+        for _ in stream:
+            pass
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
 
 
 def test_a_consumer_that_leaves_does_not_wait_for_a_silent_source() -> None:

@@ -16,12 +16,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from toxonnx.annotate import added_columns
-from toxonnx.batches import Uniform
+from toxonnx.batches import Packed, Padded, Uniform
+from toxonnx.captured import TOKENS as SIZES
+from toxonnx.captured import bucketed
 from toxonnx.errors import InputError, RecipeError
 from toxonnx.labels import Labels
 from toxonnx.memo import Memo, digest
 from toxonnx.recipe import Split, load_recipe, recipe_from_dict
 from toxonnx.texts import TextSpec, fold
+from toxonnx.tokens import Tokens
 from toxonnx.train.data import Examples, load_saved, save_examples, split
 
 
@@ -197,6 +200,70 @@ def test_batches_hold_rows_of_one_length_within_the_budget(lengths: np.ndarray, 
     # No more batches than it takes: but for the last of a length, none has room for another row.
     full = [len(batch) == max(1, max_tokens // lengths[batch[0]]) for batch in batches]
     assert len(batches) - sum(full) <= len(set(lengths.tolist()))
+
+
+LENGTHS = arrays.arrays(np.int64, st.integers(1, 50), elements=st.integers(1, 40))
+
+
+def _made(lengths: np.ndarray) -> Tokens:
+    ids = np.arange(1, lengths.sum() + 1, dtype=np.int32)  # each token is known again
+    return Tokens(ids, lengths, np.zeros(len(lengths), dtype=np.bool_))
+
+
+@given(lengths=LENGTHS, max_tokens=st.integers(1, 200))
+def test_padded_batches_lose_nothing_and_have_few_shapes(lengths: np.ndarray, max_tokens: int) -> None:
+    arrangement, tokens = Padded(max_tokens, pad_id=0), _made(lengths)
+    batches = list(arrangement.plan(lengths))
+    assert sorted(i for batch in batches for i in batch.tolist()) == list(range(len(lengths)))
+    for batch in batches:
+        feed = arrangement.feed(tokens, batch)
+        height, width = feed["input_ids"].shape
+        assert width % 16 == 0 and (height & (height - 1) == 0 or height == max_tokens // width)
+        assert len(batch) == 1 or height * width <= max_tokens
+        mask = feed["attention_mask"]
+        assert mask.sum(axis=1)[: len(batch)].tolist() == lengths[batch].tolist()
+        assert (np.diff(mask, axis=1) <= 0).all() and (mask[:, 0] == 1).all()
+        assert feed["input_ids"][: len(batch)][mask[: len(batch)] == 1].tolist() == tokens.of(batch).tolist()
+        assert (feed["input_ids"][mask == 0] == 0).all()
+
+
+@given(lengths=LENGTHS, max_tokens=st.integers(1, 200))
+def test_packed_batches_say_where_rows_begin_and_where_padding_would_stand(
+    lengths: np.ndarray, max_tokens: int
+) -> None:
+    arrangement, tokens = Packed(max_tokens), _made(lengths)
+    batches = list(arrangement.plan(lengths))
+    assert sorted(i for batch in batches for i in batch.tolist()) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or lengths[batch].sum() <= max_tokens
+        feed = arrangement.feed(tokens, batch)
+        starts, ends = feed["cu_seqlens"][:-1], feed["cu_seqlens"][1:]
+        assert (ends - starts).tolist() == lengths[batch].tolist()
+        assert feed["first_tokens"].tolist() == starts.tolist()
+        rows = [feed["input_ids"][start:end].tolist() for start, end in zip(starts, ends, strict=True)]
+        assert rows == [tokens.of(np.array([row])).tolist() for row in batch]
+        assert [feed["position_ids"][a:b].tolist() for a, b in zip(starts, ends, strict=True)] == [
+            list(range(length)) for length in lengths[batch]
+        ]
+        # Spread out by token_offset, tokens stand where a padded batch has them.
+        offset = feed["token_offset"]
+        flat = np.zeros(offset.size, dtype=np.int32)
+        flat[offset.reshape(-1)[: len(feed["input_ids"])]] = feed["input_ids"]
+        assert sorted(offset.reshape(-1).tolist()) == list(range(offset.size))
+        for row, padded in zip(rows, flat.reshape(offset.shape), strict=True):
+            assert padded.tolist() == row + [0] * (offset.shape[1] - len(row))
+
+
+@given(lengths=arrays.arrays(np.int64, st.integers(1, 8), elements=st.integers(1, 128)))
+def test_small_batches_come_in_few_shapes(lengths: np.ndarray) -> None:
+    ids = np.arange(1, lengths.sum() + 1, dtype=np.int32)
+    feed = bucketed(ids, lengths, pad_id=0)
+    assert feed is not None and len(feed["input_ids"]) in SIZES
+    given_lengths = np.diff(feed["cu_seqlens"])
+    assert given_lengths[: len(lengths)].tolist() == lengths.tolist()
+    assert (given_lengths > 0).all() and len(given_lengths) == (2 if len(lengths) == 1 else 9)
+    assert feed["input_ids"][: len(ids)].tolist() == ids.tolist() and not feed["input_ids"][len(ids) :].any()
+    assert feed["token_offset"].shape == (len(given_lengths), len(feed["input_ids"]))
 
 
 @given(

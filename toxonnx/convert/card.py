@@ -23,11 +23,10 @@ def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
         f"texts up to {manifest.max_length} tokens. Made by toxonnx {manifest.tools.get('toxonnx', '')}.",
         "",
         "```sh",
-        f"toxonnx predict comments.csv --bundle {manifest.name}",
+        f"toxonnx predict comments.csv --bundle {manifest.name}{_device(manifest)}",
         "```",
         "",
-        "The folder also loads in `optimum.onnxruntime.ORTModelForSequenceClassification`. Texts have to be normalised "
-        f"first as `toxonnx.json` says: {', '.join(manifest.text.normalise) or 'not at all'}.",
+        _elsewhere(manifest),
         "",
         "## Model",
         "",
@@ -41,6 +40,23 @@ def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
         parts += ["", "## Probabilities and decisions", "", *_decisions(manifest)]
     parts += ["", "## Verification of the export", "", *_verification(manifest)]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _device(manifest: Manifest) -> str:
+    return "" if manifest.layout == "plain" else " --device cuda"
+
+
+def _elsewhere(manifest: Manifest) -> str:
+    normalised = (
+        "Texts have to be normalised first as `toxonnx.json` says: "
+        f"{', '.join(manifest.text.normalise) or 'not at all'}."
+    )
+    if manifest.layout == "packed":
+        return (
+            "The graph takes the tokens of all rows end to end and runs on CUDA alone; other tools do not feed it so. "
+            "Export with `--layout fused` or `plain` for them."
+        )
+    return f"The folder also loads in `optimum.onnxruntime.ORTModelForSequenceClassification`. {normalised}"
 
 
 def _kind(manifest: Manifest) -> str:
@@ -133,6 +149,20 @@ def _verification(manifest: Manifest) -> list[str]:
     """What separates the export from PyTorch, on the rows that its limits are about and on the test rows."""
     measured = manifest.verification
     lines = ["By the likeliest label, without the thresholds.", ""] if "target" in manifest.decisions else []
+    if manifest.precision == "fp16" or manifest.layout != "plain":
+        lines += [f"It ran on {measured['ran_on']}.", ""]
+        if measured["ran_on"].startswith("CPU"):
+            lines += [
+                "So no GPU took part: weights were rounded as they are there, and some values inside were not. "
+                f"`toxonnx doctor --bundle {manifest.name} --device cuda` compares some sentences with PyTorch on the "
+                "card, `toxonnx eval` with `--against` and `--device cuda` as many rows as you give it.",
+                "",
+            ]
+    if "largest_activation" in manifest.graph:
+        lines += [
+            f"The largest value met inside was {manifest.graph['largest_activation']:,.1f}; fp16 ends at 65,504.",
+            "",
+        ]
     parts = [measured, *([measured["test"]] if "test" in measured else [])]
     for one in parts:
         lines += [

@@ -1,0 +1,169 @@
+"""Devices, and what is said where one cannot be had. No GPU is needed: what is missing is what is tested."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+import types
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, toxonnx
+
+from toxonnx import Classifier, devices
+from toxonnx.bundle import open_bundle
+from toxonnx.devices import driver, obstacle, provider_options
+from toxonnx.errors import InputError, MachineError
+from toxonnx.sessions import Session
+
+SHIPPED = ROOT / "export" / "bundles" / "minilm-hate-int8"
+COMMENTS = ROOT / "examples" / "comments.csv"
+
+
+class FakeDriver:
+    """libcuda with one GPU, or an error when it starts."""
+
+    def __init__(self, version: int = 13010, error: int = 0, gpus: int = 1) -> None:
+        self.version, self.error, self.gpus = version, error, gpus
+
+    def cuDriverGetVersion(self, number: Any) -> int:  # noqa: N802
+        number._obj.value = self.version
+        return 0
+
+    def cuInit(self, _: int) -> int:  # noqa: N802
+        return self.error
+
+    def cuGetErrorString(self, _: int, text: Any) -> int:  # noqa: N802
+        text._obj.value = b"no CUDA-capable device is detected"
+        return 0
+
+    def cuDeviceGetCount(self, number: Any) -> int:  # noqa: N802
+        number._obj.value = self.gpus
+        return 0
+
+    def cuDeviceGet(self, handle: Any, index: int) -> int:  # noqa: N802
+        handle._obj.value = index
+        return 0
+
+    def cuDeviceGetName(self, name: Any, _: int, __: Any) -> int:  # noqa: N802
+        name.value = b"Made-up GPU"
+        return 0
+
+    def cuDeviceTotalMem_v2(self, size: Any, _: Any) -> int:  # noqa: N802
+        size._obj.value = 80_000_000_000
+        return 0
+
+    def cuDeviceGetAttribute(self, number: Any, attribute: int, _: Any) -> int:  # noqa: N802
+        number._obj.value = {75: 9, 76: 0}[attribute]
+        return 0
+
+
+def test_the_driver_tells_what_there_is() -> None:
+    found = driver(lambda _: FakeDriver())
+    assert found.cuda == (13, 1) and not found.trouble
+    assert found.gpus == [{"name": "Made-up GPU", "memory_gb": 80.0, "compute_capability": "9.0"}]
+    assert "no CUDA-capable device is detected (CUDA error 100)" in driver(lambda _: FakeDriver(error=100)).trouble
+    assert "sees no GPU" in driver(lambda _: FakeDriver(gpus=0)).trouble
+
+    def absent(_: str) -> Any:
+        raise OSError("libcuda.so.1: cannot open shared object file: No such file or directory")
+
+    assert driver(absent).trouble == "no NVIDIA driver: libcuda.so.1 does not load"
+
+
+@pytest.mark.parametrize(
+    ("lacks", "of", "version", "what", "mend"),
+    [
+        ("libcublasLt.so.13", "cuda", 13010, "needs libcublasLt.so.13, which is", "onnxruntime-gpu[cuda,cudnn]"),
+        ("libcudnn.so.9", "cuda", 13010, "needs libcudnn.so.9, which is not here", "part of cuDNN 9"),
+        ("libnvinfer.so.10", "tensorrt", 13010, "needs libnvinfer.so.10, which is", "TensorRT 10's, for CUDA 13"),
+        ("libcuda.so.1", "cuda", 13010, "no NVIDIA driver", "nvidia-smi"),
+        ("", "cuda", 12080, "runs CUDA up to 12.8; onnxruntime 1.99 is built for CUDA 13.0", "newer driver"),
+    ],
+)  # fmt: skip
+def test_the_missing_piece_is_named(
+    monkeypatch: pytest.MonkeyPatch, lacks: str, of: str, version: int, what: str, mend: str
+) -> None:
+    """The messages of the loader are those of onnxruntime-gpu 1.31.1 on a machine without the pieces."""
+    runtime = types.ModuleType("onnxruntime")
+    runtime.__spec__ = ModuleSpec("onnxruntime", None)
+    runtime.__dict__.update(
+        __version__="1.99", __file__="/opt/onnxruntime/__init__.py", cuda_version="13.0", preload_dlls=lambda: None,
+        get_available_providers=lambda: list(devices.PROVIDERS.values()),
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
+    needs = {"libcublasLt.so.13": "_cuda.so", "libcuda.so.1": "_cuda.so", "libnvinfer.so.10": "_tensorrt.so"}
+
+    def load(name: str, *_: Any) -> Any:
+        if lacks and (name == lacks or name.endswith(needs.get(lacks, "none"))):
+            raise OSError(f"{lacks}: cannot open shared object file: No such file or directory")
+        return FakeDriver(version)
+
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    monkeypatch.setattr(devices.driver, "__defaults__", (load,))
+    missing = obstacle(of)
+    assert isinstance(missing, MachineError)
+    assert what in missing.what and mend in missing.hint
+
+
+def test_a_session_that_fell_back_in_silence_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runtime itself goes on with the CPU, and says so to nobody."""
+    monkeypatch.setattr("toxonnx.sessions.obstacle", lambda _: None)
+    with pytest.warns(UserWarning, match="not in available provider names"), pytest.raises(MachineError) as caught:
+        Session(SHIPPED / "model.onnx", 3, device="cuda")
+    assert "CUDAExecutionProvider" in str(caught.value)
+
+
+def test_int8_is_refused_on_a_gpu_unless_a_fallback_is_allowed() -> None:
+    bundle = open_bundle(SHIPPED)
+    for device in ("cuda", "tensorrt"):
+        with pytest.raises(InputError, match="no CUDA kernels") as caught:
+            Classifier(bundle, device=device)
+        assert "--precision fp16 --layout packed" in caught.value.hint
+        assert "no CUDA kernels" in Classifier(bundle, device=device, allow_fallback=True).plan["fallback"]
+    classifier = Classifier(bundle, device="auto")
+    assert classifier.plan["device"] == "cpu" and "no CUDA kernels" in classifier.plan["fallback"]
+    with pytest.raises(InputError, match="device 'gpu' is none of cpu, cuda, tensorrt, auto"):
+        Classifier(bundle, device="gpu")
+
+
+def test_the_command_line_says_what_it_runs_on(bundles: dict[str, Path], tmp_path: Path) -> None:
+    lacking = obstacle("cuda")
+    if lacking is None:  # the other half of this test, for those who have a GPU
+        assert toxonnx("doctor", "--device", "cuda", "--bundle", bundles["fp16"]).returncode == 0
+        return
+    out = tmp_path / "out.csv"
+    done = toxonnx("predict", COMMENTS, "-o", out, "--bundle", bundles["fp16"], "--device", "cuda")
+    assert done.returncode == 3 and lacking.what in done.stderr and not out.exists()
+    done = toxonnx("predict", COMMENTS, "-o", out, "--bundle", bundles["fp16"], "--device", "cuda", "--allow-fallback")
+    assert done.returncode == 0 and f"WARNING: running on the CPU: {lacking.what}" in done.stderr
+    assert out.exists()
+    done = toxonnx("bench", "--device", "cuda", "--bundle", bundles["fp16"], "--rows", "20")
+    assert done.returncode == 3 and lacking.what in done.stderr
+    done = toxonnx("doctor", "--device", "cuda", "--bundle", bundles["fp16"], "--json")
+    assert done.returncode == 3 and lacking.what in done.stderr
+    report = json.loads(done.stdout)
+    assert report["plan"] is None and report["gpu"]["trouble"]
+    report = json.loads(toxonnx("doctor", "--bundle", bundles["fp16"], "--json").stdout)
+    assert report["trial"]["sentences"] == 20 and report["trial"]["largest_probability_difference"] < 5e-3
+
+
+def test_provider_options() -> None:
+    assert provider_options("cpu") == [("CPUExecutionProvider", {})]
+    ((name, cuda),) = provider_options("cuda", "packed", graphs=True)
+    assert name == "CUDAExecutionProvider"
+    assert cuda["enable_cuda_graph"] == "1" and cuda["use_tf32"] == "0" and cuda["sdpa_kernel"] == "3"
+    assert "sdpa_kernel" not in provider_options("cuda", "fused")[0][1], "it would shut cuDNN's attention out"
+    few = ((1, 16), (1, 32), (8, 128))
+    many = ((1, 16), (256, 32), (512, 128))
+    (name, built), (then, _) = provider_options(
+        "tensorrt", cache=Path("/kept"), profiles=(few, many), inputs=("input_ids", "attention_mask")
+    )
+    assert (name, then) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+    assert built["trt_engine_cache_path"] == built["trt_timing_cache_path"] == "/kept"
+    assert built["trt_profile_max_shapes"] == (
+        "input_ids:8x128,attention_mask:8x128,input_ids:512x128,attention_mask:512x128"
+    )
