@@ -166,6 +166,6 @@ def test_doctor_shows_the_plan(bundles: dict[str, Path]) -> None:
     assert report["plan"]["threads"] == report["machine"]["cores"] == available_cores()
     assert report["plan"]["precision"] == "int8" and report["extras"]["cpu"] == []
     screen = toxonnx("doctor").stdout
-    assert "minilm-hate-int8: int8 on CPUExecutionProvider" in screen
+    assert "minilm-hate-int8: int8, layout plain, on CPUExecutionProvider" in screen
     verbose = toxonnx("predict", "-v", "--threads", 1, "examples/comments.csv", cwd=Path(__file__).parents[2])
-    assert "int8 on CPUExecutionProvider, 1 threads" in verbose.stderr
+    assert "layout plain, on CPUExecutionProvider; 1 batches at a time" in verbose.stderr

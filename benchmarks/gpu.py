@@ -1,0 +1,303 @@
+"""toxonnx beside PyTorch on one GPU: correctness first, then throughput, latency, and a CSV from end to end.
+
+    python benchmarks/gpu.py --json results/gpu-h100.json           # some ten minutes
+    python benchmarks/gpu.py --parts check,throughput --json ...    # the parts that are named
+    python benchmarks/gpu.py --small --device cpu --json ...        # a try of the script itself where no GPU is
+
+Needs torch, transformers, onnx and onnxruntime-gpu; no network and no data: a DistilBERT with random weights is made
+here, lengths follow those of tweets, words are made up. The report is written after each part, so that what was
+measured is kept. Exit code 1 where fp16 says something else than PyTorch in fp32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import functools
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gpu_model import Bench, Scorer, attention, by_engine, by_torch, ceiling, flops
+
+from toxonnx.annotate import added_columns, annotate
+from toxonnx.classifier import Classifier
+from toxonnx.devices import describe as describe_gpus
+from toxonnx.encoding import Encoders
+from toxonnx.machine import available_cores, describe
+from toxonnx.measure.sample import made_texts, tweet_lengths
+from toxonnx.rows import OutputFile, RowReader
+
+PARTS = ("check", "kernels", "throughput", "batches", "latency", "tokenizer", "csv", "profile")
+#: fp16 against PyTorch in fp32
+LARGEST_DIFFERENCE, LEAST_AGREEMENT = 5e-3, 0.999
+FULL = (32, 64, 128)
+#: one row of so many is enough of those that are slow
+SLOW = 8
+
+
+def check(bench: Bench) -> dict[str, Any]:
+    """fp16 against PyTorch in fp32, on rows of random words."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    tokens = bench.tokens(tweet_lengths(min(bench.rows, 4096)), seed=1)
+    reference = _softmax(by_torch(bench, half=False, ordered=True)(tokens))
+    found: dict[str, Any] = {"rows": len(tokens.lengths), "spread": float(np.ptp(reference, axis=0).max())}
+    for layout in bench.bundles:
+        ours = _softmax(by_engine(bench.engine(layout))(tokens))
+        found[layout] = {
+            "largest_probability_difference": float(np.abs(ours - reference).max()),
+            "same_label": float((ours.argmax(axis=1) == reference.argmax(axis=1)).mean()),
+        }
+    few = bench.engine("packed")
+    first = tokens.subset(range(5))
+    found["few_rows"] = float(np.abs(_softmax(few.run_few(first)) - reference[:5]).max())
+    found["few_rows_ran_by"] = few.plan["graphs"] or "the ordinary session"
+    return found
+
+
+def passed(found: dict[str, Any]) -> bool:
+    """Whether fp16 says what fp32 says."""
+    return found["few_rows"] <= LARGEST_DIFFERENCE and all(
+        found[layout]["largest_probability_difference"] <= LARGEST_DIFFERENCE
+        and found[layout]["same_label"] >= LEAST_AGREEMENT
+        for layout in ("fused", "packed")
+    )
+
+
+def kernels(bench: Bench) -> dict[str, Any]:
+    """Which attention kernels the runtime takes, as it says itself."""
+    program = (
+        "import sys, numpy as np; from pathlib import Path; from toxonnx.bundle import open_bundle; "
+        "from toxonnx.engine import Engine; from toxonnx.tokens import Tokens; "
+        "engine = Engine(open_bundle(Path(sys.argv[1])), device=sys.argv[2]); n = int(sys.argv[3]); "
+        "lengths = np.full(8, n); tokens = Tokens(np.full(8 * n, 2000, np.int32), lengths, lengths < 0); "
+        "engine.run(tokens, np.arange(8))"
+    )
+    found = {}
+    for layout, bundle in bench.bundles.items():
+        for length in FULL:
+            done = subprocess.run(
+                [sys.executable, "-c", program, str(bundle.path), bench.device, str(length)],
+                env={**os.environ, "ORT_ENABLE_ATTENTION_KERNEL_DEBUG_INFO": "1"}, capture_output=True, text=True,
+                check=False,
+            )  # fmt: skip
+            said = sorted(set(re.findall(r"SdpaKernel=\w+", done.stdout + done.stderr)))
+            found[f"{layout}, {length} tokens"] = said or (
+                done.stderr.strip().splitlines()[-1:] if done.returncode else []
+            )
+    return found
+
+
+def throughput(bench: Bench) -> dict[str, Any]:
+    """Rows a second from tokens in memory to logits in memory; rounds interleaved."""
+    contenders: dict[str, Scorer] = {
+        "PyTorch fp32, eager, file order, 32": by_torch(bench, half=False, ordered=False),
+        "PyTorch fp16, SDPA, file order, 32": by_torch(bench, half=True, ordered=False),
+        "PyTorch fp16, SDPA, sorted": by_torch(bench, half=True, ordered=True),
+        "toxonnx fused fp16": by_engine(bench.engine("fused")),
+        "toxonnx packed fp16": by_engine(bench.engine("packed")),
+    }
+    if bench.device == "cuda":
+        contenders["PyTorch fp16, compiled, file order, 32"] = by_torch(bench, half=True, ordered=False, compiled=True)
+        contenders["PyTorch fp16, compiled, sorted"] = by_torch(bench, half=True, ordered=True, compiled=True)
+        with attention(2):
+            contenders["toxonnx packed fp16, memory-efficient attention"] = by_engine(bench.engine("packed"))
+    work = {f"{length} tokens": bench.tokens([length] * (bench.rows // 2)) for length in FULL}
+    work["tweet lengths"] = bench.tweets()
+    measured: dict[str, Any] = {"seconds": {}, "rows": {}, "rows_per_second": {}, "share_of_ceiling": {}}
+    peak = ceiling(bench)
+    for name, tokens in work.items():
+        # Batches of 32 in the file's order take their time; a part of the rows tells as much.
+        part = tokens.subset(range(0, len(tokens.lengths), SLOW))
+        given = {key: part if "file order" in key else tokens for key in contenders}
+        seconds = _interleaved({key: functools.partial(score, given[key]) for key, score in contenders.items()}, bench)
+        rates = {key: len(given[key].lengths) / statistics.median(values) for key, values in seconds.items()}
+        ideal = peak / float(np.mean([flops(bench.config, int(n)) for n in tokens.lengths]))
+        measured["rows"][name] = {key: len(one.lengths) for key, one in given.items()}
+        measured["seconds"][name], measured["rows_per_second"][name] = seconds, rates
+        measured["share_of_ceiling"][name] = {key: rate / ideal for key, rate in rates.items()}
+    tweets = measured["rows_per_second"]["tweet lengths"]
+    ours = max(rate for key, rate in tweets.items() if key.startswith("toxonnx"))
+    best = max(rate for key, rate in tweets.items() if key.startswith("PyTorch"))
+    measured |= {
+        "ceiling_tflops": peak / 1e12,
+        "ratio_to_best_pytorch": ours / best,
+        "ratio_to_padded_fp16": ours / tweets["PyTorch fp16, SDPA, file order, 32"],
+    }
+    return measured
+
+
+def batches(bench: Bench) -> dict[str, Any]:
+    """How many tokens a batch should have."""
+    tokens = bench.tweets()
+    sizes = [1 << power for power in ((8, 10) if bench.small else (12, 13, 14, 15, 16, 17))]
+    scorers = {
+        f"{layout}, {size} tokens": by_engine(bench.engine(layout, size)) for layout in bench.bundles for size in sizes
+    }
+    seconds = _interleaved({name: functools.partial(score, tokens) for name, score in scorers.items()}, bench)
+    return {name: len(tokens.lengths) / statistics.median(values) for name, values in seconds.items()}
+
+
+def latency(bench: Bench) -> dict[str, Any]:
+    """One row at a time, back to back: milliseconds."""
+    count = 50 if bench.small else 1000
+    rows = [bench.tokens([length], seed) for seed, length in enumerate(tweet_lengths(count))]
+    few = bench.engine("packed")
+    ordinary = bench.engine("packed")
+    contenders: dict[str, Scorer] = {
+        "PyTorch fp16, SDPA": by_torch(bench, half=True, ordered=False),
+        "toxonnx packed, ordinary session": lambda tokens: ordinary.run(tokens, np.arange(1)),
+        "toxonnx packed, as predict() does": few.run_few,
+    }
+    found: dict[str, Any] = {}
+    for name, score in contenders.items():
+        for row in rows[:50]:
+            score(row)
+        times = []
+        for row in rows:
+            started = time.perf_counter()
+            score(row)
+            times.append((time.perf_counter() - started) * 1e3)
+        found[name] = {"p50": float(np.percentile(times, 50)), "p99": float(np.percentile(times, 99))}
+    return {**found, "graphs": few.plan["graphs"]}
+
+
+def tokenizer(bench: Bench) -> dict[str, Any]:
+    """Texts a second, normalised and tokenized, by number of processes; nothing else runs."""
+    texts = made_texts(4_000 if bench.small else 400_000)
+    bundle = bench.bundles["packed"]
+    reads = (bundle.path / "tokenizer.json", bundle.manifest.max_length, bundle.manifest.text)
+    found = {}
+    cores = available_cores()
+    for processes in sorted({1, 2, 4, 8, cores - 1} & set(range(1, cores + 1))):
+        with Encoders(processes, *reads) as encoders:
+            encoders.submit(texts[: 2048 * processes])()  # the start of the processes is not measured
+            started = time.perf_counter()
+            encoders.submit(texts)()
+            found[str(processes)] = len(texts) / (time.perf_counter() - started)
+    return found
+
+
+def from_csv(bench: Bench) -> dict[str, Any]:
+    """``toxonnx predict`` from CSV to CSV; and the same with a model that answers at once, which is all but the GPU."""
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "made.csv", Path(folder) / "scored.csv"
+        with open(source, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["id", "text", "user"])
+            writer.writerows([i, text, f"user{i % 97}"] for i, text in enumerate(made_texts(bench.csv_rows)))
+        command = [
+            sys.executable, "-m", "toxonnx", "predict", str(source), "-o", str(target), "--force", "--bundle",
+            str(bench.bundles["packed"].path), "--device", bench.device,
+        ]  # fmt: skip
+        whole, said = [], []
+        for _ in range(2):
+            started = time.perf_counter()
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            whole.append(time.perf_counter() - started)
+            said.append(next(line for line in done.stderr.splitlines() if "rows/s" in line))
+        classifier = Classifier(bench.bundles["packed"], device=bench.device)
+        classifier._engine.run = lambda tokens, rows: np.zeros((len(rows), 9), dtype=np.float32)  # type: ignore[method-assign]
+        with RowReader(source) as reader, OutputFile(target, force=True) as sink:
+            cpu, started = time.process_time(), time.perf_counter()
+            columns = added_columns(reader.columns, classifier.labels.names)
+            summary = annotate(classifier, reader, sink, ["text"], columns)
+            seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    return {
+        "rows": bench.csv_rows,
+        "seconds_with_start": whole,
+        "rows_per_second_with_start": bench.csv_rows / min(whole),
+        "said": said,
+        "without_the_model": {
+            "rows_per_second": summary.rows / seconds,
+            "microseconds_of_the_main_process_a_row": cpu / summary.rows * 1e6,
+        },
+    }
+
+
+def profile(bench: Bench) -> dict[str, Any]:
+    """What the card does during a pass over tweets: shares of kernels, and how long it is idle."""
+    if bench.device != "cuda":
+        return {"left out": "kernels are a GPU's"}
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as recorder
+
+    score, tokens, found = by_engine(bench.engine("packed")), bench.tweets(), {}
+    score(tokens)
+    with recorder(activities=[ProfilerActivity.CUDA]) as record:
+        started = time.perf_counter()
+        score(tokens)
+        bench.sync()
+        seconds = time.perf_counter() - started
+    events = sorted(record.key_averages(), key=lambda event: -event.self_device_time_total)
+    busy = sum(event.self_device_time_total for event in events) / 1e6
+    for event in events[:15]:
+        found[event.key[:100]] = {"share": event.self_device_time_total / 1e6 / busy, "calls": event.count}
+    return {"seconds": seconds, "kernel_seconds": busy, "kernels": found}
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    e = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def _interleaved(contenders: dict[str, Callable[[], Any]], bench: Bench) -> dict[str, list[float]]:
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for score in contenders.values():  # warms up; the second pass meets no new shape
+        score()
+        score()
+    names = list(contenders)
+    for number in range(bench.rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            bench.sync()
+            started = time.perf_counter()
+            contenders[name]()
+            bench.sync()
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def main() -> None:
+    """Measures and writes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    parser.add_argument("--small", action="store_true", help="a tiny model and few rows: a try of this script")
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    parts = {
+        "check": check, "kernels": kernels, "throughput": throughput, "batches": batches, "latency": latency,
+        "tokenizer": tokenizer, "csv": from_csv, "profile": profile,
+    }  # fmt: skip
+    wanted = given.parts.split(",")
+    if unknown := set(wanted) - set(parts):
+        parser.error(f"no part {', '.join(unknown)}; there are {', '.join(parts)}")
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), given.device, given.small, given.rounds)
+        report: dict[str, Any] = {
+            "small": given.small, "device": given.device, "rounds": given.rounds, "machine": describe(),
+            "gpu": describe_gpus(), "torch_cuda": torch.version.cuda,
+            "plans": {layout: bench.engine(layout).plan for layout in bench.bundles},
+        }  # fmt: skip
+        for name in wanted:
+            started = time.perf_counter()
+            report[name] = parts[name](bench)
+            print(f"{name} ({time.perf_counter() - started:.0f} s)\n{json.dumps(report[name], indent=1)}", flush=True)
+            given.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if "check" in report and not passed(report["check"]):
+        sys.exit("fp16 differs from PyTorch in fp32 by more than it may")
+
+
+if __name__ == "__main__":
+    main()
