@@ -33,6 +33,7 @@ from gpu_model import Bench, Scorer, attention, by_engine, by_torch, ceiling, fl
 from toxonnx.annotate import added_columns, annotate
 from toxonnx.classifier import Classifier
 from toxonnx.devices import describe as describe_gpus
+from toxonnx.devices import obstacle
 from toxonnx.encoding import Encoders
 from toxonnx.machine import available_cores, describe
 from toxonnx.measure.sample import made_texts, tweet_lengths
@@ -283,6 +284,8 @@ def main() -> None:
     wanted = given.parts.split(",")
     if unknown := set(wanted) - set(parts):
         parser.error(f"no part {', '.join(unknown)}; there are {', '.join(parts)}")
+    if (missing := obstacle(given.device)) is not None:
+        sys.exit(str(missing))
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), given.device, given.small, given.rounds)
         report: dict[str, Any] = {
