@@ -172,6 +172,27 @@ def splits() -> str:
     return "\n\n".join(parts)
 
 
+def host() -> str:
+    """What a machine does beside its GPU: tokenizing by itself, and CSV to CSV with a model that answers at once."""
+    parts = []
+    for report in _reports("host-*.json"):
+        rows = [
+            [
+                processes, f"{report['tokenizer'][processes]:,.0f}", f"{one['rows_per_second']:,.0f}",
+                f"{one['microseconds_of_the_main_process_a_row']:.1f}",
+                f"{1e6 / one['microseconds_of_the_main_process_a_row']:,.0f}",
+            ]
+            for processes, one in report["host"].items()
+        ]  # fmt: skip
+        header = [
+            "processes that tokenize", "tokenizing alone, rows/s", "CSV to CSV without a model, rows/s",
+            "main process, microseconds a row", "so at most, with more cores, rows/s",
+        ]  # fmt: skip
+        count = next(iter(report["host"].values()))["rows"]
+        parts.append(_table(header, rows) + f"\n\n{count:,} made-up rows. {_machine(report['machine'])}")
+    return "\n\n".join(parts)
+
+
 def quality() -> str:
     """What the shipped model gets right: on its test rows, beside counting words, and on HateCheck."""
     manifest = json.loads(SHIPPED.read_text(encoding="utf-8"))
@@ -229,7 +250,7 @@ def main() -> int:
     """Writes or checks."""
     wrong = 0
     pages = {
-        HERE / "README.md": {"graphs": graphs, "engines": engines, "splits": splits},
+        HERE / "README.md": {"graphs": graphs, "engines": engines, "splits": splits, "host": host},
         HERE.parent / "README.md": {"speed": headline, "quality": quality},
     }
     for page, parts in pages.items():

@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 from conftest import recipe, sentences, toxonnx, write_csv
 
+from toxonnx.recipe import LabelSpec, Recipe, Training
+from toxonnx.train.trainer import precision_of
+
 
 def _metrics(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -169,3 +172,23 @@ def test_targets_and_labels_that_fit_nothing(bases: dict[str, Path], labelled: P
     done = toxonnx("train", labelled, "--recipe", spec, "--base", bases["bert"], "-o", tmp_path / "run2")
     assert done.returncode == 2
     assert "label 'complaint' in column 'class' is not one of praise, other" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "bf16", "flags"),
+    [
+        ("auto", True, {"bf16": True}),
+        ("auto", False, {"fp16": True}),
+        ("fp16", True, {"fp16": True}),
+        ("fp32", True, {}),
+    ],
+)
+def test_a_gpu_is_used_in_the_precision_that_it_has(
+    monkeypatch: pytest.MonkeyPatch, asked: str, bf16: bool, flags: dict[str, bool]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: bf16)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Made-up GPU")
+    plan = Recipe("r", LabelSpec(column="label"), training=Training(precision=asked))
+    found, words = precision_of(plan)
+    assert found == flags and words.endswith("on Made-up GPU")

@@ -37,7 +37,7 @@ def command(bundle: str | None, as_json: bool) -> None:
         "reads": " + ".join(map(repr, text.columns)) or "one text column",
         "normalises": ", ".join(text.normalise) or "nothing",
         "max length": f"{manifest.max_length} tokens",
-        "precision": manifest.precision,
+        "precision": f"{manifest.precision}, layout {manifest.layout}",
         "probabilities": f"logits over a temperature of {manifest.labels.temperature:.4f}"
         if manifest.labels.temperature != 1
         else "the model's own",
