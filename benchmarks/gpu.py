@@ -1,7 +1,7 @@
 """toxonnx beside PyTorch on one GPU: correctness first, then throughput, latency, and a CSV from end to end.
 
-    python benchmarks/gpu.py --json results/gpu-h100.json           # some ten minutes
-    python benchmarks/gpu.py --parts check,throughput --json ...    # the parts that are named
+    python benchmarks/gpu.py --json gpu.json                                   # all parts; ten minutes or so
+    python benchmarks/gpu.py --parts throughput,batches --json gpu-2.json      # those that are named
     python benchmarks/gpu.py --small --device cpu --json ...        # a try of the script itself where no GPU is
 
 Needs torch, transformers, onnx and onnxruntime-gpu; no network and no data: a DistilBERT with random weights is made
@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,20 +52,26 @@ SLOW = 8
 
 
 def check(bench: Bench) -> dict[str, Any]:
-    """fp16 against PyTorch in fp32, on rows of random words."""
-    torch.backends.cuda.matmul.allow_tf32 = False
+    """fp16 against PyTorch in fp32, on rows of random words; PyTorch in fp16 beside it."""
     tokens = bench.tokens(tweet_lengths(min(bench.rows, 4096)), seed=1)
     reference = _softmax(by_torch(bench, half=False, ordered=True)(tokens))
-    found: dict[str, Any] = {"rows": len(tokens.lengths), "spread": float(np.ptp(reference, axis=0).max())}
-    for layout in bench.bundles:
-        ours = _softmax(by_engine(bench.engine(layout))(tokens))
-        found[layout] = {
+    ranked = np.sort(reference, axis=1)
+    clear = ranked[:, -1] - ranked[:, -2] > 2 * LARGEST_DIFFERENCE  # of the others, rounding may decide
+    scorers = {layout: by_engine(bench.engine(layout)) for layout in bench.bundles}
+    scorers["PyTorch fp16"] = by_torch(bench, half=True, ordered=True)
+    found: dict[str, Any] = {
+        "rows": len(clear), "clear_rows": int(clear.sum()), "spread": float(np.ptp(reference, axis=0).max())
+    }  # fmt: skip
+    for name, score in scorers.items():
+        ours = _softmax(score(tokens))
+        same = ours.argmax(axis=1) == reference.argmax(axis=1)
+        found[name] = {
             "largest_probability_difference": float(np.abs(ours - reference).max()),
-            "same_label": float((ours.argmax(axis=1) == reference.argmax(axis=1)).mean()),
+            "same_label": float(same.mean()),
+            "same_label_of_clear_rows": float(same[clear].mean()),
         }
     few = bench.engine("packed")
-    first = tokens.subset(range(5))
-    found["few_rows"] = float(np.abs(_softmax(few.run_few(first)) - reference[:5]).max())
+    found["few_rows"] = float(np.abs(_softmax(few.run_few(tokens.subset(range(5)))) - reference[:5]).max())
     found["few_rows_ran_by"] = few.plan["graphs"] or "the ordinary session"
     return found
 
@@ -73,7 +80,7 @@ def passed(found: dict[str, Any]) -> bool:
     """Whether fp16 says what fp32 says."""
     return found["few_rows"] <= LARGEST_DIFFERENCE and all(
         found[layout]["largest_probability_difference"] <= LARGEST_DIFFERENCE
-        and found[layout]["same_label"] >= LEAST_AGREEMENT
+        and found[layout]["same_label_of_clear_rows"] >= LEAST_AGREEMENT
         for layout in ("fused", "packed")
     )
 
@@ -105,9 +112,9 @@ def kernels(bench: Bench) -> dict[str, Any]:
 def throughput(bench: Bench) -> dict[str, Any]:
     """Rows a second from tokens in memory to logits in memory; rounds interleaved."""
     contenders: dict[str, Scorer] = {
-        "PyTorch fp32, eager, file order, 32": by_torch(bench, half=False, ordered=False),
-        "PyTorch fp16, SDPA, file order, 32": by_torch(bench, half=True, ordered=False),
-        "PyTorch fp16, SDPA, sorted": by_torch(bench, half=True, ordered=True),
+        "PyTorch fp32, file order, 32": by_torch(bench, half=False, ordered=False),
+        "PyTorch fp16, file order, 32": by_torch(bench, half=True, ordered=False),
+        "PyTorch fp16, sorted": by_torch(bench, half=True, ordered=True),
         "toxonnx fused fp16": by_engine(bench.engine("fused")),
         "toxonnx packed fp16": by_engine(bench.engine("packed")),
     }
@@ -129,50 +136,55 @@ def throughput(bench: Bench) -> dict[str, Any]:
         ideal = peak / float(np.mean([flops(bench.config, int(n)) for n in tokens.lengths]))
         measured["rows"][name] = {key: len(one.lengths) for key, one in given.items()}
         measured["seconds"][name], measured["rows_per_second"][name] = seconds, rates
-        measured["share_of_ceiling"][name] = {key: rate / ideal for key, rate in rates.items()}
+        measured["share_of_ceiling"][name] = {key: rate / ideal for key, rate in rates.items() if "fp32" not in key}
     tweets = measured["rows_per_second"]["tweet lengths"]
-    ours = max(rate for key, rate in tweets.items() if key.startswith("toxonnx"))
+    ours = tweets["toxonnx packed fp16"]
     best = max(rate for key, rate in tweets.items() if key.startswith("PyTorch"))
     measured |= {
         "ceiling_tflops": peak / 1e12,
         "ratio_to_best_pytorch": ours / best,
-        "ratio_to_padded_fp16": ours / tweets["PyTorch fp16, SDPA, file order, 32"],
+        "ratio_to_padded_fp16": ours / tweets["PyTorch fp16, file order, 32"],
     }
     return measured
 
 
 def batches(bench: Bench) -> dict[str, Any]:
-    """How many tokens a batch should have."""
-    tokens = bench.tweets()
-    sizes = [1 << power for power in ((8, 10) if bench.small else (12, 13, 14, 15, 16, 17))]
-    scorers = {
-        f"{layout}, {size} tokens": by_engine(bench.engine(layout, size)) for layout in bench.bundles for size in sizes
-    }
-    seconds = _interleaved({name: functools.partial(score, tokens) for name, score in scorers.items()}, bench)
-    return {name: len(tokens.lengths) / statistics.median(values) for name, values in seconds.items()}
+    """How many tokens a batch should have. One at a time, so that the card holds one engine."""
+    tokens, found = bench.tweets(), {}
+    for layout in bench.bundles:
+        for power in (8, 10) if bench.small else (12, 13, 14, 15, 16, 17):
+            score = by_engine(bench.engine(layout, 1 << power))
+            seconds = _interleaved({"": functools.partial(score, tokens)}, bench)[""]
+            found[f"{layout}, {1 << power} tokens"] = len(tokens.lengths) / statistics.median(seconds)
+    return found
 
 
 def latency(bench: Bench) -> dict[str, Any]:
-    """One row at a time, back to back: milliseconds."""
-    count = 50 if bench.small else 1000
-    rows = [bench.tokens([length], seed) for seed, length in enumerate(tweet_lengths(count))]
-    few = bench.engine("packed")
-    ordinary = bench.engine("packed")
+    """One row at a time, back to back, contenders by turns: milliseconds."""
+    rows = [bench.tokens([length], seed) for seed, length in enumerate(tweet_lengths(50 if bench.small else 200))]
+    few, ordinary = bench.engine("packed"), bench.engine("packed")
     contenders: dict[str, Scorer] = {
-        "PyTorch fp16, SDPA": by_torch(bench, half=True, ordered=False),
+        "PyTorch fp16, eager": by_torch(bench, half=True, ordered=False),
         "toxonnx packed, ordinary session": lambda tokens: ordinary.run(tokens, np.arange(1)),
         "toxonnx packed, as predict() does": few.run_few,
     }
-    found: dict[str, Any] = {}
-    for name, score in contenders.items():
-        for row in rows[:50]:
-            score(row)
-        times = []
-        for row in rows:
-            started = time.perf_counter()
-            score(row)
-            times.append((time.perf_counter() - started) * 1e3)
-        found[name] = {"p50": float(np.percentile(times, 50)), "p99": float(np.percentile(times, 99))}
+    if bench.device == "cuda":
+        # Widths in steps of 16, so that there are few graphs to capture.
+        contenders["PyTorch fp16, compiled, CUDA graphs"] = by_torch(
+            bench, half=True, ordered=True, compiled=True, mode="reduce-overhead"
+        )
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    for number in range(1 + bench.rounds):  # the first is not counted
+        for name, score in contenders.items():
+            for row in rows:
+                started = time.perf_counter()
+                score(row)
+                if number:
+                    times[name].append((time.perf_counter() - started) * 1e3)
+    found: dict[str, Any] = {
+        name: {"p50": float(np.percentile(each, 50)), "p99": float(np.percentile(each, 99))}
+        for name, each in times.items()
+    }
     return {**found, "graphs": few.plan["graphs"]}
 
 
@@ -227,7 +239,9 @@ def from_csv(bench: Bench) -> dict[str, Any]:
         seconds, said = [], []
         for _ in range(2):
             started = time.perf_counter()
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise RuntimeError(f"exit code {done.returncode}: {done.stderr}")
             seconds.append(time.perf_counter() - started)
             said.append(next(line for line in done.stderr.splitlines() if "rows/s" in line))
     return {
@@ -254,7 +268,7 @@ def _processes() -> list[int]:
 
 
 def profile(bench: Bench) -> dict[str, Any]:
-    """What the card does during a pass over tweets: shares of kernels, and how long it is idle."""
+    """What the card does during a pass over tweets: shares of the time that kernels and copies take."""
     if bench.device != "cuda":
         return {"left out": "kernels are a GPU's"}
     from torch.profiler import ProfilerActivity
@@ -268,10 +282,11 @@ def profile(bench: Bench) -> dict[str, Any]:
         bench.sync()
         seconds = time.perf_counter() - started
     events = sorted(record.key_averages(), key=lambda event: -event.self_device_time_total)
-    busy = sum(event.self_device_time_total for event in events) / 1e6
-    for event in events[:15]:
-        found[event.key[:100]] = {"share": event.self_device_time_total / 1e6 / busy, "calls": event.count}
-    return {"seconds": seconds, "kernel_seconds": busy, "kernels": found}
+    total = sum(event.self_device_time_total for event in events) / 1e6
+    for event in events[:20]:
+        found[event.key[:100]] = {"share": event.self_device_time_total / 1e6 / (total or 1), "calls": event.count}
+    # Batches overlap, so the sum may be more than the seconds that went by.
+    return {"seconds": seconds, "sum_of_kernels_and_copies": total, "kernels": found}
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -318,13 +333,22 @@ def main() -> None:
         report: dict[str, Any] = {
             "small": given.small, "device": given.device, "rounds": given.rounds, "machine": describe(),
             "gpu": describe_gpus(), "torch_cuda": torch.version.cuda,
-            "plans": {layout: bench.engine(layout).plan for layout in bench.bundles},
+            "plans": {layout: bench.engine(layout).plan for layout in bench.bundles}, "seconds": {},
         }  # fmt: skip
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        failed = []
         for name in wanted:
             started = time.perf_counter()
-            report[name] = parts[name](bench)
-            print(f"{name} ({time.perf_counter() - started:.0f} s)\n{json.dumps(report[name], indent=1)}", flush=True)
+            try:
+                report[name] = parts[name](bench)
+            except Exception:  # the other parts have their own figures to tell
+                report[name] = {"failed": traceback.format_exc()}
+                failed.append(name)
+            report["seconds"][name] = time.perf_counter() - started
+            print(f"{name} ({report['seconds'][name]:.0f} s)\n{json.dumps(report[name], indent=1)}", flush=True)
             given.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
     if "check" in report and not passed(report["check"]):
         sys.exit("fp16 differs from PyTorch in fp32 by more than it may")
 

@@ -93,9 +93,9 @@ def annotate(
 
     quoted: dict[tuple[str, ...], str] = {}  # a label may hold a delimiter; a number holds none
     # This runs once a row, and beside a GPU decides how many rows a second there are.
-    numbers = reader.delimiter.join(["%.6f"] * (1 + len(classifier.labels)))
     reviews = classifier.reviews
-    pattern = f"%s{reader.delimiter}{numbers}" + (f"{reader.delimiter}%d" if reviews else "")
+    formats = ["%s", *["%.6f"] * (1 + len(classifier.labels)), *["%d"] * reviews]
+    pattern = reader.delimiter.replace("%", "%%").join(formats)
 
     def cells(prediction: Prediction) -> str:
         label = quoted.get(prediction.labels)

@@ -79,11 +79,13 @@ class Padded:
     """Batches of rows of like lengths, filled up on the right.
 
     A GPU wants large batches, and its kernels are chosen (in TensorRT and cuDNN, built) anew for each shape. So widths
-    are multiples of ``step``, and a batch that is not full is filled up to a power of two rows.
+    are multiples of ``step``, or the ``longest`` that the model takes, and a batch that is not full is filled up to a
+    power of two rows.
     """
 
     max_tokens: int
     pad_id: int
+    longest: int
     step: int = 16
 
     def plan(self, lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:  # noqa: D102
@@ -108,7 +110,7 @@ class Padded:
         return {"input_ids": input_ids, "attention_mask": mask}
 
     def _width(self, length: int) -> int:
-        return -(-max(length, 1) // self.step) * self.step
+        return min(-(-max(length, 1) // self.step) * self.step, self.longest)
 
 
 @dataclass(frozen=True)

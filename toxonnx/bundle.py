@@ -18,10 +18,14 @@ from toxonnx.errors import BundleError, InputError
 from toxonnx.labels import Labels
 from toxonnx.texts import TextSpec
 
-__all__ = ["MANIFEST", "SCHEMA", "Bundle", "Manifest", "open_bundle", "seal", "sha256"]
+__all__ = ["EMULATED", "LAYOUTS", "MANIFEST", "SCHEMA", "Bundle", "Manifest", "open_bundle", "seal", "sha256"]
 
 MANIFEST = "toxonnx.json"
 SCHEMA = 4
+#: packed, in operators that run anywhere (see convert.fused): to check a graph where no GPU is
+EMULATED = "packed-emulated"
+#: how a graph takes a batch
+LAYOUTS = ("plain", "fused", "packed", EMULATED)
 _NEEDED = ("model.onnx", "tokenizer.json", "config.json")
 
 
@@ -36,7 +40,7 @@ class Manifest:
         max_length: tokens, special ones included; longer texts are cut there.
         pad_id: token id that fills a batch up.
         precision: fp32, int8 or fp16.
-        layout: of the graph's inputs; see :mod:`toxonnx.sessions`.
+        layout: how the graph takes a batch, out of LAYOUTS; see :mod:`toxonnx.convert.fused`.
         model: base, its revision, method, adapter.
         graph: opset, operator counts, whether the last layer runs for the first token only.
         verification: what was measured, against what, on which rows.
@@ -73,6 +77,8 @@ class Manifest:
         values = {key: value for key, value in table.items() if key not in {"schema", "seal"}}
         values["labels"] = Labels(**{k: _tuple(v) for k, v in values["labels"].items()})
         values["text"] = TextSpec(**{k: _tuple(v) for k, v in values["text"].items()})
+        if values.get("layout", "plain") not in LAYOUTS:
+            raise InputError(f"layout {values['layout']!r} is none of {', '.join(LAYOUTS)}")
         return cls(**values)
 
 

@@ -7,13 +7,16 @@ a few shapes, each with buffers of its own on the device; the first runs at a sh
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.batches import Feed, Packed
+from toxonnx.errors import MachineError
 from toxonnx.sessions import Session
 from toxonnx.tokens import Tokens
 
@@ -46,7 +49,9 @@ def bucketed(ids: NDArray[np.int32], lengths: NDArray[np.int64], pad_id: int) ->
     filled = np.full(size, pad_id, dtype=np.int32)
     filled[: len(ids)] = ids
     # As wide as if one row had all tokens: the shapes must not depend on how these are divided.
-    return Packed.inputs(filled, np.concatenate([lengths, filling]), longest=size)
+    feed = Packed.inputs(filled, np.concatenate([lengths, filling]), longest=size)
+    feed["position_ids"][len(ids) :] = 0  # a filling may be longer than the model has positions
+    return feed
 
 
 class Captured:
@@ -55,9 +60,6 @@ class Captured:
     Args:
         session: of the packed layout, made with ``graphs`` where it is on CUDA.
         pad_id: what fills batches up.
-
-    Attributes:
-        trouble: what the runtime said when a graph could not be captured or replayed, after which none is tried; or "".
     """
 
     def __init__(self, session: Session, pad_id: int) -> None:
@@ -65,26 +67,34 @@ class Captured:
         # The runtime keeps graphs by thread, and would capture each anew for every thread that calls.
         self._thread = ThreadPoolExecutor(1)
         self._slots: dict[tuple[int, ...], _Slot] = {}
-        self.trouble = ""
 
-    def run(self, tokens: Tokens) -> NDArray[np.float32] | None:
-        """Logits, float32 [texts, labels]; None where the texts are too many or too long together, or after trouble."""
-        feed = None if self.trouble else bucketed(tokens.ids, tokens.lengths, self._pad_id)
+    def run(
+        self, tokens: Tokens, alone: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> NDArray[np.float32] | None:
+        """Logits, float32 [texts, labels]; None where the texts are too many or too long together.
+
+        Args:
+            tokens: of the texts.
+            alone: what is entered while a graph is captured, which bears no other work on the GPU.
+
+        Raises:
+            MachineError: a graph could not be captured or replayed.
+        """
+        feed = bucketed(tokens.ids, tokens.lengths, self._pad_id)
         if feed is None:
             return None
-        logits = self._thread.submit(self._replay, feed).result()
-        return None if logits is None else logits[: len(tokens.lengths)]
+        return self._thread.submit(self._replay, feed, alone).result()[: len(tokens.lengths)]
 
-    def _replay(self, feed: Feed) -> NDArray[np.float32] | None:
+    def _replay(self, feed: Feed, alone: Callable[[], AbstractContextManager[None]]) -> NDArray[np.float32]:
         shape = feed["token_offset"].shape
         try:
-            if shape not in self._slots:
-                self._slots[shape] = _Slot(self._session, feed, len(self._slots) + 1)
-            return self._slots[shape].run(feed)
+            if shape in self._slots:
+                return self._slots[shape].run(feed)
+            with alone():
+                slot = self._slots[shape] = _Slot(self._session, feed, len(self._slots) + 1)
+                return slot.run(feed)
         except Exception as error:  # the runtime's exceptions share no base class of their own
-            # Another thread's work on the GPU can break a capture. The ordinary session gives the same answer later.
-            self.trouble = str(error)
-            return None
+            raise MachineError(f"a CUDA graph could not be captured or replayed: {error}") from None
 
 
 class _Slot:

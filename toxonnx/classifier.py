@@ -82,6 +82,8 @@ class Classifier:
         batch_tokens: tokens of a batch at most.
         window: texts that are ordered by length together; more with more threads when not given. Memory grows with
             it, not with the number of texts.
+        encoders: processes that tokenize, where one window is not enough; when not given, none on the CPU, and beside
+            a GPU as many as there are cores, up to 16.
         review_band: a prediction whose probability is under it is marked for review (for several labels a text: where
             any label is less certain than that, either way).
 
@@ -99,12 +101,18 @@ class Classifier:
         threads: int | None = None,
         batch_tokens: int | None = None,
         window: int | None = None,
+        encoders: int | None = None,
         review_band: float = 0.0,
     ) -> None:
         self.bundle = bundle
         self.review_band = review_band
         self._engine = Engine(
-            bundle, device=device, allow_fallback=allow_fallback, threads=threads, batch_tokens=batch_tokens
+            bundle,
+            device=device,
+            allow_fallback=allow_fallback,
+            threads=threads,
+            batch_tokens=batch_tokens,
+            encoders=encoders,
         )
         self.threads = self._engine.threads
         self.window = window or self._engine.window
@@ -181,7 +189,7 @@ class Classifier:
         Reading and tokenizing, scoring, and what the caller does with the results go on at the same time.
 
         Args:
-            items: anything; taken a window at a time, three windows ahead at most.
+            items: anything; taken a window at a time, a few windows ahead.
             text: the text of an item; the item itself when not given. The bundle's normalisation is applied here, not
                 its template.
 

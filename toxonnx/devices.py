@@ -7,6 +7,7 @@ import ctypes
 import io
 import os
 import re
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -45,6 +46,7 @@ _GPU_EXTRA = "pip install 'toxonnx[gpu]' (in a checkout: pip install '.[gpu]')"
 Profile = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 #: bits of sdpa_kernel
 _FLASH, _EFFICIENT = 1, 2
+_preloading, _preloaded = threading.Lock(), set[str]()
 _CUDA_SUCCESS, _NAME_LENGTH, _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 0, 128, 75, 76
 
 
@@ -84,13 +86,18 @@ def driver(load: Callable[[str], Any] = ctypes.CDLL) -> Driver:
 def describe() -> dict[str, Any]:
     """Driver, GPUs, and what stands in the way of each device, in plain values. Nothing raises."""
     found = driver()
-    built_in, obstacles = [], {}
-    if not missing("cpu"):
+    runtime, built_in, obstacles = "", [], {}
+    broken = None if missing("cpu") else obstacle("cpu")
+    if broken is not None:
+        runtime = broken.what
+    elif not missing("cpu"):
         import onnxruntime as ort
 
+        runtime = f"onnxruntime {ort.__version__}, built for {'CUDA ' + _cuda_of(ort) if _is_gpu(ort) else 'the CPU'}"
         built_in = [name for name in GPU if PROVIDERS[name] in ort.get_available_providers()]
         obstacles = {name: str(obstacle(name) or "").replace("\n", ". ") for name in built_in}
     return {
+        "runtime": runtime,
         "driver": f"NVIDIA, CUDA up to {found.cuda[0]}.{found.cuda[1]}" if found.cuda else "",
         "gpus": found.gpus,
         "trouble": found.trouble,
@@ -128,6 +135,8 @@ def obstacle(device: str) -> MachineError | None:
     Everything that its provider needs is loaded on the way, as the provider itself would: with another's message, as
     the runtime goes on with the CPU where a provider does not load.
     """
+    if device in GPU and missing("cpu"):
+        return MachineError("this needs onnxruntime-gpu, not installed here", _GPU_EXTRA)
     require("cpu")
     try:
         import onnxruntime as ort
@@ -135,6 +144,8 @@ def obstacle(device: str) -> MachineError | None:
         return MachineError(f"onnxruntime is installed and does not load: {error}")
     if device not in GPU:
         return None
+    if not hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
+        return MachineError(f"onnxruntime {ort.__version__} is too old to tell what runs on the GPU", _GPU_EXTRA)
     if PROVIDERS[device] not in ort.get_available_providers():
         if _installed("onnxruntime-gpu"):
             return MachineError(
@@ -150,8 +161,12 @@ def obstacle(device: str) -> MachineError | None:
 
 def _library_obstacle(ort: Any, device: str) -> MachineError | None:
     """Loads the provider's library; says which one it lacks."""
-    with contextlib.redirect_stdout(io.StringIO()):  # what it prints names libraries too, and not the one that counts
-        ort.preload_dlls()
+    # Once: what it prints names libraries too, and not the one that counts, and standard output is everybody's.
+    with _preloading:
+        if "done" not in _preloaded:
+            with contextlib.redirect_stdout(io.StringIO()):
+                ort.preload_dlls()
+            _preloaded.add("done")
     folder = Path(ort.__file__).parent / "capi"
     for name in dict.fromkeys(("libonnxruntime_providers_shared.so", _LIBRARIES["cuda"], _LIBRARIES[device])):
         try:
@@ -211,6 +226,10 @@ def _driver_obstacle(ort: Any) -> MachineError | None:
     return None
 
 
+def _is_gpu(ort: Any) -> bool:
+    return PROVIDERS["cuda"] in ort.get_available_providers()
+
+
 def _cuda_of(ort: Any) -> str:
     """The CUDA version that the runtime is built for."""
     return str(getattr(ort, "cuda_version", "") or "?")
@@ -246,6 +265,8 @@ def provider_options(
     # Memory grows by what is asked for, not in powers of two. TF32 would cut fp32's mantissa to 10 bits, unasked.
     cuda = {
         "arena_extend_strategy": "kSameAsRequested", "use_tf32": "0", "enable_cuda_graph": str(int(graphs)),
+        # The newest runtimes always sum in fp32 there; older ones would overflow in fp16 without a trace.
+        "enable_skip_layer_norm_strict_mode": "1",
     }  # fmt: skip
     if layout == "packed":
         # Flash attention, or else the memory-efficient kernel. Left alone, the runtime takes flash for packed rows

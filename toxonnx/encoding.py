@@ -73,25 +73,18 @@ class Encoders:
     """
 
     def __init__(self, processes: int, tokenizer: Path, max_length: int, text: TextSpec) -> None:
-        # Each is one core's worth: the tokenizer's own threads would be as many in every process.
-        environment = {**os.environ, "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-        command = [sys.executable, "-c", "from toxonnx.encoding import serve; serve()"]
-        self._processes = [
-            subprocess.Popen(
-                # In a session of their own: an interrupt from the keyboard is for the parent, which ends them.
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=environment,
-                start_new_session=True,
-            )
-            for _ in range(processes)
-        ]
-        self._free: SimpleQueue[Any] = SimpleQueue()
-        for process in self._processes:
-            _send(process.stdin, (tokenizer, max_length, text))
-            self._free.put(process)
+        self._workers: list[_Worker] = []
+        self._free: SimpleQueue[_Worker] = SimpleQueue()
         self._threads = ThreadPoolExecutor(processes)
+        try:
+            for _ in range(processes):
+                self._workers.append(_Worker())
+                self._free.put(self._workers[-1])
+            for worker in self._workers:
+                worker.send((tokenizer, max_length, text))
+        except BaseException:
+            self.close()
+            raise
 
     def submit(self, texts: Sequence[str]) -> Callable[[], Encoded]:
         """Starts on some texts; what is returned waits for the result and gives it.
@@ -105,36 +98,81 @@ class Encoders:
         return lambda: _joined([piece.result() for piece in pieces])
 
     def _ask(self, texts: list[str]) -> _Piece:
-        process = self._free.get()
+        worker = self._free.get()
         try:
-            _send(process.stdin, texts)
-            answer: _Piece | ToxonnxError = _receive(process.stdout)
-        except (OSError, EOFError):
-            raise MachineError(
-                "a process that tokenizes has ended (was it killed, or did memory run out?)", "Run the command again."
-            ) from None
+            worker.send(texts)
+            answer: _Piece | ToxonnxError = worker.receive()
         finally:
-            self._free.put(process)
+            self._free.put(worker)
         if isinstance(answer, ToxonnxError):
             raise answer
         return answer
 
     def close(self) -> None:
         """Ends the processes; what is still being made is lost."""
-        for process in self._processes:
-            process.kill()
+        for worker in self._workers:
+            worker.process.kill()
         self._threads.shutdown(cancel_futures=True)
-        for process in self._processes:
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                with contextlib.suppress(OSError):
-                    pipe.close()  # type: ignore[union-attr]  # both are pipes
+        for worker in self._workers:
+            worker.close()
 
     def __enter__(self) -> Encoders:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()
+
+
+class _Worker:
+    """A process, and the pipes to and from it."""
+
+    def __init__(self) -> None:
+        # Each is one core's worth: the tokenizer's own threads would be as many in every process.
+        environment = {**os.environ, "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        # It imports what this process would, and answers by a pipe of its own: others may print what they like.
+        program = "import sys; sys.path[:] = sys.argv[2:]; from toxonnx.encoding import serve; serve(int(sys.argv[1]))"
+        ours, theirs = os.pipe()
+        self._answers = os.fdopen(ours, "rb")
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", program, str(theirs), *sys.path],
+                stdin=subprocess.PIPE,
+                stdout=2,
+                env=environment,
+                pass_fds=(theirs,),
+                # In a session of its own: an interrupt from the keyboard is for the parent, which ends it.
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._answers.close()
+            raise MachineError(f"a process that tokenizes does not start: {error.strerror}") from None
+        finally:
+            os.close(theirs)
+
+    def send(self, what: Any) -> None:
+        try:
+            _send(self.process.stdin, what)
+        except OSError:
+            raise self._ended() from None
+
+    def receive(self) -> Any:
+        try:
+            return _receive(self._answers)
+        except (OSError, EOFError):
+            raise self._ended() from None
+
+    def _ended(self) -> MachineError:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=5)
+        code = self.process.returncode
+        how = "was killed; did memory run out?" if code == -9 else f"exit code {code}"
+        return MachineError(f"a process that tokenizes has ended ({how})", "Run the command again.")
+
+    def close(self) -> None:
+        self.process.wait()
+        for pipe in (self.process.stdin, self._answers):
+            with contextlib.suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]  # both are pipes
 
 
 def _joined(pieces: list[_Piece]) -> Encoded:
@@ -147,20 +185,17 @@ def _joined(pieces: list[_Piece]) -> Encoded:
     return Encoded([key for keys, _ in pieces for key in keys], joined.subset)
 
 
-def serve() -> None:
+def serve(answers: int) -> None:
     """What a process of :class:`Encoders` runs: what an Encoder needs, then texts until the pipe ends."""
-    # Answers alone go to standard output; what a library prints joins the messages.
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    with contextlib.suppress(EOFError, BrokenPipeError):
+    with os.fdopen(answers, "wb") as pipe, contextlib.suppress(EOFError, BrokenPipeError):
         encoder = Encoder(*_receive(sys.stdin.buffer))
         while True:
             texts = _receive(sys.stdin.buffer)
             try:
                 encoded = encoder(texts)
-                _send(answers, (encoded.keys, encoded.tokens(range(len(texts)))))
+                _send(pipe, (encoded.keys, encoded.tokens(range(len(texts)))))
             except ToxonnxError as error:
-                _send(answers, error)
+                _send(pipe, error)
 
 
 def _send(pipe: Any, what: Any) -> None:

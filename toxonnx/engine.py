@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.batches import Arrangement, Packed, Padded, Uniform
-from toxonnx.bundle import Bundle
+from toxonnx.bundle import EMULATED, Bundle
 from toxonnx.captured import FEW, Captured
 from toxonnx.devices import DEVICES, GPU, Profile
 from toxonnx.errors import InputError, MachineError
 from toxonnx.machine import available_cores
-from toxonnx.sessions import EMULATED, Session
+from toxonnx.sessions import Session
 from toxonnx.tokens import Tokens
 
 __all__ = ["Engine"]
@@ -45,6 +47,7 @@ class Engine:
         allow_fallback: where a GPU was asked for and cannot be had, use the CPU, and say why in ``fallback``.
         threads: batches that are scored at the same time.
         batch_tokens: tokens of a batch at most.
+        encoders: processes that tokenize; when not given, none on the CPU, and beside a GPU as many as there are cores.
 
     Raises:
         InputError: the bundle is not made for the device.
@@ -68,6 +71,7 @@ class Engine:
         allow_fallback: bool = False,
         threads: int | None = None,
         batch_tokens: int | None = None,
+        encoders: int | None = None,
     ) -> None:
         if device not in DEVICES:
             raise InputError(f"device {device!r} is none of {', '.join(DEVICES)}")
@@ -88,17 +92,18 @@ class Engine:
         cores, on_gpu = available_cores(), wanted in GPU
         self.threads = threads or (GPU_THREADS if on_gpu else cores)
         self.window = GPU_WINDOW if on_gpu else max(SMALLEST_WINDOW, WINDOW_A_THREAD * self.threads)
-        self.encoders = min(cores - 1, MOST_ENCODERS) if on_gpu and cores > 2 else 0
+        usual = min(cores - 1, MOST_ENCODERS) if on_gpu and cores > 2 else 0
+        self.encoders = usual if encoders is None else encoders
         size = batch_tokens or BATCH_TOKENS[wanted]
         self.arrangement: Arrangement = Uniform(size)
         if layout in {"packed", EMULATED}:
             self.arrangement = Packed(size)
         elif on_gpu:
-            self.arrangement = Padded(size, bundle.manifest.pad_id)
+            self.arrangement = Padded(size, bundle.manifest.pad_id, bundle.manifest.max_length)
         self.few = FEW if self._captures else 1
-        self._captured: Captured | None = None
-        self._wide: Session | None = None
-        self._lock = threading.Lock()
+        self._short: Session | Captured | None = None
+        self._trouble = ""
+        self._lock, self._turns = threading.Lock(), _Turns()
         self._answered = -math.inf
 
     @property
@@ -111,7 +116,7 @@ class Engine:
             "provider": self._session.provider,
             "fallback": self.fallback,
             "threads": self.threads,
-            "graphs": self._captured.trouble or "captured" if self._captured else "",
+            "graphs": self._trouble or ("captured" if isinstance(self._short, Captured) else ""),
             "encoders": self.encoders,
             "batch_tokens": self.arrangement.max_tokens,
         }
@@ -122,7 +127,8 @@ class Engine:
 
     def run(self, tokens: Tokens, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits, float32 [rows, labels], of a batch of some texts."""
-        return self._session.run(self.arrangement.feed(tokens, rows))[: len(rows)]
+        with self._turns.shared():
+            return self._session.run(self.arrangement.feed(tokens, rows))[: len(rows)]
 
     def run_few(self, tokens: Tokens) -> NDArray[np.float32]:
         """Logits of few texts, float32 [texts, labels], by the shortest way.
@@ -131,21 +137,43 @@ class Engine:
         second time for that. After a pause a lone text runs on one: to wake the other cores costs more than they save.
         On CUDA a second session replays captured graphs.
         """
+        short = self._shortest()
         logits = None
-        if self._captures:
-            with self._lock:
-                if self._captured is None:
-                    self._captured = Captured(self._open("cuda", graphs=True), self._bundle.manifest.pad_id)
-            logits = self._captured.run(tokens)
-        elif self.device == "cpu" and self.threads > 1 and time.monotonic() - self._answered < LULL:
-            with self._lock:
-                if self._wide is None:
-                    self._wide = self._open("cpu", threads=self.threads)
-            logits = self._wide.run(self.arrangement.feed(tokens, np.arange(1)))
+        if isinstance(short, Session):
+            logits = short.run(self.arrangement.feed(tokens, np.arange(1)))
+        elif short is not None:
+            try:
+                logits = short.run(tokens, self._turns.alone)
+            except MachineError as error:
+                self._give_up(error)
         if logits is None:
             logits = self.run(tokens, np.arange(len(tokens.lengths)))
         self._answered = time.monotonic()
         return logits
+
+    def _shortest(self) -> Session | Captured | None:
+        """What few texts go to, loaded when it is first wanted; None for the ordinary session."""
+        if self._trouble or not (self._captures or self._awake):
+            return None
+        with self._lock:
+            if self._short is None and not self._trouble:
+                try:
+                    if self._captures:
+                        session = self._open("cuda", graphs=True)
+                        self._short = Captured(session, self._bundle.manifest.pad_id)
+                    else:
+                        self._short = self._open("cpu", threads=self.threads)
+                except MachineError as error:  # its memory is full, say: then more slowly
+                    self._give_up(error)
+        return self._short
+
+    def _give_up(self, error: MachineError) -> None:
+        self._short, self._trouble = None, error.what
+        warnings.warn(f"few texts at a time go the ordinary way from now on: {error.what}", stacklevel=2)
+
+    @property
+    def _awake(self) -> bool:
+        return self.device == "cpu" and self.threads > 1 and time.monotonic() - self._answered < LULL
 
     @property
     def _captures(self) -> bool:
@@ -164,6 +192,31 @@ class Engine:
             cache=_engine_cache(manifest.files["model.onnx"]) if built else None,
             profiles=_profiles(self._batch_tokens or BATCH_TOKENS[device], manifest.max_length) if built else (),
         )
+
+
+class _Turns:
+    """Many at a time, or one alone: while a CUDA graph is captured, another thread must not allocate on the GPU."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+
+    @contextlib.contextmanager
+    def shared(self) -> Iterator[None]:
+        with self._changed:
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._changed:  # held throughout, so that nobody else comes in
+            self._changed.wait_for(lambda: self._inside == 0)
+            yield
 
 
 class _WrongDeviceError(InputError):
@@ -194,16 +247,14 @@ def _check(bundle: Bundle, device: str) -> None:
 def _profiles(batch_tokens: int, max_length: int) -> tuple[Profile, ...]:
     """TensorRT's: one for few rows, one for full batches of what :class:`toxonnx.batches.Padded` makes."""
     step = Padded.step
-    widest = -(-max_length // step) * step
-    most = max(FEW, batch_tokens // step)
-    few: Profile = ((1, step), (1, 2 * step), (FEW, widest))
-    many: Profile = ((1, step), (max(1, batch_tokens // (2 * step)), 2 * step), (most, widest))
+    least, usual = min(step, max_length), min(2 * step, max_length)
+    most = max(FEW, batch_tokens // least)
+    few: Profile = ((1, least), (1, usual), (FEW, max_length))
+    many: Profile = ((1, least), (max(1, batch_tokens // usual), usual), (most, max_length))
     return few, many
 
 
 def _engine_cache(digest: str) -> Path:
     """Where TensorRT keeps what it builds for a model: minutes of work for each GPU and version."""
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(home) / "toxonnx" / "tensorrt" / digest[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return Path(home) / "toxonnx" / "tensorrt" / digest[:16]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.batches import Feed
+from toxonnx.bundle import EMULATED
 from toxonnx.devices import GPU, PROVIDERS, Profile, obstacle, provider_options
 from toxonnx.errors import BundleError, MachineError
 
-__all__ = ["EMULATED", "INPUTS", "Session"]
+__all__ = ["INPUTS", "Session"]
 
 #: layout of a graph -> the inputs that it has to have
 INPUTS = {
@@ -24,8 +23,6 @@ INPUTS = {
     "fused": {"input_ids", "attention_mask"},
     "packed": {"input_ids", "position_ids", "first_tokens", "cu_seqlens", "token_offset"},
 }
-#: packed, in operators that run anywhere (see convert.fused): to check a graph where no GPU is
-EMULATED = "packed-emulated"
 INPUTS[EMULATED] = INPUTS["packed"]
 #: where a graph that computes shapes may run them: beside the GPU, as they are needed on the CPU
 _SHAPE_OPERATORS = {
@@ -85,16 +82,18 @@ class Session:
         options.add_session_config_entry("session.intra_op.spin_duration_us", "1000")
         if device in GPU:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        names: list[str] = []
-        if profiles:  # TensorRT wants to know them before it has read the model
-            names = [
-                value.name
-                for value in ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"]).get_inputs()
-            ]
-        wanted = provider_options(device, layout, graphs=graphs, cache=cache, profiles=profiles, inputs=names)
+        if cache:
+            try:
+                cache.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise MachineError(f"no folder {cache} for TensorRT's engines: {error.strerror}") from None
         try:
-            with _on_stderr():
-                self._session = ort.InferenceSession(str(model), options, providers=wanted, enable_fallback=0)
+            names: list[str] = []
+            if profiles:  # TensorRT wants to know them before it has read the model
+                plain = ort.InferenceSession(str(model), options, providers=[PROVIDERS["cpu"]])
+                names = [value.name for value in plain.get_inputs()]
+            wanted = provider_options(device, layout, graphs=graphs, cache=cache, profiles=profiles, inputs=names)
+            self._session = ort.InferenceSession(str(model), options, providers=wanted, enable_fallback=0)
         except Exception as error:  # the runtime's exceptions share no base class of their own
             kind = MachineError if device in GPU else BundleError
             raise kind(
@@ -127,8 +126,19 @@ class Session:
         return self._session
 
     def run(self, feed: Feed) -> NDArray[np.float32]:
-        """Logits, float32 [rows, labels], of a batch."""
-        logits: NDArray[np.float32] = self._session.run(None, self.typed(feed))[0]
+        """Logits, float32 [rows, labels], of a batch.
+
+        Raises:
+            MachineError: the runtime failed: mostly, there was no memory.
+        """
+        try:
+            logits: NDArray[np.float32] = self._session.run(None, self.typed(feed))[0]
+        except Exception as error:  # the runtime's exceptions share no base class of their own
+            tokens = feed["input_ids"].size
+            raise MachineError(
+                f"ONNX Runtime failed on {self.device}, on a batch of {tokens:,} tokens: {_reason(error)}",
+                "If memory ran out, a smaller --batch-tokens needs less.",
+            ) from None
         return logits
 
     def typed(self, feed: Feed) -> dict[str, NDArray[Any]]:
@@ -168,10 +178,3 @@ def _reason(error: Exception) -> str:
     text = str(error).strip()
     cuda = re.search(r"CUDA failure \d+: [^;]*[^; ]", text)
     return cuda[0] if cuda else text
-
-
-@contextlib.contextmanager
-def _on_stderr() -> Iterator[None]:
-    """What the runtime prints about providers that fail belongs with the messages, not among the results."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import textwrap
 from html.parser import HTMLParser
@@ -169,3 +170,17 @@ def test_doctor_shows_the_plan(bundles: dict[str, Path]) -> None:
     assert "minilm-hate-int8: int8, layout plain, on CPUExecutionProvider" in screen
     verbose = toxonnx("predict", "-v", "--threads", 1, "examples/comments.csv", cwd=Path(__file__).parents[2])
     assert "layout plain, on CPUExecutionProvider; 1 batches at a time" in verbose.stderr
+
+
+def test_the_script_for_a_gpu_runs_where_none_is(tmp_path: Path) -> None:
+    """So that a card's time is not spent on its faults."""
+    out = tmp_path / "new" / "gpu.json"
+    done = subprocess.run(
+        [sys.executable, "benchmarks/gpu.py", "--small", "--device", "cpu", "--rounds", "1", "--json", str(out)],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(out.read_text(encoding="utf-8"))
+    assert report["check"]["packed"]["same_label_of_clear_rows"] == 1 and report["check"]["spread"] > 0.2
+    assert 0 < report["check"]["packed"]["largest_probability_difference"] < 5e-3
+    assert set(report["seconds"]) >= {"kernels", "throughput", "latency", "tokenizer", "host", "csv", "profile"}

@@ -44,6 +44,15 @@ def test_the_example_is_kept_byte_for_byte_and_scored(tmp_path: Path) -> None:
     assert toxonnx("predict", source).stdout == (tmp_path / "out.csv").read_text()
 
 
+def test_any_delimiter_is_one(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("n%text\n1%what a lovely morning\n", encoding="utf-8")
+    done = toxonnx("predict", tmp_path / "in.csv", "--delimiter", "%", "--review-band", "0.5")
+    assert done.returncode == 0, done.stderr
+    header, row = (line.split("%") for line in done.stdout.splitlines())
+    assert header == ["n", "text", "label", "score", "hate", "offensive", "neither", "review"]
+    assert row[:3] == ["1", "what a lovely morning", "neither"] and len(row) == 8
+
+
 def test_odd_files_keep_their_bytes(tmp_path: Path) -> None:
     # CRLF, a byte-order mark, blank lines, an empty text, a long one, quotes, no end at the end; a label column.
     content = (

@@ -149,8 +149,7 @@ def test_lone_texts_in_quick_succession_are_scored_as_ever(
 @pytest.fixture
 def encoding(monkeypatch: pytest.MonkeyPatch) -> Classifier:
     """The shipped bundle, tokenizing in processes as it does beside a GPU."""
-    classifier = Classifier(open_bundle(SHIPPED), window=40)
-    classifier._engine.encoders = 2
+    classifier = Classifier(open_bundle(SHIPPED), window=40, encoders=2)
     monkeypatch.setattr("toxonnx.encoding.PIECE", 7)
     return classifier
 
@@ -163,6 +162,21 @@ def test_processes_that_tokenize_change_nothing(alone: dict[str, np.ndarray], en
         assert (prediction.probabilities == alone[text]).all()
         assert prediction.truncated == (text == "word " * 300)
     assert sum(prediction.repeated for _, prediction in results) == len(texts) - len(set(texts))
+
+
+def test_processes_that_end_at_once_are_an_error(encoding: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    for program, message in (("/bin/false", r"has ended \(exit code 1\)"), ("", "does not start")):
+        monkeypatch.setattr("sys.executable", program)
+        with pytest.raises(MachineError, match=message):
+            list(encoding.stream(f"day {number}" for number in range(200)))
+
+
+def test_processes_import_nothing_from_the_folder_they_are_started_in(
+    encoding: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tokenizers.py").write_text("raise SystemExit('a file of the user was run')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert len(list(encoding.stream(f"day {number}" for number in range(90)))) == 90
 
 
 def test_half_a_character_is_named_wherever_it_is_met(encoding: Classifier) -> None:
@@ -178,7 +192,7 @@ def test_a_process_that_is_killed_is_an_error_and_none_is_left_behind(encoding: 
     children = [int(pid) for pid in Path("/proc/self/task").glob("*/children") for pid in pid.read_text().split()]
     assert len(children) == 2
     os.kill(children[0], signal.SIGKILL)
-    with pytest.raises(MachineError, match="a process that tokenizes has ended"):
+    with pytest.raises(MachineError, match=r"a process that tokenizes has ended .was killed; did memory run out"):
         for _ in stream:
             pass
     deadline = time.monotonic() + 10

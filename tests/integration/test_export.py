@@ -95,12 +95,12 @@ def test_smoothing_saves_what_outliers_cost(tmp_path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), exact)
     ids = np.arange(64, dtype=np.int64)[None]
     feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-    expected = Session(exact, 5).run(**feed)
+    expected = Session(exact, 5).run(feed)
     lost = {}
     for smoothing in (0.0, 0.8):
         path = tmp_path / f"{smoothing}.onnx"
         assert quantize(exact, path, [feed], smoothing=smoothing, reduce_range=True) == 1
-        lost[smoothing] = np.abs(Session(path, 5).run(**feed) - expected).mean()
+        lost[smoothing] = np.abs(Session(path, 5).run(feed) - expected).mean()
     assert lost[0.8] < lost[0.0] / 4
 
 
@@ -135,7 +135,7 @@ def test_a_matrix_that_serves_two_layers_and_a_product_without_bias(tmp_path: Pa
     ids = np.arange(200, dtype=np.int64)[None]
     feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
     assert quantize(exact, small, [feed], smoothing=0.8, reduce_range=True) == 3
-    expected, found = (Session(path, 3).run(**feed) for path in (exact, small))
+    expected, found = (Session(path, 3).run(feed) for path in (exact, small))
     assert np.abs(found - expected).mean() < 0.03 * np.abs(expected).mean()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,15 +16,15 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 
 from toxonnx import Classifier
 from toxonnx.batches import Packed, Padded
-from toxonnx.bundle import open_bundle
+from toxonnx.bundle import EMULATED, open_bundle
 from toxonnx.captured import FEW, Captured
 from toxonnx.convert.encoder import encoder_of
 from toxonnx.convert.export import export
 from toxonnx.convert.fused import emulated, fused, packed
 from toxonnx.convert.verify import reference_logits
 from toxonnx.encoding import Encoder
-from toxonnx.errors import CheckpointError, GateError
-from toxonnx.sessions import EMULATED, Session
+from toxonnx.errors import CheckpointError, GateError, MachineError
+from toxonnx.sessions import Session
 from toxonnx.train.merge import Trained, load_trained
 
 TEXTS = [text for text, _ in sentences(40, 11)] + ["", "word " * 400, "Gr\u00fc\u00dfe \N{SNOWMAN}", "a"]
@@ -69,7 +70,7 @@ def test_fused_and_packed_graphs_say_what_pytorch_says(
     models = {"fused": fused(encoder, half=half), EMULATED: emulated(packed(encoder, half=half))}
     for layout, model in models.items():
         session = _session(tmp_path, model, layout)
-        for arrangement in [Packed(300), Packed(1)] if layout == EMULATED else [Padded(300, 1), Padded(1, 1)]:
+        for arrangement in [Packed(300), Packed(1)] if layout == EMULATED else [Padded(300, 1, 64), Padded(1, 1, 64)]:
             logits = np.empty_like(reference)
             for rows in arrangement.plan(tokens.lengths):
                 logits[rows] = session.run(arrangement.feed(tokens, rows))[: len(rows)]
@@ -98,7 +99,6 @@ def test_buffers_that_stay_give_the_same_logits_as_fresh_ones(checkpoints: dict[
         assert logits is not None and logits.shape == (count, 3)
         assert np.abs(logits - reference[rows]).max() < 1e-5
     assert captured.run(tokens.subset(range(FEW + 1))) is None
-    assert not captured.trouble
 
 
 def test_packed_export_is_verified_and_refused_where_it_cannot_run(run: Path, tmp_path: Path) -> None:
@@ -109,9 +109,9 @@ def test_packed_export_is_verified_and_refused_where_it_cannot_run(run: Path, tm
     manifest = open_bundle(out).manifest
     assert manifest.layout == "packed" and manifest.verification["label_agreement"] == 1
     assert manifest.graph["operators"]["PackedMultiHeadAttention"] == 3
-    assert 0 < manifest.graph["largest_activation"] < 1000
+    assert 0 < manifest.graph["largest_product"] < 1000
     card = (out / "README.md").read_text(encoding="utf-8")
-    assert "no GPU took part" in card and "--device cuda" in card
+    assert "No GPU took part" in card and "--device cuda" in card
     rows = tmp_path / "rows.csv"
     rows.write_text("text\nthe soup was warm\n", encoding="utf-8")
     done = toxonnx("predict", rows, "--bundle", out, "-o", tmp_path / "out.csv")
@@ -145,6 +145,33 @@ def test_what_cannot_be_written_is_refused_before_anything_is_exported(
     model.distilbert.transformer.layer[0].ffn.lin1.weight.data *= 1e6
     model.save_pretrained(tmp_path / "wild")
     AutoTokenizer.from_pretrained(checkpoints["distilbert"]).save_pretrained(tmp_path / "wild")
-    with pytest.raises(GateError, match=r"a value inside the model reaches [\d,]+; fp16 ends at 65,504"):
+    with pytest.raises(GateError, match=r"a product inside the model reaches [\d,]+; fp16 ends at 65,504"):
         export(tmp_path / "wild", tmp_path / "b", settings=half, say=lambda _: None)
     assert not (tmp_path / "b").exists()
+
+
+def test_a_graph_that_is_written_wrong_is_not_sealed(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit on logits is about the very graph that is sealed, its rounding aside."""
+
+    def wrong(*arguments: Any, **options: Any) -> onnx.ModelProto:
+        model = fused(*arguments, **options)
+        (bias,) = (weight for weight in model.graph.initializer if weight.name == "layer.0.up.bias")
+        bias.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(bias) + np.float16(0.02), bias.name))
+        return model
+
+    monkeypatch.setattr("toxonnx.convert.graph.fused", wrong)
+    for precision in ("fp32", "fp16"):
+        with pytest.raises(GateError, match="ONNX fp32 differs from PyTorch"):
+            export(run, tmp_path / "b", settings={"precision": precision, "layout": "fused"}, say=lambda _: None)
+
+
+def test_a_gpu_that_does_not_load_the_model_leaves_verification_to_the_cpu(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = MachineError("no memory")
+    monkeypatch.setattr("toxonnx.convert.onto.obstacle", lambda _: None)
+    monkeypatch.setattr("toxonnx.sessions.obstacle", lambda device: full if device == "cuda" else None)
+    bundle = export(run, tmp_path / "b", settings={"precision": "fp16", "layout": "fused"}, say=lambda _: None)
+    assert bundle.manifest.verification["ran_on"] == "CPUExecutionProvider (CUDA: no memory)"

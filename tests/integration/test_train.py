@@ -187,7 +187,7 @@ def test_a_gpu_is_used_in_the_precision_that_it_has(
     monkeypatch: pytest.MonkeyPatch, asked: str, bf16: bool, flags: dict[str, bool]
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: bf16)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: bf16 and not including_emulation)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda: "Made-up GPU")
     plan = Recipe("r", LabelSpec(column="label"), training=Training(precision=asked))
     found, words = precision_of(plan)

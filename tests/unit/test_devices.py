@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import json
 import sys
 import types
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 from conftest import ROOT, toxonnx
 
 from toxonnx import Classifier, devices
-from toxonnx.bundle import open_bundle
+from toxonnx.batches import Feed, Packed, Padded, Uniform
+from toxonnx.bundle import Bundle, open_bundle
 from toxonnx.devices import driver, obstacle, provider_options
+from toxonnx.engine import Engine
 from toxonnx.errors import InputError, MachineError
 from toxonnx.sessions import Session
+from toxonnx.tokens import Tokens
 
 SHIPPED = ROOT / "export" / "bundles" / "minilm-hate-int8"
 COMMENTS = ROOT / "examples" / "comments.csv"
@@ -93,6 +99,7 @@ def test_the_missing_piece_is_named(
     runtime.__dict__.update(
         __version__="1.99", __file__="/opt/onnxruntime/__init__.py", cuda_version="13.0", preload_dlls=lambda: None,
         get_available_providers=lambda: list(devices.PROVIDERS.values()),
+        InferenceSession=types.SimpleNamespace(get_provider_graph_assignment_info=None),
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "onnxruntime", runtime)
     needs = {"libcublasLt.so.13": "_cuda.so", "libcuda.so.1": "_cuda.so", "libnvinfer.so.10": "_tensorrt.so"}
@@ -167,3 +174,105 @@ def test_provider_options() -> None:
     assert built["trt_profile_max_shapes"] == (
         "input_ids:8x128,attention_mask:8x128,input_ids:512x128,attention_mask:512x128"
     )
+
+
+class FakeSession:
+    """Stands in for a session on a GPU. Remembers how it was made; logits are the first token and the length."""
+
+    made: ClassVar[list[dict[str, Any]]] = []
+    fails: ClassVar[set[str]] = set()
+
+    def __init__(self, _: Path, labels: int, **options: Any) -> None:
+        self.made.append(options)
+        if options["device"] in self.fails or (options["graphs"] and "graphs" in self.fails):
+            raise MachineError("CUDA failure 2: out of memory")
+        self.device, self.provider = options["device"], devices.PROVIDERS[options["device"]]
+
+    def run(self, feed: Feed) -> np.ndarray:
+        ids = feed["input_ids"]
+        if ids.ndim == 2:
+            return np.stack([ids[:, 0], feed["attention_mask"].sum(axis=1), ids[:, 0]], axis=1).astype(np.float32)
+        lengths = np.diff(feed["cu_seqlens"])
+        first = ids[feed["first_tokens"]]
+        return np.stack([first, lengths, first], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Engine]:
+    """Engines of a bundle of any layout, on a GPU that is not there."""
+    monkeypatch.setattr("toxonnx.engine.Session", FakeSession)
+    monkeypatch.setattr("toxonnx.engine.available_cores", lambda: 16)
+    FakeSession.made.clear()
+    FakeSession.fails.clear()
+    shipped = open_bundle(SHIPPED)
+
+    def engine(layout: str, **options: Any) -> Engine:
+        manifest = dataclasses.replace(shipped.manifest, precision="fp16", layout=layout)
+        return Engine(Bundle(shipped.path, manifest), **{"device": "cuda", **options})
+
+    return engine
+
+
+@pytest.mark.parametrize(("layout", "arrangement"), [("plain", Padded), ("fused", Padded), ("packed", Packed)])
+def test_batches_on_a_gpu_are_what_its_graph_takes(
+    on_gpu: Callable[..., Engine], layout: str, arrangement: type
+) -> None:
+    engine = on_gpu(layout)
+    assert isinstance(engine.arrangement, arrangement) and engine.arrangement.max_tokens == 32768
+    assert (engine.threads, engine.encoders, engine.few) == (2, 15, 8 if layout == "packed" else 1)
+    assert FakeSession.made[0]["layout"] == layout and FakeSession.made[0]["device"] == "cuda"
+    lengths = np.array([3, 128, 7, 7, 60])
+    tokens = Tokens(np.repeat(np.arange(100, 105), lengths).astype(np.int32), lengths, lengths < 0)
+    logits = np.zeros((5, 3), dtype=np.float32)
+    for rows in engine.batches(lengths):
+        logits[rows] = engine.run(tokens, rows)
+    assert logits[:, :2].tolist() == [[100, 3], [101, 128], [102, 7], [103, 7], [104, 60]]
+
+
+def test_a_gpu_that_fails_is_an_error_or_the_cpu_with_the_reason(on_gpu: Callable[..., Engine]) -> None:
+    FakeSession.fails.add("cuda")
+    with pytest.raises(MachineError, match="out of memory"):
+        on_gpu("fused")
+    for options in ({"allow_fallback": True}, {"device": "auto"}):
+        engine = on_gpu("fused", **options)
+        assert engine.device == "cpu" and "out of memory" in engine.plan["fallback"]
+        assert isinstance(engine.arrangement, Uniform) and engine.encoders == 0
+        with pytest.raises(MachineError, match="out of memory"):
+            on_gpu("packed", **options)
+    with pytest.raises(InputError, match="TensorRT does not know"):
+        on_gpu("fused", device="tensorrt")
+    on_gpu("plain", device="tensorrt", batch_tokens=4096)
+    few, many = FakeSession.made[-1]["profiles"]
+    assert few == ((1, 16), (1, 32), (8, 128)) and many == ((1, 16), (128, 32), (256, 128))
+
+
+def test_few_texts_go_the_ordinary_way_where_no_graph_can_be_had(on_gpu: Callable[..., Engine]) -> None:
+    FakeSession.fails.add("graphs")
+    engine = on_gpu("packed")
+    tokens = Tokens(np.array([5, 6, 7], dtype=np.int32), np.array([2, 1]), np.array([False, False]))
+    with pytest.warns(UserWarning, match="the ordinary way from now on: CUDA failure 2"):
+        assert engine.run_few(tokens)[:, :2].tolist() == [[5, 2], [7, 1]]
+    assert engine.run_few(tokens)[:, :2].tolist() == [[5, 2], [7, 1]]
+    assert sum(options["graphs"] for options in FakeSession.made) == 1, "it is not tried again"
+    assert "out of memory" in engine.plan["graphs"]
+
+
+def test_nothing_heavy_is_left_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    left = ["Shape", "MatMul"]
+
+    def runtime(*_: Any, **__: Any) -> Any:
+        nodes = [types.SimpleNamespace(op_type=name) for name in left]
+        part = types.SimpleNamespace(ep_name="CPUExecutionProvider", get_nodes=lambda: nodes)
+        return types.SimpleNamespace(
+            get_providers=lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"],
+            get_provider_graph_assignment_info=lambda: [part],
+        )
+
+    monkeypatch.setattr("toxonnx.sessions.obstacle", lambda _: None)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", runtime)
+    with pytest.raises(MachineError, match="leaves MatMul to the CPU"):
+        Session(SHIPPED / "model.onnx", 3, device="cuda")
+    with pytest.raises(MachineError, match="leaves MatMul, Shape to the CPU"):
+        Session(SHIPPED / "model.onnx", 3, device="cuda", layout="packed")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--singles", type=click.IntRange(min=1), default=40, show_default=True, help="Lone rows timed a round.")
 @click.option(
     "--device", type=click.Choice(["cpu", "cuda", "tensorrt"]), default="cpu", show_default=True,
-    help="What the bundle and PyTorch run on; PyTorch at its best in fp16 on a GPU.",
+    help="What the bundle and PyTorch run on: on a GPU the pipeline in fp32, and PyTorch sorted in fp16.",
 )  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), help="Cores for each contender; all allowed ones if not given.")
 @click.option("--batch-tokens", type=click.IntRange(min=1), help="Tokens of a batch of the bundle at most.")
@@ -63,8 +63,8 @@ def command(
     medians are given with the smallest and the largest.
     """
     from toxonnx.bundle import open_bundle
-    from toxonnx.classifier import Classifier
     from toxonnx.cli.reports import opened_reports
+    from toxonnx.engine import Engine
     from toxonnx.errors import GateError, InputError
     from toxonnx.extras import missing, require
     from toxonnx.machine import available_cores, describe
@@ -79,7 +79,7 @@ def command(
     opened = open_bundle(find_bundle(bundle))
     manifest = opened.manifest
     # Loaded once here, so that a device that cannot be had is told before anything is measured.
-    plan = Classifier(opened, device=device, batch_tokens=batch_tokens).plan
+    engine = Engine(opened, device=device, threads=threads if device == "cpu" else None, batch_tokens=batch_tokens)
     texts, where = _texts(opened, file, rows, text, encoding, delimiter)
     if not against and not missing("train"):
         against = ("pytorch",)
@@ -104,14 +104,15 @@ def command(
             scratch,
             lambda source, folder: _checkpoint(opened, source, folder),
             device,
+            _say,
         )
         colds = cold_starts(contenders, opened, scratch, _say)
         results = race(contenders, texts, rounds=rounds, singles=min(singles, len(texts)), say=_say)
         report: dict[str, Any] = {
             "bundle": manifest.name,
             "precision": manifest.precision,
-            "plan": plan,
-            "texts": {"from": where, **figures(opened, texts)},
+            "plan": engine.plan,
+            "texts": {"from": where, **figures(engine, opened, texts)},
             "cores": cores,
             "rounds": rounds,
             "price_per_hour": price_per_hour,

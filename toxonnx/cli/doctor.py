@@ -69,8 +69,7 @@ def _show(report: dict[str, Any]) -> None:
     facts["driver"] = gpu["driver"] if gpu["gpus"] else gpu["trouble"]
     for number, one in enumerate(gpu["gpus"]):
         facts[f"gpu {number}"] = f"{one['name']}, {one['memory_gb']} GB, compute capability {one['compute_capability']}"
-    if gpu["built_in"]:
-        facts["providers"] = f"onnxruntime is built with {', '.join(gpu['built_in'])}"
+    facts["runtime"] = gpu["runtime"]
     for name, why in gpu["obstacles"].items():
         facts[name] = why or "can be used"
     for name, lacks in report["extras"].items():
@@ -105,4 +104,5 @@ def describe_plan(plan: dict[str, Any]) -> str:
         f"{plan['precision']}, layout {plan['layout']}, on {plan['provider']}; {plan['threads']} batches at a time, of "
         f"up to {plan['batch_tokens']:,} tokens, out of windows of {plan['window']:,} rows"
         + (f"; {plan['encoders']} processes tokenize" if plan["encoders"] else "")
+        + (f"; few texts: {plan['graphs']}" if plan["graphs"] else "")
     )

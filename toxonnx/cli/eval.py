@@ -34,7 +34,11 @@ LEAST_DRAWS, WIDEST = 100, 14
 )
 @click.option("--draws", type=click.IntRange(min=0), default=1000, show_default=True, help="Resamples for intervals.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads that score; all allowed cores if not given.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Batches scored at a time; one a core that may be used, two on a GPU, if not given.",
+)
 @device_options
 @click.option("--encoding", help="Encoding of the files; UTF-8 if not given.")
 @click.option("--delimiter", help="Delimiter of the files, or tab; a comma (a tab for .tsv) if not given.")

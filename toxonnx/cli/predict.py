@@ -88,8 +88,6 @@ def command(
             from toxonnx.cli.doctor import describe_plan
 
             click.echo(describe_plan(classifier.plan), err=True)
-        # Rows on their way are many and make no cycles; to look through them for some would cost a fifth of the rate.
-        gc.disable()
         added = added_columns(reader.columns, classifier.labels.names, review=classifier.reviews)
         with OutputFile(output, encoding=reader.encoding, force=force) as sink:
             if not text:
@@ -97,13 +95,23 @@ def command(
             if added[0] != "label":
                 click.echo(f"the file has columns of these names, so the new ones are {', '.join(added)}", err=True)
             try:
-                with _progress(reader) as progress:
+                with _progress(reader) as progress, _without_collecting():
                     summary = annotate(classifier, reader, sink, columns, added, progress=progress)
             except InputError as error:
                 if output is None:
                     error.hint += "\nWhat stands on standard output is not the whole file."
                 raise
     _report(summary, opened.manifest.name, opened.manifest.max_length)
+
+
+@contextlib.contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Rows on their way are many and make no cycles; to look through them for some costs a fifth of the rate."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextlib.contextmanager

@@ -151,24 +151,30 @@ def _verification(manifest: Manifest) -> list[str]:
     lines = ["By the likeliest label, without the thresholds.", ""] if "target" in manifest.decisions else []
     if manifest.precision == "fp16" or manifest.layout != "plain":
         lines += [f"It ran on {measured['ran_on']}.", ""]
-        if measured["ran_on"].startswith("CPU"):
-            lines += [
-                "So no GPU took part: weights were rounded as they are there, and some values inside were not. "
-                f"`toxonnx doctor --bundle {manifest.name} --device cuda` compares some sentences with PyTorch on the "
-                "card, `toxonnx eval` with `--against` and `--device cuda` as many rows as you give it.",
-                "",
-            ]
-    if "largest_activation" in manifest.graph:
+    if measured["ran_on"].startswith("CPU") and manifest.layout != "plain":
+        told = ["No GPU took part."]
+        if manifest.precision == "fp16":
+            told.append("Weights were rounded to fp16, and not every value inside, as a GPU's kernels do it.")
+        if manifest.layout == "packed":
+            told.append("Attention over packed rows was done by standard operators in place of the CUDA kernel.")
+        told.append(
+            f"`toxonnx doctor --bundle {manifest.name} --device cuda` compares some sentences with PyTorch on the "
+            "card; `toxonnx eval` with `--against` and `--device cuda`, as many rows as you give it."
+        )
+        lines += [" ".join(told), ""]
+    if "largest_product" in manifest.graph:
         lines += [
-            f"The largest value met inside was {manifest.graph['largest_activation']:,.1f}; fp16 ends at 65,504.",
+            f"The largest value that a product of matrices gave on some of the rows was "
+            f"{manifest.graph['largest_product']:,.1f}; fp16 ends at 65,504.",
             "",
         ]
+    exact = "fp32" if manifest.layout == "plain" else f"fp32, {manifest.layout}"
     parts = [measured, *([measured["test"]] if "test" in measured else [])]
     for one in parts:
         lines += [
             f"On {one['rows']} rows ({one['rows_from']}), against the merged model in PyTorch:",
             "",
-            f"- ONNX fp32: largest logit difference {one['fp32_largest_logit_difference']:.1e}",
+            f"- ONNX {exact}: largest logit difference {one['fp32_largest_logit_difference']:.1e}",
             f"- {manifest.precision}: the same label on {one['label_agreement']:.2%} of the rows, largest probability "
             f"difference {one['largest_probability_difference']:.4f}",
         ]

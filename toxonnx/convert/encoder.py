@@ -109,7 +109,13 @@ _ARCHITECTURES = {
     "xlm-roberta": _ROBERTA,
     "camembert": _ROBERTA,
 }  # fmt: skip
-_GELUS = {"gelu": "BiasGelu", "gelu_new": "FastGelu", "gelu_fast": "FastGelu", "gelu_pytorch_tanh": "FastGelu"}
+_GELUS = {
+    "gelu": "BiasGelu",
+    "gelu_python": "BiasGelu",
+    "gelu_new": "FastGelu",
+    "gelu_fast": "FastGelu",
+    "gelu_pytorch_tanh": "FastGelu",
+}
 
 
 def encoder_of(model: PreTrainedModel) -> Encoder:
@@ -134,11 +140,15 @@ def encoder_of(model: PreTrainedModel) -> Encoder:
         positions = positions[config.pad_token_id + 1 :]
     if names.token_types:
         positions = positions + _array(embeddings.token_type_embeddings.weight)[:1]
+    layers = tuple(_layer(layer, names.parts) for layer in base.get_submodule(names.layers))
+    width = embeddings.word_embeddings.weight.shape[1]
+    if any(part.weight.shape != (width, width) for layer in layers for part in (layer.query, layer.key, layer.value)):
+        raise _unknown("heads were pruned from it, or its embeddings have another width than its layers")
     return Encoder(
         words=_array(embeddings.word_embeddings.weight),
         positions=positions,
         norm=_norm(embeddings.LayerNorm),
-        layers=tuple(_layer(layer, names.parts) for layer in base.get_submodule(names.layers)),
+        layers=layers,
         head=tuple((_linear(model.get_submodule(name)), after) for name, after in names.head),
         heads=config.num_attention_heads,
         gelu=_GELUS[activation],

@@ -18,7 +18,6 @@ import torch
 
 import toxonnx
 from toxonnx.bundle import MANIFEST, Bundle, Manifest, seal, sha256
-from toxonnx.classifier import Classifier
 from toxonnx.convert import graph
 from toxonnx.convert.card import model_card
 from toxonnx.convert.decisions import measure_decisions, settle, target_of
@@ -26,7 +25,7 @@ from toxonnx.convert.encoder import encoder_of
 from toxonnx.convert.evaluation import held_out_report
 from toxonnx.convert.held import BUILT_IN, calibration_rows, keep_hashes, verification_rows
 from toxonnx.convert.int8 import quantize
-from toxonnx.convert.onto import final_classifier, headroom
+from toxonnx.convert.onto import exact_classifier, final_classifier, headroom
 from toxonnx.convert.samples import SENTENCES
 from toxonnx.convert.verify import Logits, Rows, compare, gate, reference_logits, truth_of_recipe
 from toxonnx.errors import InputError
@@ -173,18 +172,18 @@ def _build(
         tools=_tools(),
     )
     with tempfile.TemporaryDirectory(dir=work.parent, prefix=f".{name}.", suffix=".fp32") as kept:
-        exact = Path(kept) / "exact"
-        shutil.copytree(work, exact)
-        fp32 = Classifier(seal(exact, dataclasses.replace(manifest, precision="fp32", layout="plain")))
-        model = work / "model.onnx"
-        if calibration:
-            about |= _to_int8(exact / "model.onnx", model, trained, limits, calibration)
-        elif limits.layout != "plain":
-            about |= graph.to_layout(encoder_of(trained.model), model, limits.layout, half=precision == "fp16")
-        elif precision == "fp16":
-            graph.to_fp16(exact / "model.onnx", model)
+        encoder = encoder_of(trained.model) if limits.layout != "plain" else None
+        fp32 = exact_classifier(work, manifest, Path(kept), encoder)
+        model, exact = work / "model.onnx", Path(kept) / "plain.onnx"
+        shutil.copy(model, exact)
         if precision == "fp16":
-            about["largest_activation"] = headroom(exact / "model.onnx", trained, rows.texts)
+            about["largest_product"] = headroom(exact, trained, rows.texts)
+        if calibration:
+            about |= _to_int8(exact, model, trained, limits, calibration)
+        elif encoder:
+            about |= graph.to_layout(encoder, model, limits.layout, half=precision == "fp16")
+        elif precision == "fp16":
+            graph.to_fp16(exact, model)
         manifest = dataclasses.replace(manifest, graph={**about, **graph.describe(model)})
         if precision == "fp32" and limits.layout == "plain":
             final, ran_on = fp32, "CPUExecutionProvider"

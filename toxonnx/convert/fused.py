@@ -11,6 +11,8 @@ Two layouts of one model, both with ONNX Runtime's fused operators:
     Everything but attention works on tokens alone, and ``PackedMultiHeadAttention`` keeps the rows apart. It has a
     CUDA kernel and no other; :func:`emulated` writes it in standard operators, to check a graph where no GPU is.
 
+RoBERTa skips padding tokens where it counts positions; here a literal padding token inside a text is counted.
+
 In both, the last layer goes on with the first token of each row as soon as it can, as the head reads no other.
 """
 

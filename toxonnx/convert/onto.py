@@ -13,18 +13,20 @@ import onnx
 import onnxruntime
 from onnx import helper
 
-from toxonnx.bundle import Manifest, seal
+from toxonnx.bundle import EMULATED, Manifest, seal
 from toxonnx.classifier import Classifier
+from toxonnx.convert.encoder import Encoder
 from toxonnx.convert.fused import emulated
+from toxonnx.convert.graph import to_layout
 from toxonnx.devices import driver, obstacle
-from toxonnx.errors import GateError
-from toxonnx.sessions import EMULATED
+from toxonnx.errors import GateError, MachineError
 from toxonnx.train.merge import Trained
 
-__all__ = ["final_classifier", "headroom"]
+__all__ = ["exact_classifier", "final_classifier", "headroom"]
 
 #: fp16 ends here; texts to come may reach higher than those that are measured
 LARGEST_FP16, SHARE = 65504.0, 0.5
+EMULATING = ", with the packed attention emulated"
 #: texts that are measured
 MEASURED = 256
 
@@ -40,19 +42,42 @@ def final_classifier(work: Path, manifest: Manifest, scratch: Path) -> tuple[Cla
     Returns:
         The classifier, and in words what it runs on.
     """
-    if manifest.precision != "int8" and obstacle("cuda") is None:
-        return Classifier(seal(work, manifest), device="cuda"), f"CUDAExecutionProvider, {driver().gpus[0]['name']}"
+    why = ""
+    if manifest.layout != "plain" and obstacle("cuda") is None:
+        try:
+            return Classifier(seal(work, manifest), device="cuda"), f"CUDAExecutionProvider, {driver().gpus[0]['name']}"
+        except MachineError as error:  # its memory is full, say
+            why = f" (CUDA: {error.what})"
+    return _on_cpu(work, manifest, scratch), f"CPUExecutionProvider{EMULATING * (manifest.layout == 'packed')}{why}"
+
+
+def exact_classifier(work: Path, manifest: Manifest, scratch: Path, encoder: Encoder | None) -> Classifier:
+    """The same graph with weights in fp32, on the CPU: what is wrong in it is no rounding.
+
+    Args:
+        work: a folder with the plain fp32 graph.
+        manifest: what will be sealed.
+        scratch: a folder to make it in.
+        encoder: the weights that a layout is written from; None for plain.
+    """
+    folder = Path(tempfile.mkdtemp(dir=scratch)) / manifest.name
+    shutil.copytree(work, folder)
+    if encoder:
+        to_layout(encoder, folder / "model.onnx", manifest.layout, half=False)
+    return _on_cpu(folder, dataclasses.replace(manifest, precision="fp32"), scratch)
+
+
+def _on_cpu(folder: Path, manifest: Manifest, scratch: Path) -> Classifier:
     if manifest.layout != "packed":
-        return Classifier(seal(work, manifest)), "CPUExecutionProvider"
+        return Classifier(seal(folder, manifest))
     twin = Path(tempfile.mkdtemp(dir=scratch)) / manifest.name
-    shutil.copytree(work, twin)
-    onnx.save(emulated(onnx.load(str(work / "model.onnx"))), str(twin / "model.onnx"))
-    bundle = seal(twin, dataclasses.replace(manifest, layout=EMULATED))
-    return Classifier(bundle), "CPUExecutionProvider, with the packed attention emulated"
+    shutil.copytree(folder, twin)
+    onnx.save(emulated(onnx.load(str(folder / "model.onnx"))), str(twin / "model.onnx"))
+    return Classifier(seal(twin, dataclasses.replace(manifest, layout=EMULATED)))
 
 
 def headroom(exact: Path, trained: Trained, texts: Sequence[str]) -> float:
-    """The largest value that a product of matrices gives in the fp32 model, over some texts.
+    """The largest value that a product of matrices gives in the plain fp32 model, over some texts.
 
     Raises:
         GateError: it comes near to what fp16 can hold, beyond which everything is infinite.
@@ -72,7 +97,7 @@ def headroom(exact: Path, trained: Trained, texts: Sequence[str]) -> float:
         largest = max(largest, *(float(np.abs(value).max()) for value in values))
     if not largest <= SHARE * LARGEST_FP16:
         raise GateError(
-            f"not sealed: a value inside the model reaches {largest:,.0f}; fp16 ends at {LARGEST_FP16:,.0f}",
+            f"not sealed: a product inside the model reaches {largest:,.0f}; fp16 ends at {LARGEST_FP16:,.0f}",
             "Export with --precision fp32.",
         )
     return largest

@@ -6,6 +6,7 @@ Each function loads a model and returns one from texts to probabilities, float32
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 from toxonnx.texts import TextSpec
 
 __all__ = ["bundle", "pipeline", "pytorch"]
+
+#: tokens of a batch of PyTorch on a GPU, padding included
+GPU_TOKENS = 1 << 15
 
 Scorer = Callable[[list[str]], NDArray[np.float32]]
 
@@ -84,7 +88,7 @@ def pytorch(
 ) -> Scorer:  # fmt: skip
     """A checkpoint in PyTorch at its best: sorted by length, inference mode, the Rust tokenizer called directly.
 
-    On a GPU in fp16.
+    On a GPU in fp16 with SDPA, in batches of about GPU_TOKENS tokens in place of ``batch`` rows. Not compiled.
     """
     import torch
     from tokenizers import Tokenizer
@@ -100,17 +104,28 @@ def pytorch(
     tokenizer.no_padding()
     clean = TextSpec((), "", tuple(normalise)).clean
 
+    def sent(array: NDArray[np.int64]) -> Any:
+        tensor = torch.from_numpy(array)
+        return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+
     def score(texts: list[str]) -> NDArray[np.float32]:
         rows = [encoding.ids for encoding in tokenizer.encode_batch_fast([clean(text) for text in texts])]
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
         logits = np.empty((len(rows), network.config.num_labels), dtype=np.float32)
+        waiting: list[tuple[list[int], Any]] = []
+        start = 0
         with torch.inference_mode():
-            for start in range(0, len(order), batch):
-                some = order[start : start + batch]
-                width = len(rows[some[0]])
-                ids = torch.tensor([rows[i] + [pad_id] * (width - len(rows[i])) for i in some]).to(device)
-                mask = torch.tensor([[1] * len(rows[i]) + [0] * (width - len(rows[i])) for i in some]).to(device)
-                logits[some] = network(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
+            while start < len(order):
+                width = len(rows[order[start]])
+                some = order[start : start + (batch if device == "cpu" else max(1, GPU_TOKENS // width))]
+                start += len(some)
+                lengths = np.array([len(rows[i]) for i in some])
+                held = np.arange(width) < lengths[:, None]
+                ids = np.full(held.shape, pad_id, dtype=np.int64)
+                ids[held] = np.fromiter(itertools.chain.from_iterable(rows[i] for i in some), np.int64, lengths.sum())
+                waiting.append((some, network(input_ids=sent(ids), attention_mask=sent(held.astype(np.int64))).logits))
+            for some, found in waiting:  # a GPU is waited for once
+                logits[some] = found.float().cpu().numpy()
         scores = torch.from_numpy(logits)
         result: NDArray[np.float32] = (torch.sigmoid(scores) if multi else torch.softmax(scores, dim=-1)).numpy()
         return result

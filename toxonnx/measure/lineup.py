@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toxonnx.bundle import MANIFEST, Bundle, open_bundle
+from toxonnx.engine import Engine
 from toxonnx.errors import InputError
 from toxonnx.measure.race import WORKER, Contender
 from toxonnx.measure.report import cold_start, padding, text_figures
@@ -29,6 +30,7 @@ def lineup(
     scratch: Path,
     checkpoint: Callable[[str, Path], tuple[str, ...]],
     device: str = "cpu",
+    say: Callable[[str], None] = lambda _: None,
 ) -> tuple[list[Contender], frozenset[str]]:
     """The contenders, the bundle first.
 
@@ -40,6 +42,7 @@ def lineup(
         scratch: for checkpoints.
         checkpoint: writes a checkpoint of a source into a folder and returns its labels.
         device: for the bundle and for PyTorch. Bundles beside it run there too, where they can.
+        say: is told of those that cannot.
 
     Returns:
         The contenders, and the names of those whose scores mean the same as the first one's.
@@ -89,7 +92,12 @@ def _of_checkpoint(name: str, folder: Path, opened: Bundle, cores: int, device: 
         "device": "cpu" if device == "cpu" else "cuda",
     }  # fmt: skip
     return [
-        Contender(f"transformers pipeline, {name}", "toxonnx.measure.engines:pipeline", options, cores),
+        Contender(
+            f"transformers pipeline{'' if device == 'cpu' else ' fp32'}, {name}",
+            "toxonnx.measure.engines:pipeline",
+            options,
+            cores,
+        ),
         Contender(
             f"PyTorch sorted{'' if device == 'cpu' else ' fp16'}, {name}",
             "toxonnx.measure.engines:pytorch",
@@ -124,13 +132,14 @@ def cold_starts(
     return colds
 
 
-def figures(opened: Bundle, texts: Sequence[str]) -> dict[str, Any]:
+def figures(engine: Engine, opened: Bundle, texts: Sequence[str]) -> dict[str, Any]:
     """What the texts are like, and how much of a batch of them would be padding."""
     clean = [opened.manifest.text.clean(text) for text in texts]
     tokens = Tokenizer(opened.path / "tokenizer.json", opened.manifest.max_length)(clean)
+    filled = sum(engine.arrangement.feed(tokens, rows)["input_ids"].size for rows in engine.batches(tokens.lengths))
     shares = {
         "batches of 32 in the file's order": padding(tokens.lengths, 32, ordered=False),
         "batches of 32 ordered by length": padding(tokens.lengths, 32, ordered=True),
-        "toxonnx, batches of one length": 0.0,
+        "toxonnx": 1 - len(tokens.ids) / max(filled, 1),
     }
     return {**text_figures(clean, tokens.lengths, tokens.truncated), "padding": shares}

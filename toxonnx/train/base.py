@@ -149,7 +149,7 @@ def max_length_of(source: str, tokenizer: PreTrainedTokenizerBase) -> int:
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     positions = int(getattr(config, "max_position_embeddings", 512))
     if config.model_type in {"roberta", "xlm-roberta", "camembert", "mpnet"}:
-        positions -= 2  # positions are counted from the padding id on
+        positions -= int(config.pad_token_id) + 1  # they are counted from the padding id on
     return min(int(tokenizer.model_max_length), positions)
 
 

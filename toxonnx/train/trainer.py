@@ -33,9 +33,12 @@ def precision_of(recipe: Recipe) -> tuple[dict[str, bool], str]:
     if not torch.cuda.is_available():
         return {"use_cpu": True}, "fp32 on the CPU" + (f" ({asked} needs a GPU)" if asked in {"fp16", "bf16"} else "")
     if asked == "auto":
-        asked = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        # Emulated bf16, which older cards have too, is slower than fp32.
+        asked = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     flags = {asked: True} if asked in {"fp16", "bf16"} else {}
-    return flags, f"{asked} on {torch.cuda.get_device_name()}"
+    count = torch.cuda.device_count()
+    also = f", {count} of them: each takes batch_size rows, so a step is {count} times as large" if count > 1 else ""
+    return flags, f"{asked} on {torch.cuda.get_device_name()}{also}"
 
 
 class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed strictly
