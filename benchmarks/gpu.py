@@ -33,11 +33,10 @@ import torch
 from gpu_model import Bench, Scorer, attention, by_engine, by_torch, ceiling, flops
 
 from toxonnx.annotate import added_columns, annotate
-from toxonnx.batches import Packed
 from toxonnx.classifier import Classifier
 from toxonnx.devices import describe as describe_gpus
 from toxonnx.devices import obstacle
-from toxonnx.encoding import Encoders
+from toxonnx.encoding import Encoder, Encoders
 from toxonnx.engine import BATCH_TOKENS, GPU_WINDOW, MOST_ENCODERS
 from toxonnx.machine import available_cores, describe
 from toxonnx.measure.sample import made_texts, tweet_lengths
@@ -189,11 +188,13 @@ def latency(bench: Bench) -> dict[str, Any]:
 
 
 def tokenizer(bench: Bench) -> dict[str, Any]:
-    """Texts a second, normalised and tokenized, by number of processes; nothing else runs."""
+    """Texts a second, normalised and tokenized, by number of processes; 0: in this one, by the tokenizer's threads."""
     texts = made_texts(4_000 if bench.small else 400_000)
     bundle = bench.bundles["packed"]
     reads = (bundle.path / "tokenizer.json", bundle.manifest.max_length, bundle.manifest.text)
-    found = {}
+    started = time.perf_counter()
+    Encoder(*reads)(texts).tokens(range(len(texts)))
+    found = {"0": len(texts) / (time.perf_counter() - started)}
     for processes in _processes():
         with Encoders(processes, *reads) as encoders:
             encoders.submit(texts[: 2048 * processes])()  # the start of the processes is not measured
@@ -208,10 +209,15 @@ def host(bench: Bench) -> dict[str, Any]:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         source, target = _made_csv(Path(folder), bench.csv_rows), Path(folder) / "scored.csv"
-        for processes in _processes():
-            classifier = Classifier(bench.bundles["packed"], device=bench.device, window=GPU_WINDOW)
+        for processes in (0, *_processes()):
+            classifier = Classifier(
+                bench.bundles["packed"],
+                device=bench.device,
+                window=GPU_WINDOW,
+                encoders=processes,
+                batch_tokens=BATCH_TOKENS["cuda"],
+            )
             engine = classifier._engine
-            engine.encoders, engine.arrangement = processes, Packed(BATCH_TOKENS["cuda"])
             engine.run = lambda tokens, rows: np.zeros((len(rows), 9), dtype=np.float32)  # type: ignore[method-assign]
             gc.disable()  # as predict does
             with RowReader(source) as reader, OutputFile(target, force=True) as sink:

@@ -178,9 +178,10 @@ def host() -> str:
     for report in _reports("host-*.json"):
         rows = [
             [
-                processes, f"{report['tokenizer'][processes]:,.0f}", f"{one['rows_per_second']:,.0f}",
+                "none: all in one process" if processes == "0" else processes,
+                f"{report['tokenizer'][processes]:,.0f}", f"{one['rows_per_second']:,.0f}",
                 f"{one['microseconds_of_the_main_process_a_row']:.1f}",
-                f"{1e6 / one['microseconds_of_the_main_process_a_row']:,.0f}",
+                "" if processes == "0" else f"{1e6 / one['microseconds_of_the_main_process_a_row']:,.0f}",
             ]
             for processes, one in report["host"].items()
         ]  # fmt: skip
