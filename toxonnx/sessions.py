@@ -95,10 +95,10 @@ class Session:
             wanted = provider_options(device, layout, graphs=graphs, cache=cache, profiles=profiles, inputs=names)
             self._session = ort.InferenceSession(str(model), options, providers=wanted, enable_fallback=0)
         except Exception as error:  # the runtime's exceptions share no base class of their own
-            kind = MachineError if device in GPU else BundleError
-            raise kind(
-                f"{model} does not load in ONNX Runtime {ort.__version__} on {device}: {_reason(error)}"
-            ) from None
+            what = f"{model} does not load in ONNX Runtime {ort.__version__} on {device}: {_reason(error)}"
+            if device in GPU:
+                raise MachineError(what, "See what nvidia-smi says, or use --device cpu.") from None
+            raise BundleError(what) from None
         self.device, self.layout = device, layout
         self._check_providers([name for name, _ in wanted])
         self._types = {
