@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import io
-import os
 import re
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,6 @@ __all__ = [
     "Profile",
     "describe",
     "driver",
-    "loads",
     "obstacle",
     "provider_options",
 ]
@@ -46,7 +43,6 @@ _GPU_EXTRA = "pip install 'toxonnx[gpu]' (in a checkout: pip install '.[gpu]')"
 Profile = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 #: bits of sdpa_kernel
 _FLASH, _EFFICIENT = 1, 2
-_preloading, _preloaded = threading.Lock(), set[str]()
 _CUDA_SUCCESS, _NAME_LENGTH, _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 0, 128, 75, 76
 
 
@@ -160,41 +156,68 @@ def obstacle(device: str) -> MachineError | None:
 
 
 def _library_obstacle(ort: Any, device: str) -> MachineError | None:
-    """Loads the provider's library; says which one it lacks."""
-    # Once: what it prints names libraries too, and not the one that counts, and standard output is everybody's.
-    with _preloading:
-        if "done" not in _preloaded:
-            with contextlib.redirect_stdout(io.StringIO()):
-                ort.preload_dlls()
-            _preloaded.add("done")
+    """Loads the provider's library and what it needs; says which one is missing."""
     folder = Path(ort.__file__).parent / "capi"
-    for name in dict.fromkeys(("libonnxruntime_providers_shared.so", _LIBRARIES["cuda"], _LIBRARIES[device])):
+    major = _cuda_of(ort).split(".")[0]
+    shared = "libonnxruntime_providers_shared.so"  # the other two take their symbols from it
+    _load(shared, folder / shared, ctypes.RTLD_GLOBAL)
+    with contextlib.suppress(OSError):
+        _load(f"libnvrtc.so.{major}")  # cuDNN compiles some of its kernels, and asks for it by name
+    wanted = {
+        # Loaded by the provider when it is first wanted, and without it attention takes a slower kernel in silence.
+        "libcudnn.so.9": None,
+        **{_LIBRARIES[name]: folder / _LIBRARIES[name] for name in dict.fromkeys(("cuda", device))},
+    }
+    for name, path in wanted.items():
         try:
-            ctypes.CDLL(str(folder / name), os.RTLD_GLOBAL if "shared" in name else os.RTLD_LOCAL)
+            _load(name, path)
         except OSError as error:
-            absent = re.match(r"([\w.+-]+\.so[\w.]*): cannot open", str(error))
-            if absent and absent[1].startswith("libcuda.so"):
-                return _no_driver(driver().trouble or str(error))
             what = f"{PROVIDERS[device]} of onnxruntime {ort.__version__}"
+            absent = _missing_in(error)
+            if absent.startswith("libcuda.so"):
+                return _no_driver(driver().trouble or str(error))
             if absent:
-                return MachineError(f"{what} needs {absent[1]}, which is not here", _mend(absent[1], _cuda_of(ort)))
+                return MachineError(f"{what} needs {absent}, which is not here", _mend(absent, _cuda_of(ort)))
             return MachineError(f"{what} does not load: {error}")
-    # Loaded by the provider when it is first wanted, and without it attention takes a slower kernel in silence.
-    if not loads("libcudnn.so.9"):
-        return MachineError(
-            f"{PROVIDERS[device]} of onnxruntime {ort.__version__} needs libcudnn.so.9, which is not here",
-            _mend("libcudnn.so.9", _cuda_of(ort)),
-        )
     return None
 
 
-def loads(library: str) -> bool:
-    """Whether a shared library loads."""
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
+def _load(name: str, path: Path | None = None, mode: int = ctypes.DEFAULT_MODE) -> None:
+    """Loads a library, with what it needs from wherever Python packages have brought it.
+
+    Pip puts CUDA's libraries where the system's loader does not look; one that is loaded is found by its name.
+
+    Raises:
+        OSError: it, or one that it needs, is nowhere.
+    """
+    tried: set[str] = set()
+    while True:
+        try:
+            ctypes.CDLL(str(path or name), mode)
+        except OSError as error:
+            absent = _missing_in(error)
+            found = _in_packages(absent)
+            if found is None or absent in tried:
+                raise
+            tried.add(absent)
+            _load(absent, found)
+            if absent == name:
+                return
+        else:
+            return
+
+
+def _missing_in(error: OSError) -> str:
+    """The library that a loader's message says is not there; "" where it says something else."""
+    absent = re.match(r"(lib[\w.+-]+\.so[\w.]*): cannot open", str(error))
+    return absent[1] if absent else ""
+
+
+def _in_packages(library: str) -> Path | None:
+    """A library in one of NVIDIA's packages for Python."""
+    spec = find_spec("nvidia") if library else None
+    roots = list(spec.submodule_search_locations or []) if spec else []
+    return next((path for root in roots for path in Path(root).glob(f"*/lib/{library}")), None)
 
 
 def _mend(library: str, cuda: str) -> str:
