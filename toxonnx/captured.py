@@ -106,7 +106,10 @@ class _Slot:
         device = "cuda" if session.device == "cuda" else "cpu"
         arrays = session.typed(feed)
         self._session = session
-        self._inputs = {name: ort.OrtValue.ortvalue_from_numpy(array, device, 0) for name, array in arrays.items()}
+        # Copies: on the CPU a buffer would be the array itself, which others hold too.
+        self._inputs = {
+            name: ort.OrtValue.ortvalue_from_numpy(np.array(array), device, 0) for name, array in arrays.items()
+        }
         rows = len(feed["first_tokens"])
         self._logits = ort.OrtValue.ortvalue_from_shape_and_type([rows, session.labels], np.float32, device, 0)
         self._binding: Any = session.runtime.io_binding()

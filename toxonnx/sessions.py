@@ -37,7 +37,8 @@ class Session:
     On the CPU each call runs on the thread that makes it: one session called from N threads keeps N cores busy, shares
     one copy of the weights, and never waits at the barriers between operators that a pool of threads inside the session
     has. For a lone row, which has to be fast and not many, ``threads`` gives a call several cores. On a GPU a second
-    thread's batch is on its way while the first one's is computed.
+    thread's batch is on its way while the first one's is computed. The runtime copies inputs there itself: they are
+    some ten bytes a token, beside tens of millions of operations.
 
     Args:
         model: the ONNX file.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from toxonnx import Classifier
 from toxonnx.batches import Packed, Padded
 from toxonnx.bundle import EMULATED, open_bundle
-from toxonnx.captured import FEW, Captured
+from toxonnx.captured import FEW, Captured, bucketed
 from toxonnx.convert.encoder import encoder_of
 from toxonnx.convert.export import export
 from toxonnx.convert.fused import emulated, fused, packed
@@ -93,12 +95,24 @@ def test_buffers_that_stay_give_the_same_logits_as_fresh_ones(checkpoints: dict[
     tokens = _tokens(trained, checkpoints["distilbert"])
     reference = reference_logits(trained, TEXTS)
     rng = np.random.default_rng(0)
+    entered, shapes = [], set()
+
+    @contextlib.contextmanager
+    def alone() -> Iterator[None]:
+        entered.append(1)
+        yield
+
     for count in [1, 2, FEW, 1, 3, 1, FEW, 5] * 3:
         rows = rng.choice(len(TEXTS), count, replace=False)
-        logits = captured.run(tokens.subset(rows.tolist()))
+        some = tokens.subset(rows.tolist())
+        feed = bucketed(some.ids, some.lengths, 0)
+        assert feed is not None
+        shapes.add(feed["token_offset"].shape)
+        logits = captured.run(some, alone)
         assert logits is not None and logits.shape == (count, 3)
         assert np.abs(logits - reference[rows]).max() < 1e-5
     assert captured.run(tokens.subset(range(FEW + 1))) is None
+    assert 2 < len(shapes) == len(entered), "each shape is captured once, and alone"
 
 
 def test_packed_export_is_verified_and_refused_where_it_cannot_run(run: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import ctypes
 import dataclasses
 import json
 import sys
+import threading
 import types
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
@@ -20,7 +21,7 @@ from toxonnx import Classifier, devices
 from toxonnx.batches import Feed, Packed, Padded, Uniform
 from toxonnx.bundle import Bundle, open_bundle
 from toxonnx.devices import driver, obstacle, provider_options
-from toxonnx.engine import Engine
+from toxonnx.engine import Engine, _Turns
 from toxonnx.errors import InputError, MachineError
 from toxonnx.sessions import Session
 from toxonnx.tokens import Tokens
@@ -276,3 +277,32 @@ def test_nothing_heavy_is_left_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> No
         Session(SHIPPED / "model.onnx", 3, device="cuda")
     with pytest.raises(MachineError, match="leaves MatMul, Shape to the CPU"):
         Session(SHIPPED / "model.onnx", 3, device="cuda", layout="packed")
+
+
+def test_who_works_alone_waits_for_the_others_and_they_for_it() -> None:
+    turns, log = _Turns(), []
+    inside, go = threading.Event(), threading.Event()
+
+    def ordinary() -> None:
+        with turns.shared():
+            inside.set()
+            go.wait(10)
+            log.append("shared")
+
+    def lonely() -> None:
+        with turns.alone():
+            log.append("alone")
+            later.start()
+            later.join(0.2)
+            log.append("still alone")
+
+    first, second = threading.Thread(target=ordinary), threading.Thread(target=lonely)
+    later = threading.Thread(target=ordinary)
+    first.start()
+    inside.wait(10)
+    second.start()
+    second.join(0.2)
+    go.set()
+    for thread in (first, second, later):
+        thread.join(10)
+    assert log == ["shared", "alone", "still alone", "shared"]
