@@ -12,6 +12,7 @@ measured is kept. Exit code 1 where fp16 says something else than PyTorch in fp3
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import functools
 import gc
@@ -139,6 +140,11 @@ def throughput(bench: Bench) -> dict[str, Any]:
     tweets = measured["rows_per_second"]["tweet lengths"]
     ours = tweets["toxonnx packed fp16"]
     best = max(rate for key, rate in tweets.items() if key.startswith("PyTorch"))
+    if bench.device == "cpu":
+        return {
+            **measured,
+            "note": "no GPU: PyTorch ran in fp32, and packed is emulated; no comparison",
+        }
     measured |= {
         "ceiling_tflops": peak / 1e12,
         "ratio_to_best_pytorch": ours / best,
@@ -189,49 +195,58 @@ def latency(bench: Bench) -> dict[str, Any]:
 
 def tokenizer(bench: Bench) -> dict[str, Any]:
     """Texts a second, normalised and tokenized, by number of processes; 0: in this one, by the tokenizer's threads."""
-    texts = made_texts(4_000 if bench.small else 400_000)
+    texts = made_texts(4_000 if bench.small else 200_000)
     bundle = bench.bundles["packed"]
     reads = (bundle.path / "tokenizer.json", bundle.manifest.max_length, bundle.manifest.text)
-    started = time.perf_counter()
-    Encoder(*reads)(texts).tokens(range(len(texts)))
-    found = {"0": len(texts) / (time.perf_counter() - started)}
-    for processes in _processes():
-        with Encoders(processes, *reads) as encoders:
-            encoders.submit(texts[: 2048 * processes])()  # the start of the processes is not measured
-            started = time.perf_counter()
-            encoders.submit(texts)()
-            found[str(processes)] = len(texts) / (time.perf_counter() - started)
-    return found
+    rates: dict[str, list[float]] = {str(processes): [] for processes in (0, *_processes())}
+    for _ in range(bench.rounds):
+        for processes in rates:
+            with contextlib.ExitStack() as stack:
+                if processes == "0":
+                    encode = Encoder(*reads)
+                else:
+                    encoders = stack.enter_context(Encoders(int(processes), *reads))
+                    encoders.submit(texts[: 2048 * int(processes)])()  # the start of the processes is not measured
+                started = time.perf_counter()
+                (encode(texts) if processes == "0" else encoders.submit(texts)()).tokens(range(len(texts)))
+                rates[processes].append(len(texts) / (time.perf_counter() - started))
+    return {processes: _spread(each) for processes, each in rates.items()}
 
 
 def host(bench: Bench) -> dict[str, Any]:
     """From CSV to CSV with a model that answers at once: all that is not the GPU's."""
-    found = {}
+    rows = bench.csv_rows // 5
+    rates: dict[str, list[float]] = {str(processes): [] for processes in (0, *_processes())}
+    mine: dict[str, list[float]] = {processes: [] for processes in rates}
     with tempfile.TemporaryDirectory() as folder:
-        source, target = _made_csv(Path(folder), bench.csv_rows), Path(folder) / "scored.csv"
-        for processes in (0, *_processes()):
-            classifier = Classifier(
-                bench.bundles["packed"],
-                device=bench.device,
-                window=GPU_WINDOW,
-                encoders=processes,
-                batch_tokens=BATCH_TOKENS["cuda"],
-            )
-            engine = classifier._engine
-            engine.run = lambda tokens, rows: np.zeros((len(rows), 9), dtype=np.float32)  # type: ignore[method-assign]
-            gc.disable()  # as predict does
-            with RowReader(source) as reader, OutputFile(target, force=True) as sink:
-                cpu, started = time.process_time(), time.perf_counter()
-                columns = added_columns(reader.columns, classifier.labels.names)
-                summary = annotate(classifier, reader, sink, ["text"], columns)
-                seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-            gc.enable()
-            found[str(processes)] = {
-                "rows": summary.rows,
-                "rows_per_second": summary.rows / seconds,
-                "microseconds_of_the_main_process_a_row": cpu / summary.rows * 1e6,
-            }
-    return found
+        source, target = _made_csv(Path(folder), rows), Path(folder) / "scored.csv"
+        for _ in range(bench.rounds):
+            for processes in rates:
+                classifier = Classifier(
+                    bench.bundles["packed"],
+                    device=bench.device,
+                    window=GPU_WINDOW,
+                    encoders=int(processes),
+                    batch_tokens=BATCH_TOKENS["cuda"],
+                )
+                engine = classifier._engine
+                engine.run = lambda tokens, rows: np.zeros((len(rows), 9), dtype=np.float32)  # type: ignore[method-assign]
+                gc.disable()  # as predict does
+                with RowReader(source) as reader, OutputFile(target, force=True) as sink:
+                    cpu, started = time.process_time(), time.perf_counter()
+                    columns = added_columns(reader.columns, classifier.labels.names)
+                    annotate(classifier, reader, sink, ["text"], columns)
+                    rates[processes].append(rows / (time.perf_counter() - started))
+                    mine[processes].append((time.process_time() - cpu) / rows * 1e6)
+                gc.enable()
+    return {
+        processes: {
+            "rows": rows,
+            "rows_per_second": _spread(rates[processes]),
+            "microseconds_of_the_main_process_a_row": _spread(mine[processes]),
+        }
+        for processes in rates
+    }
 
 
 def from_csv(bench: Bench) -> dict[str, Any]:
@@ -270,7 +285,11 @@ def _made_csv(folder: Path, rows: int) -> Path:
 def _processes() -> list[int]:
     """How many processes might tokenize here."""
     cores = available_cores()
-    return sorted({1, 2, 4, 8, MOST_ENCODERS, cores - 1} & set(range(1, cores + 1)))
+    return sorted({1, 2, min(cores, 8), max(1, min(cores - 1, MOST_ENCODERS))} & set(range(1, cores + 1)))
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def profile(bench: Bench) -> dict[str, Any]:
@@ -324,6 +343,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     parser.add_argument("--small", action="store_true", help="a tiny model and few rows: a try of this script")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--force", action="store_true", help="replace the report if it exists")
     given = parser.parse_args()
     parts = {
         "check": check, "kernels": kernels, "throughput": throughput, "batches": batches, "latency": latency,
@@ -333,7 +353,10 @@ def main() -> None:
     if unknown := set(wanted) - set(parts):
         parser.error(f"no part {', '.join(unknown)}; there are {', '.join(parts)}")
     if (missing := obstacle(given.device)) is not None:
-        sys.exit(str(missing))
+        print(missing, file=sys.stderr)
+        sys.exit(missing.exit_code)
+    if given.json.exists() and not given.force:
+        parser.error(f"{given.json} exists; --force replaces it, and what was measured is gone")
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), given.device, given.small, given.rounds)
         report: dict[str, Any] = {

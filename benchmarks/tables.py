@@ -172,25 +172,34 @@ def splits() -> str:
     return "\n\n".join(parts)
 
 
+def _between(rate: dict[str, float]) -> str:
+    return f"{rate['median']:,.0f} ({rate['min']:,.0f} to {rate['max']:,.0f})"
+
+
 def host() -> str:
     """What a machine does beside its GPU: tokenizing by itself, and CSV to CSV with a model that answers at once."""
     parts = []
     for report in _reports("host-*.json"):
-        rows = [
-            [
-                "none: all in one process" if processes == "0" else processes,
-                f"{report['tokenizer'][processes]:,.0f}", f"{one['rows_per_second']:,.0f}",
-                f"{one['microseconds_of_the_main_process_a_row']:.1f}",
-                "" if processes == "0" else f"{1e6 / one['microseconds_of_the_main_process_a_row']:,.0f}",
-            ]
-            for processes, one in report["host"].items()
-        ]  # fmt: skip
+        rows = []
+        for processes, one in report["host"].items():
+            own = one["microseconds_of_the_main_process_a_row"]
+            most = f"{round(1e6 / own['median'], -3):,.0f}" if processes != "0" else ""
+            rows.append(
+                [
+                    "none: the tokenizer's threads, in the main process" if processes == "0" else processes,
+                    _between(report["tokenizer"][processes]), _between(one["rows_per_second"]),
+                    f"{own['median']:.1f} ({own['min']:.1f} to {own['max']:.1f})", most,
+                ]
+            )  # fmt: skip
         header = [
-            "processes that tokenize", "tokenizing alone, rows/s", "CSV to CSV without a model, rows/s",
+            "processes that tokenize", "normalising and tokenizing alone, rows/s", "CSV to CSV without a model, rows/s",
             "main process, microseconds a row", "so at most, with more cores, rows/s",
         ]  # fmt: skip
         count = next(iter(report["host"].values()))["rows"]
-        parts.append(_table(header, rows) + f"\n\n{count:,} made-up rows. {_machine(report['machine'])}")
+        parts.append(
+            _table(header, rows)
+            + f"\n\n{count:,} made-up rows, {report['rounds']} rounds by turns. {_machine(report['machine'])}"
+        )
     return "\n\n".join(parts)
 
 

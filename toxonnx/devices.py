@@ -39,6 +39,8 @@ PROVIDERS = {
 #: the shared library that a provider lives in
 _LIBRARIES = {name: f"libonnxruntime_providers_{name}.so" for name in GPU}
 _GPU_EXTRA = "pip install 'toxonnx[gpu]' (in a checkout: pip install '.[gpu]')"
+#: the two install the same files, so that taking one away breaks the other
+_BOTH_AWAY = "pip uninstall -y onnxruntime onnxruntime-gpu"
 #: smallest, usual and largest (rows, tokens) of a batch
 Profile = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 #: bits of sdpa_kernel
@@ -82,23 +84,19 @@ def driver(load: Callable[[str], Any] = ctypes.CDLL) -> Driver:
 def describe() -> dict[str, Any]:
     """Driver, GPUs, and what stands in the way of each device, in plain values. Nothing raises."""
     found = driver()
-    runtime, built_in, obstacles = "", [], {}
     broken = None if missing("cpu") else obstacle("cpu")
-    if broken is not None:
-        runtime = broken.what
-    elif not missing("cpu"):
+    runtime = broken.what if broken else "not installed"
+    if not broken and not missing("cpu"):
         import onnxruntime as ort
 
         runtime = f"onnxruntime {ort.__version__}, built for {'CUDA ' + _cuda_of(ort) if _is_gpu(ort) else 'the CPU'}"
-        built_in = [name for name in GPU if PROVIDERS[name] in ort.get_available_providers()]
-        obstacles = {name: str(obstacle(name) or "").replace("\n", ". ") for name in built_in}
+    obstacles = {name: broken or obstacle(name) for name in GPU}
     return {
         "runtime": runtime,
         "driver": f"NVIDIA, CUDA up to {found.cuda[0]}.{found.cuda[1]}" if found.cuda else "",
         "gpus": found.gpus,
         "trouble": found.trouble,
-        "built_in": built_in,
-        "obstacles": obstacles,
+        "obstacles": {name: str(why or "").replace("\n", ". ") for name, why in obstacles.items()},
     }
 
 
@@ -131,6 +129,8 @@ def obstacle(device: str) -> MachineError | None:
     Everything that its provider needs is loaded on the way, as the provider itself would: with another's message, as
     the runtime goes on with the CPU where a provider does not load.
     """
+    if device in GPU and (trouble := driver().trouble):
+        return _no_driver(trouble)
     if device in GPU and missing("cpu"):
         return MachineError("this needs onnxruntime-gpu, not installed here", _GPU_EXTRA)
     require("cpu")
@@ -138,21 +138,23 @@ def obstacle(device: str) -> MachineError | None:
         import onnxruntime as ort
     except ImportError as error:
         return MachineError(f"onnxruntime is installed and does not load: {error}")
+    if not hasattr(ort, "InferenceSession"):
+        return MachineError(
+            "onnxruntime is broken: parts of it were uninstalled, as with one of onnxruntime and onnxruntime-gpu",
+            f"{_BOTH_AWAY}, then pip install 'toxonnx[cpu]', or for a GPU {_GPU_EXTRA}",
+        )
     if device not in GPU:
         return None
     if not hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
         return MachineError(f"onnxruntime {ort.__version__} is too old to tell what runs on the GPU", _GPU_EXTRA)
     if PROVIDERS[device] not in ort.get_available_providers():
-        if _installed("onnxruntime-gpu"):
-            return MachineError(
-                f"onnxruntime {ort.__version__} for the CPU hides onnxruntime-gpu: both install the same files",
-                "pip uninstall -y onnxruntime onnxruntime-gpu, then " + _GPU_EXTRA,
-            )
+        hidden = _installed("onnxruntime-gpu")
         return MachineError(
-            f"onnxruntime {ort.__version__} has no {PROVIDERS[device]}: it is built for the CPU alone",
-            "pip uninstall -y onnxruntime, then " + _GPU_EXTRA,
+            f"onnxruntime {ort.__version__} has no {PROVIDERS[device]}: "
+            + ("it is for the CPU, and hides onnxruntime-gpu" if hidden else "it is built for the CPU alone"),
+            f"{_BOTH_AWAY}, then {_GPU_EXTRA}",
         )
-    return _library_obstacle(ort, device) or _driver_obstacle(ort)
+    return _version_obstacle(ort) or _library_obstacle(ort, device)
 
 
 def _library_obstacle(ort: Any, device: str) -> MachineError | None:
@@ -232,13 +234,11 @@ def _mend(library: str, cuda: str) -> str:
 
 
 def _no_driver(trouble: str) -> MachineError:
-    return MachineError(trouble, "See what nvidia-smi says, or use --device cpu.")
+    return MachineError(trouble, "A GPU needs NVIDIA's driver (nvidia-smi shows it); without one, --device cpu.")
 
 
-def _driver_obstacle(ort: Any) -> MachineError | None:
+def _version_obstacle(ort: Any) -> MachineError | None:
     found, wanted = driver(), _cuda_of(ort)
-    if found.trouble:
-        return _no_driver(found.trouble)
     major = wanted.split(".")[0]
     if found.cuda and major.isdigit() and found.cuda[0] < int(major):
         return MachineError(

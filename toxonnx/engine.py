@@ -19,7 +19,7 @@ from toxonnx.batches import Arrangement, Packed, Padded, Uniform
 from toxonnx.bundle import EMULATED, Bundle
 from toxonnx.captured import FEW, Captured
 from toxonnx.devices import DEVICES, GPU, Profile
-from toxonnx.errors import InputError, MachineError
+from toxonnx.errors import GateError, InputError, MachineError
 from toxonnx.machine import available_cores
 from toxonnx.sessions import Session
 from toxonnx.tokens import Tokens
@@ -52,6 +52,7 @@ class Engine:
     Raises:
         InputError: the bundle is not made for the device.
         MachineError: the machine lacks what the device needs.
+        GateError: (while scoring) the model gives no numbers.
 
     Attributes:
         device: what is used: ``cpu``, ``cuda`` or ``tensorrt``.
@@ -85,6 +86,8 @@ class Engine:
         except (InputError, MachineError) as error:
             movable = wanted in GPU and layout != "packed" and (allow_fallback or device == "auto")
             if not movable or not isinstance(error, MachineError | _WrongDeviceError):
+                if layout == "packed" and wanted in GPU:
+                    error.hint += "\nPacked runs on CUDA alone and has no CPU to fall back to: --layout fused has."
                 raise
             self.fallback, wanted = str(error), "cpu"
             self._session = self._open(wanted)
@@ -128,7 +131,7 @@ class Engine:
     def run(self, tokens: Tokens, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Logits, float32 [rows, labels], of a batch of some texts."""
         with self._turns.shared():
-            return self._session.run(self.arrangement.feed(tokens, rows))[: len(rows)]
+            return self._numbers(self._session.run(self.arrangement.feed(tokens, rows))[: len(rows)])
 
     def run_few(self, tokens: Tokens) -> NDArray[np.float32]:
         """Logits of few texts, float32 [texts, labels], by the shortest way.
@@ -149,6 +152,16 @@ class Engine:
         if logits is None:
             logits = self.run(tokens, np.arange(len(tokens.lengths)))
         self._answered = time.monotonic()
+        return self._numbers(logits)
+
+    def _numbers(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The same, if they are numbers: what goes over fp16's range inside comes out as none."""
+        if not np.isfinite(logits).all():
+            manifest = self._bundle.manifest
+            raise GateError(
+                f"{manifest.name} ({manifest.precision}) gives no numbers for some texts on {self.device}",
+                "Export with --precision fp32." if manifest.precision == "fp16" else "Export it again.",
+            )
         return logits
 
     def _shortest(self) -> Session | Captured | None:

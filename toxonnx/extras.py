@@ -30,7 +30,7 @@ def require(extra: str) -> None:
     """Raises MachineError, with the pip command that mends it, unless the extra's packages are there."""
     lacks = missing(extra)
     if lacks:
-        wanted = "export,cpu" if extra == "export" else extra
+        wanted = "export,cpu" if extra == "export" and "onnxruntime" in lacks else extra
         raise MachineError(
             f"this needs {', '.join(lacks)}, not installed here",
             f"pip install 'toxonnx[{wanted}]' (in a checkout: pip install '.[{wanted}]')",

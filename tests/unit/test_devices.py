@@ -15,14 +15,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from conftest import ROOT, toxonnx
 
 from toxonnx import Classifier, devices
 from toxonnx.batches import Feed, Packed, Padded, Uniform
 from toxonnx.bundle import Bundle, open_bundle
+from toxonnx.cli import group
 from toxonnx.devices import driver, obstacle, provider_options
 from toxonnx.engine import Engine, _Turns
-from toxonnx.errors import InputError, MachineError
+from toxonnx.errors import GateError, InputError, MachineError
 from toxonnx.sessions import Session
 from toxonnx.tokens import Tokens
 
@@ -147,7 +149,7 @@ def test_the_command_line_says_what_it_runs_on(bundles: dict[str, Path], tmp_pat
     done = toxonnx("predict", COMMENTS, "-o", out, "--bundle", bundles["fp16"], "--device", "cuda")
     assert done.returncode == 3 and lacking.what in done.stderr and not out.exists()
     done = toxonnx("predict", COMMENTS, "-o", out, "--bundle", bundles["fp16"], "--device", "cuda", "--allow-fallback")
-    assert done.returncode == 0 and f"WARNING: running on the CPU: {lacking.what}" in done.stderr
+    assert done.returncode == 0 and f"WARNING: fp16 runs on the CPU: {lacking.what}" in done.stderr
     assert out.exists()
     done = toxonnx("bench", "--device", "cuda", "--bundle", bundles["fp16"], "--rows", "20")
     assert done.returncode == 3 and lacking.what in done.stderr
@@ -157,6 +159,43 @@ def test_the_command_line_says_what_it_runs_on(bundles: dict[str, Path], tmp_pat
     assert report["plan"] is None and report["gpu"]["trouble"]
     report = json.loads(toxonnx("doctor", "--bundle", bundles["fp16"], "--json").stdout)
     assert report["trial"]["sentences"] == 20 and report["trial"]["largest_probability_difference"] < 5e-3
+
+
+def test_no_label_is_made_of_what_is_no_number(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def says(value: float) -> None:
+        def run(_: Session, feed: Feed) -> np.ndarray:
+            return np.full((len(feed["input_ids"]), 3), value, dtype=np.float32)
+
+        monkeypatch.setattr(Session, "run", run)
+
+    for value in (0.0, np.nan):  # the same for every text; and no number
+        says(value)
+        done = CliRunner().invoke(group, ["doctor", "--json"])
+        assert isinstance(done.exception, GateError)
+        report = json.loads(done.stdout)
+        assert report["error"] and (report["trial"] is None if value else not report["trial"]["sound"])
+    done = CliRunner().invoke(group, ["predict", str(COMMENTS), "-o", str(tmp_path / "out.csv")])
+    assert isinstance(done.exception, GateError) and "gives no numbers for some texts" in str(done.exception)
+    assert not list(tmp_path.iterdir())
+
+
+def test_half_an_uninstalled_runtime_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pip takes away the files that onnxruntime and onnxruntime-gpu share, and leaves a folder."""
+    left = types.ModuleType("onnxruntime")
+    left.__spec__ = ModuleSpec("onnxruntime", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", left)
+    broken = obstacle("cpu")
+    assert broken is not None and "onnxruntime is broken" in broken.what
+    assert "pip uninstall -y onnxruntime onnxruntime-gpu" in broken.hint
+    assert devices.describe()["runtime"] == broken.what
+
+
+def test_a_packed_bundle_says_that_it_has_nothing_to_fall_back_to(on_gpu: Callable[..., Engine]) -> None:
+    FakeSession.fails.add("cuda")
+    for options in ({"allow_fallback": True}, {"device": "auto"}, {}):
+        with pytest.raises(MachineError) as caught:
+            on_gpu("packed", **options)
+        assert "has no CPU to fall back to: --layout fused has" in caught.value.hint
 
 
 def test_provider_options() -> None:

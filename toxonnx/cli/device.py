@@ -27,4 +27,6 @@ def device_options(function: F) -> F:
 def say_fallback(classifier: Classifier) -> None:
     """Says that the CPU stands in for a GPU, and why."""
     if classifier.plan["fallback"]:
-        click.echo(f"WARNING: running on the CPU: {classifier.plan['fallback']}", err=True)
+        click.echo(
+            f"WARNING: {classifier.bundle.manifest.name} runs on the CPU: {classifier.plan['fallback']}", err=True
+        )

@@ -9,6 +9,9 @@ import click
 
 from toxonnx.cli.device import device_options, say_fallback
 
+#: a difference of a probability that is no matter
+TRIAL_LEAST = 0.005
+
 if TYPE_CHECKING:
     from toxonnx.classifier import Classifier
 
@@ -21,10 +24,10 @@ def command(bundle: str | None, device: str, allow_fallback: bool, as_json: bool
     """Show what this machine has, what is installed, and how a bundle would run here.
 
     The bundle is loaded on the device and scores the sentences whose probabilities by PyTorch it carries. Exit code 3
-    when it could not run.
+    when the machine lacks something for it, 2 when it is not made for the device, 1 when it scores otherwise there.
     """
     from toxonnx.devices import describe as describe_gpus
-    from toxonnx.errors import ToxonnxError
+    from toxonnx.errors import GateError, ToxonnxError
     from toxonnx.extras import EXTRAS, missing
     from toxonnx.machine import describe
 
@@ -37,10 +40,18 @@ def command(bundle: str | None, device: str, allow_fallback: bool, as_json: bool
 
         classifier = Classifier.load(bundle, device=device, allow_fallback=allow_fallback)
         report["plan"] = {"bundle": classifier.bundle.manifest.name, **classifier.plan}
-        report["trial"] = _trial(classifier)
         say_fallback(classifier)
+        report["trial"] = _trial(classifier)
     except ToxonnxError as error:
         failure = error
+    trial = report["trial"]
+    if failure is None and trial and not trial["sound"]:
+        failure = GateError(
+            f"on this machine probabilities are {trial['largest_probability_difference']:.4f} from PyTorch's; "
+            f"{trial['limit']:.4f} is the limit",
+            "Do not use these scores. Try --device cpu, another --layout, or --precision fp32.",
+        )
+    report["error"] = str(failure) if failure else ""
     if as_json:
         click.echo(json.dumps(report, indent=2))
     else:
@@ -73,19 +84,25 @@ def _show(report: dict[str, Any]) -> None:
     for name, why in gpu["obstacles"].items():
         facts[name] = why or "can be used"
     for name, lacks in report["extras"].items():
-        facts[f"extra {name}"] = f"lacks {', '.join(lacks)}" if lacks else "installed"
+        facts[f"extra {'cpu or gpu' if name == 'cpu' else name}"] = (
+            f"lacks {', '.join(lacks)}" if lacks else "installed"
+        )
     if plan:
         facts["plan"] = f"{plan['bundle']}: {describe_plan(plan)}"
     if trial:
         facts["trial"] = (
             f"{trial['sentences']} sentences scored here; largest difference of a probability from PyTorch's "
-            f"{trial['largest_probability_difference']:.4f}, {trial['same_label']} of them with its label"
+            f"{trial['largest_probability_difference']:.4f} (limit {trial['limit']:.4f}), {trial['same_label']} of "
+            "them with its label"
         )
     Screen().table(["", ""], [list(fact) for fact in facts.items()], left=2)
 
 
 def _trial(classifier: Classifier) -> dict[str, Any] | None:
-    """Scores what a bundle carries PyTorch's probabilities of."""
+    """Scores what a bundle carries PyTorch's probabilities of.
+
+    They may be twice as far off as the export saw on its many rows, and by TRIAL_LEAST at least.
+    """
     file = classifier.bundle.path / "expected.json"
     if not file.is_file():
         return None
@@ -95,7 +112,12 @@ def _trial(classifier: Classifier) -> dict[str, Any] | None:
         theirs, ours = row["probabilities"], prediction.probabilities.tolist()
         differences += [abs(a - b) for a, b in zip(theirs, ours, strict=True)]
         same += theirs.index(max(theirs)) == ours.index(max(ours))
-    return {"sentences": len(expected), "largest_probability_difference": max(differences), "same_label": same}
+    limit = max(TRIAL_LEAST, 2 * classifier.bundle.manifest.verification.get("largest_probability_difference", 0))
+    largest = max(differences)
+    return {
+        "sentences": len(expected), "largest_probability_difference": largest, "same_label": same, "limit": limit,
+        "sound": largest <= limit,
+    }  # fmt: skip
 
 
 def describe_plan(plan: dict[str, Any]) -> str:

@@ -16,8 +16,8 @@ import click
 @click.option("--precision", type=click.Choice(["fp32", "int8", "fp16"]), help="The recipe's, or int8, if not given.")
 @click.option(
     "--layout", type=click.Choice(["plain", "fused", "packed"]),
-    help="How the graph takes a batch: plain runs anywhere; fused and packed are for a GPU, in fp16. The recipe's, or "
-    "plain, if not given.",
+    help="How the graph takes a batch: plain runs anywhere; fused and packed are for a GPU, in fp16 or fp32. The "
+    "recipe's, or plain, if not given.",
 )  # fmt: skip
 @click.option("--labels", metavar="A,B,...", help="Label names in the model's order, where it has none.")
 @click.option("--activation", type=click.Choice(["softmax", "sigmoid"]), help="One label a text or several.")

@@ -67,6 +67,7 @@ def _verification(screen: Screen, measured: dict[str, Any], precision: str) -> N
         screen.say(
             f"\n{title} on {one['rows']} rows, {one['rows_from']}: {precision} agrees with PyTorch on "
             f"{one['label_agreement']:.2%}, ONNX fp32 within {one['fp32_largest_logit_difference']:.1e} of its logits"
+            + (f" (it ran on {measured['ran_on']})" if precision == "fp16" and "ran_on" in measured else "")
         )
         if not one["labelled"]:
             screen.say("no labelled rows were given: agreement alone was verified")

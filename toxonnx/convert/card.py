@@ -151,15 +151,15 @@ def _verification(manifest: Manifest) -> list[str]:
     lines = ["By the likeliest label, without the thresholds.", ""] if "target" in manifest.decisions else []
     if manifest.precision == "fp16" or manifest.layout != "plain":
         lines += [f"It ran on {measured['ran_on']}.", ""]
-    if measured["ran_on"].startswith("CPU") and manifest.layout != "plain":
+    if measured["ran_on"].startswith("CPU") and (manifest.precision == "fp16" or manifest.layout != "plain"):
         told = ["No GPU took part."]
         if manifest.precision == "fp16":
             told.append("Weights were rounded to fp16, and not every value inside, as a GPU's kernels do it.")
         if manifest.layout == "packed":
             told.append("Attention over packed rows was done by standard operators in place of the CUDA kernel.")
         told.append(
-            f"`toxonnx doctor --bundle {manifest.name} --device cuda` compares some sentences with PyTorch on the "
-            "card; `toxonnx eval` with `--against` and `--device cuda`, as many rows as you give it."
+            f"`toxonnx doctor --bundle {manifest.name} --device cuda` compares some sentences with PyTorch on a "
+            "GPU; `toxonnx eval` with `--against` and `--device cuda`, as many rows as you give it."
         )
         lines += [" ".join(told), ""]
     if "largest_product" in manifest.graph:

@@ -106,7 +106,10 @@ def export(
     limits = dataclasses.replace(trained.recipe.export if trained.recipe else Export(), **(settings or {}))
     precision = limits.precision
     if precision == "int8" and limits.layout != "plain":
-        raise InputError(f"--layout {limits.layout} is for a GPU, and int8 for the CPU", "Add --precision fp16.")
+        raise InputError(
+            f"--layout {limits.layout} is for a GPU, and int8 (what is exported if nothing is said) for the CPU",
+            "Add --precision fp16.",
+        )
     if limits.layout != "plain":
         encoder_of(trained.model)  # says at once if it cannot be done
     if target := target_of(limits):

@@ -58,10 +58,11 @@ def lineup(
         here = Path(source).absolute()
         if source != "pytorch" and (here / MANIFEST).is_file():
             other = open_bundle(here)
-            theirs, entries = (
-                other.manifest.labels.names,
-                [_of_bundle(f"toxonnx, {here.name}", other, cores, None, beside)],
-            )
+            engine = Engine(other, device=beside)  # so that what cannot run is told before anything is timed
+            if engine.fallback:
+                say(f"{here.name} runs on the CPU: {engine.fallback}")
+            name = f"toxonnx, {here.name}{' on the CPU' if engine.fallback else ''}"
+            theirs, entries = other.manifest.labels.names, [_of_bundle(name, other, cores, None, engine.device)]
         else:
             theirs = checkpoint(source, scratch / str(number))
             what = "random weights" if source == "pytorch" else here.name
