@@ -9,8 +9,8 @@ import click
 
 from toxonnx.cli.device import device_options, say_fallback
 
-#: a difference of a probability that is no matter
-TRIAL_LEAST = 0.005
+#: differences of a probability that are no matter: of int8, and of others
+INT8_LEAST, LEAST = 0.05, 0.005
 
 if TYPE_CHECKING:
     from toxonnx.classifier import Classifier
@@ -101,7 +101,7 @@ def _show(report: dict[str, Any]) -> None:
 def _trial(classifier: Classifier) -> dict[str, Any] | None:
     """Scores what a bundle carries PyTorch's probabilities of.
 
-    They may be twice as far off as the export saw on its many rows, and by TRIAL_LEAST at least.
+    They may be twice as far off as the export saw on its many rows, and by LEAST at least.
     """
     file = classifier.bundle.path / "expected.json"
     if not file.is_file():
@@ -112,7 +112,9 @@ def _trial(classifier: Classifier) -> dict[str, Any] | None:
         theirs, ours = row["probabilities"], prediction.probabilities.tolist()
         differences += [abs(a - b) for a, b in zip(theirs, ours, strict=True)]
         same += theirs.index(max(theirs)) == ours.index(max(ours))
-    limit = max(TRIAL_LEAST, 2 * classifier.bundle.manifest.verification.get("largest_probability_difference", 0))
+    manifest = classifier.bundle.manifest
+    least = INT8_LEAST if manifest.precision == "int8" else LEAST
+    limit = max(least, 2 * manifest.verification.get("largest_probability_difference", 0))
     largest = max(differences)
     return {
         "sentences": len(expected), "largest_probability_difference": largest, "same_label": same, "limit": limit,
