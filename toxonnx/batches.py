@@ -60,7 +60,8 @@ class Uniform:
 
     max_tokens: int
 
-    def plan(self, lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:  # noqa: D102  (see Arrangement)
+    def plan(self, lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """One length after another, from the longest; see Arrangement."""
         order = np.argsort(-lengths, kind="stable")
         ends = np.flatnonzero(np.diff(lengths[order])) + 1
         for group in np.split(order, ends):
@@ -68,7 +69,8 @@ class Uniform:
             for start in range(0, len(group), rows):
                 yield group[start : start + rows]
 
-    def feed(self, tokens: Tokens, rows: NDArray[np.int64]) -> Feed:  # noqa: D102
+    def feed(self, tokens: Tokens, rows: NDArray[np.int64]) -> Feed:
+        """Ids as they are, and a mask of ones."""
         width = int(tokens.lengths[rows[0]])
         input_ids = tokens.of(rows).reshape(len(rows), width)
         return {"input_ids": input_ids, "attention_mask": np.ones_like(input_ids)}
@@ -88,7 +90,8 @@ class Padded:
     longest: int
     step: int = 16
 
-    def plan(self, lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:  # noqa: D102
+    def plan(self, lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """By length, as many rows as the longest of them leaves room for."""
         order = np.argsort(-lengths, kind="stable")
         start = 0
         while start < len(order):
@@ -96,7 +99,8 @@ class Padded:
             yield order[start : start + rows]
             start += rows
 
-    def feed(self, tokens: Tokens, rows: NDArray[np.int64]) -> Feed:  # noqa: D102
+    def feed(self, tokens: Tokens, rows: NDArray[np.int64]) -> Feed:
+        """Ids and mask, filled up with padding and with rows of one token."""
         lengths = tokens.lengths[rows]
         width = self._width(int(lengths.max(initial=1)))
         full = max(1, self.max_tokens // width)
@@ -129,7 +133,8 @@ class Packed:
 
     max_tokens: int
 
-    def plan(self, lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:  # noqa: D102
+    def plan(self, lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+        """By length, as many rows as the tokens leave room for."""
         order = np.argsort(-lengths, kind="stable")
         ends = np.cumsum(lengths[order])
         start, before = 0, 0
@@ -138,7 +143,8 @@ class Packed:
             yield order[start:end]
             start, before = end, int(ends[end - 1])
 
-    def feed(self, tokens: Tokens, rows: NDArray[np.int64]) -> Feed:  # noqa: D102
+    def feed(self, tokens: Tokens, rows: NDArray[np.int64]) -> Feed:
+        """See the table above."""
         return self.inputs(tokens.of(rows), tokens.lengths[rows])
 
     @staticmethod

@@ -257,7 +257,7 @@ class Classifier:
                 size += len(text)
                 if size >= WINDOW_CHARACTERS:
                     break
-        except Exception as error:
+        except Exception as error:  # raised again after the last window, so that what came before is not lost
             return items, texts, error
         return items, texts, None
 

@@ -156,8 +156,11 @@ def encoder_of(model: PreTrainedModel) -> Encoder:
 
 
 def _layer(module: Any, parts: tuple[str, ...]) -> Layer:
-    found = [module.get_submodule(part) for part in parts]
-    return Layer(*(_linear(one) if hasattr(one, "in_features") else _norm(one) for one in found))  # type: ignore[arg-type]  # by the order of the names
+    query, key, value, out, attention_norm, up, down, norm = (module.get_submodule(part) for part in parts)
+    return Layer(
+        query=_linear(query), key=_linear(key), value=_linear(value), out=_linear(out),
+        attention_norm=_norm(attention_norm), up=_linear(up), down=_linear(down), norm=_norm(norm),
+    )  # fmt: skip
 
 
 def _linear(module: Any) -> Linear:
