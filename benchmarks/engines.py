@@ -29,12 +29,12 @@ from transformers import (
 
 from toxonnx.convert.export import export
 from toxonnx.labels import Labels
-from toxonnx.machine import available_cores, describe
-from toxonnx.measure.race import Contender, race
-from toxonnx.measure.report import padding, summary, text_figures
-from toxonnx.measure.sample import made_texts
+from toxonnx.system import available_cores, describe
+from toxonnx.bench.run import Candidate, race
+from toxonnx.bench.report import padding, summary, text_figures
+from toxonnx.bench.synthetic_texts import synthetic_texts
 from toxonnx.recipe import Export, LabelSpec, Recipe
-from toxonnx.tokens import Tokenizer
+from toxonnx.inference.tokenizer import Tokenizer
 
 HERE = Path(__file__).parent
 LIMIT = 128
@@ -65,7 +65,7 @@ def checkpoint(shape: str, given: Path | None, folder: Path) -> Path:
 def load_texts(kind: str, data: Path | None, rows: int) -> tuple[list[str], list[str]]:
     """The texts to score, and others like them to calibrate on."""
     if kind == "long":
-        made = [" ".join([text] * 20) for text in made_texts(rows + 200)]
+        made = [" ".join([text] * 20) for text in synthetic_texts(rows + 200)]
         return made[:rows], made[rows:]
     if data is None:
         raise SystemExit("--data names the folder of the data sets")
@@ -75,18 +75,18 @@ def load_texts(kind: str, data: Path | None, rows: int) -> tuple[list[str], list
     return texts[:rows], texts[-300:]
 
 
-def contenders(model: Path, bundles: dict[str, Path], work: Path, calibration: list[str], infinity: str | None) -> list:
+def candidates(model: Path, bundles: dict[str, Path], work: Path, calibration: list[str], infinity: str | None) -> list:
     """Engines as people run them (batches of 32 in the file's order), and sorted by length in batches as named."""
     cores = available_cores()
     mine = {"threads": cores}
     theirs = {**mine, "model": str(model), "max_length": LIMIT, "cache": str(work / "cache")}
     runs = [
-        Contender(f"toxonnx {name}", "toxonnx.measure.engines:bundle", {**mine, "model": str(path)}, cores)
+        Candidate(f"toxonnx {name}", "toxonnx.bench.scorers:bundle", {**mine, "model": str(path)}, cores)
         for name, path in bundles.items()
     ]
     base = {"model": str(model), "max_length": LIMIT, **mine}
-    runs.append(Contender("transformers pipeline, file order, 32", "toxonnx.measure.engines:pipeline", base, cores))
-    runs.append(Contender("PyTorch fp32, sorted, 32", "toxonnx.measure.engines:pytorch", base, cores))
+    runs.append(Candidate("transformers pipeline, file order, 32", "toxonnx.bench.scorers:pipeline", base, cores))
+    runs.append(Candidate("PyTorch fp32, sorted, 32", "toxonnx.bench.scorers:pytorch", base, cores))
 
     def add(name: str, engine: str, orders: str, **options: object) -> None:
         for one in orders.split():
@@ -94,7 +94,7 @@ def contenders(model: Path, bundles: dict[str, Path], work: Path, calibration: l
             label = f"{name}, {'file order' if order == 'file' else 'sorted'}, {batch}"
             settings = {**theirs, "order": order, "batch": int(batch), **options}
             python = {"python": infinity} if engine == "infinity" and infinity else {}
-            runs.append(Contender(label, f"peers.{engine}:load", settings, cores, (str(HERE),), **python))
+            runs.append(Candidate(label, f"peers.{engine}:load", settings, cores, (str(HERE),), **python))
 
     add("PyTorch compiled", "pytorch", "sorted:32", mode="compile")
     add("PyTorch bf16", "pytorch", "sorted:32", mode="bf16")
@@ -145,8 +145,8 @@ def main() -> None:
             str(model), bundles[precision], precision=precision, data=calibration, text=("text",), force=True,
             recipe=dataclasses.replace(recipe, export=lax),
         )  # fmt: skip
-    runs = contenders(model, bundles, work, others, arguments.infinity)
-    results = race(runs, texts, rounds=arguments.rounds, singles=5, say=lambda line: print(line, flush=True))
+    runs = candidates(model, bundles, work, others, arguments.infinity)
+    results = run_benchmark(runs, texts, rounds=arguments.rounds, singles=5, log=lambda line: print(line, flush=True))
     tokens = Tokenizer(bundles["fp32"] / "tokenizer.json", LIMIT)(texts)
     reference = results["PyTorch fp32, sorted, 32"]["scores"]
     entries = summary(results, len(texts), Labels(labels), comparable=frozenset(), price_per_hour=None)
@@ -166,7 +166,7 @@ def main() -> None:
         "rounds": arguments.rounds,
         "threads": available_cores(),
         "machine": machine,
-        "contenders": entries,
+        "candidates": entries,
     }  # fmt: skip
     for entry in sorted(entries, key=lambda entry: -entry["rows_per_second"]["median"]):
         rate, ratio = entry["rows_per_second"], entry["ratio"]

@@ -33,15 +33,15 @@ import numpy as np
 import torch
 from gpu_model import Bench, Scorer, attention, by_engine, by_torch, ceiling, flops
 
-from toxonnx.annotate import added_columns, annotate
-from toxonnx.classifier import Classifier
-from toxonnx.devices import describe as describe_gpus
-from toxonnx.devices import obstacle
-from toxonnx.encoding import Encoder, Encoders
-from toxonnx.engine import BATCH_TOKENS, GPU_WINDOW, MOST_ENCODERS
-from toxonnx.machine import available_cores, describe
-from toxonnx.measure.sample import made_texts, tweet_lengths
-from toxonnx.rows import OutputFile, RowReader
+from toxonnx.predict import added_columns, annotate
+from toxonnx.inference.classifier import Classifier
+from toxonnx.inference.devices import describe as describe_gpus
+from toxonnx.inference.devices import why_unavailable
+from toxonnx.inference.tokenizer_pool import Encoder, Encoders
+from toxonnx.inference.engine import BATCH_TOKENS, GPU_WINDOW, MOST_ENCODERS
+from toxonnx.system import available_cores, describe
+from toxonnx.bench.synthetic_texts import synthetic_texts, tweet_lengths
+from toxonnx.io.csv import AtomicFile, CsvSource
 
 PARTS = ("check", "kernels", "throughput", "batches", "latency", "tokenizer", "host", "csv", "profile")
 #: fp16 against PyTorch in fp32
@@ -71,7 +71,7 @@ def check(bench: Bench) -> dict[str, Any]:
             "same_label_of_clear_rows": float(same[clear].mean()),
         }
     few = bench.engine("packed")
-    found["few_rows"] = float(np.abs(_softmax(few.run_few(tokens.subset(range(5)))) - reference[:5]).max())
+    found["few_rows"] = float(np.abs(_softmax(few.run_small_batch(tokens.subset(range(5)))) - reference[:5]).max())
     found["few_rows_ran_by"] = few.plan["graphs"] or "the ordinary session"
     return found
 
@@ -89,7 +89,7 @@ def kernels(bench: Bench) -> dict[str, Any]:
     """Which attention kernels the runtime takes, as it says itself."""
     program = (
         "import sys, numpy as np; from pathlib import Path; from toxonnx.bundle import open_bundle; "
-        "from toxonnx.engine import Engine; from toxonnx.tokens import Tokens; "
+        "from toxonnx.inference.engine import Engine; from toxonnx.inference.tokenizer import Tokens; "
         "engine = Engine(open_bundle(Path(sys.argv[1])), device=sys.argv[2]); n = int(sys.argv[3]); "
         "lengths = np.full(8, n); tokens = Tokens(np.full(8 * n, 2000, np.int32), lengths, lengths < 0); "
         "engine.run(tokens, np.arange(8))"
@@ -111,7 +111,7 @@ def kernels(bench: Bench) -> dict[str, Any]:
 
 def throughput(bench: Bench) -> dict[str, Any]:
     """Rows a second from tokens in memory to logits in memory; rounds interleaved."""
-    contenders: dict[str, Scorer] = {
+    candidates: dict[str, Scorer] = {
         "PyTorch fp32, file order, 32": by_torch(bench, half=False, ordered=False),
         "PyTorch fp16, file order, 32": by_torch(bench, half=True, ordered=False),
         "PyTorch fp16, sorted": by_torch(bench, half=True, ordered=True),
@@ -119,10 +119,10 @@ def throughput(bench: Bench) -> dict[str, Any]:
         "toxonnx packed fp16": by_engine(bench.engine("packed")),
     }
     if bench.device == "cuda":
-        contenders["PyTorch fp16, compiled, file order, 32"] = by_torch(bench, half=True, ordered=False, compiled=True)
-        contenders["PyTorch fp16, compiled, sorted"] = by_torch(bench, half=True, ordered=True, compiled=True)
+        candidates["PyTorch fp16, compiled, file order, 32"] = by_torch(bench, half=True, ordered=False, compiled=True)
+        candidates["PyTorch fp16, compiled, sorted"] = by_torch(bench, half=True, ordered=True, compiled=True)
         with attention(2):
-            contenders["toxonnx packed fp16, memory-efficient attention"] = by_engine(bench.engine("packed"))
+            candidates["toxonnx packed fp16, memory-efficient attention"] = by_engine(bench.engine("packed"))
     work = {f"{length} tokens": bench.tokens([length] * (bench.rows // 2)) for length in FULL}
     work["tweet lengths"] = bench.tweets()
     measured: dict[str, Any] = {"seconds": {}, "rows": {}, "rows_per_second": {}, "share_of_ceiling": {}}
@@ -130,8 +130,8 @@ def throughput(bench: Bench) -> dict[str, Any]:
     for name, tokens in work.items():
         # Batches of 32 in the file's order take their time; a part of the rows tells as much.
         part = tokens.subset(range(0, len(tokens.lengths), SLOW))
-        given = {key: part if "file order" in key else tokens for key in contenders}
-        seconds = _interleaved({key: functools.partial(score, given[key]) for key, score in contenders.items()}, bench)
+        given = {key: part if "file order" in key else tokens for key in candidates}
+        seconds = _interleaved({key: functools.partial(score, given[key]) for key, score in candidates.items()}, bench)
         rates = {key: len(given[key].lengths) / statistics.median(values) for key, values in seconds.items()}
         ideal = peak / float(np.mean([flops(bench.config, int(n)) for n in tokens.lengths]))
         measured["rows"][name] = {key: len(one.lengths) for key, one in given.items()}
@@ -165,22 +165,22 @@ def batches(bench: Bench) -> dict[str, Any]:
 
 
 def latency(bench: Bench) -> dict[str, Any]:
-    """One row at a time, back to back, contenders by turns: milliseconds."""
+    """One row at a time, back to back, candidates by turns: milliseconds."""
     rows = [bench.tokens([length], seed) for seed, length in enumerate(tweet_lengths(50 if bench.small else 200))]
     few, ordinary = bench.engine("packed"), bench.engine("packed")
-    contenders: dict[str, Scorer] = {
+    candidates: dict[str, Scorer] = {
         "PyTorch fp16, eager": by_torch(bench, half=True, ordered=False),
         "toxonnx packed, ordinary session": lambda tokens: ordinary.run(tokens, np.arange(1)),
-        "toxonnx packed, as predict() does": few.run_few,
+        "toxonnx packed, as predict() does": few.run_small_batch,
     }
     if bench.device == "cuda":
         # Widths in steps of 16, so that there are few graphs to capture.
-        contenders["PyTorch fp16, compiled, CUDA graphs"] = by_torch(
+        candidates["PyTorch fp16, compiled, CUDA graphs"] = by_torch(
             bench, half=True, ordered=True, compiled=True, mode="reduce-overhead"
         )
-    times: dict[str, list[float]] = {name: [] for name in contenders}
+    times: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(1 + bench.rounds):  # the first is not counted
-        for name, score in contenders.items():
+        for name, score in candidates.items():
             for row in rows:
                 started = time.perf_counter()
                 score(row)
@@ -195,7 +195,7 @@ def latency(bench: Bench) -> dict[str, Any]:
 
 def tokenizer(bench: Bench) -> dict[str, Any]:
     """Texts a second, normalised and tokenized, by number of processes; 0: in this one, by the tokenizer's threads."""
-    texts = made_texts(4_000 if bench.small else 200_000)
+    texts = synthetic_texts(4_000 if bench.small else 200_000)
     bundle = bench.bundles["packed"]
     reads = (bundle.path / "tokenizer.json", bundle.manifest.max_length, bundle.manifest.text)
     rates: dict[str, list[float]] = {str(processes): [] for processes in (0, *_processes())}
@@ -205,10 +205,12 @@ def tokenizer(bench: Bench) -> dict[str, Any]:
                 if processes == "0":
                     encode = Encoder(*reads)
                 else:
-                    encoders = stack.enter_context(Encoders(int(processes), *reads))
-                    encoders.submit(texts[: 2048 * int(processes)])()  # the start of the processes is not measured
+                    tokenizer_processes = stack.enter_context(Encoders(int(processes), *reads))
+                    tokenizer_processes.submit(
+                        texts[: 2048 * int(processes)]
+                    )()  # the start of the processes is not measured
                 started = time.perf_counter()
-                (encode(texts) if processes == "0" else encoders.submit(texts)()).tokens(range(len(texts)))
+                (encode(texts) if processes == "0" else tokenizer_processes.submit(texts)()).tokens(range(len(texts)))
                 rates[processes].append(len(texts) / (time.perf_counter() - started))
     return {processes: _spread(each) for processes, each in rates.items()}
 
@@ -226,13 +228,13 @@ def host(bench: Bench) -> dict[str, Any]:
                     bench.bundles["packed"],
                     device=bench.device,
                     window=GPU_WINDOW,
-                    encoders=int(processes),
-                    batch_tokens=BATCH_TOKENS["cuda"],
+                    tokenizer_processes=int(processes),
+                    max_batch_tokens=BATCH_TOKENS["cuda"],
                 )
                 engine = classifier._engine
                 engine.run = lambda tokens, rows: np.zeros((len(rows), 9), dtype=np.float32)
                 gc.disable()  # as predict does
-                with RowReader(source) as reader, OutputFile(target, force=True) as sink:
+                with CsvSource(source) as reader, AtomicFile(target, force=True) as sink:
                     cpu, started = time.process_time(), time.perf_counter()
                     columns = added_columns(reader.columns, classifier.labels.names)
                     annotate(classifier, reader, sink, ["text"], columns)
@@ -278,7 +280,7 @@ def _made_csv(folder: Path, rows: int) -> Path:
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "text", "user"])
-        writer.writerows([i, text, f"user{i % 97}"] for i, text in enumerate(made_texts(rows)))
+        writer.writerows([i, text, f"user{i % 97}"] for i, text in enumerate(synthetic_texts(rows)))
     return path
 
 
@@ -319,17 +321,17 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return e / e.sum(axis=1, keepdims=True)
 
 
-def _interleaved(contenders: dict[str, Callable[[], Any]], bench: Bench) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for score in contenders.values():  # warms up; the second pass meets no new shape
+def _interleaved(candidates: dict[str, Callable[[], Any]], bench: Bench) -> dict[str, list[float]]:
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for score in candidates.values():  # warms up; the second pass meets no new shape
         score()
         score()
-    names = list(contenders)
+    names = list(candidates)
     for number in range(bench.rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
             bench.sync()
             started = time.perf_counter()
-            contenders[name]()
+            candidates[name]()
             bench.sync()
             seconds[name].append(time.perf_counter() - started)
     return seconds
@@ -352,7 +354,7 @@ def main() -> None:
     wanted = given.parts.split(",")
     if unknown := set(wanted) - set(parts):
         parser.error(f"no part {', '.join(unknown)}; there are {', '.join(parts)}")
-    if (missing := obstacle(given.device)) is not None:
+    if (missing := why_unavailable(given.device)) is not None:
         print(missing, file=sys.stderr)
         sys.exit(missing.exit_code)
     if given.json.exists() and not given.force:
@@ -370,7 +372,7 @@ def main() -> None:
             started = time.perf_counter()
             try:
                 report[name] = parts[name](bench)
-            except Exception:  # the other parts have their own figures to tell
+            except Exception:  # the other parts have their own metrics to tell
                 report[name] = {"failed": traceback.format_exc()}
                 failed.append(name)
             report["seconds"][name] = time.perf_counter() - started

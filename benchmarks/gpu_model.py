@@ -17,13 +17,13 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from toxonnx import sessions
 from toxonnx.bundle import EMULATED, Bundle, Manifest, seal
-from toxonnx.convert.encoder import encoder_of
+from toxonnx.convert.encoder_weights import extract_weights
 from toxonnx.convert.fused import emulated, fused, packed
-from toxonnx.engine import Engine
+from toxonnx.inference.engine import Engine
 from toxonnx.labels import Labels
-from toxonnx.measure.sample import tweet_lengths
+from toxonnx.bench.synthetic_texts import tweet_lengths
 from toxonnx.texts import TextSpec
-from toxonnx.tokens import Tokens
+from toxonnx.inference.tokenizer import Tokens
 
 TOKENIZER = Path(__file__).parent.parent / "export" / "bundles" / "minilm-hate-int8" / "tokenizer.json"
 #: tokens of a padded batch of PyTorch at its best, and rows of one as people run it
@@ -48,7 +48,7 @@ class Bench:
         # The usual start, 0.02, makes layers that change little, and logits that are the same for every row.
         self.config.initializer_range = GAIN / self.config.dim**0.5
         self.model = DistilBertForSequenceClassification(self.config).eval()
-        encoder = encoder_of(self.model)
+        encoder = extract_weights(self.model)
         self.bundles: dict[str, Bundle] = {}
         for layout, graph in (("fused", fused(encoder, half=True)), ("packed", packed(encoder, half=True))):
             if layout == "packed" and device == "cpu":
@@ -66,9 +66,9 @@ class Bench:
         text = TextSpec((), "", ("html", "urls", "mentions", "spaces"))
         return seal(folder, Manifest(f"distilbert-{layout}", Labels(names), text, 128, 0, "fp16", layout))
 
-    def engine(self, layout: str, batch_tokens: int | None = None) -> Engine:
+    def engine(self, layout: str, max_batch_tokens: int | None = None) -> Engine:
         """A bundle's model on the device."""
-        return Engine(self.bundles[layout], device=self.device, batch_tokens=batch_tokens)
+        return Engine(self.bundles[layout], device=self.device, max_batch_tokens=max_batch_tokens)
 
     def tokens(self, lengths: list[int], seed: int = 0) -> Tokens:
         """Rows of random words of these lengths, between the special tokens of BERT."""

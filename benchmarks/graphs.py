@@ -37,11 +37,11 @@ from transformers import (
 )
 
 import toxonnx.convert.graph as graph
-from toxonnx.batches import Uniform
+from toxonnx.inference.batching import EqualLengthBatcher
 from toxonnx.convert.int8 import quantize
-from toxonnx.machine import available_cores, describe
-from toxonnx.measure.sample import tweet_lengths
-from toxonnx.sessions import Session
+from toxonnx.system import available_cores, describe
+from toxonnx.bench.synthetic_texts import tweet_lengths
+from toxonnx.inference.session import Session
 
 BATCH_TOKENS = 1024
 BARE = "MatMulInteger alone, batches of one length"
@@ -170,7 +170,7 @@ def main() -> None:
         return [(rows[i][None], np.ones((1, len(rows[i])), dtype=np.int64)) for i in order]
 
     def of_one_length() -> list[Batch]:
-        stacked = (np.stack([rows[i] for i in batch]) for batch in Uniform(BATCH_TOKENS).plan(lengths))
+        stacked = (np.stack([rows[i] for i in batch]) for batch in EqualLengthBatcher(BATCH_TOKENS).plan(lengths))
         return [(ids, np.ones_like(ids)) for ids in stacked]
 
     times: dict[str, list[float]] = {}

@@ -1,8 +1,8 @@
-"""What a split hides: collects the figures of runs that differ in their split alone.
+"""What a split hides: collects the metrics of runs that differ in their split alone.
 
 python benchmarks/splits.py RUN [RUN ...] -o benchmarks/results/splits-NAME.json
 
-Each RUN is what toxonnx train left; its figures and those of counting words on the same rows stand in its run.json.
+Each RUN is what toxonnx train left; its metrics and those of counting words on the same rows stand in its run.json.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def row(folder: Path) -> dict[str, Any]:
         "best_epoch": run["best_epoch"],
         "held_out": run["split"]["validation"],
         "leaking": run["split"]["leaking"],
-        "model": {key: run["figures"]["validation"][key] for key in ("accuracy", "macro_f1", "loss")},
+        "model": {key: run["metrics"]["validation"][key] for key in ("accuracy", "macro_f1", "loss")},
         **run["baselines"]["validation"],
         "versions": {"toxonnx": run["toxonnx"], **run["versions"]},
     }

@@ -73,7 +73,7 @@ def engines() -> str:
     for report in sorted(_reports("engines-*.json"), key=_place):
         texts = report["texts"]
         rows = []
-        for entry in sorted(report["contenders"], key=lambda entry: -entry["rows_per_second"]["median"]):
+        for entry in sorted(report["candidates"], key=lambda entry: -entry["rows_per_second"]["median"]):
             rate, ratio = entry["rows_per_second"], entry["ratio"]
             name = entry["name"]
             rows.append(
@@ -114,18 +114,18 @@ def headline() -> str:
         ("OpenVINO int8, file order, 32", "OpenVINO int8, in the file's order"),
         ("CTranslate2 int8, file order, 32", "CTranslate2 int8, in the file's order"),
     ]
-    others = {entry["name"] for entry in reports[0]["contenders"]} - {"toxonnx int8", "toxonnx fp32"}
+    others = {entry["name"] for entry in reports[0]["candidates"]} - {"toxonnx int8", "toxonnx fp32"}
     rows = []
     for name, title in wanted:
         rates = []
         for report in reports:
-            by_name = {entry["name"]: entry for entry in report["contenders"]}
+            by_name = {entry["name"]: entry for entry in report["candidates"]}
             rates.append(f"{by_name[name]['rows_per_second']['median']:,.0f}")
         rows.append([title, *rates])
     best = []
     for report in reports:
         top = max(
-            (entry for entry in report["contenders"] if entry["name"] in others),
+            (entry for entry in report["candidates"] if entry["name"] in others),
             key=lambda entry: entry["rows_per_second"]["median"],
         )
         best.append(f"{top['rows_per_second']['median']:,.0f} ({top['name']})")
@@ -139,7 +139,7 @@ def _slower() -> str:
     found = []
     for report in sorted(_reports("engines-*.json"), key=_place):
         where = f"{SHAPES[report['shape']]}, {TEXTS[report['texts']['from']]}"
-        for entry in report["contenders"]:
+        for entry in report["candidates"]:
             if entry["ratio"]["median"] < 1:
                 found.append(f"{entry['name']} ({where}: toxonnx is {entry['ratio']['median']:.2f} times as fast)")
     return f"Faster than toxonnx int8: {'; '.join(found) or 'no engine that was raced'}."
@@ -154,8 +154,8 @@ def splits() -> str:
         for run in runs:
             kept = f"identical texts and the same {' and '.join(run['group'])}" if run["group"] else "identical texts"
             what = "random, row by row" if run["method"] == "random" else f"{kept} together"
-            figures = [f"{run[who]['macro_f1']:.3f}" for who in ("model", "words", "majority")]
-            rows.append([what, f"{run['held_out']}", f"{run['leaking']}", *figures, f"{run['model']['accuracy']:.3f}"])
+            metrics = [f"{run[who]['macro_f1']:.3f}" for who in ("model", "words", "majority")]
+            rows.append([what, f"{run['held_out']}", f"{run['leaking']}", *metrics, f"{run['model']['accuracy']:.3f}"])
         first = runs[0]
         header = [
             "split", "held-out rows", "of these in the training set", "MiniLM, LoRA: macro F1", "counting words",
@@ -215,10 +215,10 @@ def quality() -> str:
         return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
     rows = [
-        [title, cell(key, model["figures"][key]), f"{words[key]:.3f}"]
+        [title, cell(key, model["metrics"][key]), f"{words[key]:.3f}"]
         for key, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1"))
     ]
-    for label, one in model["figures"]["per_class"].items():
+    for label, one in model["metrics"]["per_class"].items():
         rows.append([f"F1 {label}, {one['support']:,} rows", cell(f"per_class/{label}/f1", one["f1"]), ""])
     low, high = model["chance_ece"]
     rows.append(

@@ -71,7 +71,7 @@ def _pretrained() -> Path:
 
 @pytest.fixture(scope="session")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Folders of small encoders with real tokenizers: WordPiece, and for roberta byte-level BPE."""
+    """Folders of small tokenizer_processes with real tokenizers: WordPiece, and for roberta byte-level BPE."""
     import torch
     from tokenizers import ByteLevelBPETokenizer
     from transformers import (
@@ -104,7 +104,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "intermediate_size": 128,
     }  # fmt: skip
     models = {
-        # Two layers of a pretrained model: it learns in seconds, so that figures mean something.
+        # Two layers of a pretrained model: it learns in seconds, so that metrics mean something.
         "bert": BertModel.from_pretrained(_pretrained(), num_hidden_layers=2),
         "distilbert": DistilBertModel(
             DistilBertConfig(

@@ -7,21 +7,36 @@
 
 from __future__ import annotations
 
+import os
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from toxonnx.classifier import Classifier, Prediction
+# Before anything loads ONNX Runtime, which reports usage unless this is set; child processes inherit it. Somebody who
+# has set a value keeps it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-__all__ = ["Classifier", "Prediction", "__version__"]
+if TYPE_CHECKING:
+    from toxonnx.inference.classifier import Classifier
+    from toxonnx.inference.options import RuntimeOptions
+    from toxonnx.inference.scores import Prediction, Scores
+
+__all__ = ["Classifier", "Prediction", "RuntimeOptions", "Scores", "__version__"]
+
+_MODULES = {
+    "Classifier": "toxonnx.inference.classifier",
+    "Prediction": "toxonnx.inference.scores",
+    "RuntimeOptions": "toxonnx.inference.options",
+    "Scores": "toxonnx.inference.scores",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded when used, so that `toxonnx --help` and the errors need no numpy.
-    if name in {"Classifier", "Prediction"}:
-        from toxonnx import classifier
+    # Loaded on first use, so that `toxonnx --help` needs no numpy.
+    if name in _MODULES:
+        import importlib
 
-        return getattr(classifier, name)
+        return getattr(importlib.import_module(_MODULES[name]), name)
     if name == "__version__":
         return version("toxonnx")
     raise AttributeError(f"module 'toxonnx' has no attribute {name!r}")

@@ -15,17 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from toxonnx.errors import BundleError, InputError
+from toxonnx.formats import LAYOUTS
 from toxonnx.labels import Labels
 from toxonnx.texts import TextSpec
 
-__all__ = ["EMULATED", "LAYOUTS", "MANIFEST", "SCHEMA", "Bundle", "Manifest", "open_bundle", "seal", "sha256"]
+__all__ = ["MANIFEST", "SCHEMA", "Bundle", "Manifest", "open_bundle", "seal", "sha256"]
 
 MANIFEST = "toxonnx.json"
 SCHEMA = 4
-#: packed, in operators that run anywhere (see convert.fused): to check a graph where no GPU is
-EMULATED = "packed-emulated"
-#: how a graph takes a batch
-LAYOUTS = ("plain", "fused", "packed", EMULATED)
 _NEEDED = ("model.onnx", "tokenizer.json", "config.json")
 
 
@@ -40,13 +37,13 @@ class Manifest:
         max_length: tokens, special ones included; longer texts are cut there.
         pad_id: token id that fills a batch up.
         precision: fp32, int8 or fp16.
-        layout: how the graph takes a batch, out of LAYOUTS; see :mod:`toxonnx.convert.fused`.
+        layout: how the graph takes a batch, one of :data:`toxonnx.formats.LAYOUTS`.
         model: base, its revision, method, adapter.
         graph: opset, operator counts, whether the last layer runs for the first token only.
         verification: what was measured, against what, on which rows.
         decisions: how temperature and thresholds were fitted, and what they do on other rows.
         evaluation: what the model gets right: on held-out rows, on a functional suite.
-        training: the run's figures and its split.
+        training: the run's metrics and its split.
         tools: versions.
         files: file name -> sha256.
     """
@@ -78,7 +75,7 @@ class Manifest:
         values["labels"] = Labels(**{k: _tuple(v) for k, v in values["labels"].items()})
         values["text"] = TextSpec(**{k: _tuple(v) for k, v in values["text"].items()})
         if values.get("layout", "plain") not in LAYOUTS:
-            raise InputError(f"layout {values['layout']!r} is none of {', '.join(LAYOUTS)}")
+            raise InputError(f"layout must be one of {', '.join(LAYOUTS)}, got {values['layout']!r}")
         return cls(**values)
 
 

@@ -20,7 +20,7 @@ class Labels:
     Attributes:
         names: label names, in the order of the model's logits.
         activation: ``softmax`` (one label a text) or ``sigmoid`` (any number of labels a text).
-        thresholds: the probability from which each label holds; see :func:`toxonnx.scores.decide`. Empty for
+        thresholds: the probability from which each label holds; see :func:`toxonnx.inference.scores.decide`. Empty for
             ``softmax``: the likeliest label holds.
         temperature: what logits are divided by before they become probabilities.
     """
@@ -56,7 +56,7 @@ class Labels:
         return self.activation == "sigmoid"
 
     @property
-    def leaves_doubt(self) -> bool:
+    def can_abstain(self) -> bool:
         """Whether a text can fall under the thresholds of all labels of which it has to have one."""
         # Probabilities add up to 1: so do not all of them stay under thresholds that add up to less.
         return not self.multi and sum(self.thresholds) > 1 + 1e-9

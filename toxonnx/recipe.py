@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from toxonnx.errors import InputError, RecipeError
+from toxonnx.formats import check_precision_and_layout
 from toxonnx.labels import Labels
 from toxonnx.resources import find_recipe
 from toxonnx.texts import TextSpec
@@ -228,8 +229,6 @@ def _check(recipe: Recipe) -> None:
         "model.method": (model.method, ("lora", "full")),
         "training.metric": (training.metric, METRICS),
         "training.precision": (training.precision, ("auto", "fp32", "fp16", "bf16")),
-        "export.precision": (export.precision, ("fp32", "int8", "fp16")),
-        "export.layout": (export.layout, ("plain", "fused", "packed")),
         "split.method": (split.method, ("grouped", "random")),
         "training.schedule": (training.schedule, SCHEDULES),
     }
@@ -250,8 +249,7 @@ def _check(recipe: Recipe) -> None:
             raise InputError(f"{key} is too small")
     if split.test < 0 or split.validation + split.test >= 1:
         raise InputError("split.validation and split.test leave nothing to train on")
-    if export.precision == "int8" and export.layout != "plain":
-        raise InputError(f"the layout {export.layout} goes with fp16 and fp32: int8 is for the CPU")
+    check_precision_and_layout(export.precision, export.layout)
     if sum(map(bool, (export.target_precision, export.target_recall, export.best_f1))) > 1:
         raise InputError("export takes one of target_precision, target_recall and best_f1")
     shares = {

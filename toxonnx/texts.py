@@ -84,7 +84,7 @@ class TextSpec:
             text = NORMALISERS[step](text)
         return text
 
-    def choose(self, header: Sequence[str], asked: Sequence[str] = ()) -> tuple[str, ...]:
+    def choose_columns(self, header: Sequence[str], asked: Sequence[str] = ()) -> tuple[str, ...]:
         """The columns of a file to read: those asked for, else the spec's own, else the only usual one.
 
         Raises:
@@ -107,7 +107,7 @@ class TextSpec:
         if len(usual) == 1:
             return (usual[0],)
         why = f"several columns might hold the text: {_listing(usual)}" if usual else "no text column in the header"
-        raise InputError(why, f"{listing} Name the one to read with --text COLUMN.")
+        raise InputError(why, f"{listing} Name the one to read with --text-column COLUMN.")
 
 
 def _listing(names: Sequence[str]) -> str:

@@ -16,16 +16,16 @@ from conftest import sentences, toxonnx, write_csv
 
 from toxonnx.errors import MachineError
 from toxonnx.labels import Labels
-from toxonnx.machine import available_cores
-from toxonnx.measure.race import Contender, race
-from toxonnx.measure.report import cold_start, padding, summary
+from toxonnx.system import available_cores
+from toxonnx.bench.run import Candidate, race
+from toxonnx.bench.report import cold_start, padding, summary
 
 
 def test_a_bundle_beside_its_own_run(run: Path, bundles: dict[str, Path], tmp_path: Path) -> None:
     rows = [[text] for text, _ in sentences(60)]
     file = write_csv(tmp_path / "posts.csv", ["text"], [*rows, ["long " * 300], rows[0]])
     done = toxonnx(
-        "bench", file, "--bundle", bundles["int8"], "--against", run, "--rounds", 2, "--singles", 3,
+        "bench", file, "--bundle", bundles["int8"], "--compare", run, "--rounds", 2, "--latency-samples", 3,
         "--price-per-hour", 2, "--json", tmp_path / "b.json", "--html", tmp_path / "b.html",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -34,9 +34,9 @@ def test_a_bundle_beside_its_own_run(run: Path, bundles: dict[str, Path], tmp_pa
     assert (report["texts"]["rows"], report["texts"]["truncated"]) == (62, 1)
     assert report["texts"]["distinct"] == len({row[0] for row in rows}) + 1
     assert report["machine"]["versions"]["onnxruntime"]
-    ours, *others = report["contenders"]
+    ours, *others = report["candidates"]
     assert [one["name"].split(",")[0] for one in others] == ["transformers pipeline", "PyTorch sorted"]
-    for one in report["contenders"]:
+    for one in report["candidates"]:
         samples = one["samples"]
         assert len(samples["seconds"]) == 2 and len(samples["latency_seconds"]) == 6
         assert one["rows_per_second"]["max"] == pytest.approx(62 / min(samples["seconds"]))
@@ -55,8 +55,8 @@ def test_a_bundle_beside_its_own_run(run: Path, bundles: dict[str, Path], tmp_pa
 
 def test_slower_than_asked_is_exit_code_1(bundles: dict[str, Path], tmp_path: Path) -> None:
     done = toxonnx(
-        "bench", "--rows", 20, "--rounds", 1, "--singles", 1, "--bundle", bundles["int8"], "--against", bundles["fp32"],
-        "--at-least", 1000,
+        "bench", "--rows", 20, "--rounds", 1, "--latency-samples", 1, "--bundle", bundles["int8"], "--compare", bundles["fp32"],
+        "--min-speedup", 1000,
     )  # fmt: skip
     assert done.returncode == 1
     assert "int8 is" in done.stderr and "1000 times was asked for" in done.stderr
@@ -68,7 +68,7 @@ def test_slower_than_asked_is_exit_code_1(bundles: dict[str, Path], tmp_path: Pa
     [
         (["missing.csv"], "cannot read missing.csv"),
         (["--bundle", "nowhere"], "nowhere"),
-        (["--against", "nowhere"], "nowhere"),
+        (["--compare", "nowhere"], "nowhere"),
         (["empty.csv"], "empty.csv has no rows"),
         (["--json", "."], "cannot write .: Is a directory"),
         (["--threads", "10000"], "--threads 10000"),
@@ -82,7 +82,7 @@ def test_wrong_usage_is_one_clear_error(tmp_path: Path, arguments: list[str], me
 
 
 def test_other_labels_are_refused_before_anything_is_measured(bundles: dict[str, Path]) -> None:
-    done = toxonnx("bench", "--against", bundles["int8"], "--rows", 5)
+    done = toxonnx("bench", "--compare", bundles["int8"], "--rows", 5)
     assert done.returncode == 2
     assert "has the labels complaint, praise; the bundle has hate, offensive, neither" in done.stderr
     assert "round" not in done.stderr
@@ -120,12 +120,12 @@ def toys(tmp_path: Path) -> Path:
 
 
 def test_a_race_says_who_is_slower(toys: Path) -> None:
-    def contender(name: str, seconds: float, sign: float = 1.0) -> Contender:
-        return Contender(name, "toys:sleeper", {"seconds": seconds, "sign": sign}, 1, (str(toys),))
+    def candidate(name: str, seconds: float, sign: float = 1.0) -> Candidate:
+        return Candidate(name, "toys:sleeper", {"seconds": seconds, "sign": sign}, 1, (str(toys),))
 
     texts = ["a", "bb", "ccc"]
-    results = race(
-        [contender("ours", 0.06), contender("fast", 0.02), contender("slow", 0.12, -1)], texts, rounds=3, singles=2
+    results = run_benchmark(
+        [candidate("ours", 0.06), candidate("fast", 0.02), candidate("slow", 0.12, -1)], texts, rounds=3, singles=2
     )
     assert results["ours"]["scores"].tolist() == [[1, 0], [2, 0], [3, 0]]
     ours, fast, slow = summary(
@@ -140,7 +140,7 @@ def test_a_race_says_who_is_slower(toys: Path) -> None:
 @pytest.mark.parametrize(("factory", "said"), [("broken", "the engine has no oil"), ("quitter", "out of oil")])
 def test_an_engine_that_breaks_is_named(toys: Path, factory: str, said: str) -> None:
     with pytest.raises(MachineError, match=f"the bad one stopped .*{said}"):
-        race([Contender("the bad one", f"toys:{factory}", {}, 1, (str(toys),))], ["a"], rounds=1, singles=1)
+        run_benchmark([Candidate("the bad one", f"toys:{factory}", {}, 1, (str(toys),))], ["a"], rounds=1, singles=1)
 
 
 def test_a_cold_start_measures_the_command_and_not_its_parent() -> None:

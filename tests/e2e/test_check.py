@@ -21,13 +21,13 @@ from toxonnx.bundle import open_bundle
 from toxonnx.check.columns import Wanted
 from toxonnx.check.page import page
 from toxonnx.check.report import check
-from toxonnx.check.twins import NEAR, near, repeats, similarity
+from toxonnx.check.duplicates import NEAR, near, repeats, similarity
 from toxonnx.errors import InputError, RowError
 from toxonnx.recipe import load_recipe
 from toxonnx.resources import find_bundle
-from toxonnx.rows import RowReader
+from toxonnx.io.csv import CsvSource
 from toxonnx.texts import fold
-from toxonnx.tokens import Tokenizer
+from toxonnx.inference.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_planted_troubles_are_found_and_no_text_is_shown(tmp_path: Path) -> None
     with open(file, "ab") as more:
         more.write(b"quixotic ragged,praise,one too many\r\nquixotic caf\xe9 in latin,praise\r\n\r\n")
     lines |= {"ragged-rows": [start], "undecodable-bytes": [start + 1]}
-    with pytest.raises(RowError, match="not UTF-8"), RowReader(file) as strict:
+    with pytest.raises(RowError, match="not UTF-8"), CsvSource(file) as strict:
         list(strict)
 
     done = toxonnx("check", file, "--json", tmp_path / "c.json", "--html", tmp_path / "c.html", "--strict")
@@ -172,7 +172,7 @@ def test_one_query_beside_several_pictures(tmp_path: Path, tokenizer: Tokenizer)
     assert "same picture together" in scores
     grouped = report_of(file, tokenizer, text=("query", "picture"), group=("query",))
     assert [row["columns"] for row in grouped["baselines"]] == [[], [], ["query"]]
-    # The plan keeps it together: still said, for whoever compares with figures of a random split.
+    # The plan keeps it together: still said, for whoever compares with metrics of a random split.
     kept = kinds(grouped, "note")["leaky-split"]
     assert f"{scores['random']:.3f} on it" in kept["message"] and "keeps them together" in kept["advice"]
 
@@ -228,16 +228,16 @@ def test_a_validation_file_beside_the_data(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["missing.csv"], "cannot read missing.csv"),
-        (["rows.csv", "--label", "nothing"], "has no column 'nothing'"),
-        (["rows.csv", "--label", "text"], "too many for labels"),
-        (["rows.csv", "--label", "kind", "--group", "far"], "has no column 'far'"),
-        (["rows.csv"], "no label column in the header\nIts columns: 'text', 'kind'. Name the one to read with --label"),
-        (["rows.csv", "--recipe", "minilm-hate", "--label", "kind"], "so does the recipe"),
-        (["rows.csv", "--label", "kind", "--json", "rows.csv"], "is a file that is read"),
-        (["rows.csv", "--label", "kind", "--json", "a", "--html", "a"], "is the file of --json too"),
-        (["rows.csv", "--label", "kind", "--html", "there.html"], "there.html exists already"),
-        (["rows.csv", "--label", "kind", "--validation", "missing.csv"], "cannot read missing.csv"),
-        (["rows.csv", "--label", "kind", "--delimiter", ";"], "The header is one field: add --delimiter ','"),
+        (["rows.csv", "--label-column", "nothing"], "has no column 'nothing'"),
+        (["rows.csv", "--label-column", "text"], "too many for labels"),
+        (["rows.csv", "--label-column", "kind", "--group", "far"], "has no column 'far'"),
+        (["rows.csv"], "no label column in the header\nIts columns: 'text', 'kind'. Name the one to read with --label-column"),
+        (["rows.csv", "--recipe", "minilm-hate", "--label-column", "kind"], "so does the recipe"),
+        (["rows.csv", "--label-column", "kind", "--json", "rows.csv"], "is a file that is read"),
+        (["rows.csv", "--label-column", "kind", "--json", "a", "--html", "a"], "is the file of --json too"),
+        (["rows.csv", "--label-column", "kind", "--html", "there.html"], "there.html exists already"),
+        (["rows.csv", "--label-column", "kind", "--validation", "missing.csv"], "cannot read missing.csv"),
+        (["rows.csv", "--label-column", "kind", "--delimiter", ";"], "The header is one field: add --delimiter ','"),
     ],
 )
 def test_wrong_usage_is_one_clear_error(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -20,16 +20,16 @@ from toxonnx.bundle import open_bundle
 from toxonnx.check import classes, splits, telling
 from toxonnx.check.page import page
 from toxonnx.check.values import plain
-from toxonnx.check.wording import lengths, text_findings
+from toxonnx.check.text_quality import lengths, text_findings
 from toxonnx.errors import InputError
 from toxonnx.labels import Labels
 from toxonnx.recipe import LabelSpec, Recipe, Split
 from toxonnx.resources import find_bundle
-from toxonnx.rows import RowReader
+from toxonnx.io.csv import CsvSource
 from toxonnx.texts import TextSpec
-from toxonnx.tokens import Tokenizer
+from toxonnx.inference.tokenizer import Tokenizer
 from toxonnx.train import baseline
-from toxonnx.train.data import load_examples, split
+from toxonnx.data.examples import load_examples, split
 
 Rows = list[list[object]]
 
@@ -60,7 +60,7 @@ def test_a_file_without_a_header_shows_nothing_of_its_first_line(tmp_path: Path,
         assert done.returncode == 2 and "does not look like a header" in done.stderr
         assert "quixotic" not in done.stderr and "praise" not in done.stderr
         done = toxonnx(
-            "check", file, "--text", top[0], "--label", top[1], "--no-baseline", "--json", tmp_path / "h.json",
+            "check", file, "--text-column", top[0], "--label-column", top[1], "--no-baseline", "--json", tmp_path / "h.json",
             "--html", tmp_path / "h.html", "--force",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -127,12 +127,12 @@ def test_a_comma_of_a_sentence_ends_no_row(tmp_path: Path, tokenizer: Tokenizer)
 def test_counted_words_stay_in_memory_with_many_classes(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = random.Random(0)
     texts = [" ".join(f"word{rng.randrange(300)}" for _ in range(8)) for _ in range(400)]
-    truth = np.array([i % 20 for i in range(400)])
+    y_true = np.array([i % 20 for i in range(400)])
     labels = Labels(tuple(map(str, range(20))))
     monkeypatch.setattr(baseline, "COEFFICIENTS", 2000)
-    words = baseline.Words(texts, truth, labels)
+    words = baseline.TfidfBaseline(texts, y_true, labels)
     assert words._models[0].coef_.shape == (20, 100)
-    assert words.score(texts, truth) == baseline.baseline(texts, truth, texts, truth, labels)
+    assert words.score(texts, y_true) == baseline.baseline(texts, y_true, texts, y_true, labels)
 
 
 def test_what_takes_too_long_or_too_much_memory_is_said(
@@ -261,8 +261,8 @@ def test_by_how_much_a_column_has_to_tell() -> None:
 
     def judged(accuracy: float, texts: int = 5000, tests: int = 5) -> bool:
         target = {"class": "", "accuracy": accuracy, "majority": 0.5, "errors_removed": 2 * accuracy - 1, "by": "x"}
-        figures = {"column": "a", "in_text": False, "free_text": False, "targets": [target]}
-        return telling._judge(figures, roles, None, texts, tests) is not None
+        metrics = {"column": "a", "in_text": False, "free_text": False, "targets": [target]}
+        return telling._judge(metrics, roles, None, texts, tests) is not None
 
     assert judged(0.81) and not judged(0.79)
     assert judged(0.81, texts=100) and not judged(0.81, texts=10) and not judged(0.81, texts=100, tests=10**12)
@@ -318,7 +318,7 @@ def test_bytes_that_do_not_decode_make_no_twins(tmp_path: Path, tokenizer: Token
     )
     (tmp_path / "w.csv").write_bytes(wide)
     assert kinds(quick(tmp_path / "w.csv", tokenizer, encoding="utf-16"))["undecodable-bytes"]["lines"] == [32]
-    with pytest.raises(InputError), RowReader(tmp_path / "w.csv", "utf-16") as strict:
+    with pytest.raises(InputError), CsvSource(tmp_path / "w.csv", "utf-16") as strict:
         list(strict)
 
 

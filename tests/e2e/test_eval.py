@@ -36,9 +36,9 @@ def test_a_bundle_beside_pytorch_on_rows_it_partly_met(
     run: Path, bundles: dict[str, Path], labelled: Path, mixed: Path, tmp_path: Path
 ) -> None:
     done = toxonnx(
-        "eval", bundles["int8"], mixed, "--against", run, "--against", bundles["fp32"], "--by", "source",
-        "--draws", 100, "--json", tmp_path / "e.json", "--html", tmp_path / "e.html", "--markdown", tmp_path / "e.md",
-        "--at-least", "accuracy=0.5",
+        "eval", bundles["int8"], mixed, "--compare", run, "--compare", bundles["fp32"], "--group-by", "source",
+        "--bootstrap-samples", 100, "--json", tmp_path / "e.json", "--html", tmp_path / "e.html", "--markdown", tmp_path / "e.md",
+        "--fail-under", "accuracy=0.5",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "e.json").read_text())
@@ -57,16 +57,16 @@ def test_a_bundle_beside_pytorch_on_rows_it_partly_met(
         assert (one["clean"]["rows"], one["all"]["rows"]) == (131 - sum(met), 131)
     assert f"LEAKY: {sum(met)} of 131 rows were met by int8" in done.stdout
 
-    # The figures are those of what predict writes.
+    # The metrics are those of what predict writes.
     scored = toxonnx("predict", mixed, "--bundle", bundles["int8"])
     said = [row["label"] for row in csv.DictReader(scored.stdout.splitlines())]
     new = [i for i, seen in enumerate(met) if not seen]
-    truth, answers = [rows[i]["class"] for i in new], [said[i] for i in new]
-    figures = ours["clean"]["figures"]
-    assert figures["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(truth, answers))
-    assert figures["macro_f1"] == pytest.approx(sklearn.metrics.f1_score(truth, answers, average="macro"))
+    y_true, answers = [rows[i]["class"] for i in new], [said[i] for i in new]
+    metrics = ours["clean"]["metrics"]
+    assert metrics["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(y_true, answers))
+    assert metrics["macro_f1"] == pytest.approx(sklearn.metrics.f1_score(y_true, answers, average="macro"))
     low, high = ours["clean"]["intervals"]["accuracy"]
-    assert low <= figures["accuracy"] <= high and low < high
+    assert low <= metrics["accuracy"] <= high and low < high
     groups = {one["value"]: one["rows"] for one in ours["groups"]["source"]}
     assert groups == {value: sum(rows[i]["source"] == value for i in new) for value in ("new", "newer")}
 
@@ -76,25 +76,25 @@ def test_a_bundle_beside_pytorch_on_rows_it_partly_met(
     value, low, high = first["differences"]["accuracy"]
     assert (value == 0 if low is None else low <= value <= high) and first["mcnemar"]["p"] > 0.05
     # fp32 in ONNX is PyTorch, but for the temperature.
-    assert exact["clean"]["figures"]["accuracy"] == pytorch["clean"]["figures"]["accuracy"]
+    assert exact["clean"]["metrics"]["accuracy"] == pytorch["clean"]["metrics"]["accuracy"]
 
     page = (tmp_path / "e.html").read_text(encoding="utf-8")
     assert page.count("<svg") == page.count("</svg>") == 1 + 3 * 2
     assert not re.findall(r'(?:src|href)="(?!#)', page), "the page fetches something"
     everything = page + (tmp_path / "e.json").read_text() + (tmp_path / "e.md").read_text() + done.stdout + done.stderr
     assert MARKER not in everything.lower(), "a report holds the text of a row"
-    assert f"| accuracy | {figures['accuracy']:.4f} (" in (tmp_path / "e.md").read_text()
+    assert f"| accuracy | {metrics['accuracy']:.4f} (" in (tmp_path / "e.md").read_text()
 
 
 def test_rows_that_were_all_met_show_nothing(bundles: dict[str, Path], labelled: Path) -> None:
-    done = toxonnx("eval", bundles["int8"], labelled, "--draws", 0, "--at-least", "macro_f1=0.1")
+    done = toxonnx("eval", bundles["int8"], labelled, "--bootstrap-samples", 0, "--fail-under", "macro_f1=0.1")
     assert done.returncode == 1
-    assert "int8 has met every row before: figures on them show nothing" in done.stderr
+    assert "int8 has met every row before: metrics on them show nothing" in done.stderr
     assert "none is left that it has not met" in done.stdout and "LEAKY" in done.stdout
 
 
 def test_a_limit_that_is_not_reached_is_exit_code_1(bundles: dict[str, Path], mixed: Path) -> None:
-    done = toxonnx("eval", bundles["int8"], mixed, "--draws", 0, "--at-least", "accuracy=1")
+    done = toxonnx("eval", bundles["int8"], mixed, "--bootstrap-samples", 0, "--fail-under", "accuracy=1")
     assert done.returncode == 1
     assert re.search(r"int8, on \d+ rows: accuracy is 0\.\d+, asked for 1", done.stderr)
 
@@ -135,7 +135,7 @@ def test_a_functional_suite_of_ones_own(bundles: dict[str, Path], tmp_path: Path
     file = write_csv(tmp_path / "cases.csv", header, [list(case) for case in cases])
     asked = ("--suite", tmp_path / "suite.toml", "--cases", file)
     done = toxonnx(
-        "eval", bundles["int8"], *asked, "--positive", "complaint", "--positive", "complaint,praise",
+        "eval", bundles["int8"], *asked, "--positive-labels", "complaint", "--positive-labels", "complaint,praise",
         "--json", tmp_path / "s.json", "--html", tmp_path / "s.html",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -153,10 +153,10 @@ def test_a_functional_suite_of_ones_own(bundles: dict[str, Path], tmp_path: Path
         (["x", "polite", "plain_r", ""], "cases.csv, line 6: a case of 'plain_r' is labelled 'polite'"),
     ):
         write_csv(tmp_path / "cases.csv", header, [*(list(case) for case in cases), change])
-        done = toxonnx("eval", bundles["int8"], *asked, "--positive", "complaint")
+        done = toxonnx("eval", bundles["int8"], *asked, "--positive-labels", "complaint")
         assert done.returncode == 2 and message in done.stderr, done.stderr
     write_csv(tmp_path / "cases.csv", header, [list(cases[0])])
-    done = toxonnx("eval", bundles["int8"], *asked, "--positive", "complaint")
+    done = toxonnx("eval", bundles["int8"], *asked, "--positive-labels", "complaint")
     assert "1 cases, the whole suite has 4" in done.stdout and "no cases of P2" in done.stdout
 
 
@@ -164,25 +164,25 @@ def test_a_functional_suite_of_ones_own(bundles: dict[str, Path], tmp_path: Path
     ("arguments", "message"),
     [
         ([], "nothing to evaluate on"),
-        (["rows.csv", "--label", "tone"], "rows.csv, line 3: label 'odd' is not one of the model's: hate"),
-        (["rows.csv"], "rows.csv: no column is known to hold the labels\nName it with --label, out of: 'text', 'tone'"),
-        (["rows.csv", "--label", "mood"], "has no column 'mood'"),
-        (["rows.csv", "--by", "mood"], "has no column 'mood'"),
-        (["rows.csv", "--names", "ok"], "--names 'ok' is no list of VALUE=LABEL"),
-        (["rows.csv", "--label", "tone", "--names", "ok=fine"], "fine is no label of the model"),
-        (["rows.csv", "--at-least", "beauty=1"], "--at-least 'beauty=1' is no limit"),
-        (["--suite", "hatecheck"], "--suite, --cases and --positive go together"),
+        (["rows.csv", "--label-column", "tone"], "rows.csv, line 3: label 'odd' is not one of the model's: hate"),
+        (["rows.csv"], "rows.csv: no column is known to hold the labels\nName it with --label-column, out of: 'text', 'tone'"),
+        (["rows.csv", "--label-column", "mood"], "has no column 'mood'"),
+        (["rows.csv", "--group-by", "mood"], "has no column 'mood'"),
+        (["rows.csv", "--label-map", "ok"], "--label-map 'ok' is no list of VALUE=LABEL"),
+        (["rows.csv", "--label-column", "tone", "--label-map", "ok=fine"], "fine is no label of the model"),
+        (["rows.csv", "--fail-under", "beauty=1"], "--fail-under 'beauty=1' is no limit"),
+        (["--suite", "hatecheck"], "--suite, --cases and --positive-labels go together"),
         (["rows.csv", "--json", "a.json", "--html", "a.json"], "--html a.json is the file of --json too"),
         (["rows.csv", "--json", "rows.csv", "--force"], "--json rows.csv is a file that is read"),
-        (["rows.csv", "--draws", "5"], "5 resamples are too few"),
-        (["rows.csv", "--at-least", "accuracy=90"], "--at-least 'accuracy=90' is no limit"),
-        (["rows.csv", "--label", "text"], "rows.csv, line 2: label 'a fine day' is not one of the model's"),
-        (["good.csv", "--label", "tone", "--by", "text"], "--by text: that column is part of the text"),
-        (["--suite", "nothing", "--cases", "rows.csv", "--positive", "hate"], "no suite 'nothing'"),
-        (["--suite", "hatecheck", "--cases", "rows.csv", "--positive", "hate"], "has no column 'test_case'"),
-        (["--at-least", "accuracy=1", "--suite", "hatecheck"], "are about DATA, which was not given"),
+        (["rows.csv", "--bootstrap-samples", "5"], "5 resamples are too few"),
+        (["rows.csv", "--fail-under", "accuracy=90"], "--fail-under 'accuracy=90' is no limit"),
+        (["rows.csv", "--label-column", "text"], "rows.csv, line 2: label 'a fine day' is not one of the model's"),
+        (["good.csv", "--label-column", "tone", "--group-by", "text"], "--group-by text: that column is part of the text"),
+        (["--suite", "nothing", "--cases", "rows.csv", "--positive-labels", "hate"], "no suite 'nothing'"),
+        (["--suite", "hatecheck", "--cases", "rows.csv", "--positive-labels", "hate"], "has no column 'test_case'"),
+        (["--fail-under", "accuracy=1", "--suite", "hatecheck"], "are about DATA, which was not given"),
         (["rows.csv", "--json", "good.csv"], "good.csv exists already"),
-        (["rows.csv", "--against", "nowhere"], "no bundle 'nowhere'"),
+        (["rows.csv", "--compare", "nowhere"], "no bundle 'nowhere'"),
     ],
 )
 def test_wrong_usage_is_one_clear_error(tmp_path: Path, arguments: list[str], message: str) -> None:
@@ -194,7 +194,7 @@ def test_wrong_usage_is_one_clear_error(tmp_path: Path, arguments: list[str], me
 
 
 def test_other_labels_are_refused(bundles: dict[str, Path], mixed: Path) -> None:
-    done = toxonnx("eval", bundles["int8"], mixed, "--against", "minilm-hate-int8")
+    done = toxonnx("eval", bundles["int8"], mixed, "--compare", "minilm-hate-int8")
     assert done.returncode == 2
     assert "minilm-hate-int8 has the labels hate, offensive, neither; int8 has complaint, praise" in done.stderr
 
@@ -202,7 +202,7 @@ def test_other_labels_are_refused(bundles: dict[str, Path], mixed: Path) -> None
 def test_thresholds_are_kept_in_the_bundle_and_used(run: Path, mixed: Path, tmp_path: Path) -> None:
     done = toxonnx(
         "export", run, "-o", tmp_path / "sure", "--target-precision", "praise=1", "--data", mixed,
-        "--text", "text", "--label", "class",
+        "--text-column", "text", "--label-column", "class",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "thresholds for precision 1 of praise, on mixed.csv: complaint from 0.500" in done.stdout
@@ -223,10 +223,10 @@ def test_thresholds_are_kept_in_the_bundle_and_used(run: Path, mixed: Path, tmp_
     assert (f"marked for review: {marked} (" in done.stderr) == (marked > 0)
 
     # Other rows, other limits: the most certain band.
-    done = toxonnx("predict", mixed, "--bundle", tmp_path / "sure", "--review-band", 1)
+    done = toxonnx("predict", mixed, "--bundle", tmp_path / "sure", "--review-below", 1)
     assert {row["review"] for row in csv.DictReader(done.stdout.splitlines())} == {"1"}
     assert "marked for review: 131 (100.0%)" in done.stderr
-    assert "review" in toxonnx("predict", mixed, "--review-band", 0.5, "--text", "text").stdout.splitlines()[0]
+    assert "review" in toxonnx("predict", mixed, "--review-below", 0.5, "--text-column", "text").stdout.splitlines()[0]
 
     done = toxonnx("export", run, "-o", tmp_path / "no", "--target-precision", "fine=1")
     assert done.returncode == 2 and "a target for fine: the labels are complaint, praise" in done.stderr
@@ -277,15 +277,15 @@ def test_several_labels_with_odd_names(several: tuple[Path, Path], tmp_path: Pat
     rows = [[text, int(label == "complaint"), int("soup" in text)] for text, label in sentences(60, 77)]
     data = write_csv(tmp_path / "new.csv", ["text", "$rude|a_$", "_food, [b]"], rows)
     done = toxonnx(
-        "eval", bundle, data, "--draws", 100, "--json", tmp_path / "e.json", "--html", tmp_path / "e.html",
+        "eval", bundle, data, "--bootstrap-samples", 100, "--json", tmp_path / "e.json", "--html", tmp_path / "e.html",
         "--markdown", tmp_path / "e.md",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     model = json.loads((tmp_path / "e.json").read_text())["models"][0]
-    figures = model["clean"]["figures"]
-    assert figures["confusion"] == [] and set(figures["per_class"]) == {"$rude|a_$", "_food, [b]"}
+    metrics = model["clean"]["metrics"]
+    assert metrics["confusion"] == [] and set(metrics["per_class"]) == {"$rude|a_$", "_food, [b]"}
     assert model["rows"] == 60 and model["clean"]["rows"] == 60 - model["leaky_rows"]
-    assert set(model["promises"]["per_class"]) == set(figures["per_class"])
+    assert set(model["promises"]["per_class"]) == set(metrics["per_class"])
     # The names come through as they are: in the picture, in Markdown, on screen.
     assert "$rude|a_$" in (tmp_path / "e.html").read_text() and "$rude|a_$" in done.stdout
     widths = {
@@ -302,15 +302,15 @@ def test_a_model_that_does_not_tell_what_it_was_trained_on(run: Path, labelled: 
     fitted = write_csv(tmp_path / "fit.csv", ["text", "class"], [list(row) for row in sentences(90, 31)])
     done = toxonnx(
         "export", run / "checkpoint", "-o", tmp_path / "bare", "--precision", "fp32", "--data", fitted,
-        "--text", "text", "--label", "class", "--best-f1",
+        "--text-column", "text", "--label-column", "class", "--best-f1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     card = (tmp_path / "bare" / "README.md").read_text()
     assert "chose the epoch" not in card and "counting words" not in card
-    done = toxonnx("eval", tmp_path / "bare", labelled, "--label", "class", "--draws", 0)
+    done = toxonnx("eval", tmp_path / "bare", labelled, "--label-column", "class", "--bootstrap-samples", 0)
     assert "bare does not tell which texts it was trained on" in done.stdout
     assert "No row's text stands" not in done.stdout
-    done = toxonnx("eval", tmp_path / "bare", fitted, "--label", "class", "--draws", 0)
+    done = toxonnx("eval", tmp_path / "bare", fitted, "--label-column", "class", "--bootstrap-samples", 0)
     assert "where its scales, temperature or thresholds were fitted" in done.stdout
     assert "LEAKY" in done.stdout and "does not tell" in done.stdout
 
@@ -330,7 +330,7 @@ def test_cases_that_were_trained_on_are_said(bundles: dict[str, Path], labelled:
         tmp_path / "cases.csv", ["case", "gold", "kind", "about"],
         [[text, "rude", "plain_r", ""], ["the lamp was grand", "polite", "thanks_p", ""]],
     )  # fmt: skip
-    asked = ("--suite", tmp_path / "suite.toml", "--cases", cases, "--positive", "complaint")
+    asked = ("--suite", tmp_path / "suite.toml", "--cases", cases, "--positive-labels", "complaint")
     assert "LEAKY: int8 met 1 of these cases" in toxonnx("eval", bundles["int8"], *asked).stdout
     for key, value, message in (
         ("cases = 4", 'cases = "four"', "cases = 'four' has to be a number"),
@@ -345,8 +345,8 @@ def test_cases_that_were_trained_on_are_said(bundles: dict[str, Path], labelled:
 
 def test_a_reader_that_goes_away_loses_no_report(mixed: Path, bundles: dict[str, Path], tmp_path: Path) -> None:
     command = [
-        sys.executable, "-m", "toxonnx", "eval", str(bundles["int8"]), str(mixed), "--draws", "0",
-        "--json", str(tmp_path / "e.json"), "--at-least", "accuracy=1",
+        sys.executable, "-m", "toxonnx", "eval", str(bundles["int8"]), str(mixed), "--bootstrap-samples", "0",
+        "--json", str(tmp_path / "e.json"), "--fail-under", "accuracy=1",
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stderr is not None

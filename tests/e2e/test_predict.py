@@ -46,7 +46,7 @@ def test_the_example_is_kept_byte_for_byte_and_scored(tmp_path: Path) -> None:
 
 def test_any_delimiter_is_one(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("n%text\n1%what a lovely morning\n", encoding="utf-8")
-    done = toxonnx("predict", tmp_path / "in.csv", "--delimiter", "%", "--review-band", "0.5")
+    done = toxonnx("predict", tmp_path / "in.csv", "--delimiter", "%", "--review-below", "0.5")
     assert done.returncode == 0, done.stderr
     header, row = (line.split("%") for line in done.stdout.splitlines())
     assert header == ["n", "text", "label", "score", "hate", "offensive", "neither", "review"]
@@ -98,9 +98,9 @@ def test_tsv_and_encodings(tmp_path: Path) -> None:
             "id,n\n1,2\n",
             [],
             2,
-            "no text column in the header\nIts columns: 'id', 'n'. Name the one to read with --text",
+            "no text column in the header\nIts columns: 'id', 'n'. Name the one to read with --text-column",
         ),
-        ("id,n\n1,2\n", ["--text", "body"], 2, "no column 'body' in the header\nIts columns: 'id', 'n'."),
+        ("id,n\n1,2\n", ["--text-column", "body"], 2, "no column 'body' in the header\nIts columns: 'id', 'n'."),
         ("text;n\na;1\n", [], 2, "is the delimiter ';'? Then add --delimiter ';'"),
         ("text,n\na,1\nb\n", [], 2, "line 3: 1 fields, the header has 2"),
         ('text,n\n"a,1\nb,2\n', [], 2, "line 2: a quote is opened and never closed"),
@@ -282,14 +282,14 @@ def test_scoring_needs_no_torch(tmp_path: Path) -> None:
         "from toxonnx.cli import main\n"
         "main()\n"
     )
-    bench = ["bench", "--rows", "9", "--rounds", "1", "--singles", "1"]
+    bench = ["bench", "--rows", "9", "--rounds", "1", "--latency-samples", "1"]
     for arguments in (["--help"], ["predict", str(source)], ["info"], ["doctor"], bench):
         done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     done = subprocess.run(
-        [sys.executable, "-c", script, "bench", "--at-least", "2"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", script, "bench", "--min-speedup", "2"], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 2 and "--at-least has nothing to compare with" in done.stderr
+    assert done.returncode == 2 and "--min-speedup has nothing to compare with" in done.stderr
     done = subprocess.run(
         [sys.executable, "-c", script, "train", "x.csv", "--recipe", "minilm-hate", "-o", str(tmp_path / "run")],
         capture_output=True, text=True, check=False,

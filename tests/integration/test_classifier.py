@@ -20,9 +20,9 @@ from tokenizers import Tokenizer as RawTokenizer
 
 from toxonnx import Classifier
 from toxonnx.bundle import open_bundle
-from toxonnx.convert.samples import SENTENCES
+from toxonnx.convert.sample_texts import SENTENCES
 from toxonnx.errors import InputError, MachineError
-from toxonnx.tokens import Tokenizer
+from toxonnx.inference.tokenizer import Tokenizer
 
 SHIPPED = ROOT / "export" / "bundles" / "minilm-hate-int8"
 POOL = [*SENTENCES, *(text for text, _ in sentences(30)), "", "word " * 300, "a", "\N{SNOWMAN}"]
@@ -51,21 +51,21 @@ def test_the_shipped_bundle_says_what_pytorch_said() -> None:
 def test_the_shipped_bundle_is_small_and_good() -> None:
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 26e6
     measured = open_bundle(SHIPPED).manifest.verification["test"]
-    assert measured["figures"]["final"]["accuracy"] >= 0.90
-    assert measured["figures"]["final"]["macro_f1"] >= 0.75
+    assert measured["metrics"]["final"]["accuracy"] >= 0.90
+    assert measured["metrics"]["final"]["macro_f1"] >= 0.75
 
 
 @settings(max_examples=25, deadline=None)
 @given(
     texts=st.lists(st.sampled_from(POOL), min_size=1, max_size=40),
     threads=st.integers(1, 4),
-    batch_tokens=st.sampled_from([1, 64, 512, 4096]),
+    max_batch_tokens=st.sampled_from([1, 64, 512, 4096]),
     window=st.sampled_from([1, 7, 2048]),
 )
 def test_neighbours_order_threads_and_windows_change_nothing(
-    alone: dict[str, np.ndarray], texts: list[str], threads: int, batch_tokens: int, window: int
+    alone: dict[str, np.ndarray], texts: list[str], threads: int, max_batch_tokens: int, window: int
 ) -> None:
-    classifier = Classifier(open_bundle(SHIPPED), threads=threads, batch_tokens=batch_tokens, window=window)
+    classifier = Classifier(open_bundle(SHIPPED), threads=threads, max_batch_tokens=max_batch_tokens, window=window)
     results = list(classifier.stream(texts))
     assert [text for text, _ in results] == texts
     for text, prediction in results:
@@ -124,8 +124,8 @@ def test_streaming_takes_a_window_ahead_and_no_more() -> None:
 @pytest.mark.parametrize("precision", ["fp32", "int8", "fp16"])
 def test_one_row_alone_is_scored_as_among_others(bundles: dict[str, Path], precision: str) -> None:
     opened = open_bundle(bundles[precision])
-    together = Classifier(opened, batch_tokens=4096)
-    apart = Classifier(opened, batch_tokens=1, threads=1)
+    together = Classifier(opened, max_batch_tokens=4096)
+    apart = Classifier(opened, max_batch_tokens=1, threads=1)
     limit = 0 if precision == "int8" else 1e-5
     for (text, one), (_, other) in zip(together.stream(POOL), apart.stream(POOL), strict=True):
         (lone,) = together.predict(text, top_k=None)
@@ -138,7 +138,7 @@ def test_one_row_alone_is_scored_as_among_others(bundles: dict[str, Path], preci
 def test_lone_texts_in_quick_succession_are_scored_as_ever(
     alone: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toxonnx.engine.LULL", float("inf"))  # so that every call runs on all threads
+    monkeypatch.setattr("toxonnx.inference.engine.IDLE_SECONDS", float("inf"))  # so that every call runs on all threads
     classifier = Classifier.load(threads=3)
     for text in POOL:
         (answer,) = classifier.predict([text], top_k=None)
@@ -149,8 +149,8 @@ def test_lone_texts_in_quick_succession_are_scored_as_ever(
 @pytest.fixture
 def encoding(monkeypatch: pytest.MonkeyPatch) -> Classifier:
     """The shipped bundle, tokenizing in processes as it does beside a GPU."""
-    classifier = Classifier(open_bundle(SHIPPED), window=40, encoders=2)
-    monkeypatch.setattr("toxonnx.encoding.PIECE", 7)
+    classifier = Classifier(open_bundle(SHIPPED), window=40, tokenizer_processes=2)
+    monkeypatch.setattr("toxonnx.inference.tokenizer_pool.PIECE", 7)
     return classifier
 
 

@@ -25,7 +25,7 @@ from toxonnx.convert.export import export
 from toxonnx.convert.verify import reference_logits
 from toxonnx.errors import CheckpointError, GateError, InputError
 from toxonnx.recipe import Export, LabelSpec, Recipe
-from toxonnx.train.merge import load_trained
+from toxonnx.train.adapters import load_trained
 
 TEXTS = [text for text, _ in sentences(60, 7)] + ["", "word " * 400, "Gr\u00fc\u00dfe \N{SNOWMAN}"]
 
@@ -49,10 +49,10 @@ def test_a_run_leaves_what_it_should(run: Path) -> None:
     table = json.loads((run / "run.json").read_text())
     assert table["labels"] == ["complaint", "praise"]
     assert table["split"]["leaking"] == 0
-    # It learnt: a word decides the class, and the figures on the held-out rows show it.
-    assert table["figures"]["validation"]["macro_f1"] > 0.9
+    # It learnt: a word decides the class, and the metrics on the held-out rows show it.
+    assert table["metrics"]["validation"]["macro_f1"] > 0.9
     best = max(lines, key=lambda line: line["validation_macro_f1"])
-    assert table["figures"]["validation"]["macro_f1"] == pytest.approx(best["validation_macro_f1"])
+    assert table["metrics"]["validation"]["macro_f1"] == pytest.approx(best["validation_macro_f1"])
     assert not (run / "checkpoints").exists()
 
 
@@ -68,12 +68,12 @@ def test_every_precision_agrees_with_pytorch(bundles: dict[str, Path], run: Path
         assert manifest.verification["label_agreement"] >= 0.97
         assert manifest.verification["rows_from"] == "the run's validation split"
         assert manifest.graph["last_layer_first_token_only"] is True
-        assert manifest.graph["tidied"] is True
+        assert manifest.graph["simplified"] is True
 
 
 def test_smoothing_saves_what_outliers_cost(tmp_path: Path) -> None:
     from toxonnx.convert.int8 import quantize
-    from toxonnx.sessions import Session
+    from toxonnx.inference.session import Session
 
     rng = np.random.default_rng(0)
     table = rng.normal(size=(64, 32)).astype(np.float32)
@@ -106,7 +106,7 @@ def test_smoothing_saves_what_outliers_cost(tmp_path: Path) -> None:
 
 def test_a_matrix_that_serves_two_layers_and_a_product_without_bias(tmp_path: Path) -> None:
     from toxonnx.convert.int8 import quantize
-    from toxonnx.sessions import Session
+    from toxonnx.inference.session import Session
 
     rng = np.random.default_rng(1)
     weights = {
@@ -150,19 +150,19 @@ def test_checkpoints_from_elsewhere(bases: dict[str, Path], tmp_path: Path, kind
     tokenizer = AutoTokenizer.from_pretrained(bases[kind])
     tokenizer.save_pretrained(tmp_path / "checkpoint")
 
-    bundle = export(tmp_path / "checkpoint", tmp_path / "bundle", settings={"precision": "fp32"}, say=quiet)
+    bundle = export(tmp_path / "checkpoint", tmp_path / "bundle", settings={"precision": "fp32"}, log=quiet)
     manifest = bundle.manifest
     assert manifest.labels.names == ("calm", "rude", "spam")
     assert manifest.verification["labelled"] is False
     assert manifest.max_length == (128 if kind == "roberta" else 512)
 
-    small = export(tmp_path / "checkpoint", tmp_path / "small", settings={"precision": "int8"}, recipe=LAX, say=quiet)
+    small = export(tmp_path / "checkpoint", tmp_path / "small", settings={"precision": "int8"}, recipe=LAX, log=quiet)
     layers = {"bert": 12, "roberta": 18, "albert": 13, "deberta": 12}[kind]
     assert small.manifest.graph["linear_layers_int8"] >= layers
-    together, alone = Classifier(small, batch_tokens=4096), Classifier(small, batch_tokens=1)
+    together, alone = Classifier(small, max_batch_tokens=4096), Classifier(small, max_batch_tokens=1)
     assert (together.logits(TEXTS) == alone.logits(TEXTS)).all()
     with pytest.raises(InputError, match="max_length 9999 is over what the checkpoint takes"):
-        export(tmp_path / "checkpoint", tmp_path / "long", recipe=dataclasses.replace(LAX, max_length=9999), say=quiet)
+        export(tmp_path / "checkpoint", tmp_path / "long", recipe=dataclasses.replace(LAX, max_length=9999), log=quiet)
 
     # As transformers itself would score them.
     model = model.eval()
@@ -271,7 +271,7 @@ def test_over_a_limit_nothing_is_sealed(run: Path, tmp_path: Path) -> None:
     table["recipe"]["export"]["min_agreement"] = 1.01
     (strict / "run.json").write_text(json.dumps(table))
     with pytest.raises(GateError, match=r"not sealed: the final model chooses PyTorch's label on .*limit 101\.00%"):
-        export(strict, tmp_path / "bundle", say=quiet)
+        export(strict, tmp_path / "bundle", log=quiet)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
     done = toxonnx("export", strict, "-o", tmp_path / "bundle")
     assert done.returncode == 1
@@ -284,7 +284,7 @@ def test_over_a_limit_nothing_is_sealed(run: Path, tmp_path: Path) -> None:
 
 def test_export_does_not_replace_by_itself(run: Path, bundles: dict[str, Path]) -> None:
     with pytest.raises(InputError, match="exists already"):
-        export(run, bundles["fp32"], say=quiet)
+        export(run, bundles["fp32"], log=quiet)
 
 
 def test_verifying_on_rows_of_ones_own(bases: dict[str, Path], run: Path, tmp_path: Path) -> None:
@@ -296,14 +296,14 @@ def test_verifying_on_rows_of_ones_own(bases: dict[str, Path], run: Path, tmp_pa
         data=rows,
         text=("comment",),
         label=("kind",),
-        say=quiet,
+        log=quiet,
     )
     assert bundle.manifest.verification["rows"] == 50
     assert bundle.manifest.verification["rows_from"] == "mine.csv"
-    assert bundle.manifest.verification["figures"]["final"]["accuracy"] > 0.9
+    assert bundle.manifest.verification["metrics"]["final"]["accuracy"] > 0.9
     wrong = write_csv(tmp_path / "wrong.csv", ["comment", "kind"], [["a soup", "praise"], ["a coat", "neither"]])
     with pytest.raises(InputError, match=r"wrong\.csv, line 3: label 'neither' is not one of the model's"):
-        export(run, tmp_path / "b2", data=wrong, text=("comment",), label=("kind",), say=quiet)
+        export(run, tmp_path / "b2", data=wrong, text=("comment",), label=("kind",), log=quiet)
 
 
 def test_several_labels_a_text(bases: dict[str, Path], tmp_path: Path) -> None:
@@ -313,9 +313,9 @@ def test_several_labels_a_text(bases: dict[str, Path], tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('column = "class"', 'columns = ["rude", "food"]'))
     done = toxonnx("train", data, "--recipe", path, "--base", bases["bert"], "-o", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    bundle = export(tmp_path / "run", tmp_path / "bundle", say=quiet)
+    bundle = export(tmp_path / "run", tmp_path / "bundle", log=quiet)
     assert bundle.manifest.labels.activation == "sigmoid"
-    assert bundle.manifest.verification["figures"]["final"]["macro_f1"] > 0.8
+    assert bundle.manifest.verification["metrics"]["final"]["macro_f1"] > 0.8
     done = toxonnx("predict", data, "--bundle", tmp_path / "bundle")
     header, *scored = csv.reader(done.stdout.splitlines())
     assert header[3:] == ["predicted_label", "predicted_score", "predicted_rude", "predicted_food"]
@@ -327,22 +327,24 @@ def test_several_labels_a_text(bases: dict[str, Path], tmp_path: Path) -> None:
 
 
 def test_a_promise_that_other_rows_do_not_keep_is_said() -> None:
-    from toxonnx.convert.decisions import measure_decisions, settle
+    from toxonnx.convert.thresholds import measure_decisions, settle
     from toxonnx.convert.verify import Rows
     from toxonnx.labels import Labels
 
     rng = np.random.default_rng(0)
     labels = Labels(("calm", "rude"))
-    truth = rng.integers(0, 2, 200)
-    easy = (rng.normal(size=(200, 2)) + 3 * np.eye(2)[truth]).astype(np.float32)
-    hard = (rng.normal(size=(200, 2)) + 0.3 * np.eye(2)[truth]).astype(np.float32)
+    y_true = rng.integers(0, 2, 200)
+    easy = (rng.normal(size=(200, 2)) + 3 * np.eye(2)[y_true]).astype(np.float32)
+    hard = (rng.normal(size=(200, 2)) + 0.3 * np.eye(2)[y_true]).astype(np.float32)
     texts = [f"day {i}" for i in range(200)]
     limits = Export(target_precision={"rude": 0.95})
-    settled, about = settle(easy, Rows(texts, truth, "validation rows", "validation"), labels, limits)
+    settled, about = fit_temperature_and_thresholds(
+        easy, Rows(texts, y_true, "validation rows", "validation"), labels, limits
+    )
     assert about["fitted"]["per_class"]["rude"]["precision"][0] >= 0.95
-    assert measure_decisions(about, easy, Rows(texts, truth, "the same", "test"), labels, settled)["missed"] == []
-    other = measure_decisions(about, hard, Rows(texts, truth, "harder rows", "test"), labels, settled)
+    assert measure_decisions(about, easy, Rows(texts, y_true, "the same", "test"), labels, settled)["missed"] == []
+    other = measure_decisions(about, hard, Rows(texts, y_true, "harder rows", "test"), labels, settled)
     assert other["missed"] == ["rude"] and other["test"]["per_class"]["rude"]["precision"][0] < 0.95
     assert other["measured_on"] == "200 rows, harder rows" and other["after"] != about["after"]
     with pytest.raises(InputError, match=r"precision 0\.95 of rude needs labelled rows"):
-        settle(easy, Rows(texts, None, "rows", "data"), labels, limits)
+        fit_temperature_and_thresholds(easy, Rows(texts, None, "rows", "data"), labels, limits)

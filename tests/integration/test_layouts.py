@@ -17,17 +17,17 @@ from optimum.onnxruntime import ORTModelForSequenceClassification
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from toxonnx import Classifier
-from toxonnx.batches import Packed, Padded
+from toxonnx.inference.batching import PackedBatcher, PaddedBatcher
 from toxonnx.bundle import EMULATED, open_bundle
-from toxonnx.captured import FEW, Captured, bucketed
-from toxonnx.convert.encoder import encoder_of
+from toxonnx.inference.cuda_graphs import SMALL_BATCH, CudaGraphRunner, bucketed
+from toxonnx.convert.encoder_weights import extract_weights
 from toxonnx.convert.export import export
 from toxonnx.convert.fused import emulated, fused, packed
 from toxonnx.convert.verify import reference_logits
-from toxonnx.encoding import Encoder
+from toxonnx.inference.tokenizer_pool import Encoder
 from toxonnx.errors import CheckpointError, GateError, MachineError
-from toxonnx.sessions import Session
-from toxonnx.train.merge import Trained, load_trained
+from toxonnx.inference.session import Session
+from toxonnx.train.adapters import Trained, load_trained
 
 TEXTS = [text for text, _ in sentences(40, 11)] + ["", "word " * 400, "Gr\u00fc\u00dfe \N{SNOWMAN}", "a"]
 
@@ -67,31 +67,35 @@ def test_fused_and_packed_graphs_say_what_pytorch_says(
     reference = reference_logits(trained, TEXTS)
     spread = np.ptp(reference, axis=0).max()
     assert spread > 0.05
-    encoder = encoder_of(trained.model)
+    encoder = extract_weights(trained.model)
     tokens = _tokens(trained, checkpoints[name])
     models = {"fused": fused(encoder, half=half), EMULATED: emulated(packed(encoder, half=half))}
     for layout, model in models.items():
         session = _session(tmp_path, model, layout)
-        for arrangement in [Packed(300), Packed(1)] if layout == EMULATED else [Padded(300, 1, 64), Padded(1, 1, 64)]:
+        for batcher in (
+            [PackedBatcher(300), PackedBatcher(1)]
+            if layout == EMULATED
+            else [PaddedBatcher(300, 1, 64), PaddedBatcher(1, 1, 64)]
+        ):
             logits = np.empty_like(reference)
-            for rows in arrangement.plan(tokens.lengths):
-                logits[rows] = session.run(arrangement.feed(tokens, rows))[: len(rows)]
-            assert np.abs(logits - reference).max() < (3e-2 if half else 1e-5) * spread, (layout, arrangement)
+            for rows in batcher.plan(tokens.lengths):
+                logits[rows] = session.run(batcher.feed(tokens, rows))[: len(rows)]
+            assert np.abs(logits - reference).max() < (3e-2 if half else 1e-5) * spread, (layout, batcher)
         if half:  # the weights are what makes a file large
             kinds = {w.data_type for w in model.graph.initializer if len(w.dims) == 2 and w.dims[0] > 8}
             assert kinds == {onnx.TensorProto.FLOAT16}
 
 
 def test_a_packed_graph_lacks_nothing_but_its_cuda_kernel(checkpoints: dict[str, Path]) -> None:
-    model = packed(encoder_of(load_trained(checkpoints["distilbert"]).model), half=True)
+    model = packed(extract_weights(load_trained(checkpoints["distilbert"]).model), half=True)
     with pytest.raises(Exception, match=r"Failed to find kernel for com\.microsoft\.PackedMultiHeadAttention"):
         onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
 def test_buffers_that_stay_give_the_same_logits_as_fresh_ones(checkpoints: dict[str, Path], tmp_path: Path) -> None:
     trained = load_trained(checkpoints["distilbert"], max_length=64)
-    session = _session(tmp_path, emulated(packed(encoder_of(trained.model), half=False)), EMULATED)
-    captured = Captured(session, 0)
+    session = _session(tmp_path, emulated(packed(extract_weights(trained.model), half=False)), EMULATED)
+    captured = CudaGraphRunner(session, 0)
     tokens = _tokens(trained, checkpoints["distilbert"])
     reference = reference_logits(trained, TEXTS)
     rng = np.random.default_rng(0)
@@ -102,7 +106,7 @@ def test_buffers_that_stay_give_the_same_logits_as_fresh_ones(checkpoints: dict[
         entered.append(1)
         yield
 
-    for count in [1, 2, FEW, 1, 3, 1, FEW, 5] * 3:
+    for count in [1, 2, SMALL_BATCH, 1, 3, 1, SMALL_BATCH, 5] * 3:
         rows = rng.choice(len(TEXTS), count, replace=False)
         some = tokens.subset(rows.tolist())
         feed = bucketed(some.ids, some.lengths, 0)
@@ -111,7 +115,7 @@ def test_buffers_that_stay_give_the_same_logits_as_fresh_ones(checkpoints: dict[
         logits = captured.run(some, alone)
         assert logits is not None and logits.shape == (count, 3)
         assert np.abs(logits - reference[rows]).max() < 1e-5
-    assert captured.run(tokens.subset(range(FEW + 1))) is None
+    assert captured.run(tokens.subset(range(SMALL_BATCH + 1))) is None
     assert 2 < len(shapes) == len(entered), "each shape is captured once, and alone"
 
 
@@ -136,7 +140,7 @@ def test_packed_export_is_verified_and_refused_where_it_cannot_run(run: Path, tm
 
 
 def test_a_fused_bundle_runs_anywhere_and_in_optimum(run: Path, tmp_path: Path) -> None:
-    bundle = export(run, tmp_path / "fused", settings={"precision": "fp16", "layout": "fused"}, say=lambda _: None)
+    bundle = export(run, tmp_path / "fused", settings={"precision": "fp16", "layout": "fused"}, log=lambda _: None)
     texts = [text for text, _ in sentences(12, 5)]
     ours = np.array([p.probabilities for _, p in Classifier(bundle).stream(texts)])
     tokenizer = AutoTokenizer.from_pretrained(bundle.path)
@@ -152,7 +156,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is_exported(
 ) -> None:
     half = {"precision": "fp16", "layout": "packed"}
     with pytest.raises(CheckpointError, match="deberta-v2 is none of distilbert, bert, roberta"):
-        export(checkpoints["deberta"], tmp_path / "b", settings=half, say=lambda _: None)
+        export(checkpoints["deberta"], tmp_path / "b", settings=half, log=lambda _: None)
     done = toxonnx("export", run, "-o", tmp_path / "b", "--layout", "packed", "--precision", "int8")
     assert done.returncode == 2 and "Add --precision fp16." in done.stderr
     model = AutoModelForSequenceClassification.from_pretrained(checkpoints["distilbert"])
@@ -160,7 +164,7 @@ def test_what_cannot_be_written_is_refused_before_anything_is_exported(
     model.save_pretrained(tmp_path / "wild")
     AutoTokenizer.from_pretrained(checkpoints["distilbert"]).save_pretrained(tmp_path / "wild")
     with pytest.raises(GateError, match=r"a product inside the model reaches [\d,]+; fp16 ends at 65,504"):
-        export(tmp_path / "wild", tmp_path / "b", settings=half, say=lambda _: None)
+        export(tmp_path / "wild", tmp_path / "b", settings=half, log=lambda _: None)
     assert not (tmp_path / "b").exists()
 
 
@@ -178,14 +182,14 @@ def test_a_graph_that_is_written_wrong_is_not_sealed(
     monkeypatch.setattr("toxonnx.convert.graph.fused", wrong)
     for precision in ("fp32", "fp16"):
         with pytest.raises(GateError, match="ONNX fp32 differs from PyTorch"):
-            export(run, tmp_path / "b", settings={"precision": precision, "layout": "fused"}, say=lambda _: None)
+            export(run, tmp_path / "b", settings={"precision": precision, "layout": "fused"}, log=lambda _: None)
 
 
 def test_a_gpu_that_does_not_load_the_model_leaves_verification_to_the_cpu(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = MachineError("no memory")
-    monkeypatch.setattr("toxonnx.convert.onto.obstacle", lambda _: None)
-    monkeypatch.setattr("toxonnx.sessions.obstacle", lambda device: full if device == "cuda" else None)
-    bundle = export(run, tmp_path / "b", settings={"precision": "fp16", "layout": "fused"}, say=lambda _: None)
+    monkeypatch.setattr("toxonnx.convert.verification_models.why_unavailable", lambda _: None)
+    monkeypatch.setattr("toxonnx.inference.session.why_unavailable", lambda device: full if device == "cuda" else None)
+    bundle = export(run, tmp_path / "b", settings={"precision": "fp16", "layout": "fused"}, log=lambda _: None)
     assert bundle.manifest.verification["ran_on"] == "CPUExecutionProvider (CUDA: no memory)"

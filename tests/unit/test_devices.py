@@ -19,14 +19,14 @@ from click.testing import CliRunner
 from conftest import ROOT, toxonnx
 
 from toxonnx import Classifier, devices
-from toxonnx.batches import Feed, Packed, Padded, Uniform
+from toxonnx.inference.batching import Feed, PackedBatcher, PaddedBatcher, EqualLengthBatcher
 from toxonnx.bundle import Bundle, open_bundle
 from toxonnx.cli import group
-from toxonnx.devices import driver, obstacle, provider_options
-from toxonnx.engine import Engine, _Turns
+from toxonnx.inference.devices import driver, why_unavailable, provider_options
+from toxonnx.inference.engine import Engine, _SharedLock
 from toxonnx.errors import GateError, InputError, MachineError
-from toxonnx.sessions import Session
-from toxonnx.tokens import Tokens
+from toxonnx.inference.session import Session
+from toxonnx.inference.tokenizer import Tokens
 
 SHIPPED = ROOT / "export" / "bundles" / "minilm-hate-int8"
 COMMENTS = ROOT / "examples" / "comments.csv"
@@ -114,14 +114,14 @@ def test_the_missing_piece_is_named(
 
     monkeypatch.setattr(ctypes, "CDLL", load)
     monkeypatch.setattr(devices.driver, "__defaults__", (load,))
-    missing = obstacle(of)
+    missing = why_unavailable(of)
     assert isinstance(missing, MachineError)
     assert what in missing.what and mend in missing.hint
 
 
 def test_a_session_that_fell_back_in_silence_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runtime itself goes on with the CPU, and says so to nobody."""
-    monkeypatch.setattr("toxonnx.sessions.obstacle", lambda _: None)
+    monkeypatch.setattr("toxonnx.inference.session.why_unavailable", lambda _: None)
     with pytest.warns(UserWarning, match="not in available provider names"), pytest.raises(MachineError) as caught:
         Session(SHIPPED / "model.onnx", 3, device="cuda")
     assert "CUDAExecutionProvider" in str(caught.value)
@@ -141,7 +141,7 @@ def test_int8_is_refused_on_a_gpu_unless_a_fallback_is_allowed() -> None:
 
 
 def test_the_command_line_says_what_it_runs_on(bundles: dict[str, Path], tmp_path: Path) -> None:
-    lacking = obstacle("cuda")
+    lacking = why_unavailable("cuda")
     if lacking is None:  # the other half of this test, for those who have a GPU
         assert toxonnx("doctor", "--device", "cuda", "--bundle", bundles["fp16"]).returncode == 0
         return
@@ -184,7 +184,7 @@ def test_half_an_uninstalled_runtime_is_named(monkeypatch: pytest.MonkeyPatch) -
     left = types.ModuleType("onnxruntime")
     left.__spec__ = ModuleSpec("onnxruntime", None)
     monkeypatch.setitem(sys.modules, "onnxruntime", left)
-    broken = obstacle("cpu")
+    broken = why_unavailable("cpu")
     assert broken is not None and "onnxruntime is broken" in broken.what
     assert "pip uninstall -y onnxruntime onnxruntime-gpu" in broken.hint
     assert devices.describe()["runtime"] == broken.what
@@ -240,8 +240,8 @@ class FakeSession:
 @pytest.fixture
 def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Engine]:
     """Engines of a bundle of any layout, on a GPU that is not there."""
-    monkeypatch.setattr("toxonnx.engine.Session", FakeSession)
-    monkeypatch.setattr("toxonnx.engine.available_cores", lambda: 16)
+    monkeypatch.setattr("toxonnx.inference.engine.Session", FakeSession)
+    monkeypatch.setattr("toxonnx.inference.engine.available_cores", lambda: 16)
     FakeSession.made.clear()
     FakeSession.fails.clear()
     shipped = open_bundle(SHIPPED)
@@ -253,13 +253,13 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Engine]:
     return engine
 
 
-@pytest.mark.parametrize(("layout", "arrangement"), [("plain", Padded), ("fused", Padded), ("packed", Packed)])
-def test_batches_on_a_gpu_are_what_its_graph_takes(
-    on_gpu: Callable[..., Engine], layout: str, arrangement: type
-) -> None:
+@pytest.mark.parametrize(
+    ("layout", "batcher"), [("plain", PaddedBatcher), ("fused", PaddedBatcher), ("packed", PackedBatcher)]
+)
+def test_batches_on_a_gpu_are_what_its_graph_takes(on_gpu: Callable[..., Engine], layout: str, batcher: type) -> None:
     engine = on_gpu(layout)
-    assert isinstance(engine.arrangement, arrangement) and engine.arrangement.max_tokens == 32768
-    assert (engine.threads, engine.encoders, engine.few) == (2, 15, 8 if layout == "packed" else 1)
+    assert isinstance(engine.batcher, batcher) and engine.batcher.max_tokens == 32768
+    assert (engine.threads, engine.tokenizer_processes, engine.few) == (2, 15, 8 if layout == "packed" else 1)
     assert FakeSession.made[0]["layout"] == layout and FakeSession.made[0]["device"] == "cuda"
     lengths = np.array([3, 128, 7, 7, 60])
     tokens = Tokens(np.repeat(np.arange(100, 105), lengths).astype(np.int32), lengths, lengths < 0)
@@ -276,12 +276,12 @@ def test_a_gpu_that_fails_is_an_error_or_the_cpu_with_the_reason(on_gpu: Callabl
     for options in ({"allow_fallback": True}, {"device": "auto"}):
         engine = on_gpu("fused", **options)
         assert engine.device == "cpu" and "out of memory" in engine.plan["fallback"]
-        assert isinstance(engine.arrangement, Uniform) and engine.encoders == 0
+        assert isinstance(engine.batcher, EqualLengthBatcher) and engine.tokenizer_processes == 0
         with pytest.raises(MachineError, match="out of memory"):
             on_gpu("packed", **options)
     with pytest.raises(InputError, match="TensorRT does not know"):
         on_gpu("fused", device="tensorrt")
-    on_gpu("plain", device="tensorrt", batch_tokens=4096)
+    on_gpu("plain", device="tensorrt", max_batch_tokens=4096)
     few, many = FakeSession.made[-1]["profiles"]
     assert few == ((1, 16), (1, 32), (8, 128)) and many == ((1, 16), (128, 32), (256, 128))
 
@@ -291,8 +291,8 @@ def test_few_texts_go_the_ordinary_way_where_no_graph_can_be_had(on_gpu: Callabl
     engine = on_gpu("packed")
     tokens = Tokens(np.array([5, 6, 7], dtype=np.int32), np.array([2, 1]), np.array([False, False]))
     with pytest.warns(UserWarning, match="the ordinary way from now on: CUDA failure 2"):
-        assert engine.run_few(tokens)[:, :2].tolist() == [[5, 2], [7, 1]]
-    assert engine.run_few(tokens)[:, :2].tolist() == [[5, 2], [7, 1]]
+        assert engine.run_small_batch(tokens)[:, :2].tolist() == [[5, 2], [7, 1]]
+    assert engine.run_small_batch(tokens)[:, :2].tolist() == [[5, 2], [7, 1]]
     assert sum(options["graphs"] for options in FakeSession.made) == 1, "it is not tried again"
     assert "out of memory" in engine.plan["graphs"]
 
@@ -310,7 +310,7 @@ def test_nothing_heavy_is_left_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> No
             get_provider_graph_assignment_info=lambda: [part],
         )
 
-    monkeypatch.setattr("toxonnx.sessions.obstacle", lambda _: None)
+    monkeypatch.setattr("toxonnx.inference.session.why_unavailable", lambda _: None)
     monkeypatch.setattr(onnxruntime, "InferenceSession", runtime)
     with pytest.raises(MachineError, match="leaves MatMul to the CPU"):
         Session(SHIPPED / "model.onnx", 3, device="cuda")
@@ -319,7 +319,7 @@ def test_nothing_heavy_is_left_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_who_works_alone_waits_for_the_others_and_they_for_it() -> None:
-    turns, log = _Turns(), []
+    turns, log = _SharedLock(), []
     inside, go = threading.Event(), threading.Event()
 
     def ordinary() -> None:

@@ -15,17 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from toxonnx.annotate import added_columns
-from toxonnx.batches import Packed, Padded, Uniform
-from toxonnx.captured import TOKENS as SIZES
-from toxonnx.captured import bucketed
+from toxonnx.predict import added_columns
+from toxonnx.inference.batching import PackedBatcher, PaddedBatcher, EqualLengthBatcher
+from toxonnx.inference.cuda_graphs import TOKENS as SIZES
+from toxonnx.inference.cuda_graphs import bucketed
 from toxonnx.errors import InputError, RecipeError
 from toxonnx.labels import Labels
-from toxonnx.memo import Memo, digest
+from toxonnx.inference.cache import LogitCache, digest
 from toxonnx.recipe import Split, load_recipe, recipe_from_dict
 from toxonnx.texts import TextSpec, fold
-from toxonnx.tokens import Tokens
-from toxonnx.train.data import Examples, load_saved, save_examples, split
+from toxonnx.inference.tokenizer import Tokens
+from toxonnx.data.examples import Examples, load_saved, save_examples, split
 
 
 def test_normalisation() -> None:
@@ -46,10 +46,10 @@ def test_template() -> None:
 
 def test_choosing_the_text_column() -> None:
     pair = TextSpec(("query", "image"), "{query} {image}")
-    assert pair.choose(["id", "image", "query"]) == ("query", "image")
-    assert pair.choose(["id", "Comment"]) == ("Comment",)
-    assert pair.choose(["q", "i"], ["q", "i"]) == ("q", "i")
-    assert pair.choose(["q", "i"], ["i"]) == ("i",)
+    assert pair.choose_columns(["id", "image", "query"]) == ("query", "image")
+    assert pair.choose_columns(["id", "Comment"]) == ("Comment",)
+    assert pair.choose_columns(["q", "i"], ["q", "i"]) == ("q", "i")
+    assert pair.choose_columns(["q", "i"], ["i"]) == ("i",)
     for header, asked, message in (
         (["id", "n"], (), "no text column"),
         (["text", "body"], (), "several columns might hold the text: 'text', 'body'"),
@@ -57,7 +57,7 @@ def test_choosing_the_text_column() -> None:
         (["a", "b", "c"], ("a", "b", "c"), "3 text columns given, the model reads 2"),
     ):
         with pytest.raises(InputError, match=message):
-            pair.choose(header, asked)
+            pair.choose_columns(header, asked)
 
 
 def test_added_columns_never_repeat_a_name() -> None:
@@ -105,9 +105,9 @@ def test_an_unknown_recipe_lists_the_known() -> None:
     assert "minilm-hate" in str(caught.value)
 
 
-def _examples(texts: list[str], truth: list[int], names: tuple[str, ...] = ("a", "b")) -> Examples:
+def _examples(texts: list[str], y_true: list[int], names: tuple[str, ...] = ("a", "b")) -> Examples:
     lines = list(range(2, len(texts) + 2))
-    return Examples(texts, np.array(truth, dtype=np.int64), lines, Labels(names), TextSpec())
+    return Examples(texts, np.array(y_true, dtype=np.int64), lines, Labels(names), TextSpec())
 
 
 @settings(max_examples=100, deadline=None)
@@ -117,12 +117,12 @@ def _examples(texts: list[str], truth: list[int], names: tuple[str, ...] = ("a",
     seed=st.integers(0, 5),
 )
 def test_a_split_never_tears_a_text_apart(counts: list[int], shares: tuple[float, float], seed: int) -> None:
-    texts, truth = [], []
+    texts, y_true = [], []
     for i, count in enumerate(counts):
         for copy in range(count):
             texts.append(f"Text  {i} " if copy % 2 else f"text {i}")
-            truth.append(i % 2)
-    parts = split(_examples(texts, truth), Split(*shares, seed=seed), "here")
+            y_true.append(i % 2)
+    parts = split(_examples(texts, y_true), Split(*shares, seed=seed), "here")
     sides = [parts.train, parts.validation, parts.test]
     assert sorted(np.concatenate(sides).tolist()) == list(range(len(texts)))
     seen = [{fold(texts[i]) for i in side} for side in sides]
@@ -130,8 +130,8 @@ def test_a_split_never_tears_a_text_apart(counts: list[int], shares: tuple[float
     assert parts.leaking == 0
     assert parts.duplicates == len(texts) - len(counts)
     for side, share in zip(sides, (1.0, *shares), strict=True):
-        assert {truth[i] for i in side} == ({0, 1} if share else set())
-    again = split(_examples(texts, truth), Split(*shares, seed=seed), "here")
+        assert {y_true[i] for i in side} == ({0, 1} if share else set())
+    again = split(_examples(texts, y_true), Split(*shares, seed=seed), "here")
     assert all((a == b).all() for a, b in zip(sides, (again.train, again.validation, again.test), strict=True))
 
 
@@ -142,12 +142,12 @@ def test_a_split_never_tears_a_text_apart(counts: list[int], shares: tuple[float
 def test_rows_of_a_group_stay_together(rows: list[tuple[int, int]], seed: int) -> None:
     # Chains too: rows that share a text with one row and a group with another.
     texts, groups = [f"text {a}" for a, _ in rows], tuple(str(b) for _, b in rows)
-    truth = np.zeros(len(rows), dtype=np.int64)
+    y_true = np.zeros(len(rows), dtype=np.int64)
     for extra in range(4):  # rows that stand alone, so that there is always something to draw
         texts.append(f"lone {extra}")
         groups += (f"lone {extra}",)
-    truth = np.concatenate([truth, np.zeros(4, dtype=np.int64)])
-    examples = Examples(texts, truth, list(range(len(texts))), Labels(("a", "b")), TextSpec(), groups=groups)
+    y_true = np.concatenate([y_true, np.zeros(4, dtype=np.int64)])
+    examples = Examples(texts, y_true, list(range(len(texts))), Labels(("a", "b")), TextSpec(), groups=groups)
     parts = split(examples, Split(0.3, seed=seed, group=("g",)), "here")
     for keys in (texts, groups):
         assert not {keys[i] for i in parts.train} & {keys[i] for i in parts.validation}
@@ -173,24 +173,24 @@ def test_groups_whose_rows_have_several_labels_are_divided_whole() -> None:
     sides = [{countries[i] for i in part} for part in (parts.train, parts.validation)]
     assert not sides[0] & sides[1] and len(sides[1]) == 1
     # A class that stands in one group alone cannot be on both sides.
-    lone = dataclasses.replace(examples, truth=np.array([2 if i < 20 and i % 2 else i % 2 for i in range(80)]))
+    lone = dataclasses.replace(examples, y_true=np.array([2 if i < 20 and i % 2 else i % 2 for i in range(80)]))
     with pytest.raises(InputError, match="class 'c' has 1 distinct group, the split needs 2"):
         split(dataclasses.replace(lone, groups=countries), Split(0.25), "rows.csv")
 
 
 @pytest.mark.parametrize("multi", [False, True])
 def test_held_out_rows_come_back(tmp_path: Path, multi: bool) -> None:
-    truth = np.array([[0, 1], [1, 1], [0, 0]]) if multi else np.array([1, 0, 1])
+    y_true = np.array([[0, 1], [1, 1], [0, 0]]) if multi else np.array([1, 0, 1])
     labels = Labels(("a b", "c,d"), "sigmoid" if multi else "softmax")
-    save_examples(tmp_path / "v.csv", Examples(["x", "y\nz", '"q"'], truth, [2, 3, 5], labels, TextSpec()))
+    save_examples(tmp_path / "v.csv", Examples(["x", "y\nz", '"q"'], y_true, [2, 3, 5], labels, TextSpec()))
     texts, back = load_saved(tmp_path / "v.csv", labels)
     assert texts == ["x", "y\nz", '"q"']
-    assert (back == truth).all()
+    assert (back == y_true).all()
 
 
 @given(lengths=arrays.arrays(np.int64, st.integers(0, 60), elements=st.integers(1, 9)), max_tokens=st.integers(1, 60))
 def test_batches_hold_rows_of_one_length_within_the_budget(lengths: np.ndarray, max_tokens: int) -> None:
-    batches = list(Uniform(max_tokens).plan(lengths))
+    batches = list(EqualLengthBatcher(max_tokens).plan(lengths))
     assert sorted(i for batch in batches for i in batch.tolist()) == list(range(len(lengths)))
     longest = [int(lengths[batch].max()) for batch in batches]
     assert longest == sorted(longest, reverse=True)
@@ -212,11 +212,11 @@ def _made(lengths: np.ndarray) -> Tokens:
 
 @given(lengths=LENGTHS, max_tokens=st.integers(1, 200))
 def test_padded_batches_lose_nothing_and_have_few_shapes(lengths: np.ndarray, max_tokens: int) -> None:
-    arrangement, tokens = Padded(max_tokens, pad_id=0, longest=40), _made(lengths)
-    batches = list(arrangement.plan(lengths))
+    batcher, tokens = PaddedBatcher(max_tokens, pad_id=0, longest=40), _made(lengths)
+    batches = list(batcher.plan(lengths))
     assert sorted(i for batch in batches for i in batch.tolist()) == list(range(len(lengths)))
     for batch in batches:
-        feed = arrangement.feed(tokens, batch)
+        feed = batcher.feed(tokens, batch)
         height, width = feed["input_ids"].shape
         assert width in {16, 32, 40} and (height & (height - 1) == 0 or height == max_tokens // width)
         assert len(batch) == 1 or height * width <= max_tokens
@@ -231,12 +231,12 @@ def test_padded_batches_lose_nothing_and_have_few_shapes(lengths: np.ndarray, ma
 def test_packed_batches_say_where_rows_begin_and_where_padding_would_stand(
     lengths: np.ndarray, max_tokens: int
 ) -> None:
-    arrangement, tokens = Packed(max_tokens), _made(lengths)
-    batches = list(arrangement.plan(lengths))
+    batcher, tokens = PackedBatcher(max_tokens), _made(lengths)
+    batches = list(batcher.plan(lengths))
     assert sorted(i for batch in batches for i in batch.tolist()) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or lengths[batch].sum() <= max_tokens
-        feed = arrangement.feed(tokens, batch)
+        feed = batcher.feed(tokens, batch)
         starts, ends = feed["cu_seqlens"][:-1], feed["cu_seqlens"][1:]
         assert (ends - starts).tolist() == lengths[batch].tolist()
         assert feed["first_tokens"].tolist() == starts.tolist()
@@ -272,7 +272,7 @@ def test_small_batches_come_in_few_shapes(lengths: np.ndarray) -> None:
     in_flight=st.integers(0, 3),
 )
 def test_a_remembered_text_finds_its_own_logits(windows: list[list[int]], capacity: int, in_flight: int) -> None:
-    memo = Memo(1, capacity, in_flight=4 * 4)
+    memo = LogitCache(1, capacity, in_flight=4 * 4)
     waiting: list[tuple[list[int], np.ndarray]] = []
     met: set[int] = set()
     for texts in windows:
@@ -289,7 +289,7 @@ def test_a_remembered_text_finds_its_own_logits(windows: list[list[int]], capaci
 
 
 def test_a_memo_forgets_what_lies_far_back() -> None:
-    memo = Memo(1, 8, in_flight=2)
+    memo = LogitCache(1, 8, in_flight=2)
     assert [memo.places([digest(text)])[1] for text in "aabab"] == [[0], [], [0], [], []]
     memo.places([digest(str(number)) for number in range(20)])
     assert memo.places([digest("a")])[1] == [0]

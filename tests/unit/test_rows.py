@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from toxonnx.errors import InputError, RowError
-from toxonnx.rows import OutputFile, RowReader, read_table
+from toxonnx.io.csv import AtomicFile, CsvSource, read_table
 
 CELLS = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=12) | st.sampled_from(
     ['say "hi"', "a,b", "two\nlines", "old\r\nmac\r", "", " padded ", '"', "=1+1", "\ufeff"]
@@ -41,7 +41,7 @@ def test_a_file_comes_back_byte_for_byte(
     path = tmp_path / "in.csv"
     path.write_bytes(data)
 
-    with RowReader(path, delimiter=delimiter) as reader:
+    with CsvSource(path, delimiter=delimiter) as reader:
         read = list(reader)
         back = reader.mark + reader.header.raw + reader.header.end + "".join(row.raw + row.end for row in read)
         assert back.encode(reader.encoding) == data
@@ -70,7 +70,7 @@ def test_bad_files_name_the_line(tmp_path: Path, name: str) -> None:
     content, expected = BAD[name]
     path = tmp_path / "bad.csv"
     path.write_bytes(content)
-    with pytest.raises(InputError) as caught, RowReader(path) as reader:
+    with pytest.raises(InputError) as caught, CsvSource(path) as reader:
         list(reader)
     assert expected in str(caught.value)
     assert str(path) in str(caught.value)
@@ -79,10 +79,10 @@ def test_bad_files_name_the_line(tmp_path: Path, name: str) -> None:
 def test_a_wrong_byte_far_into_a_file_names_its_line(tmp_path: Path) -> None:
     path = tmp_path / "long.csv"
     path.write_bytes(b"text\n" + b"a fine day\n" * 50_000 + b"caf\xe9\n" + b"more\n" * 50_000)
-    with pytest.raises(RowError) as caught, RowReader(path) as reader:
+    with pytest.raises(RowError) as caught, CsvSource(path) as reader:
         list(reader)
     assert caught.value.line == 50_002
-    with RowReader(path, encoding="cp1252") as reader:
+    with CsvSource(path, encoding="cp1252") as reader:
         assert sum(1 for _ in reader) == 100_001
 
 
@@ -92,7 +92,7 @@ def test_a_quote_that_never_ends_does_not_fill_the_memory(tmp_path: Path) -> Non
         file.write(b'text\n"opened\n')
         for _ in range(40):
             file.write(b"a line of text\n" * 70_000)
-    with pytest.raises(RowError, match="line 2: a quote is opened and never closed"), RowReader(path) as reader:
+    with pytest.raises(RowError, match="line 2: a quote is opened and never closed"), CsvSource(path) as reader:
         list(reader)
 
 
@@ -109,23 +109,23 @@ def test_long_texts_and_tables(tmp_path: Path) -> None:
 
 def test_missing_file_and_unknown_encoding(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
-        RowReader(tmp_path / "none.csv")
+        CsvSource(tmp_path / "none.csv")
     with pytest.raises(InputError, match="unknown encoding 'utf-9'"):
-        RowReader(tmp_path / "none.csv", encoding="utf-9")
+        CsvSource(tmp_path / "none.csv", encoding="utf-9")
 
 
 def test_output_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
-    with pytest.raises(ValueError, match="stop"), OutputFile(path) as out:
+    with pytest.raises(ValueError, match="stop"), AtomicFile(path) as out:
         out.write("half")
         raise ValueError("stop")
     assert list(tmp_path.iterdir()) == []
-    with OutputFile(path) as out:
+    with AtomicFile(path) as out:
         out.write("whole\r\n")
         assert not path.exists()
     assert path.read_bytes() == b"whole\r\n"
     with pytest.raises(InputError, match="exists already"):
-        OutputFile(path)
-    with OutputFile(path, force=True) as out:
+        AtomicFile(path)
+    with AtomicFile(path, force=True) as out:
         out.write("new")
     assert path.read_text() == "new"

@@ -1,1 +1,1 @@
-"""What makes a labelled file's figures lie, looked for before anything is trained on it."""
+"""What makes a labelled file's metrics lie, looked for before anything is trained on it."""

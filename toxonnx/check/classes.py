@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.check.finding import Finding, found, listing, part, plural
-from toxonnx.check.sheet import Sheet
+from toxonnx.check.finding import Finding, format_share, listing, make_finding, plural
+from toxonnx.check.raw_table import Sheet
 from toxonnx.check.values import Values, spelling_findings
 from toxonnx.labels import Labels
 from toxonnx.recipe import LabelSpec
 
 __all__ = ["Classes", "class_findings", "class_shifts", "count_classes", "lone_labels", "read_classes"]
 
-#: distinct texts of a class under which its figures mean nothing
-FEW = 10
+#: distinct texts of a class under which its metrics mean nothing
+SMALL_BATCH = 10
 #: rows of the largest class for one of the smallest, from which it is said, and from which it is a warning
 IMBALANCE = (10, 50)
 #: difference of a class's share between two files from which it is said
@@ -33,15 +33,15 @@ class Classes:
         names: label names, in the model's order.
         shown: these as they may be shown.
         multi: whether a row may have several.
-        truth: int64 [rows] of label numbers, or int64 [rows, labels] of 0 and 1.
-        known: bool [rows], whether the row's label can be used; ``truth`` means nothing where it cannot.
+        y_true: int64 [rows] of label numbers, or int64 [rows, labels] of 0 and 1.
+        known: bool [rows], whether the row's label can be used; ``y_true`` means nothing where it cannot.
         sure: values of the label column that are labels and no texts.
     """
 
     names: tuple[str, ...]
     shown: tuple[str, ...]
     multi: bool
-    truth: NDArray[np.int64]
+    y_true: NDArray[np.int64]
     known: NDArray[np.bool_]
     sure: frozenset[str]
 
@@ -54,7 +54,7 @@ class Classes:
 
     def members(self, rows: NDArray[np.int64]) -> list[list[int]]:
         """For each label, which of these rows have it, as positions in ``rows``."""
-        held = self.truth[rows]
+        held = self.y_true[rows]
         columns = held.T == 1 if self.multi else [held == i for i in range(len(self.names))]
         return [np.flatnonzero(column).tolist() for column in columns]
 
@@ -75,14 +75,14 @@ def _one(sheet: Sheet, spec: LabelSpec, data: Classes | None) -> tuple[Classes, 
     table = spec.names or {value: value for value in (data.names if data else sorted(values.counts))}
     order = tuple(dict.fromkeys(table.values()))
     number = {value: order.index(name) for value, name in table.items()}
-    truth = np.array([number.get(value, -1) for value in values.stripped], dtype=np.int64)
+    y_true = np.array([number.get(value, -1) for value in values.stripped], dtype=np.int64)
     where = f"column {sheet.names[spec.column]!r}"
     findings = []
     empty = values.lines_of({""})
     if empty:
         findings.append(
-            found(
-                "empty-labels", "error", f"{part(len(empty), len(truth))} have no label in {where}",
+            make_finding(
+                "empty-labels", "error", f"{format_share(len(empty), len(y_true))} have no label in {where}",
                 empty, file=sheet.file,
                 advice="Label these rows or take them out; training stops at the first of them.",
             )
@@ -93,11 +93,11 @@ def _one(sheet: Sheet, spec: LabelSpec, data: Classes | None) -> tuple[Classes, 
         lines = values.lines_of(set(unknown))
         advice = "Mend these rows, or name the label in the recipe's labels.names."
         findings.append(
-            found(
+            make_finding(
                 "unknown-labels", "error",
-                f"{part(len(lines), len(truth))} have a label in {where} that is not known: {what}",
+                f"{format_share(len(lines), len(y_true))} have a label in {where} that is not known: {what}",
                 lines, file=sheet.file, advice=advice,
-            ) if spec.names else found(
+            ) if spec.names else make_finding(
                 "lone-labels", "error", f"Labels that stand in {sheet.file} alone: {what}", lines, count=len(unknown),
                 file=sheet.file, advice="A model cannot learn a label that it is not shown.",
             )
@@ -105,13 +105,13 @@ def _one(sheet: Sheet, spec: LabelSpec, data: Classes | None) -> tuple[Classes, 
     findings += spelling_findings(values, where, sheet.file)
     shown = order if spec.names else data.shown if data else tuple(values.shown(one, quote=False) for one in order)
     sure = frozenset(value for value in values.counts if values.may_be_shown(value))
-    return Classes(order, shown, False, truth, truth >= 0, sure), findings
+    return Classes(order, shown, False, y_true, y_true >= 0, sure), findings
 
 
 def _several(sheet: Sheet, spec: LabelSpec, data: Classes | None) -> tuple[Classes, list[Finding]]:
     cells = [[value.strip() for value in sheet.column(name)] for name in spec.columns]
     good = np.array([[value in {"0", "1"} for value in column] for column in cells], dtype=np.bool_).T
-    truth = np.array([[value == "1" for value in column] for column in cells], dtype=np.int64).T
+    y_true = np.array([[value == "1" for value in column] for column in cells], dtype=np.int64).T
     findings = []
     lines = np.array(sheet.table.lines)
     for i, name in enumerate(spec.columns):
@@ -120,8 +120,8 @@ def _several(sheet: Sheet, spec: LabelSpec, data: Classes | None) -> tuple[Class
             bad = lines[~good[:, i]].tolist()
             floats = {"0.0", "1.0"} & set(cells[i])
             findings.append(
-                found(
-                    "unknown-labels", "error", f"{part(len(bad), len(truth))} hold neither 0 nor 1 in {where}", bad,
+                make_finding(
+                    "unknown-labels", "error", f"{format_share(len(bad), len(y_true))} hold neither 0 nor 1 in {where}", bad,
                     file=sheet.file,
                     advice="Write 1 and 0, not 1.0 and 0.0: a table program has made numbers with a point of them."
                     if floats else "Write 1 where the label holds and 0 where it does not.",
@@ -129,13 +129,13 @@ def _several(sheet: Sheet, spec: LabelSpec, data: Classes | None) -> tuple[Class
             )  # fmt: skip
         if data is None and set(cells[i]) == {"1"}:  # a label that no row has is one of few texts
             findings.append(
-                found(
+                make_finding(
                     "one-class", "error", f"All rows have 1 in {where}", count=1,
                     advice="Leave the label out, or add rows that do not have it: training refuses it so.",
                 )
             )  # fmt: skip
     names = tuple(sheet.names[name] for name in spec.columns)
-    return Classes(spec.columns, names, True, truth, np.asarray(good.all(axis=1)), frozenset("01")), findings
+    return Classes(spec.columns, names, True, y_true, np.asarray(good.all(axis=1)), frozenset("01")), findings
 
 
 def count_classes(classes: Classes, keys: Sequence[str], rows: NDArray[np.int64]) -> list[dict[str, Any]]:
@@ -171,21 +171,21 @@ def class_findings(
     """
     findings = []
     needed = min(needed, 1) if multi else needed
-    small = [i for i, one in enumerate(counts) if one["distinct_texts"] < max(FEW, needed)]
+    small = [i for i, one in enumerate(counts) if one["distinct_texts"] < max(SMALL_BATCH, needed)]
     if file:  # what is not there at all is a label that stands in the data alone
         small = [i for i in small if counts[i]["rows"]]
     refused = [i for i in small if counts[i]["distinct_texts"] < needed and not file]
     for severity, limit, some, advice in (
         ("error", needed, refused, f"Add texts of it or leave the class out: training needs {needed} at least."),
-        ("warning", FEW, [i for i in small if i not in refused],
-         "Add texts of it: one more right or wrong moves its figures by points."),
+        ("warning", SMALL_BATCH, [i for i in small if i not in refused],
+         "Add texts of it: one more right or wrong moves its metrics by points."),
     ):  # fmt: skip
         if some:
             names = listing([f"{counts[i]['name']} ({counts[i]['distinct_texts']})" for i in some])
             what = "has" if len(some) == 1 else "have"
             texts = "no text" if limit == 1 else f"fewer than {limit} distinct texts"
             findings.append(
-                found(
+                make_finding(
                     "few-texts", severity, f"{plural(len(some), 'class', 'classes')} {what} {texts}: {names}",
                     [lines[at] for i in some for at in members[i]], count=len(some), advice=advice, file=file,
                     details={"classes": [counts[i]["name"] for i in some]},
@@ -193,7 +193,7 @@ def class_findings(
             )  # fmt: skip
     if not multi and sum(one["rows"] > 0 for one in counts) < 2:
         findings.append(
-            found(
+            make_finding(
                 "one-class", "warning" if file else "error", "The labelled rows with a text are not of two classes",
                 count=1, advice="A classifier needs rows of two classes at least.", file=file,
             )
@@ -206,7 +206,7 @@ def _imbalance(rows: list[int]) -> list[Finding]:
     if times < IMBALANCE[0]:
         return []
     return [
-        found(
+        make_finding(
             "imbalance", "warning" if times >= IMBALANCE[1] else "note",
             f"The largest class has {times:.1f} times the rows of the smallest", count=1,
             advice="Watch macro F1 and the F1 of each class, not accuracy; weigh the classes in training.",
@@ -235,7 +235,7 @@ def lone_labels(
         only = [i for i in range(len(one)) if one[i]["rows"] and not other[i]["rows"]]
         if only:
             findings.append(
-                found(
+                make_finding(
                     "lone-labels", severity, f"Labels that {what}: {listing([one[i]['name'] for i in only])}",
                     [line for i in only for line in lines[i]], count=len(only), file=of, advice=advice,
                 )
@@ -254,7 +254,7 @@ def class_shifts(data: list[dict[str, Any]], held: list[dict[str, Any]], file: s
         return []
     what = listing([f"{name} {before:.1%} and {after:.1%}" for name, before, after in shifts])
     return [
-        found(
+        make_finding(
             "class-shift", "note",
             f"The share of {plural(len(shifts), 'class', 'classes')} is more than {100 * SHIFT:.0f} points apart "
             f"in the data and {file}: {what}",

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toxonnx.check.finding import listing
-from toxonnx.check.sheet import USUAL_LABELS, Sheet, read_sheet
+from toxonnx.check.raw_table import USUAL_LABELS, Sheet, read_sheet
 from toxonnx.errors import InputError
+from toxonnx.io.base import ReadOptions
 from toxonnx.recipe import LabelSpec, Recipe, Split
 from toxonnx.texts import TextSpec
 
@@ -31,7 +32,7 @@ class Wanted:
         max_length: tokens, in place of the recipe's.
         seed: of the splits, in place of the recipe's.
         validation: a second labelled file.
-        encoding, delimiter: of both files.
+        reading: how to read both files.
         with_baseline: whether to train what needs no transformer.
     """
 
@@ -43,8 +44,7 @@ class Wanted:
     max_length: int | None = None
     seed: int | None = None
     validation: Path | None = None
-    encoding: str | None = None
-    delimiter: str | None = None
+    reading: ReadOptions | None = None
     with_baseline: bool = True
 
 
@@ -57,16 +57,18 @@ def read(wanted: Wanted) -> tuple[Sheet, Sheet | None, Recipe]:
     """
     recipe = wanted.recipe
     if recipe is not None and (wanted.text or wanted.label):
-        raise InputError("--text and --label name columns, and so does the recipe", "Leave one of them out.")
+        raise InputError(
+            "--text-column and --label-column name columns, and so does the recipe", "Leave one of them out."
+        )
     known: tuple[str, ...] = (*wanted.text, *wanted.label) if wanted.text and wanted.label else ()
     if recipe is not None:
         known = (*recipe.text.columns, recipe.labels.column, *recipe.labels.columns)
-    sheet = read_sheet(wanted.data, wanted.encoding, wanted.delimiter, known=known)
+    sheet = read_sheet(wanted.data, wanted.reading, known=known)
     plan = choose(sheet, wanted)
     held = None
     if wanted.validation:
         held = read_sheet(
-            wanted.validation, wanted.encoding, wanted.delimiter, wanted.validation.name, (*known, *_read(plan))
+            wanted.validation, wanted.reading, wanted.validation.name, (*known, *_read(plan))
         )  # fmt: skip
         for name in _read(plan):
             held.column(name)
@@ -108,10 +110,10 @@ def choose(sheet: Sheet, wanted: Wanted) -> Recipe:
 
 def _text(sheet: Sheet, spec: TextSpec, header: Sequence[str]) -> tuple[str, ...]:
     try:
-        return spec.choose(header)
+        return spec.choose_columns(header)
     except InputError as error:
         # Its own hint lists the header as it stands.
-        raise InputError(error.what, sheet.hint(" Name the one to read with --text COLUMN.")) from None
+        raise InputError(error.what, sheet.hint(" Name the one to read with --text-column COLUMN.")) from None
 
 
 def _labels(sheet: Sheet, asked: Sequence[str]) -> LabelSpec:
@@ -121,7 +123,7 @@ def _labels(sheet: Sheet, asked: Sequence[str]) -> LabelSpec:
     if not asked and len(usual) != 1:
         names = listing([repr(name) for name in usual])
         why = f"several columns might hold the label: {names}" if usual else "no label column in the header"
-        raise InputError(why, sheet.hint(" Name the one to read with --label COLUMN."))
+        raise InputError(why, sheet.hint(" Name the one to read with --label-column COLUMN."))
     name = asked[0] if asked else usual[0]
     values = {value.strip() for value in sheet.column(name)}
     # Its values are shown: a column of texts must not pass for labels.
@@ -129,6 +131,6 @@ def _labels(sheet: Sheet, asked: Sequence[str]) -> LabelSpec:
         raise InputError(
             f"column {sheet.names[name]!r} holds {len(values):,} different values in {len(sheet.table):,} rows, too "
             "many for labels",
-            "Name the label column with --label COLUMN.",
+            "Name the label column with --label-column COLUMN.",
         )
     return LabelSpec(column=name)

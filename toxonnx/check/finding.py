@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["LINES", "LONGEST", "SEVERITIES", "Finding", "found", "listing", "part", "plural"]
+__all__ = ["LINES", "LONGEST", "SEVERITIES", "Finding", "format_share", "listing", "make_finding", "plural"]
 
 #: from bad to harmless
 SEVERITIES = ("error", "warning", "note")
@@ -47,7 +47,7 @@ class Finding:
         return {**asdict(self), "lines": list(self.lines)}
 
 
-def found(
+def make_finding(
     kind: str,
     severity: str,
     message: str,
@@ -70,7 +70,7 @@ def plural(count: int, what: str, many: str = "") -> str:
     return f"{count:,} {what if count == 1 else many or what + 's'}"
 
 
-def part(count: int, whole: int, what: str = "row") -> str:
+def format_share(count: int, whole: int, what: str = "row") -> str:
     """``3 of 1,000 rows (0.30%)``."""
     return f"{count:,} of {plural(whole, what)} ({count / whole:.2%})"
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import Any
 
 from toxonnx.check.finding import plural
-from toxonnx.check.words import MOST, baseline_table, class_table, column_table, fact_lines, finding_lines, verdict
-from toxonnx.pages import axes as new_axes
-from toxonnx.pages import bars, document, drawn, facts, figure, table
+from toxonnx.check.render import MOST, baseline_table, class_table, column_table, fact_lines, finding_lines, verdict
+from toxonnx.html import axes as new_axes
+from toxonnx.html import bars, document, drawn, facts, figure, table
 
 __all__ = ["page"]
 
@@ -19,7 +19,7 @@ SEVERITY = {"error": "#a3262a", "warning": "#8a5a00", "note": "#4a5568"}
 
 def page(report: dict[str, Any]) -> str:
     """One self-contained page of a report that the check verb made. Needs matplotlib."""
-    title = f"{report['file']}: what makes its figures lie"
+    title = f"{report['file']}: what makes its metrics lie"
     return document(
         title,
         f"<h1>{escape(title)}</h1><p class='lead'>{escape(verdict(report))}</p>",
@@ -53,7 +53,7 @@ def _classes(report: dict[str, Any]) -> list[str]:
     return [
         f"<h2>{'Labels' if report['multi_label'] else 'Classes'}</h2>",
         figure(_class_bars(classes), "rows and distinct texts of each class"),
-        "<details><summary>Figures</summary>" + table(*class_table(report)) + "</details>",
+        "<details><summary>Metrics</summary>" + table(*class_table(report)) + "</details>",
     ]
 
 

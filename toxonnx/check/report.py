@@ -21,9 +21,11 @@ from toxonnx.check.classes import (
     read_classes,
 )
 from toxonnx.check.columns import Wanted, read
-from toxonnx.check.finding import SEVERITIES, Finding, found, listing, part
-from toxonnx.check.quotes import swallowed
-from toxonnx.check.sheet import Sheet
+from toxonnx.check.duplicates import near, near_findings, repeat_findings, repeats
+from toxonnx.check.finding import SEVERITIES, Finding, format_share, listing, make_finding
+from toxonnx.check.leaky_columns import Roles, telling
+from toxonnx.check.merged_rows import swallowed
+from toxonnx.check.raw_table import Sheet
 from toxonnx.check.splits import (
     GroupBy,
     leak,
@@ -33,14 +35,12 @@ from toxonnx.check.splits import (
     split_findings,
     without_lone_texts,
 )
-from toxonnx.check.telling import Roles, telling
-from toxonnx.check.twins import near, near_findings, repeat_findings, repeats
-from toxonnx.check.versus import beside, compare
-from toxonnx.check.wording import lengths, text_findings
+from toxonnx.check.text_quality import lengths, text_findings
+from toxonnx.check.validation_file import beside, compare
+from toxonnx.data.examples import Examples, Parts
+from toxonnx.inference.tokenizer import Tokenizer
 from toxonnx.recipe import Recipe
 from toxonnx.texts import fold
-from toxonnx.tokens import Tokenizer
-from toxonnx.train.data import Examples, Parts
 
 __all__ = ["check"]
 
@@ -98,7 +98,7 @@ class _Rows:
     @property
     def labels(self) -> list[Any]:
         """The label of each row, comparable."""
-        return [tuple(row) if self.plan.multi else row for row in self.classes.truth[self.at].tolist()]
+        return [tuple(row) if self.plan.multi else row for row in self.classes.y_true[self.at].tolist()]
 
     def column(self, name: str) -> list[str]:
         values = self.sheet.table.columns[name]
@@ -113,17 +113,17 @@ class _Rows:
         labels = self.classes.labels
         if labels is None or not len(self.at):
             return None
-        return Examples(self.used, self.classes.truth[self.at], self.used_lines, labels, self.plan.text)
+        return Examples(self.used, self.classes.y_true[self.at], self.used_lines, labels, self.plan.text)
 
 
-def check(wanted: Wanted, tokenizer: Tokenizer, owner: str, say: Say) -> dict[str, Any]:
+def check(wanted: Wanted, tokenizer: Tokenizer, owner: str, log: Say) -> dict[str, Any]:
     """Checks a labelled file.
 
     Args:
         wanted: what to check.
         tokenizer: one that does not cut.
         owner: whose tokenizer it is.
-        say: takes words on progress.
+        log: takes words on progress.
 
     Returns:
         The report, plain values; it holds label names, column names and line numbers, and no text of a row.
@@ -132,9 +132,9 @@ def check(wanted: Wanted, tokenizer: Tokenizer, owner: str, say: Say) -> dict[st
         InputError: a file cannot be read as a table, or a column is not there.
     """
     started = time.monotonic()
-    say(f"reading {wanted.data.name}")
+    log(f"reading {wanted.data.name}")
     sheet, other, plan = read(wanted)
-    say("labels and texts")
+    log("labels and texts")
     rows = _usable(sheet, plan)
     report = _Report(_start(wanted, rows))
     counts = report.values["classes"]
@@ -144,15 +144,15 @@ def check(wanted: Wanted, tokenizer: Tokenizer, owner: str, say: Say) -> dict[st
     )
     report.findings += _other_labels(rows, wanted)
     if rows.texts:
-        say("tokens")
+        log("tokens")
         report.values["tokens"], said = lengths(rows.texts, rows.lines, tokenizer, plan.max_length, owner)
         report.findings += said
     if not len(rows.at):
         report.left_out("all that compares rows: there are none with a text and a known label")
         return report.done(time.monotonic() - started)
-    _measure(rows, wanted, report, say, needed=needed)
+    _measure(rows, wanted, report, log, needed=needed)
     if other is not None:
-        _validation(rows, _usable(other, plan, rows.classes), wanted, report, say)
+        _validation(rows, _usable(other, plan, rows.classes), wanted, report, log)
     return report.done(time.monotonic() - started)
 
 
@@ -192,8 +192,8 @@ def _usable(sheet: Sheet, plan: Recipe, data: Classes | None = None) -> _Rows:
     empty = [line for line, text in zip(lines, rendered, strict=True) if not text.strip()]
     if empty:
         findings.append(
-            found(
-                "empty-texts", "warning", f"{part(len(empty), len(rendered))} have no text after normalisation",
+            make_finding(
+                "empty-texts", "warning", f"{format_share(len(empty), len(rendered))} have no text after normalisation",
                 empty, file=file, advice="Take them out; training leaves them out as well.",
             )
         )  # fmt: skip
@@ -225,14 +225,14 @@ def _other_labels(rows: _Rows, wanted: Wanted) -> list[Finding]:
         return []
     what = f"{listing([repr(name) for name in names])} {'holds' if len(names) == 1 else 'hold'}"
     return [
-        found(
+        make_finding(
             "other-labels", "note", f"Of the columns beside the label, {what} 0 and 1 as well", count=len(names),
-            advice="If a text may have several labels, name every one of them with --label.",
+            advice="If a text may have several labels, name every one of them with --label-column.",
         )
     ]  # fmt: skip
 
 
-def _measure(rows: _Rows, wanted: Wanted, report: _Report, say: Say, *, needed: int) -> None:
+def _measure(rows: _Rows, wanted: Wanted, report: _Report, log: Say, *, needed: int) -> None:
     """What needs rows that are compared: twins, splits, and columns by themselves."""
     plan, examples = rows.plan, rows.examples()
     groups: Sequence[GroupBy] = _groups(rows)
@@ -247,17 +247,17 @@ def _measure(rows: _Rows, wanted: Wanted, report: _Report, say: Say, *, needed: 
         report.left_out(*said)
         random = random_draws(ground, plan.split)
     with report.enough_memory("duplicates"):
-        _twins(rows, leak(random), report, say)
+        _twins(rows, leak(random), report, log)
     if not wanted.with_baseline:
         report.left_out("baselines and columns by themselves, as asked (--no-baseline)")
     elif examples is not None and ground is not None:
         with report.enough_memory("baselines"):
-            report.values["baselines"], said = measure(ground, plan.split, groups, random, say)
+            report.values["baselines"], said = measure(ground, plan.split, groups, random, log)
             report.left_out(*said)
             grouped = plan.split.method == "grouped"
             report.findings += split_findings(report.values["baselines"], groups, grouped=grouped)
         with report.enough_memory("columns by themselves"):
-            _columns(rows, examples, report, say)
+            _columns(rows, examples, report, log)
 
 
 def _groups(rows: _Rows) -> list[GroupBy]:
@@ -276,12 +276,12 @@ def _groups(rows: _Rows) -> list[GroupBy]:
     return tried
 
 
-def _twins(rows: _Rows, leaks: tuple[int, int] | None, report: _Report, say: Say) -> None:
+def _twins(rows: _Rows, leaks: tuple[int, int] | None, report: _Report, log: Say) -> None:
     plan, lines, labels = rows.plan, rows.used_lines, rows.labels
-    say("duplicates")
+    log("duplicates")
     columns = [rows.column(name) for name in rows.sheet.table.columns]
     same = repeats(rows.keys, labels, list(zip(*columns, strict=True)))
-    say("near duplicates")
+    log("near duplicates")
     distinct = list(dict.fromkeys(rows.keys))
     twins = near(distinct, seed=plan.split.seed)
     report.values["duplicates"] = {
@@ -301,15 +301,15 @@ def _twins(rows: _Rows, leaks: tuple[int, int] | None, report: _Report, say: Say
     blank = [line for line, value in zip(lines, together, strict=False) if not value.strip("\0")]
     if len(blank) > 1:
         report.findings.append(
-            found(
+            make_finding(
                 "blank-groups", "warning",
-                f"{part(len(blank), len(lines))} have nothing in the columns of the group, and stay together as one",
+                f"{format_share(len(blank), len(lines))} have nothing in the columns of the group, and stay together as one",
                 blank, advice="Give each of these rows a value of its own there.",
             )
         )  # fmt: skip
 
 
-def _columns(rows: _Rows, examples: Examples, report: _Report, say: Say) -> None:
+def _columns(rows: _Rows, examples: Examples, report: _Report, log: Say) -> None:
     plan, names = rows.plan, rows.sheet.names
 
     def shown(columns: tuple[str, ...]) -> tuple[str, ...]:
@@ -320,12 +320,12 @@ def _columns(rows: _Rows, examples: Examples, report: _Report, say: Say) -> None
         shown(plan.split.group),
     )  # fmt: skip
     columns = {names[name]: rows.column(name) for name in rows.sheet.table.columns}
-    report.values["columns_alone"], left_out, findings = telling(columns, examples, roles, plan.split.seed, say)
+    report.values["columns_alone"], left_out, findings = telling(columns, examples, roles, plan.split.seed, log)
     report.left_out(*left_out)
     report.findings += findings
 
 
-def _validation(rows: _Rows, held: _Rows, wanted: Wanted, report: _Report, say: Say) -> None:
+def _validation(rows: _Rows, held: _Rows, wanted: Wanted, report: _Report, log: Say) -> None:
     file, plan = held.sheet.file, rows.plan
     report.findings += held.findings
     if not len(held.at):
@@ -339,13 +339,13 @@ def _validation(rows: _Rows, held: _Rows, wanted: Wanted, report: _Report, say: 
     ]  # fmt: skip
     report.findings += lone_labels(counts, counted, (places[0], places[1]), file)
     report.findings += class_shifts(counts, counted, file)
-    say("near duplicates between the files")
+    log("near duplicates between the files")
     result, seen, said = beside(rows.keys, held.keys, held.used_lines, file)
     report.values["validation"] = {**result, "classes": counted}
     report.findings += said
     data, other = rows.examples(), held.examples()
     if wanted.with_baseline and data is not None and other is not None:
         with report.enough_memory(f"the baseline of {file}"):
-            baselines, left_out = compare(data, other, seen, file, plan.split.seed, say)
+            baselines, left_out = compare(data, other, seen, file, plan.split.seed, log)
             report.values["validation"]["baselines"] = baselines
             report.left_out(*left_out)

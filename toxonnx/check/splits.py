@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from toxonnx.check.bounds import draw_to_learn
-from toxonnx.check.finding import Finding, found, part
+from toxonnx.check.finding import Finding, format_share, make_finding
+from toxonnx.check.sampling import draw_to_learn
+from toxonnx.data.examples import Examples, Parts, split
 from toxonnx.errors import InputError
+from toxonnx.evaluate.baseline import TfidfBaseline, majority
 from toxonnx.labels import Labels
 from toxonnx.recipe import Split
 from toxonnx.texts import fold
-from toxonnx.train.baseline import Words, majority
-from toxonnx.train.data import Examples, Parts, split
 
 __all__ = ["GroupBy", "leak", "measure", "random_draws", "refused", "split_findings", "without_lone_texts"]
 
@@ -61,7 +61,7 @@ def refused(examples: Examples, spec: Split, groups: Sequence[str]) -> list[Find
     except InputError as error:
         why = error.what.removeprefix(": ")
         return [
-            found(
+            make_finding(
                 "split-impossible", "error",
                 f"Training would refuse the split: {why.replace('distinct text', 'distinct group') if groups else why}",
                 count=1, advice="Add rows of that class, or leave the class or the group out.",
@@ -76,16 +76,16 @@ def without_lone_texts(examples: Examples, groups: Sequence[GroupBy]) -> tuple[E
     if labels.multi:
         return examples, groups, []
     texts: list[set[str]] = [set() for _ in labels.names]
-    for text, number in zip(examples.texts, examples.truth.tolist(), strict=True):
+    for text, number in zip(examples.texts, examples.y_true.tolist(), strict=True):
         texts[number].add(fold(text))
     kept = [number for number, one in enumerate(texts) if len(one) > 1]
     if len(kept) == len(labels) or len(kept) < 2:
         return examples, groups, []
     lone = ", ".join(repr(labels.names[number]) for number in range(len(labels)) if number not in kept)
-    at = np.flatnonzero(np.isin(examples.truth, kept))
+    at = np.flatnonzero(np.isin(examples.y_true, kept))
     rest = replace(
         examples.subset(at),
-        truth=np.searchsorted(kept, examples.truth[at]).astype(np.int64),
+        y_true=np.searchsorted(kept, examples.y_true[at]).astype(np.int64),
         labels=Labels(tuple(labels.names[number] for number in kept)),
     )
     said = [f"splits know nothing of the class {lone}, which has fewer than two distinct texts"]
@@ -118,7 +118,7 @@ def leak(draws: Sequence[Parts]) -> tuple[int, int] | None:
 
 
 def measure(
-    examples: Examples, spec: Split, groups: Sequence[GroupBy], random: Sequence[Parts], say: Callable[[str], None]
+    examples: Examples, spec: Split, groups: Sequence[GroupBy], random: Sequence[Parts], log: Callable[[str], None]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Scores of the majority guess and of counted words, on each kind of split.
 
@@ -127,7 +127,7 @@ def measure(
         spec: shares (validation and test are held out as one) and the first seed.
         groups: the groups to try.
         random: what :func:`random_draws` drew of these rows.
-        say: takes words on progress.
+        log: takes words on progress.
 
     Returns:
         A row for each split that was possible; what was left out, in words.
@@ -137,7 +137,7 @@ def measure(
     left_out = []
     kept = draw_to_learn(examples.texts, examples.labels, spec.seed)
     if len(kept) < len(examples):
-        left_out.append(f"baselines were measured on {part(len(kept), len(examples))}, drawn at random")
+        left_out.append(f"baselines were measured on {format_share(len(kept), len(examples))}, drawn at random")
         groups = _of(groups, kept.tolist())
         examples, groups, lone = without_lone_texts(replace(examples.subset(kept), groups=()), groups)
         random = random_draws(examples, spec)
@@ -146,7 +146,7 @@ def measure(
     rows: list[dict[str, Any]] = []
     by_text: Sequence[Parts] = ()
     for name, group in kinds:
-        say(f"baseline: {name}")
+        log(f"baseline: {name}")
         if name == TOGETHER and rows and not random[0].duplicates:
             rows.append({**rows[0], "split": name})  # it is the same draw
             by_text = random
@@ -183,17 +183,17 @@ def _common(random: Sequence[Parts], by_text: Sequence[Parts], group: GroupBy | 
 
 
 def _row(examples: Examples, draws: Sequence[Parts]) -> dict[str, Any]:
-    figures = []
+    metrics = []
     for parts in draws:
         train, held = examples.subset(parts.train), examples.subset(parts.validation)
-        words = Words(train.texts, train.truth, examples.labels).score(held.texts, held.truth)
-        figures.append((words, majority(train.truth, held.truth, examples.labels)))
+        words = TfidfBaseline(train.texts, train.y_true, examples.labels).score(held.texts, held.y_true)
+        metrics.append((words, majority(train.y_true, held.y_true, examples.labels)))
     return {
         "train_rows": _median(len(one.train) for one in draws),
         "held_out_rows": _median(len(one.validation) for one in draws),
         "leaking_rows": _median(one.leaking for one in draws),
         **{
-            who: {key: _spread([one[i][key] for one in figures]) for key in ("accuracy", "macro_f1")}
+            who: {key: _spread([one[i][key] for one in metrics]) for key in ("accuracy", "macro_f1")}
             for i, who in enumerate(("baseline", "majority"))
         },
     }
@@ -231,19 +231,19 @@ def split_findings(rows: list[dict[str, Any]], groups: Sequence[GroupBy], *, gro
     kept = grouped and (group is None or group.kept)
     columns = ", ".join(map(repr, worst["columns"]))
     between = f", {_f1(by_text):.3f} with {TOGETHER}" if group and by_text else ""
-    shares = f"{part(worst['agreeing_at_random'], random['held_out_rows'], 'held-out row')} of a random split"
+    shares = f"{format_share(worst['agreeing_at_random'], random['held_out_rows'], 'held-out row')} of a random split"
     if group and by_text and worst["agreeing_by_text"] is not None:
         shares += f", and {worst['agreeing_by_text']:,} of {by_text['held_out_rows']:,} with {TOGETHER},"
     where = f"agree with a training row in {columns}" if group else "have their text in the training part"
     findings.append(
-        found(
+        make_finding(
             "leaky-split", "note" if kept else "warning",
             f"A random split flatters: counted words score macro F1 {_f1(random):.3f} on it{between}, and "
             f"{_f1(worst):.3f} with {worst['split']}; {shares} {where}",
             count=worst["agreeing_at_random"],
             details={"random": _f1(random), "clean": _f1(worst), "clean_split": worst["split"]},
             advice="The split of this plan keeps them together; compare with no figure that is from a random split."
-            if kept else "Report figures of the clean split, and compare with no figure that is from a random one."
+            if kept else "Report metrics of the clean split, and compare with no figure that is from a random one."
             + (f" Set split.group to {columns} if new rows will have other values there." if group else ""),
         )
     )  # fmt: skip
@@ -255,7 +255,7 @@ def _easy(row: dict[str, Any]) -> list[Finding]:
     if accuracy < EASY or accuracy - row["majority"]["accuracy"]["median"] < FLATTERY:
         return []
     return [
-        found(
+        make_finding(
             "easy-texts", "note", f"Counted words are right on {accuracy:.1%} of held-out rows ({row['split']})",
             count=row["held_out_rows"],
             advice="See whether the label, or the name of a source, stands in the text; no transformer is needed here.",

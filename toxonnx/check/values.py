@@ -8,7 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from toxonnx.check.finding import LONGEST, Finding, found, plural
+from toxonnx.check.finding import LONGEST, Finding, make_finding, plural
 
 __all__ = ["Values", "spelling_findings"]
 
@@ -76,7 +76,7 @@ def spelling_findings(values: Values, where: str, file: str) -> list[Finding]:
     spellings = [{values.shown(value): counts[value] for value in group} for group in several]
     what = "; ".join(", ".join(f"{value} ({count:,})" for value, count in group.items()) for group in spellings[:10])
     return [
-        found(
+        make_finding(
             "label-spellings", "error", f"Labels of {where} stand in several spellings: {what}",
             values.lines_of(rare), count=len(several), file=file,
             advice="Spell each label in one way, or name every spelling in the recipe's labels.names: each becomes a "
@@ -105,7 +105,7 @@ def _slips(values: Values, where: str, file: str) -> list[Finding]:
     lines = values.lines_of(like)
     labels = ", ".join(map(repr, dict.fromkeys(like.values())))
     return [
-        found(
+        make_finding(
             "label-slips", "warning",
             f"{plural(len(lines), 'row')} {'has' if len(lines) == 1 else 'have'} a rare value in {where} that is "
             f"spelled almost like {labels}",

@@ -16,7 +16,7 @@ from toxonnx.errors import InputError, MachineError, ToxonnxError
 __all__ = ["main"]
 
 VERBS = {
-    "check": "Look for what makes a labelled file's figures lie, before training.",
+    "check": "Look for what makes a labelled file's metrics lie, before training.",
     "train": "Train a classifier: LoRA or full fine-tuning, as a recipe says.",
     "export": "Merge, export to ONNX, quantize, verify, seal.",
     "predict": "Score a file and append labels and probabilities to it.",

@@ -9,32 +9,40 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from toxonnx.cli.options import read_options
+
 if TYPE_CHECKING:
     from toxonnx.bundle import Bundle
+    from toxonnx.io.base import ReadOptions
 
 
 @click.command("bench")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 @click.option("--bundle", metavar="DIR|NAME", help="The model; the one that ships if not given.")
 @click.option(
-    "--against", multiple=True, metavar="pytorch|DIR",
+    "--compare", multiple=True, metavar="pytorch|DIR",
     help="What to race against; again for each further one. pytorch (the default where it is installed): the bundle's "
     "architecture in PyTorch, with random weights. DIR: a run or a checkpoint, in PyTorch, or another bundle.",
 )  # fmt: skip
 @click.option("--rows", type=click.IntRange(min=0), default=1000, show_default=True, help="First rows used; 0: all.")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Timed passes over the rows.")
-@click.option("--singles", type=click.IntRange(min=1), default=40, show_default=True, help="Lone rows timed a round.")
+@click.option(
+    "--latency-samples", type=click.IntRange(min=1), default=40, show_default=True, help="Lone rows timed a round."
+)
 @click.option(
     "--device", type=click.Choice(["cpu", "cuda", "tensorrt"]), default="cpu", show_default=True,
     help="What the bundle and PyTorch run on: on a GPU the pipeline in fp32, and PyTorch sorted in fp16.",
 )  # fmt: skip
-@click.option("--threads", type=click.IntRange(min=1), help="Cores for each contender; all allowed ones if not given.")
-@click.option("--batch-tokens", type=click.IntRange(min=1), help="Tokens of a batch of the bundle at most.")
-@click.option("--text", multiple=True, metavar="COLUMN", help="Column with the text; again for each further column.")
-@click.option("--encoding", help="Encoding of the file; UTF-8 if not given.")
-@click.option("--delimiter", help="Delimiter of the file, or tab; a comma (a tab for .tsv) if not given.")
+@click.option("--threads", type=click.IntRange(min=1), help="Cores for each candidate; all allowed ones if not given.")
+@click.option("--max-batch-tokens", type=click.IntRange(min=1), help="Tokens of a batch of the bundle at most.")
+@click.option(
+    "--text-column", multiple=True, metavar="COLUMN", help="Column with the text; again for each further column."
+)
+@read_options
 @click.option("--price-per-hour", type=click.FloatRange(min=0), help="Of this machine, for the cost of a million rows.")
-@click.option("--at-least", type=click.FloatRange(min=0), help="Exit code 1 unless this many times as fast as others.")
+@click.option(
+    "--min-speedup", type=click.FloatRange(min=0), help="Exit code 1 unless this many times as fast as others."
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all of it, raw samples too.")
 @click.option("--force", is_flag=True, help="Replace these files if they exist.")
 @click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write one page with plots.")
@@ -47,10 +55,9 @@ def command(
     singles: int,
     device: str,
     threads: int | None,
-    batch_tokens: int | None,
+    max_batch_tokens: int | None,
     text: tuple[str, ...],
-    encoding: str | None,
-    delimiter: str | None,
+    reading: ReadOptions,
     price_per_hour: float | None,
     at_least: float | None,
     json_path: Path | None,
@@ -59,19 +66,20 @@ def command(
 ) -> None:
     """Measure throughput and latency of a bundle on FILE (made-up texts if not given), beside PyTorch.
 
-    Each contender runs in a process of its own, on the same texts and as many cores; rounds are interleaved, and
+    Each candidate runs in a process of its own, on the same texts and as many cores; rounds are interleaved, and
     medians are given with the smallest and the largest.
     """
+    from toxonnx.bench.candidates import cold_starts, lineup, metrics
+    from toxonnx.bench.report import summary
+    from toxonnx.bench.run import run_benchmark
     from toxonnx.bundle import open_bundle
-    from toxonnx.cli.reports import opened_reports
-    from toxonnx.engine import Engine
+    from toxonnx.cli.outputs import open_outputs
     from toxonnx.errors import GateError, InputError
     from toxonnx.extras import missing, require
-    from toxonnx.machine import available_cores, describe
-    from toxonnx.measure.lineup import cold_starts, figures, lineup
-    from toxonnx.measure.race import race
-    from toxonnx.measure.report import summary
+    from toxonnx.inference.engine import Engine
+    from toxonnx.inference.options import RuntimeOptions
     from toxonnx.resources import find_bundle
+    from toxonnx.system import available_cores, describe_system
 
     require("cpu")
     if html_path:
@@ -79,81 +87,84 @@ def command(
     opened = open_bundle(find_bundle(bundle))
     manifest = opened.manifest
     # Loaded once here, so that a device that cannot be had is told before anything is measured.
-    engine = Engine(opened, device=device, threads=threads if device == "cpu" else None, batch_tokens=batch_tokens)
-    texts, where = _texts(opened, file, rows, text, encoding, delimiter)
+    options = RuntimeOptions(
+        device=device, threads=threads if device == "cpu" else None, max_batch_tokens=max_batch_tokens
+    )
+    engine = Engine(opened, options)
+    texts, where = _texts(opened, file, rows, text, reading)
     if not against and not missing("train"):
         against = ("pytorch",)
     elif not against:
         click.echo("PyTorch is not installed, so there is nothing to race against", err=True)
         if at_least is not None:
-            raise InputError("--at-least has nothing to compare with", "Add --against, or install 'toxonnx[train]'.")
-    machine, cores = describe(), threads or available_cores()
+            raise InputError("--min-speedup has nothing to compare with", "Add --compare, or install 'toxonnx[train]'.")
+    machine, cores = describe_system().to_dict(), threads or available_cores()
     if cores > machine["cores"]:
         raise InputError(f"--threads {cores}, and {machine['cores']} cores may be used here")
     paths = {"--json": json_path, "--html": html_path}
     with (
-        opened_reports(paths, reads=[file], force=force) as sinks,
+        open_outputs(paths, reads=[file], force=force) as sinks,
         tempfile.TemporaryDirectory(prefix="toxonnx-bench-") as folder,
     ):
         scratch = Path(folder)
-        contenders, comparable = lineup(
+        candidates, comparable = lineup(
             opened,
             against,
             cores,
-            batch_tokens,
+            max_batch_tokens,
             scratch,
             lambda source, folder: _checkpoint(opened, source, folder),
             device,
-            _say,
+            _log,
         )
-        colds = cold_starts(contenders, opened, scratch, _say)
-        results = race(contenders, texts, rounds=rounds, singles=min(singles, len(texts)), say=_say)
+        colds = cold_starts(candidates, opened, scratch, _log)
+        results = run_benchmark(candidates, texts, rounds=rounds, singles=min(singles, len(texts)), log=_log)
         report: dict[str, Any] = {
             "bundle": manifest.name,
             "precision": manifest.precision,
-            "plan": engine.plan,
-            "texts": {"from": where, **figures(engine, opened, texts)},
+            "settings": engine.settings.to_dict(),
+            "texts": {"from": where, **metrics(engine, opened, texts)},
             "cores": cores,
             "rounds": rounds,
             "price_per_hour": price_per_hour,
             "machine": machine,
-            "contenders": summary(
+            "candidates": summary(
                 results, len(texts), manifest.labels, comparable=comparable, price_per_hour=price_per_hour
             ),
         }
-        for entry, contender in zip(report["contenders"], contenders, strict=True):
-            entry["settings"] = {key: value for key, value in contender.options.items() if key != "model"}
-            entry["cold_start"] = colds[contender.name]
+        for entry, candidate in zip(report["candidates"], candidates, strict=True):
+            entry["settings"] = {key: value for key, value in candidate.options.items() if key != "model"}
+            entry["cold_start"] = colds[candidate.name]
         if "--json" in sinks:
             sinks["--json"].write(json.dumps(report, indent=1) + "\n")
         if "--html" in sinks:
-            from toxonnx.measure.page import page
+            from toxonnx.bench.page import page
 
             sinks["--html"].write(page(report))
     _show(report)
-    slowest = min((entry["ratio"]["median"] for entry in report["contenders"][1:]), default=None)
+    slowest = min((entry["ratio"]["median"] for entry in report["candidates"][1:]), default=None)
     if at_least is not None and slowest is not None and not slowest >= at_least:
         raise GateError(f"{manifest.name} is {slowest:.2f} times as fast, {at_least:g} times was asked for")
 
 
 def _texts(
-    opened: Bundle, file: Path | None, rows: int, text: tuple[str, ...], encoding: str | None, delimiter: str | None
+    opened: Bundle, file: Path | None, rows: int, text: tuple[str, ...], reading: ReadOptions
 ) -> tuple[list[str], str]:
     """The texts to score, not yet normalised, and where they are from."""
+    from toxonnx.bench.synthetic_texts import synthetic_texts
     from toxonnx.errors import InputError
-    from toxonnx.measure.sample import made_texts
-    from toxonnx.rows import RowReader
+    from toxonnx.io.base import open_source
 
     if file is None:
-        return made_texts(rows or 1000), "made-up texts, lengths as in tweets"
+        return synthetic_texts(rows or 1000), "made-up texts, lengths as in tweets"
     spec = opened.manifest.text
-    with RowReader(file, encoding, delimiter) as reader:
-        columns = spec.choose(reader.columns, text)
-        at = [reader.columns.index(name) for name in columns]
+    with open_source(file, reading) as reader:
+        values = reader.value_getter(spec.choose_columns(reader.columns, text))
         texts: list[str] = []
-        for row in reader:
-            if row.fields:
-                texts.append(spec.join([row.fields[i] for i in at]))
+        for record in reader:
+            row = values(record)
+            if row is not None:
+                texts.append(spec.join(row))
             if rows and len(texts) == rows:
                 break
     if not texts:
@@ -163,18 +174,18 @@ def _texts(
 
 def _checkpoint(opened: Bundle, source: str, folder: Path) -> tuple[str, ...]:
     """Writes what PyTorch is to run; returns its labels."""
-    from toxonnx.cli.chatter import hush
+    from toxonnx.cli.quiet import silence_transformers
     from toxonnx.extras import require
 
     require("train")
-    hush()
+    silence_transformers()
     if source == "pytorch":
         from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
         model = AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(opened.path))
         tokenizer, labels = AutoTokenizer.from_pretrained(opened.path), opened.manifest.labels.names
     else:
-        from toxonnx.train.merge import load_trained
+        from toxonnx.train.adapters import load_trained
 
         trained = load_trained(source)
         model, tokenizer, labels = trained.model, trained.tokenizer, trained.labels.names
@@ -183,22 +194,22 @@ def _checkpoint(opened: Bundle, source: str, folder: Path) -> tuple[str, ...]:
     return labels
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     click.echo(line, err=True)
 
 
 def _show(report: dict[str, Any]) -> None:
     from statistics import median
 
-    from toxonnx.cli.screen import Screen
+    from toxonnx.cli.console import Terminal
 
-    screen = Screen(width=132)
-    first, *others = report["contenders"]
+    screen = Terminal(width=132)
+    first, *others = report["candidates"]
     texts, machine = report["texts"], report["machine"]
     headings = ["", "rows/s", "of rounds", "p50 ms", "p95 ms", "peak MB", "cold start s", "its MB"]
     headings += ["a million rows"] if report["price_per_hour"] is not None else []
     rows = []
-    for entry in report["contenders"]:
+    for entry in report["candidates"]:
         rate, latency, cold = (entry[key] for key in ("rows_per_second", "latency_ms", "cold_start"))
         cells = [
             entry["name"], f"{rate['median']:,.0f}", f"{rate['min']:,.0f}-{rate['max']:,.0f}",
@@ -230,4 +241,4 @@ def _show(report: dict[str, Any]) -> None:
                 f"{entry['agreement']['largest_probability_difference']:.4f}"
             )
     for line in lines:
-        screen.say(line)
+        screen.print_text(line)

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from toxonnx.cli.options import read_options
+
+if TYPE_CHECKING:
+    from toxonnx.io.base import ReadOptions
 
 
 @click.command("check")
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--text", multiple=True, metavar="COLUMN", help="Column with the text; again for each further column.")
 @click.option(
-    "--label", multiple=True, metavar="COLUMN",
+    "--text-column", multiple=True, metavar="COLUMN", help="Column with the text; again for each further column."
+)
+@click.option(
+    "--label-column", multiple=True, metavar="COLUMN",
     help="Column with the label; again for each further one, if a text may have several labels (columns of 0 and 1).",
 )  # fmt: skip
 @click.option("--recipe", metavar="NAME|FILE", help="A recipe that names columns, limit, group and shares.")
@@ -23,8 +30,7 @@ import click
 @click.option(
     "--group", multiple=True, metavar="COLUMN", help="Rows that agree in this column (these columns) stay together."
 )
-@click.option("--encoding", help="Encoding of the files; UTF-8 if not given.")
-@click.option("--delimiter", help="Delimiter of the files, or tab; a comma (a tab for .tsv) if not given.")
+@read_options
 @click.option("--seed", type=click.IntRange(min=0), help="Of the splits; the recipe's, or 42.")
 @click.option("--no-baseline", is_flag=True, help="Train nothing: no baselines, no columns by themselves.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all of it.")
@@ -40,8 +46,7 @@ def command(
     bundle: str | None,
     max_length: int | None,
     group: tuple[str, ...],
-    encoding: str | None,
-    delimiter: str | None,
+    reading: ReadOptions,
     seed: int | None,
     no_baseline: bool,
     json_path: Path | None,
@@ -49,13 +54,13 @@ def command(
     force: bool,
     strict: bool,
 ) -> None:
-    """Look for what makes the figures of labelled DATA (CSV or TSV) lie, before training.
+    """Look for what makes the metrics of labelled DATA (CSV or TSV) lie, before training.
 
     Bad rows and labels, texts that stand there twice, splits that flatter, columns that give the label away, and what
     counting words scores. Nothing that it says or writes holds the text of a row.
     """
     from toxonnx.bundle import open_bundle
-    from toxonnx.cli.reports import opened_reports
+    from toxonnx.cli.outputs import open_outputs
     from toxonnx.errors import GateError, MachineError
     from toxonnx.extras import require
     from toxonnx.recipe import load_recipe
@@ -66,18 +71,18 @@ def command(
     opened = open_bundle(find_bundle(bundle))
     from toxonnx.check.columns import Wanted
     from toxonnx.check.report import check
-    from toxonnx.tokens import Tokenizer
+    from toxonnx.inference.tokenizer import Tokenizer
 
     limit = max_length or (None if wanted_recipe else opened.manifest.max_length)
     wanted = Wanted(
-        data, wanted_recipe, text, label, group, limit, seed, validation, encoding, delimiter, not no_baseline
+        data, wanted_recipe, text, label, group, limit, seed, validation, reading, not no_baseline
     )  # fmt: skip
     # It has to count what lies behind the limit too.
     tokenizer = Tokenizer(opened.path / "tokenizer.json", 1 << 24)
     paths = {"--json": json_path, "--html": html_path}
-    with opened_reports(paths, reads=[data, validation], force=force) as sinks:
+    with open_outputs(paths, reads=[data, validation], force=force) as sinks:
         try:
-            report = check(wanted, tokenizer, opened.manifest.name, _say)
+            report = check(wanted, tokenizer, opened.manifest.name, _log)
         except MemoryError:
             raise MachineError(f"{data}: there is not enough memory", "Check a part of the file.") from None
         if "--json" in sinks:
@@ -92,34 +97,34 @@ def command(
         raise GateError(f"{data}: {bad} finding{'s' * (bad > 1)} of severity error or warning")
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     click.echo(line, err=True)
 
 
 def _show(report: dict[str, Any]) -> None:
-    from toxonnx.check.words import baseline_table, class_table, column_table, fact_lines, finding_lines, verdict
-    from toxonnx.cli.screen import Screen
+    from toxonnx.check.render import baseline_table, class_table, column_table, fact_lines, finding_lines, verdict
+    from toxonnx.cli.console import Terminal
 
-    screen = Screen(132)
+    screen = Terminal(132)
     screen.table(["", ""], [[key, value] for key, value in fact_lines(report).items()], left=2)
-    screen.say("")
+    screen.print_text("")
     screen.table(*class_table(report))
     for one in report["findings"]:
         colour = {"error": "red", "warning": "yellow", "note": "cyan"}[one["severity"]]
         first, *others = finding_lines(one)
-        screen.say("")
-        screen.say(f"{one['severity']} {first}", f"bold {colour}")
+        screen.print_text("")
+        screen.print_text(f"{one['severity']} {first}", f"bold {colour}")
         for line in others:
-            screen.say(f"  {line}")
+            screen.print_text(f"  {line}")
     for title, (header, rows) in (
         ("what needs no transformer (TF-IDF and logistic regression)", baseline_table(report)),
         ("each column by itself", column_table(report)),
     ):
         if rows:
-            screen.say("")
-            screen.say(title, "bold")
+            screen.print_text("")
+            screen.print_text(title, "bold")
             screen.table(header, rows)
     for line in report["left_out"]:
-        screen.say(f"left out: {line}")
-    screen.say("")
-    screen.say(verdict(report))
+        screen.print_text(f"left out: {line}")
+    screen.print_text("")
+    screen.print_text(verdict(report))

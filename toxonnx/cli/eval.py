@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toxonnx.cli.device import device_options, say_fallback
+from toxonnx.cli.options import device_options, read_options, warn_of_fallback
 
 if TYPE_CHECKING:
     from toxonnx.evaluate.models import Model
     from toxonnx.evaluate.sections import Section
+    from toxonnx.io.base import ReadOptions
 
 #: resamples under which an interval means nothing, and columns over which a table does not fit a terminal
 LEAST_DRAWS, WIDEST = 100, 14
@@ -22,17 +23,28 @@ LEAST_DRAWS, WIDEST = 100, 14
 @click.command("eval")
 @click.argument("bundle")
 @click.argument("data", required=False, type=click.Path(path_type=Path))
-@click.option("--against", multiple=True, metavar="DIR|NAME", help="Another bundle, a run or a checkpoint; repeatable.")
-@click.option("--text", multiple=True, metavar="COLUMN", help="Text column of DATA; again for each further one.")
-@click.option("--label", multiple=True, metavar="COLUMN", help="Label column of DATA; one a label for several labels.")
-@click.option("--names", metavar="VALUE=LABEL,...", help="What the values of the label column mean, where they differ.")
-@click.option("--by", multiple=True, metavar="COLUMN", help="Figures for each value of this column too; repeatable.")
+@click.option("--compare", multiple=True, metavar="DIR|NAME", help="Another bundle, a run or a checkpoint; repeatable.")
+@click.option("--text-column", multiple=True, metavar="COLUMN", help="Text column of DATA; again for each further one.")
+@click.option(
+    "--label-column", multiple=True, metavar="COLUMN", help="Label column of DATA; one a label for several labels."
+)
+@click.option(
+    "--label-map", metavar="VALUE=LABEL,...", help="What the values of the label column mean, where they differ."
+)
+@click.option(
+    "--group-by", multiple=True, metavar="COLUMN", help="Metrics for each value of this column too; repeatable."
+)
 @click.option("--suite", metavar="NAME|FILE", help="A functional suite: hatecheck, or a TOML file that defines one.")
 @click.option("--cases", type=click.Path(path_type=Path), help="The suite's cases.")
 @click.option(
-    "--positive", multiple=True, metavar="LABEL,...", help="Labels that mean what the suite asks for; again to compare."
+    "--positive-labels",
+    multiple=True,
+    metavar="LABEL,...",
+    help="Labels that mean what the suite asks for; again to compare.",
 )
-@click.option("--draws", type=click.IntRange(min=0), default=1000, show_default=True, help="Resamples for intervals.")
+@click.option(
+    "--bootstrap-samples", type=click.IntRange(min=0), default=1000, show_default=True, help="Resamples for intervals."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
 @click.option(
     "--threads",
@@ -40,9 +52,10 @@ LEAST_DRAWS, WIDEST = 100, 14
     help="Batches scored at a time; one a core that may be used, two on a GPU, if not given.",
 )
 @device_options
-@click.option("--encoding", help="Encoding of the files; UTF-8 if not given.")
-@click.option("--delimiter", help="Delimiter of the files, or tab; a comma (a tab for .tsv) if not given.")
-@click.option("--at-least", metavar="FIGURE=X", multiple=True, help="Exit code 1 unless, say, macro_f1=0.8 is reached.")
+@read_options
+@click.option(
+    "--fail-under", metavar="FIGURE=X", multiple=True, help="Exit code 1 unless, log, macro_f1=0.8 is reached."
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all of it.")
 @click.option("--markdown", "markdown_path", type=click.Path(path_type=Path), help="Write the tables for GitHub.")
 @click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write one page with plots.")
@@ -63,8 +76,7 @@ def command(
     threads: int | None,
     device: str,
     allow_fallback: bool,
-    encoding: str | None,
-    delimiter: str | None,
+    reading: ReadOptions,
     at_least: tuple[str, ...],
     json_path: Path | None,
     markdown_path: Path | None,
@@ -73,16 +85,16 @@ def command(
 ) -> None:
     """Measure what BUNDLE gets right on labelled rows (DATA), on a functional suite, or on both.
 
-    Figures come with 95% intervals. Rows that the model met in training are found by their hashes, and figures are
+    Metrics come with 95% intervals. Rows that the model met in training are found by their hashes, and metrics are
     given with and without them.
     """
-    from toxonnx.cli.reports import opened_reports
+    from toxonnx.cli.outputs import open_outputs
     from toxonnx.errors import InputError
     from toxonnx.evaluate.run import Asked, evaluate_models
     from toxonnx.evaluate.sections import markdown, sections
     from toxonnx.evaluate.suites import read_questions
     from toxonnx.extras import require
-    from toxonnx.rows import read_table
+    from toxonnx.io.table import read_table
 
     require("cpu")
     if html_path:
@@ -90,22 +102,24 @@ def command(
     if data is None and suite is None:
         raise InputError("nothing to evaluate on", "Give a labelled file, or --suite NAME --cases FILE.")
     if data is None and (by or at_least or text or label or names):
-        raise InputError("--by, --at-least, --text, --label and --names are about DATA, which was not given")
+        raise InputError(
+            "--group-by, --fail-under, --text-column, --label-column and --label-map are about DATA, which was not given"
+        )
     if 0 < draws < LEAST_DRAWS:
         raise InputError(
             f"{draws} resamples are too few for a 95% interval", f"Say {LEAST_DRAWS} or more, or 0 for none."
         )
     limits = _limits(at_least)
     meanings = _pairs(names)
-    questions = read_questions(suite, cases, positive, encoding, delimiter)
-    asked = Asked(read_table(data, encoding, None, delimiter), text, label, meanings, by) if data else None
+    questions = read_questions(suite, cases, positive, reading)
+    asked = Asked(read_table(data, reading), text, label, meanings, by) if data else None
     paths = {"--json": json_path, "--markdown": markdown_path, "--html": html_path}
-    with opened_reports(paths, reads=(data, cases), force=force) as sinks:
+    with open_outputs(paths, reads=(data, cases), force=force) as sinks:
         models = [_model(bundle, threads, device, allow_fallback)]
         # The others run where they can: an int8 bundle beside one for the GPU stays on the CPU.
         models += [_model(source, threads, "cpu" if device == "cpu" else "auto", allow_fallback) for source in against]
         models = _distinct(models)
-        report = evaluate_models(models, asked, questions, draws=draws, seed=seed, say=_say)
+        report = evaluate_models(models, asked, questions, draws=draws, seed=seed, log=_log)
         found = sections(report)
         if "--json" in sinks:
             sinks["--json"].write(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
@@ -119,16 +133,17 @@ def command(
     _hold(report, limits)
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     click.echo(line, err=True)
 
 
 def _model(source: str, threads: int | None, device: str, allow_fallback: bool) -> Model:
     """A bundle, by folder or name; anything else is for PyTorch."""
     from toxonnx.bundle import MANIFEST, open_bundle
-    from toxonnx.classifier import Classifier
     from toxonnx.errors import BundleError
     from toxonnx.evaluate.models import of_bundle
+    from toxonnx.inference.classifier import Classifier
+    from toxonnx.inference.options import RuntimeOptions
     from toxonnx.resources import find_bundle
 
     folder = Path(source)
@@ -140,14 +155,16 @@ def _model(source: str, threads: int | None, device: str, allow_fallback: bool) 
                 raise
             # A hub id looks like this too.
         else:
-            classifier = Classifier(opened, device=device, allow_fallback=allow_fallback, threads=threads)
-            say_fallback(classifier)
+            classifier = Classifier(
+                opened, RuntimeOptions(device=device, allow_fallback=allow_fallback, threads=threads)
+            )
+            warn_of_fallback(classifier)
             return of_bundle(classifier)
-    from toxonnx.cli.chatter import hush
+    from toxonnx.cli.quiet import silence_transformers
     from toxonnx.extras import require
 
     require("train")
-    hush()
+    silence_transformers()
     from toxonnx.convert.verify import of_checkpoint
 
     return of_checkpoint(source, on_gpu=device != "cpu")
@@ -169,7 +186,7 @@ def _pairs(given: str | None) -> dict[str, str]:
 
     pairs = [one.partition("=") for one in given.split(",")] if given else []
     if not all(sign and name.strip() for _, sign, name in pairs):
-        raise InputError(f"--names {given!r} is no list of VALUE=LABEL")
+        raise InputError(f"--label-map {given!r} is no list of VALUE=LABEL")
     return {value.strip(): name.strip() for value, _, name in pairs}
 
 
@@ -186,20 +203,20 @@ def _limits(at_least: Sequence[str]) -> dict[str, float]:
             sign = ""
         if not sign or name.strip() not in known or not 0 <= limits[name.strip()] <= 1:
             raise InputError(
-                f"--at-least {one!r} is no limit", f"Say FIGURE=X, X from 0 to 1; the figures: {', '.join(known)}."
+                f"--fail-under {one!r} is no limit", f"Say FIGURE=X, X from 0 to 1; the metrics: {', '.join(known)}."
             )
     return limits
 
 
 def _hold(report: dict[str, Any], limits: dict[str, float]) -> None:
-    """Raises GateError unless the first model's figures, on rows it had not met, reach the limits."""
+    """Raises GateError unless the first model's metrics, on rows it had not met, reach the limits."""
     from toxonnx.errors import GateError
 
     model, missed = report["models"][0] if report["models"] else {}, []
     if limits and "clean" not in model:
-        raise GateError(f"{model['name']} has met every row before: figures on them show nothing")
+        raise GateError(f"{model['name']} has met every row before: metrics on them show nothing")
     for name, limit in limits.items():
-        value = model["clean"]["figures"][name]
+        value = model["clean"]["metrics"][name]
         if value is None or not value >= limit:
             missed.append(f"{name} is {'undefined' if value is None else format(value, '.4f')}, asked for {limit:g}")
     if missed:
@@ -207,15 +224,15 @@ def _hold(report: dict[str, Any], limits: dict[str, float]) -> None:
 
 
 def _show(found: Sequence[Section]) -> None:
-    from toxonnx.cli.screen import Screen
+    from toxonnx.cli.console import Terminal
 
-    screen = Screen(width=200)
+    screen = Terminal(width=200)
     for part in found:
-        screen.say(f"\n{part.title}", "bold")
+        screen.print_text(f"\n{part.title}", "bold")
         for note in part.notes:
-            screen.say(note)
+            screen.print_text(note)
         if len(part.header) > WIDEST:
-            screen.say(
+            screen.print_text(
                 f"{len(part.header)} columns: too many to show here; they stand in --json, --markdown and --html"
             )
         elif part.rows:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from toxonnx.cli.options import read_options
+from toxonnx.formats import LAYOUTS, PRECISIONS
+
+if TYPE_CHECKING:
+    from toxonnx.io.base import ReadOptions
 
 
 @click.command("export")
@@ -13,9 +19,9 @@ import click
 @click.option("-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="The bundle's folder.")
 @click.option("--base", metavar="DIR|HUB-ID", help="An adapter's base, in place of the one it names.")
 @click.option("--recipe", metavar="NAME|FILE", help="Limits and card in place of the run's.")
-@click.option("--precision", type=click.Choice(["fp32", "int8", "fp16"]), help="The recipe's, or int8, if not given.")
+@click.option("--precision", type=click.Choice(list(PRECISIONS)), help="The recipe's, or int8, if not given.")
 @click.option(
-    "--layout", type=click.Choice(["plain", "fused", "packed"]),
+    "--layout", type=click.Choice([name for name, one in LAYOUTS.items() if one.exported]),
     help="How the graph takes a batch: plain runs anywhere; fused and packed are for a GPU, in fp16 or fp32. The "
     "recipe's, or plain, if not given.",
 )  # fmt: skip
@@ -23,10 +29,13 @@ import click
 @click.option("--activation", type=click.Choice(["softmax", "sigmoid"]), help="One label a text or several.")
 @click.option("--max-length", type=click.IntRange(min=3), help="Tokens, where no recipe says.")
 @click.option("--data", type=click.Path(path_type=Path), help="Rows to verify on, in place of the run's.")
-@click.option("--text", multiple=True, metavar="COLUMN", help="Text column of --data; again for each further one.")
-@click.option("--label", multiple=True, metavar="COLUMN", help="Label column of --data; one a label for sigmoid.")
-@click.option("--encoding", help="Encoding of --data; UTF-8 if not given.")
-@click.option("--delimiter", help="Delimiter of --data, or tab; a comma (a tab for .tsv) if not given.")
+@click.option(
+    "--text-column", multiple=True, metavar="COLUMN", help="Text column of --data; again for each further one."
+)
+@click.option(
+    "--label-column", multiple=True, metavar="COLUMN", help="Label column of --data; one a label for sigmoid."
+)
+@read_options
 @click.option("--no-calibration", is_flag=True, help="Leave probabilities as the model has them.")
 @click.option(
     "--target-precision", metavar="X|LABEL=X,...",
@@ -38,7 +47,10 @@ import click
 @click.option("--suite", metavar="NAME|FILE", help="A functional suite for the card: hatecheck, or a TOML file.")
 @click.option("--cases", type=click.Path(path_type=Path), help="The suite's cases.")
 @click.option(
-    "--positive", multiple=True, metavar="LABEL,...", help="Labels that mean what the suite asks for; again to compare."
+    "--positive-labels",
+    multiple=True,
+    metavar="LABEL,...",
+    help="Labels that mean what the suite asks for; again to compare.",
 )
 @click.option("--force", is_flag=True, help="Replace the bundle if it exists.")
 def command(
@@ -54,8 +66,7 @@ def command(
     data: Path | None,
     text: tuple[str, ...],
     label: tuple[str, ...],
-    encoding: str | None,
-    delimiter: str | None,
+    reading: ReadOptions,
     no_calibration: bool,
     target_precision: str | None,
     target_recall: str | None,
@@ -68,7 +79,7 @@ def command(
     """Make a bundle of SOURCE: a run, a PEFT adapter folder, or a sequence-classification checkpoint.
 
     The result is verified against PyTorch before it is sealed; over a limit nothing is left and the exit code is 1. On
-    the held-out rows a temperature is fitted, so that probabilities mean what they say, and thresholds if asked for.
+    the held-out rows a temperature is fitted, so that probabilities mean what they log, and thresholds if asked for.
     """
     from toxonnx.errors import InputError
     from toxonnx.evaluate.suites import read_questions
@@ -91,9 +102,9 @@ def command(
     from toxonnx.extras import require
 
     require("export")
-    from toxonnx.cli.chatter import hush
+    from toxonnx.cli.quiet import silence_transformers
 
-    hush()
+    silence_transformers()
     from toxonnx.convert.export import export
 
     export(
@@ -106,13 +117,12 @@ def command(
         data=data,
         text=text,
         label=label,
-        encoding=encoding,
-        delimiter=delimiter,
+        reading=reading,
         recipe=followed,
         settings=settings,
         suite=questions,
         force=force,
-        say=click.echo,
+        log=click.echo,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from toxonnx.cli.screen import Screen
+    from toxonnx.cli.console import Terminal
     from toxonnx.labels import Labels
 
 
@@ -25,7 +25,7 @@ def command(bundle: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False))
         return
-    from toxonnx.cli.screen import Screen
+    from toxonnx.cli.console import Terminal
 
     size = sum((opened.path / name).stat().st_size for name in manifest.files) / 1e6
     text, model = manifest.text, manifest.model
@@ -46,7 +46,7 @@ def command(bundle: str | None, as_json: bool) -> None:
         "trained": trained,
         "made with": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
     }
-    screen = Screen()
+    screen = Terminal()
     screen.table(["", ""], [list(fact) for fact in rows.items()], left=2)
     _verification(screen, manifest.verification, manifest.precision)
 
@@ -58,18 +58,18 @@ def _thresholds(labels: Labels) -> str:
     return ", ".join(f"{name} from {threshold:.4f}" for name, threshold in each)
 
 
-def _verification(screen: Screen, measured: dict[str, Any], precision: str) -> None:
+def _verification(screen: Terminal, measured: dict[str, Any], precision: str) -> None:
     from toxonnx.evaluate.metrics import comparison
 
     for title, one in (("verified", measured), ("test", measured.get("test"))):
         if not one:
             continue
-        screen.say(
+        screen.print_text(
             f"\n{title} on {one['rows']} rows, {one['rows_from']}: {precision} agrees with PyTorch on "
             f"{one['label_agreement']:.2%}, ONNX fp32 within {one['fp32_largest_logit_difference']:.1e} of its logits"
             + (f" (it ran on {measured['ran_on']})" if precision == "fp16" and "ran_on" in measured else "")
         )
         if not one["labelled"]:
-            screen.say("no labelled rows were given: agreement alone was verified")
+            screen.print_text("no labelled rows were given: agreement alone was verified")
             continue
-        screen.table(*comparison(one["figures"], precision))
+        screen.table(*comparison(one["metrics"], precision))

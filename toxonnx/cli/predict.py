@@ -7,106 +7,97 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from toxonnx.cli.device import device_options, say_fallback
+from toxonnx.cli.options import device_options, read_options, text_column_option, threads_option, warn_of_fallback
 
 if TYPE_CHECKING:
-    from toxonnx.annotate import Summary
-    from toxonnx.rows import RowReader
+    from toxonnx.io.base import ReadOptions, Source
+    from toxonnx.predict import Summary
 
 
 @click.command("predict")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where to write; standard output if not given.")
-@click.option("--text", multiple=True, metavar="COLUMN", help="Column with the text; again for each further column.")
-@click.option("--bundle", metavar="DIR|NAME", help="The model; the one that ships if not given.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Output file  [default: standard output]")
+@text_column_option
+@click.option("--bundle", metavar="DIR|NAME", help="The model  [default: the one that ships with toxonnx]")
 @device_options
+@threads_option
 @click.option(
-    "--threads", type=click.IntRange(min=1),
-    help="Batches scored at a time; if not given, one a core that may be used, two on a GPU.",
+    "--max-batch-tokens", type=click.IntRange(min=1),
+    help="Largest number of tokens in a batch  [default: 1024; 32768 on a GPU]",
 )  # fmt: skip
-@click.option("--batch-tokens", type=click.IntRange(min=1), help="Tokens of a batch at most; 1,024, on a GPU 32,768.")
 @click.option(
-    "--review-band", type=click.FloatRange(0, 1), default=0.0, metavar="P",
-    help="Mark rows for people to look at, in a column review: those whose label is less likely than this.",
+    "--review-below", type=click.FloatRange(0, 1), default=0.0, metavar="P",
+    help="Add a column review with 1 for rows whose label has a probability below P.",
 )  # fmt: skip
-@click.option("--encoding", help="Encoding of the file; UTF-8 if not given.")
-@click.option("--delimiter", help="Delimiter of the file, or tab; a comma (a tab for .tsv) if not given.")
+@read_options
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
-@click.option("-v", "--verbose", is_flag=True, help="Say how the file is scored.")
+@click.option("-v", "--verbose", is_flag=True, help="Print how the file is scored.")
 def command(
     file: Path,
     output: Path | None,
-    text: tuple[str, ...],
+    text_columns: tuple[str, ...],
     bundle: str | None,
     device: str,
     allow_fallback: bool,
     threads: int | None,
-    batch_tokens: int | None,
-    review_band: float,
-    encoding: str | None,
-    delimiter: str | None,
+    max_batch_tokens: int | None,
+    review_below: float,
+    reading: ReadOptions,
     force: bool,
     verbose: bool,
 ) -> None:
-    """Score the texts of a CSV or TSV FILE of any size.
+    """Score the texts of FILE, a CSV or TSV file of any size.
 
-    All columns are kept as they are; label, score and one probability a label are appended, in the file's order. With
-    --review-band, or a bundle whose thresholds leave some rows open, a column review says 1 for rows to look at.
+    The input is copied byte for byte, with columns added at the end: label, score, and the probability of each label.
+    With --review-below, or if the bundle's thresholds leave some rows undecided, a column review marks the rows that a
+    person should look at with 1.
     """
     from toxonnx.errors import InputError
-    from toxonnx.rows import OutputFile, RowReader
+    from toxonnx.io.base import open_sink, open_source
 
-    with RowReader(file, encoding, delimiter) as reader:
-        from toxonnx.annotate import added_columns, annotate
+    with open_source(file, reading) as source:
         from toxonnx.bundle import open_bundle
-        from toxonnx.classifier import Classifier
+        from toxonnx.inference.classifier import Classifier
+        from toxonnx.inference.options import RuntimeOptions
+        from toxonnx.predict import added_columns, predict
         from toxonnx.resources import find_bundle
 
         opened = open_bundle(find_bundle(bundle))
+        text = opened.manifest.text
         try:
-            columns = opened.manifest.text.choose(reader.columns, text)
+            columns = text.choose_columns(source.columns, text_columns)
         except InputError as error:
-            hint = error.hint
-            other = next((mark for mark in ";\t|" if mark in reader.header.raw), None)
-            if len(reader.columns) == 1 and other:
-                hint = f"Only one column was found; is the delimiter {other!r}? Then add --delimiter '{other}'."
-            raise InputError(f"{file}: {error.what}", hint) from None
-        classifier = Classifier(
-            opened,
-            device=device,
-            allow_fallback=allow_fallback,
-            threads=threads,
-            batch_tokens=batch_tokens,
-            review_band=review_band,
+            raise InputError(f"{file}: {error.what}", source.columns_hint or error.hint) from None
+        options = RuntimeOptions(
+            device=device, allow_fallback=allow_fallback, threads=threads, max_batch_tokens=max_batch_tokens
         )
-        say_fallback(classifier)
+        classifier = Classifier(opened, options, review_below=review_below)
+        warn_of_fallback(classifier)
         if verbose:
-            from toxonnx.cli.doctor import describe_plan
-
-            click.echo(describe_plan(classifier.plan), err=True)
-        added = added_columns(reader.columns, classifier.labels.names, review=classifier.reviews)
-        with OutputFile(output, encoding=reader.encoding, force=force) as sink:
-            if not text:
+            click.echo(str(classifier.settings), err=True)
+        added = added_columns(source.columns, classifier.labels.names, review=classifier.can_mark_for_review)
+        with open_sink(output, source, added, force=force) as sink:
+            if not text_columns:
                 click.echo(f"reading the text from {', '.join(map(repr, columns))}", err=True)
             if added[0] != "label":
-                click.echo(f"the file has columns of these names, so the new ones are {', '.join(added)}", err=True)
+                click.echo(f"the file has columns with these names, so the new ones are {', '.join(added)}", err=True)
             try:
-                with _progress(reader) as progress, _without_collecting():
-                    summary = annotate(classifier, reader, sink, columns, added, progress=progress)
+                with _progress(source) as progress, _no_garbage_collection():
+                    summary = predict(classifier, source, sink, text, columns, progress=progress)
             except InputError as error:
                 if output is None:
-                    error.hint += "\nWhat stands on standard output is not the whole file."
+                    error.hint += "\nThe output on standard output is incomplete."
                 raise
-    _report(summary, opened.manifest.name, opened.manifest.max_length)
+    _print_summary(summary, opened.manifest.name, opened.manifest.max_length)
 
 
 @contextlib.contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Rows on their way are many and make no cycles; to look through them for some costs a fifth of the rate."""
+def _no_garbage_collection() -> Iterator[None]:
+    """The rows in flight are many and contain no reference cycles; searching them for cycles takes a fifth of the time."""
     gc.disable()
     try:
         yield
@@ -115,8 +106,8 @@ def _without_collecting() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _progress(reader: RowReader) -> Iterator[Callable[[Summary], None]]:
-    """A bar with rows a second and the time left, on a terminal; nothing elsewhere."""
+def _progress(source: Source[Any]) -> Iterator[Callable[[Summary], None]]:
+    """A progress bar with rows per second and the time left, if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -129,28 +120,27 @@ def _progress(reader: RowReader) -> Iterator[Callable[[Summary], None]]:
         transient=True,
     )  # fmt: skip
     with bar:
-        task = bar.add_task("", total=reader.size, rows=0, rate=0.0)
+        task = bar.add_task("", total=source.size, rows=0, rate=0.0)
 
         def update(summary: Summary) -> None:
-            if summary.rows % 64 == 0:
-                rate = summary.rows / summary.seconds
-                bar.update(task, completed=reader.position(summary.characters), rows=summary.rows, rate=rate)
+            rate = summary.rows / summary.seconds
+            bar.update(task, completed=source.bytes_done(summary.position), rows=summary.rows, rate=rate)
 
         yield update
 
 
-def _report(summary: Summary, name: str, limit: int) -> None:
+def _print_summary(summary: Summary, bundle: str, max_length: int) -> None:
     rate = summary.rows / summary.seconds if summary.seconds else 0.0
-    lines = [f"{summary.rows:,} rows in {summary.seconds:.1f} s ({rate:,.0f} rows/s) with {name}"]
+    lines = [f"{summary.rows:,} rows in {summary.seconds:.1f} s ({rate:,.0f} rows/s) with {bundle}"]
     width = max((len(label) for label in summary.labels), default=0)
     for label, count in summary.labels.most_common():
         lines.append(f"  {label:{width}}  {count:>9,}  {count / summary.rows:6.1%}")
     if summary.review:
         lines.append(f"  marked for review: {summary.review:,} ({summary.review / summary.rows:.1%})")
     if summary.truncated:
-        lines.append(f"  cut at {limit} tokens: {summary.truncated:,} ({summary.truncated / summary.rows:.1%})")
-    if summary.repeated:
-        lines.append(f"  identical to an earlier row, not scored again: {summary.repeated:,}")
+        lines.append(f"  cut at {max_length} tokens: {summary.truncated:,} ({summary.truncated / summary.rows:.1%})")
+    if summary.cached:
+        lines.append(f"  scores reused from an identical text: {summary.cached:,}")
     if summary.empty:
-        lines.append(f"  empty texts, scored as such: {summary.empty:,}")
+        lines.append(f"  empty texts: {summary.empty:,}")
     click.echo("\n".join(lines), err=True)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from toxonnx.cli.options import read_options
+
+if TYPE_CHECKING:
+    from toxonnx.io.base import ReadOptions
 
 
 @click.command("train")
@@ -13,8 +19,7 @@ import click
 @click.option("--base", metavar="DIR|HUB-ID", help="The pretrained model, in place of the recipe's.")
 @click.option("-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="The run's folder.")
 @click.option("--validation", type=click.Path(path_type=Path), help="Labelled file to validate on, not a split.")
-@click.option("--encoding", help="Encoding of the files; UTF-8 if not given.")
-@click.option("--delimiter", help="Delimiter of the files, or tab; a comma (a tab for .tsv) if not given.")
+@read_options
 @click.option("--resume", is_flag=True, help="Go on from the run's last checkpoint.")
 @click.option("--force", is_flag=True, help="Replace the run if it exists.")
 def command(
@@ -23,8 +28,7 @@ def command(
     base: str | None,
     out: Path,
     validation: Path | None,
-    encoding: str | None,
-    delimiter: str | None,
+    reading: ReadOptions,
     resume: bool,
     force: bool,
 ) -> None:
@@ -34,21 +38,21 @@ def command(
 
     wanted = load_recipe(recipe)
     require("train")
-    from toxonnx.cli.chatter import hush
+    from toxonnx.cli.quiet import silence_transformers
 
-    hush()
+    silence_transformers()
     from toxonnx.train.fit import fit
 
     run = fit(
-        wanted, data, out, base=base, validation=validation, encoding=encoding, delimiter=delimiter, resume=resume,
-        force=force, say=click.echo,
+        wanted, data, out, base=base, validation=validation, reading=reading, resume=resume,
+        force=force, log=click.echo,
     )  # fmt: skip
-    for part, figures in run.table["figures"].items():
+    for part, metrics in run.table["metrics"].items():
         click.echo(
-            f"best epoch {run.table['best_epoch']} on {part}: accuracy {figures['accuracy']:.4f}, "
-            f"macro F1 {figures['macro_f1']:.4f}, loss {figures['loss']:.4f}"
+            f"best epoch {run.table['best_epoch']} on {part}: accuracy {metrics['accuracy']:.4f}, "
+            f"macro F1 {metrics['macro_f1']:.4f}, loss {metrics['loss']:.4f}"
         )
-        for name, one in figures["per_class"].items():
+        for name, one in metrics["per_class"].items():
             click.echo(
                 f"  {name}: precision {one['precision']:.3f}, recall {one['recall']:.3f}, F1 {one['f1']:.3f}, "
                 f"{one['support']} rows"

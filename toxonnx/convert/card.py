@@ -6,7 +6,8 @@ from typing import Any
 
 from toxonnx.bundle import Manifest
 from toxonnx.evaluate.metrics import comparison
-from toxonnx.evaluate.sections import Section, markdown, promise_section, sections
+from toxonnx.evaluate.sections import Section, markdown, sections, threshold_section
+from toxonnx.formats import LAYOUTS
 from toxonnx.recipe import Recipe
 
 __all__ = ["model_card"]
@@ -43,7 +44,7 @@ def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
 
 
 def _device(manifest: Manifest) -> str:
-    return "" if manifest.layout == "plain" else " --device cuda"
+    return " --device cuda" if LAYOUTS[manifest.layout].native else ""
 
 
 def _elsewhere(manifest: Manifest) -> str:
@@ -51,7 +52,7 @@ def _elsewhere(manifest: Manifest) -> str:
         "Texts have to be normalised first as `toxonnx.json` says: "
         f"{', '.join(manifest.text.normalise) or 'not at all'}."
     )
-    if manifest.layout == "packed":
+    if LAYOUTS[manifest.layout].packed:
         return (
             "The graph takes the tokens of all rows end to end and runs on CUDA alone; other tools do not feed it so. "
             "Export with `--layout fused` or `plain` for them."
@@ -94,10 +95,10 @@ def _model_lines(manifest: Manifest) -> list[str]:
 
 
 def _evaluation(manifest: Manifest) -> list[str]:
-    """Figures with intervals, beside what needs no transformer."""
+    """Metrics with intervals, beside what needs no transformer."""
     evaluation, lines = manifest.evaluation, []
     if evaluation["part"] == "validation" and evaluation["models"]:
-        lines += ["No rows were kept back for a test: these chose the epoch, and figures on them flatter.", ""]
+        lines += ["No rows were kept back for a test: these chose the epoch, and metrics on them flatter.", ""]
     if one := manifest.training.get("baselines", {}).get(evaluation["part"]):
         lines += [
             f"For comparison, on the same {evaluation['part']} rows, trained on the same others: counting words "
@@ -134,14 +135,14 @@ def _decisions(manifest: Manifest) -> list[str]:
         "test": "On the test rows, which took no part in it",
     }
     lines += ["", f"Thresholds for {decisions['target']}.", ""]
-    kept = [promise_section(title, decisions[part]) for part, title in parts.items() if part in decisions]
+    kept = [threshold_section(title, decisions[part]) for part, title in parts.items() if part in decisions]
     if decisions.get("missed"):
         lines += [f"On the test rows {', '.join(decisions['missed'])} misses it.", ""]
     return [*lines, markdown(kept, level=3).rstrip()]
 
 
 def _table(measured: dict[str, Any], manifest: Manifest) -> str:
-    header, rows = comparison(measured["figures"], manifest.precision)
+    header, rows = comparison(measured["metrics"], manifest.precision)
     return markdown([Section("", [], header, rows)]).rstrip()
 
 
@@ -149,17 +150,17 @@ def _verification(manifest: Manifest) -> list[str]:
     """What separates the export from PyTorch, on the rows that its limits are about and on the test rows."""
     measured = manifest.verification
     lines = ["By the likeliest label, without the thresholds.", ""] if "target" in manifest.decisions else []
-    if manifest.precision == "fp16" or manifest.layout != "plain":
+    if manifest.precision == "fp16" or LAYOUTS[manifest.layout].native:
         lines += [f"It ran on {measured['ran_on']}.", ""]
-    if measured["ran_on"].startswith("CPU") and (manifest.precision == "fp16" or manifest.layout != "plain"):
+    if measured["ran_on"].startswith("CPU") and (manifest.precision == "fp16" or LAYOUTS[manifest.layout].native):
         told = ["No GPU took part."]
         if manifest.precision == "fp16":
             told.append("Weights were rounded to fp16, and not every value inside, as a GPU's kernels do it.")
-        if manifest.layout == "packed":
+        if LAYOUTS[manifest.layout].packed:
             told.append("Attention over packed rows was done by standard operators in place of the CUDA kernel.")
         told.append(
             f"`toxonnx doctor --bundle {manifest.name} --device cuda` compares some sentences with PyTorch on a "
-            "GPU; `toxonnx eval` with `--against` and `--device cuda`, as many rows as you give it."
+            "GPU; `toxonnx eval` with `--compare` and `--device cuda`, as many rows as you give it."
         )
         lines += [" ".join(told), ""]
     if "largest_product" in manifest.graph:
@@ -168,7 +169,7 @@ def _verification(manifest: Manifest) -> list[str]:
             f"{manifest.graph['largest_product']:,.1f}; fp16 ends at 65,504.",
             "",
         ]
-    exact = "fp32" if manifest.layout == "plain" else f"fp32, {manifest.layout}"
+    exact = f"fp32, {manifest.layout}" if LAYOUTS[manifest.layout].native else "fp32"
     parts = [measured, *([measured["test"]] if "test" in measured else [])]
     for one in parts:
         lines += [

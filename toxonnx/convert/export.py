@@ -20,23 +20,25 @@ import toxonnx
 from toxonnx.bundle import MANIFEST, Bundle, Manifest, seal, sha256
 from toxonnx.convert import graph
 from toxonnx.convert.card import model_card
-from toxonnx.convert.decisions import measure_decisions, settle, target_of
-from toxonnx.convert.encoder import encoder_of
+from toxonnx.convert.encoder_weights import extract_weights
 from toxonnx.convert.evaluation import held_out_report
-from toxonnx.convert.held import BUILT_IN, calibration_rows, keep_hashes, verification_rows
+from toxonnx.convert.export_rows import BUILT_IN, calibration_rows, save_bundle_fingerprints, verification_rows
 from toxonnx.convert.int8 import quantize
-from toxonnx.convert.onto import exact_classifier, final_classifier, headroom
-from toxonnx.convert.samples import SENTENCES
-from toxonnx.convert.verify import Logits, Rows, compare, gate, reference_logits, truth_of_recipe
+from toxonnx.convert.sample_texts import SENTENCES
+from toxonnx.convert.thresholds import fit_temperature_and_thresholds, measure_decisions, target_of
+from toxonnx.convert.verification_models import exact_classifier, final_classifier, headroom
+from toxonnx.convert.verify import Logits, Rows, compare, gate, recipe_label_columns, reference_logits
+from toxonnx.data.examples import load_saved
 from toxonnx.errors import InputError
 from toxonnx.evaluate.suites import Questions
+from toxonnx.formats import LAYOUTS, check_precision_and_layout
+from toxonnx.inference.scores import probabilities
+from toxonnx.io.base import ReadOptions
+from toxonnx.io.table import read_table
 from toxonnx.labels import Labels
 from toxonnx.recipe import Export, Recipe
-from toxonnx.rows import read_table
-from toxonnx.scores import probabilities
 from toxonnx.texts import TextSpec
-from toxonnx.train.data import load_saved
-from toxonnx.train.merge import Trained, load_trained
+from toxonnx.train.adapters import Trained, load_trained
 
 __all__ = ["export"]
 
@@ -52,13 +54,12 @@ def export(
     data: Path | None = None,
     text: tuple[str, ...] = (),
     label: tuple[str, ...] = (),
-    encoding: str | None = None,
-    delimiter: str | None = None,
+    reading: ReadOptions | None = None,
     recipe: Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
     suite: Questions | None = None,
     force: bool = False,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Bundle:
     """Makes a bundle.
 
@@ -68,13 +69,13 @@ def export(
         base: the adapter's base, in place of the one it names.
         labels, activation, max_length: for checkpoints that do not say.
         data: rows to verify on, in place of the run's validation split.
-        encoding, delimiter: of ``data``; see :class:`toxonnx.rows.RowReader`.
+        reading: how to read ``data``.
         text, label: the columns of ``data``. Without ``label``, agreement alone is verified.
         recipe: its limits and card are used in place of the run's; for a checkpoint from elsewhere, its text too.
         settings: of :class:`toxonnx.recipe.Export`, in place of the recipe's: ``precision``, ``calibrate`` ...
         suite: a functional suite to run and to put into the card.
         force: replace ``out``.
-        say: takes each line of progress.
+        log: takes each line of progress.
 
     Raises:
         GateError: a figure is over its limit; nothing was sealed.
@@ -86,7 +87,7 @@ def export(
     if out.exists() and not (out / MANIFEST).is_file():
         raise InputError(f"{out} is no bundle, so --force does not replace it", "Name another folder.")
     if label and data is None:
-        raise InputError("--label names a column of --data, which was not given")
+        raise InputError("--label-column names a column of --data, which was not given")
     trained = load_trained(source, base=base, labels=labels, activation=activation, max_length=max_length)
     if recipe and trained.recipe:
         recipe = dataclasses.replace(
@@ -105,29 +106,25 @@ def export(
         trained = dataclasses.replace(trained, text=spec if spec.columns else TextSpec(text, "", spec.normalise))
     limits = dataclasses.replace(trained.recipe.export if trained.recipe else Export(), **(settings or {}))
     precision = limits.precision
-    if precision == "int8" and limits.layout != "plain":
-        raise InputError(
-            f"--layout {limits.layout} is for a GPU, and int8 (what is exported if nothing is said) for the CPU",
-            "Add --precision fp16.",
-        )
-    if limits.layout != "plain":
-        encoder_of(trained.model)  # says at once if it cannot be done
+    check_precision_and_layout(precision, limits.layout)
+    if LAYOUTS[limits.layout].native:
+        extract_weights(trained.model)  # says at once if it cannot be done
     if target := target_of(limits):
         target.check(trained.labels)
     if suite:
         suite.check(trained.labels)
-    rows = verification_rows(trained, read_table(data, encoding, None, delimiter) if data else None, text, label)
+    rows = verification_rows(trained, read_table(data, reading) if data else None, text, label)
     calibration, rows = calibration_rows(trained, rows) if precision == "int8" else (None, rows)
     if calibration and calibration.where == BUILT_IN:
-        say("WARNING: int8 is calibrated on built-in sentences; --data with your own texts (200 or more) does better")
+        log("WARNING: int8 is calibrated on built-in sentences; --data with your own texts (200 or more) does better")
     if data and trained.run and sha256(data) == trained.run["data"]["sha256"]:
-        say(f"WARNING: {data.name} is what the run was trained on; figures on it flatter")
+        log(f"WARNING: {data.name} is what the run was trained on; metrics on it flatter")
     if "merge_largest_logit_difference" in trained.source:
-        say(f"merged LoRA; logits moved by {trained.source['merge_largest_logit_difference']:.1e} at most")
+        log(f"merged LoRA; logits moved by {trained.source['merge_largest_logit_difference']:.1e} at most")
     out.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
     try:
-        bundle = _build(trained, work, out.name, limits, calibration, rows, suite, say)
+        bundle = _build(trained, work, out.name, limits, calibration, rows, suite, log)
         work.chmod(0o777 & ~_umask())
         before = work.with_suffix(".old")
         if out.exists():
@@ -136,7 +133,7 @@ def export(
         shutil.rmtree(before, ignore_errors=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    say(f"sealed {out} ({sum(p.stat().st_size for p in out.iterdir()) / 1e6:.1f} MB)")
+    log(f"sealed {out} ({sum(p.stat().st_size for p in out.iterdir()) / 1e6:.1f} MB)")
     return Bundle(out, bundle.manifest)
 
 
@@ -148,14 +145,14 @@ def _build(
     calibration: Rows | None,
     rows: Rows,
     suite: Questions | None,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> Bundle:
     """Fills ``work`` with a sealed bundle."""
     precision = limits.precision
     about = graph.to_onnx(trained.model, work)
-    if not about["tidied"]:
-        say(
-            "the graph is kept as Optimum wrote it, shape computations and all: tidied, it did not give the same logits"
+    if not about["simplified"]:
+        log(
+            "the graph is kept as Optimum wrote it, shape computations and all: simplified, it did not give the same logits"
         )
     config = {**trained.model.config.to_dict(), "_name_or_path": name}
     (work / "config.json").write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
@@ -175,7 +172,7 @@ def _build(
         tools=_tools(),
     )
     with tempfile.TemporaryDirectory(dir=work.parent, prefix=f".{name}.", suffix=".fp32") as kept:
-        encoder = encoder_of(trained.model) if limits.layout != "plain" else None
+        encoder = extract_weights(trained.model) if LAYOUTS[limits.layout].native else None
         fp32 = exact_classifier(work, manifest, Path(kept), encoder)
         model, exact = work / "model.onnx", Path(kept) / "plain.onnx"
         shutil.copy(model, exact)
@@ -192,12 +189,12 @@ def _build(
             final, ran_on = fp32, "CPUExecutionProvider"
         else:
             final, ran_on = final_classifier(work, manifest, Path(kept))
-        say(
+        log(
             f"exported to ONNX {precision}, layout {limits.layout}; verifying on {len(rows.texts)} rows "
             f"({rows.where}), on {ran_on}"
         )
         logits = Logits.of(trained, fp32, final, rows.texts)
-        labels, decisions = settle(logits.final, rows, trained.labels, limits)
+        labels, decisions = fit_temperature_and_thresholds(logits.final, rows, trained.labels, limits)
         # The export is held to its limits by plain decisions: thresholds were fitted on its own logits, not PyTorch's.
         plain = dataclasses.replace(labels, thresholds=trained.labels.thresholds)
         measured = compare(logits, rows, plain)
@@ -211,14 +208,14 @@ def _build(
             measured["test"] = compare(logits, told, plain)
             decisions = measure_decisions(decisions, answers, told, trained.labels, labels)
         settled = dataclasses.replace(manifest, labels=labels)
-        keep_hashes(
+        save_bundle_fingerprints(
             trained, [*([calibration] if calibration else []), *([rows] if labels != trained.labels else [])], work
         )
         decided, _ = final_classifier(work, settled, Path(kept))
-        evaluation = held_out_report(decided, answers, told, suite, say)
+        evaluation = held_out_report(decided, answers, told, suite, log)
     manifest = dataclasses.replace(settled, verification=measured, decisions=decisions, evaluation=evaluation)
     for line in [*_verified(measured, precision), *_decided(decisions)]:
-        say(line)
+        log(line)
     (work / "toxonnx.json").unlink(missing_ok=True)
     (work / "expected.json").write_text(_expected(trained, labels), encoding="utf-8")
     (work / "README.md").write_text(model_card(manifest, trained.recipe), encoding="utf-8")
@@ -259,10 +256,10 @@ def _training(trained: Trained) -> dict[str, Any]:
     run = trained.run
     if not run:
         return {}
-    kept = ("data", "split", "best_epoch", "epochs", "figures", "baselines")
+    kept = ("data", "split", "best_epoch", "epochs", "metrics", "baselines")
     return {
         "recipe": run["recipe"]["name"],
-        "labels": truth_of_recipe(trained.recipe),
+        "labels": recipe_label_columns(trained.recipe),
         **{key: run[key] for key in kept if key in run},
     }
 
@@ -283,7 +280,7 @@ def _verified(measured: dict[str, Any], precision: str) -> list[str]:
         f"largest probability difference {measured['largest_probability_difference']:.4f}",
     ]
     if measured["labelled"]:
-        before, after = (measured["figures"][name]["macro_f1"] for name in ("pytorch", "final"))
+        before, after = (measured["metrics"][name]["macro_f1"] for name in ("pytorch", "final"))
         lines.append(f"macro F1: PyTorch {before:.4f}, {precision} {after:.4f}")
     else:
         lines.append("no labelled rows: agreement alone was verified, and the manifest says so")

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from toxonnx.architectures import ARCHITECTURES
+
 __all__ = ["first_token_only"]
 
 
@@ -71,14 +73,8 @@ def _attend(
     return context.transpose(1, 2).reshape(rows, -1, width)
 
 
-_LAYERS: dict[str, type[nn.Module]] = {
-    "distilbert": _DistilBertLayer,
-    "bert": _BertLayer,
-    "roberta": _BertLayer,
-    "xlm-roberta": _BertLayer,
-    "camembert": _BertLayer,
-    "electra": _BertLayer,
-}
+#: by :attr:`toxonnx.architectures.Architecture.first_token_layer`
+_LAYERS: dict[str, type[nn.Module]] = {"distilbert": _DistilBertLayer, "bert": _BertLayer}
 
 
 @contextlib.contextmanager
@@ -88,7 +84,8 @@ def first_token_only(model: PreTrainedModel) -> Iterator[bool]:
     Yields:
         Whether it was done: only for architectures whose head is known to read the first token alone.
     """
-    kind = _LAYERS.get(model.config.model_type)
+    architecture = ARCHITECTURES.get(model.config.model_type)
+    kind = _LAYERS.get(architecture.first_token_layer) if architecture else None
     absolute = getattr(model.config, "position_embedding_type", "absolute") == "absolute"
     if kind is None or not absolute or getattr(model.config, "is_decoder", False):
         yield False

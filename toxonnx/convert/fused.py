@@ -26,14 +26,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from toxonnx.convert.encoder import Encoder, Layer, Linear, Norm
+from toxonnx.convert.encoder_weights import EncoderWeights, Layer, Linear, Norm
 
 __all__ = ["PACKED_INPUTS", "emulated", "fused", "packed"]
 
 OPSET, IR_VERSION = 18, 9
 DOMAIN = "com.microsoft"
 INT32, FLOAT = onnx.TensorProto.INT32, onnx.TensorProto.FLOAT
-#: inputs of the packed layout and their shapes; see :class:`toxonnx.batches.Packed`
+#: inputs of the packed layout and their shapes; see :class:`toxonnx.inference.batching.PackedBatcher`
 PACKED_INPUTS: Mapping[str, list[str]] = {
     "input_ids": ["tokens"],
     "position_ids": ["tokens"],
@@ -46,7 +46,7 @@ PACKED_INPUTS: Mapping[str, list[str]] = {
 class _Writer:
     """A graph in the making; float constants are stored in its precision."""
 
-    def __init__(self, encoder: Encoder, half: bool) -> None:
+    def __init__(self, encoder: EncoderWeights, half: bool) -> None:
         self.encoder, self._float = encoder, np.float16 if half else np.float32
         self.nodes: list[onnx.NodeProto] = []
         self._constants: dict[str, onnx.TensorProto] = {}
@@ -104,8 +104,8 @@ class _Writer:
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
 
-def fused(encoder: Encoder, *, half: bool) -> onnx.ModelProto:
-    """Padded batches: ``input_ids``, ``attention_mask``, int32 [rows, tokens], to ``logits``, float32 [rows, labels].
+def fused(encoder: EncoderWeights, *, half: bool) -> onnx.ModelProto:
+    """PaddedBatcher batches: ``input_ids``, ``attention_mask``, int32 [rows, tokens], to ``logits``, float32 [rows, labels].
 
     Rows are filled up on the right, and each keeps one token at least. ``half``: fp16 inside.
     """
@@ -145,7 +145,7 @@ def fused(encoder: Encoder, *, half: bool) -> onnx.ModelProto:
     return writer.finished({"input_ids": ["rows", "tokens"], "attention_mask": ["rows", "tokens"]})
 
 
-def packed(encoder: Encoder, *, half: bool) -> onnx.ModelProto:
+def packed(encoder: EncoderWeights, *, half: bool) -> onnx.ModelProto:
     """Rows end to end: the inputs of PACKED_INPUTS, int32, to ``logits``, float32 [rows, labels]; fp16 if ``half``."""
     writer = _Writer(encoder, half)
     words = writer.add("Gather", [writer.constant("words", encoder.words), "input_ids"], "word")

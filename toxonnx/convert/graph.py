@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from transformers import PreTrainedModel
 
-from toxonnx.convert.encoder import Encoder
+from toxonnx.convert.encoder_weights import EncoderWeights
 from toxonnx.convert.first_token import first_token_only
 from toxonnx.convert.fused import OPSET as FUSED_OPSET
 from toxonnx.convert.fused import fused, packed
 from toxonnx.errors import CheckpointError
+from toxonnx.formats import LAYOUTS
 
 __all__ = ["OPSET", "describe", "reads", "to_fp16", "to_layout", "to_onnx"]
 
@@ -57,17 +58,17 @@ def to_onnx(model: PreTrainedModel, folder: Path) -> dict[str, Any]:
         except (ValueError, KeyError, NotImplementedError) as error:
             kind = model.config.model_type
             raise CheckpointError(f"Optimum does not export {kind!r} classifiers: {error}") from None
-    path, tidied = folder / "model.onnx", folder / "tidied.onnx"
-    onnx.save(_tidied(onnx.load(str(path))), str(tidied))
-    same = _same(path, tidied)
+    path, simplified = folder / "model.onnx", folder / "simplified.onnx"
+    onnx.save(_simplified(onnx.load(str(path))), str(simplified))
+    same = _same(path, simplified)
     if same:
-        os.replace(tidied, path)
+        os.replace(simplified, path)
     else:
-        tidied.unlink()
-    return {"opset": OPSET, "last_layer_first_token_only": short, "tidied": same}
+        simplified.unlink()
+    return {"opset": OPSET, "last_layer_first_token_only": short, "simplified": same}
 
 
-def _tidied(model: onnx.ModelProto) -> onnx.ModelProto:
+def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same model without what the exporter adds and nobody needs."""
     weights = {value.name for value in model.graph.initializer}
     # Weights of equal content are stored once, and the others point at them.
@@ -179,9 +180,9 @@ def to_fp16(source: Path, target: Path) -> None:
     onnx.save(model, str(target))
 
 
-def to_layout(encoder: Encoder, target: Path, layout: str, *, half: bool) -> dict[str, Any]:
+def to_layout(encoder: EncoderWeights, target: Path, layout: str, *, half: bool) -> dict[str, Any]:
     """Writes a graph for a GPU (see :mod:`toxonnx.convert.fused`); returns what the manifest says of it."""
-    onnx.save((packed if layout == "packed" else fused)(encoder, half=half), str(target))
+    onnx.save((packed if LAYOUTS[layout].packed else fused)(encoder, half=half), str(target))
     return {"opset": FUSED_OPSET, "last_layer_first_token_only": True, "written_by": "toxonnx.convert.fused"}
 
 

@@ -10,30 +10,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from toxonnx.classifier import Classifier
+from toxonnx.data.examples import load_saved
+from toxonnx.data.fingerprints import FINGERPRINT_FILES, hashes, load_fingerprints
 from toxonnx.errors import GateError
 from toxonnx.evaluate.metrics import evaluate
 from toxonnx.evaluate.models import Model
+from toxonnx.inference.classifier import Classifier
+from toxonnx.inference.scores import decide, probabilities
 from toxonnx.labels import Labels
 from toxonnx.recipe import Export, Recipe
-from toxonnx.scores import decide, probabilities
-from toxonnx.seen import SEEN, hashes, load_hashes
-from toxonnx.train.data import load_saved
-from toxonnx.train.merge import Trained, load_trained
+from toxonnx.train.adapters import Trained, load_trained
 
 __all__ = ["Logits", "Rows", "compare", "gate", "of_checkpoint", "reference_logits"]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Texts to verify on: normalised, with truth (see :func:`toxonnx.evaluate.metrics.evaluate`) or without.
+    """Texts to verify on: normalised, with y_true (see :func:`toxonnx.evaluate.metrics.evaluate`) or without.
 
     ``where`` says in words where they are from; ``part`` is ``training``, ``validation`` or ``test`` for those of a
     run, ``data`` for a file that was given, ``built-in`` for sentences that ship.
     """
 
     texts: list[str]
-    truth: NDArray[np.int64] | None
+    y_true: NDArray[np.int64] | None
     where: str
     part: str
 
@@ -69,7 +69,11 @@ def of_checkpoint(source: str, *, on_gpu: bool = False) -> Model:
         return probabilities(reference_logits(trained, cleaned), trained.labels), cut
 
     folder = trained.path
-    seen = {where: load_hashes(folder / name) for where, name in SEEN.items() if (folder / name).is_file()}
+    seen = {
+        where: load_fingerprints(folder / name)
+        for where, name in FINGERPRINT_FILES.items()
+        if (folder / name).is_file()
+    }
     if trained.run and (kept := folder / "validation.csv").is_file():
         seen["validation"] = hashes(load_saved(kept, trained.labels)[0])
     return Model(
@@ -86,12 +90,12 @@ def of_checkpoint(source: str, *, on_gpu: bool = False) -> Model:
             "thresholds": [],
         },
         seen,
-        truth_of_recipe(trained.recipe),
+        recipe_label_columns(trained.recipe),
     )
 
 
-def truth_of_recipe(recipe: Recipe | None) -> dict[str, Any]:
-    """What a recipe says of the columns that hold the truth, for those who evaluate the model later."""
+def recipe_label_columns(recipe: Recipe | None) -> dict[str, Any]:
+    """What a recipe says of the columns that hold the y_true, for those who evaluate the model later."""
     if recipe is None:
         return {}
     spec = recipe.labels
@@ -122,13 +126,13 @@ def compare(logits: Logits, rows: Rows, labels: Labels) -> dict[str, Any]:
         labels: the label set; its temperature, which is the same for all three, makes them probabilities.
 
     Returns:
-        The figures, for the manifest; those that need truth only where there is some.
+        The metrics, for the manifest; those that need y_true only where there is some.
     """
     reference, fp32, final = logits.pytorch, logits.exact, logits.final
     measured: dict[str, Any] = {
         "rows": len(rows.texts),
         "rows_from": rows.where,
-        "labelled": rows.truth is not None,
+        "labelled": rows.y_true is not None,
         "fp32_largest_logit_difference": float(np.abs(fp32 - reference).max()),
         "fp32_label_agreement": _agreement(reference, fp32, labels),
         "label_agreement": _agreement(reference, final, labels),
@@ -136,13 +140,13 @@ def compare(logits: Logits, rows: Rows, labels: Labels) -> dict[str, Any]:
             np.abs(probabilities(reference, labels) - probabilities(final, labels)).max()
         ),
     }
-    if rows.truth is not None:
-        figures = {
-            name: evaluate(values, rows.truth, labels)
+    if rows.y_true is not None:
+        metrics = {
+            name: evaluate(values, rows.y_true, labels)
             for name, values in (("pytorch", reference), ("onnx_fp32", fp32), ("final", final))
         }
-        measured["macro_f1_loss"] = figures["pytorch"].macro_f1 - figures["final"].macro_f1
-        measured["figures"] = {name: one.to_dict() for name, one in figures.items()}
+        measured["macro_f1_loss"] = metrics["pytorch"].macro_f1 - metrics["final"].macro_f1
+        measured["metrics"] = {name: one.to_dict() for name, one in metrics.items()}
     return measured
 
 
@@ -165,7 +169,7 @@ def gate(measured: dict[str, Any], limits: Export) -> dict[str, float]:
             f"(limit {limits.min_agreement:.2%})"
         )
     if measured["labelled"] and not measured["macro_f1_loss"] <= limits.max_f1_loss:
-        before, after = (measured["figures"][name]["macro_f1"] for name in ("pytorch", "final"))
+        before, after = (measured["metrics"][name]["macro_f1"] for name in ("pytorch", "final"))
         changed = round((1 - agreement) * measured["rows"])
         failed.append(
             f"macro F1 falls from {before:.4f} to {after:.4f} (limit {limits.max_f1_loss:.4f} lost), as {changed} of "

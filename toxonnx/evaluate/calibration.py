@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say, and thresholds that keep a promise: both fitted on held-out rows."""
+"""Probabilities that mean what they log, and thresholds that keep a promise: both fitted on held-out rows."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.errors import GateError, InputError
-from toxonnx.evaluate.metrics import Figures, Sample
+from toxonnx.evaluate.metrics import Metrics, Sample
+from toxonnx.inference.scores import decide, needs_review, probabilities
 from toxonnx.labels import Labels
-from toxonnx.scores import decide, doubtful, probabilities
 
-__all__ = ["Target", "calibrated_figures", "fit_temperature", "fit_thresholds", "kept_promises"]
+__all__ = ["Target", "calibrated_figures", "fit_temperature", "fit_thresholds", "threshold_metrics"]
 
 #: a temperature outside these says that the rows cannot tell, as where every one of them is right
 COLDEST, HOTTEST = 0.05, 20.0
@@ -62,16 +62,16 @@ class Target:
         return ", ".join(parts)
 
 
-def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.int64], labels: Labels) -> float:
+def fit_temperature(logits: NDArray[np.floating], y_true: NDArray[np.int64], labels: Labels) -> float:
     """The temperature that makes the loss of these rows least (Guo et al., ICML 2017).
 
     Args:
         logits: float [rows, labels].
-        truth: as :func:`toxonnx.evaluate.metrics.evaluate` takes it.
+        y_true: as :func:`toxonnx.evaluate.metrics.evaluate` takes it.
         labels: the label set; its own temperature is not looked at.
     """
     z = logits.astype(np.float64)
-    actual = truth.astype(np.float64) if labels.multi else np.eye(len(labels))[truth]
+    actual = y_true.astype(np.float64) if labels.multi else np.eye(len(labels))[y_true]
 
     def slope(temperature: float) -> float:
         """Of the loss over 1 / temperature, in which it is convex: falling before the least, rising after it."""
@@ -90,13 +90,13 @@ def fit_temperature(logits: NDArray[np.floating], truth: NDArray[np.int64], labe
 
 def calibrated_figures(
     logits: NDArray[np.floating],
-    truth: NDArray[np.int64],
+    y_true: NDArray[np.int64],
     labels: Labels,
     groups: NDArray[np.int64],
     folds: int = 5,
     seed: int = 0,
-) -> Figures:
-    """Figures of rows calibrated by a temperature that was fitted on the others: what new rows can expect.
+) -> Metrics:
+    """Metrics of rows calibrated by a temperature that was fitted on the others: what new rows can expect.
 
     Rows of one group (see :func:`toxonnx.evaluate.intervals.clusters`) stay together, so that a text helps not itself.
     """
@@ -106,13 +106,13 @@ def calibrated_figures(
     for i in range(folds):
         held = fold == i
         if not held.any() or held.all():
-            return Sample.of_logits(logits, truth, labels).figures()
-        scaled[held] = logits[held] / fit_temperature(logits[~held], truth[~held], labels)
-    return Sample.of_logits(scaled, truth, dataclasses.replace(labels, temperature=1.0)).figures()
+            return Sample.of_logits(logits, y_true, labels).metrics()
+        scaled[held] = logits[held] / fit_temperature(logits[~held], y_true[~held], labels)
+    return Sample.of_logits(scaled, y_true, dataclasses.replace(labels, temperature=1.0)).metrics()
 
 
 def fit_thresholds(sample: Sample, target: Target) -> tuple[float, ...]:
-    """A threshold for each label by which :func:`toxonnx.scores.decide` reaches the target on these rows.
+    """A threshold for each label by which :func:`toxonnx.inference.scores.decide` reaches the target on these rows.
 
     For precision the lowest that reaches it, so that most is found; for recall the highest, so that least is said in
     vain. With one label a text, a precision never takes 0.5 or less, so that two labels never contend for a row, and
@@ -140,7 +140,7 @@ def fit_thresholds(sample: Sample, target: Target) -> tuple[float, ...]:
     else:
         thresholds = _together(probs, actual, labels, target)
     settled = dataclasses.replace(labels, thresholds=thresholds)
-    kept = kept_promises(Sample(probs, decide(probs, settled), actual, settled, sample.groups))
+    kept = threshold_metrics(Sample(probs, decide(probs, settled), actual, settled, sample.groups))
     for name, one in kept["per_class"].items():
         wanted = target.of(name)
         if wanted is not None and not (one[target.kind] or (0.0,))[0] >= wanted - 1e-9:
@@ -248,7 +248,7 @@ def _best_macro(critical: Floats, others: Floats, theirs: Bools, ours: Bools, cu
     return curve.between(int(np.argmax(own + f1.sum(axis=1))), 0.0)
 
 
-def kept_promises(sample: Sample) -> dict[str, Any]:
+def threshold_metrics(sample: Sample) -> dict[str, Any]:
     """What the thresholds of a label set do on some rows.
 
     Args:
@@ -259,7 +259,7 @@ def kept_promises(sample: Sample) -> dict[str, Any]:
         rows that got the label and are not left to people; their ``precision`` and ``recall``, each with the 95%
         interval behind it (see :meth:`Sample.share`), None where there is nothing to divide by.
     """
-    doubt = doubtful(sample.probs, sample.labels)
+    doubt = needs_review(sample.probs, sample.labels)
     per_class = {}
     for i, name in enumerate(sample.labels.names):
         said, there = sample.held[:, i] & ~doubt, sample.actual[:, i]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.evaluate.metrics import Figures, Sample
+from toxonnx.evaluate.metrics import Metrics, Sample
 
 __all__ = ["Ends", "bootstrap", "clusters", "flat", "mcnemar", "resamples"]
 
@@ -34,13 +34,13 @@ def resamples(groups: NDArray[np.int64], draws: int, seed: int) -> Iterator[NDAr
         yield np.bincount(rng.integers(0, count, count), minlength=count)[groups]
 
 
-def flat(figures: Figures) -> dict[str, float]:
-    """Figures as one level of names, ``per_class/LABEL/f1`` for those of a label; undefined ones NaN.
+def flat(metrics: Metrics) -> dict[str, float]:
+    """Metrics as one level of names, ``per_class/LABEL/f1`` for those of a label; undefined ones NaN.
 
     Counts are left out, and so is the calibration error, for which resampling gives no honest interval: chance adds to
     it in each resample once more (see :meth:`Sample.chance_ece`).
     """
-    table = figures.to_dict()
+    table = metrics.to_dict()
     single = {key: value for key, value in table.items() if key not in {"per_class", "confusion", "ece"}}
     for label, one in table["per_class"].items():
         single |= {f"per_class/{label}/{key}": value for key, value in one.items() if key not in {"support", "said"}}
@@ -53,7 +53,7 @@ def bootstrap(
     """95% intervals: the middle of what is measured on resampled rows (percentile bootstrap).
 
     Args:
-        measure: figures from how often each row counts.
+        measure: metrics from how often each row counts.
         groups: rows that are drawn together, see :func:`clusters`.
         draws: resamples; none give no intervals.
         seed: of the drawing.

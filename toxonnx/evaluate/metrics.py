@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from toxonnx.inference.scores import decide, probabilities
 from toxonnx.labels import Labels
-from toxonnx.scores import decide, probabilities
 
-__all__ = ["BINS", "Bin", "ClassFigures", "Figures", "Interval", "Sample", "comparison", "evaluate", "wilson"]
+__all__ = ["BINS", "Bin", "ClassFigures", "Interval", "Metrics", "Sample", "comparison", "evaluate", "wilson"]
 
 #: of equal width, for the calibration error, as in Guo et al., "On Calibration of Modern Neural Networks", ICML 2017
 BINS = 15
@@ -26,7 +26,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """Figures of one label; ``support`` counts the rows that have it, ``said`` those that got it.
+    """Metrics of one label; ``support`` counts the rows that have it, ``said`` those that got it.
 
     Precision is 0 where no row got the label, recall where none has it, as in scikit-learn. ``roc_auc`` and
     ``average_precision`` are those of its probability against all other labels together; None where all rows have it,
@@ -43,8 +43,8 @@ class ClassFigures:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Figures of a classifier on labelled rows.
+class Metrics:
+    """Metrics of a classifier on labelled rows.
 
     Attributes:
         accuracy: share of rows whose labels are all right.
@@ -53,7 +53,7 @@ class Figures:
         loss: mean cross-entropy in nats, without class weights.
         ece: expected calibration error, 0 to 1: by how much the probability of the likeliest label misses how often it
             is right, on average over :data:`BINS` bins (sigmoid: of each label's probability).
-        per_class: label name -> figures.
+        per_class: label name -> metrics.
         confusion: int [true, predicted]; empty for several labels a row.
         roc_auc: mean of the labels' where defined.
         average_precision: mean of the labels' where defined.
@@ -107,7 +107,7 @@ class _Ranking:
 
 
 class Sample:
-    """What a classifier says of labelled rows, prepared so that its figures are cheap for any weights of the rows.
+    """What a classifier says of labelled rows, prepared so that its metrics are cheap for any weights of the rows.
 
     Args:
         probs: float64 [rows, labels].
@@ -143,22 +143,22 @@ class Sample:
 
     @classmethod
     def of(
-        cls, probs: Floats, truth: NDArray[np.int64], labels: Labels, groups: NDArray[np.int64] | None = None
+        cls, probs: Floats, y_true: NDArray[np.int64], labels: Labels, groups: NDArray[np.int64] | None = None
     ) -> Sample:
-        """From probabilities and truth: label numbers [rows], or 0 and 1 [rows, labels] for sigmoid."""
-        actual = truth.astype(np.bool_) if labels.multi else np.eye(len(labels), dtype=np.bool_)[truth]
+        """From probabilities and y_true: label numbers [rows], or 0 and 1 [rows, labels] for sigmoid."""
+        actual = y_true.astype(np.bool_) if labels.multi else np.eye(len(labels), dtype=np.bool_)[y_true]
         return cls(probs, decide(probs, labels), actual, labels, groups)
 
     @classmethod
     def of_logits(
         cls,
         logits: NDArray[np.floating],
-        truth: NDArray[np.int64],
+        y_true: NDArray[np.int64],
         labels: Labels,
         groups: NDArray[np.int64] | None = None,
     ) -> Sample:
-        """From logits [rows, labels] and truth."""
-        return cls.of(probabilities(logits, labels), truth, labels, groups)
+        """From logits [rows, labels] and y_true."""
+        return cls.of(probabilities(logits, labels), y_true, labels, groups)
 
     def of_rows(self, rows: NDArray[Any]) -> Sample:
         """These rows alone (numbers, or bool [rows])."""
@@ -173,8 +173,8 @@ class Sample:
         value = int((hits & of).sum()) / total
         return (value, *wilson(value, len(np.unique(self.groups[of]))))
 
-    def figures(self, weights: NDArray[Any] | None = None, *, ranked: bool = True) -> Figures:
-        """Figures; ``weights`` [rows] say how often each row counts. Not ``ranked``: those over ranks are left out."""
+    def metrics(self, weights: NDArray[Any] | None = None, *, ranked: bool = True) -> Metrics:
+        """Metrics; ``weights`` [rows] say how often each row counts. Not ``ranked``: those over ranks are left out."""
         w = np.ones(len(self)) if weights is None else weights.astype(np.float64)
         total = float(w.sum())
         said, there, both = (w @ part for part in (self.held, self.actual, self.held & self.actual))
@@ -187,7 +187,7 @@ class Sample:
         }  # fmt: skip
         f1 = np.array([one.f1 for one in per_class.values()])
         occurs = said + there > 0
-        return Figures(
+        return Metrics(
             accuracy=_ratio(float(w @ self.right), total),
             macro_f1=float(f1[occurs].mean()) if occurs.any() else 0.0,
             weighted_f1=_ratio(float(there @ f1), float(there.sum())),
@@ -264,15 +264,15 @@ class Sample:
         return _ratio(float(np.abs(claimed - right).sum()), float(count.sum()))
 
 
-def evaluate(logits: NDArray[np.floating], truth: NDArray[np.int64], labels: Labels) -> Figures:
-    """Figures from logits.
+def evaluate(logits: NDArray[np.floating], y_true: NDArray[np.int64], labels: Labels) -> Metrics:
+    """Metrics from logits.
 
     Args:
         logits: float [rows, labels].
-        truth: int64 [rows] with label numbers (softmax), or int64 [rows, labels] of 0 and 1 (sigmoid).
+        y_true: int64 [rows] with label numbers (softmax), or int64 [rows, labels] of 0 and 1 (sigmoid).
         labels: the label set.
     """
-    return Sample.of_logits(logits, truth, labels).figures()
+    return Sample.of_logits(logits, y_true, labels).metrics()
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
@@ -293,18 +293,18 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(defined)) if defined else None
 
 
-def comparison(figures: dict[str, Any], precision: str) -> tuple[list[str], list[list[str]]]:
+def comparison(metrics: dict[str, Any], precision: str) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the table that sets an export beside its source.
 
     Args:
-        figures: of a manifest's verification: ``pytorch``, ``onnx_fp32`` and ``final``, each as
-            :meth:`Figures.to_dict` gives it.
+        metrics: of a manifest's verification: ``pytorch``, ``onnx_fp32`` and ``final``, each as
+            :meth:`Metrics.to_dict` gives it.
         precision: of the final model.
     """
     names = {"pytorch": "PyTorch", "onnx_fp32": "ONNX fp32"}
     if precision != "fp32":
         names["final"] = f"ONNX {precision}"
-    columns = [figures[key] for key in names]
+    columns = [metrics[key] for key in names]
     rows = [
         [title, *(f"{one[key]:.4f}" for one in columns)]
         for key, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1"))

@@ -14,8 +14,8 @@ from toxonnx.evaluate.sections import (
     model_sections,
     suite_sections,
 )
-from toxonnx.pages import axes as new_axes
-from toxonnx.pages import document, drawn, figure, table
+from toxonnx.html import axes as new_axes
+from toxonnx.html import document, drawn, figure, table
 
 __all__ = ["page"]
 
@@ -42,8 +42,8 @@ def page(report: Mapping[str, Any]) -> str:
     for model in models:
         parts.append(f"<h2>{escape(model['name'])}</h2>")
         told = model.get("clean") or model["all"]
-        if told["figures"]["confusion"]:
-            parts.append(figure(_confusion(told["figures"]), f"confusion matrix of {model['name']}"))
+        if told["metrics"]["confusion"]:
+            parts.append(figure(_confusion(told["metrics"]), f"confusion matrix of {model['name']}"))
             parts.append("<p class='dim'>Numbers of texts; the shade is the share of the row, of what is true.</p>")
         parts.append(figure(_curves(model["curves"]), f"precision and recall of {model['name']}"))
         parts += [_section(one, "h3") for one in model_sections(model) if not one.title.startswith(CONFUSION)]
@@ -55,7 +55,7 @@ def page(report: Mapping[str, Any]) -> str:
         parts.append(f"<p class='dim'>{escape(suite['source'].strip())}</p>")
     if models and (draws := report["intervals"]["draws"]):
         parts.append(
-            f"<p class='dim'>95% intervals of figures are by {draws:,} resamples of the distinct texts; those of "
+            f"<p class='dim'>95% intervals of metrics are by {draws:,} resamples of the distinct texts; those of "
             "shares of a group, and of shares that are 0 or 1, are Wilson's, over distinct texts.</p>"
         )
     parts.append(f"<p class='dim'>Made by toxonnx {escape(report['toxonnx'])}.</p>")
@@ -105,8 +105,8 @@ def _reliability(models: Sequence[Mapping[str, Any]]) -> Any:
     return drawing
 
 
-def _confusion(figures: Mapping[str, Any]) -> Any:
-    labels, cells = [drawn(name) for name in figures["per_class"]], figures["confusion"]
+def _confusion(metrics: Mapping[str, Any]) -> Any:
+    labels, cells = [drawn(name) for name in metrics["per_class"]], metrics["confusion"]
     size = max(3.2, 0.75 * len(labels) + 1.6)
     drawing, axes = new_axes(size + 1, size)
     axes.spines[:].set_visible(False)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.evaluate.calibration import kept_promises
+from toxonnx.evaluate.calibration import threshold_metrics
 from toxonnx.evaluate.intervals import bootstrap, clusters, flat, mcnemar
 from toxonnx.evaluate.metrics import Sample
 
@@ -29,9 +29,9 @@ class Scored:
     Attributes:
         name: to show.
         about: what it is, plain values.
-        sample: scores and truth.
+        sample: scores and y_true.
         truncated, empty, review: bool [rows]: cut at its limit; without a text; left to people by its thresholds.
-        seen: where the model met texts (see :data:`toxonnx.seen.SEEN`) -> bool [rows], as far as it tells.
+        seen: where the model met texts (see :data:`toxonnx.data.fingerprints.FINGERPRINT_FILES`) -> bool [rows], as far as it tells.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Scored:
 
 
 def _told(leaky: Bools) -> Bools:
-    """Rows that figures are told of: those that are not leaky, or all, where none are left."""
+    """Rows that metrics are told of: those that are not leaky, or all, where none are left."""
     return ~leaky if not leaky.all() else np.ones(len(leaky), dtype=np.bool_)
 
 
@@ -69,7 +69,7 @@ def model_report(
 
     Returns:
         Plain values. ``clean`` is of the rows that the model is not known to have met, ``all`` of all of them, each
-        with ``rows``, ``figures``, ``intervals`` and ``chance_ece`` (see :meth:`Sample.chance_ece`). ``all`` stands
+        with ``rows``, ``metrics``, ``intervals`` and ``chance_ece`` (see :meth:`Sample.chance_ece`). ``all`` stands
         beside ``clean`` only where there are leaky rows, and alone where all are leaky. What follows is of the clean
         rows, or of all where there is none: ``reliability``, ``curves``, ``groups``, ``review`` and, for a model with
         thresholds, ``promises``.
@@ -97,7 +97,7 @@ def model_report(
     if doubt.any():
         report["review"]["accuracy_of_the_rest"] = float(sample.right[~doubt].mean()) if not doubt.all() else None
     if model.about.get("thresholds"):
-        report["promises"] = kept_promises(sample)
+        report["promises"] = threshold_metrics(sample)
     report["reliability"] = [asdict(one) for one in sample.reliability()]
     report["curves"] = {name: _curve(*sample.precision_recall(i)) for i, name in enumerate(sample.labels.names)}
     report["groups"] = {
@@ -109,7 +109,7 @@ def model_report(
 
 def _measured(sample: Sample, draws: int, seed: int) -> dict[str, Any]:
     groups = clusters(sample.groups.tolist())
-    intervals = bootstrap(lambda weights: flat(sample.figures(weights)), groups, draws, seed)
+    intervals = bootstrap(lambda weights: flat(sample.metrics(weights)), groups, draws, seed)
     if draws:
         # Where all rows are right, or none, resampling cannot tell; for a share there is another way.
         everything = np.ones(len(sample), dtype=np.bool_)
@@ -123,7 +123,7 @@ def _measured(sample: Sample, draws: int, seed: int) -> dict[str, Any]:
                 intervals[key] = share[1:]
     return {
         "rows": len(sample),
-        "figures": sample.figures().to_dict(),
+        "metrics": sample.metrics().to_dict(),
         "intervals": intervals,
         "chance_ece": sample.chance_ece(draws, seed),
     }
@@ -136,7 +136,7 @@ def _curve(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> dict[
 
 
 def _by(sample: Sample, values: Sequence[str]) -> list[dict[str, Any]]:
-    """Figures of the rows of each value, the most frequent first."""
+    """Metrics of the rows of each value, the most frequent first."""
     at: dict[str, list[int]] = {}
     for i, value in enumerate(values):
         short = " ".join(value.split())
@@ -163,7 +163,7 @@ def _group(value: str, part: Sample) -> dict[str, Any]:
         "value": value,
         "rows": len(part),
         "accuracy": part.share(part.right, np.ones(len(part), dtype=np.bool_)),
-        "macro_f1": part.figures(ranked=False).macro_f1,
+        "macro_f1": part.metrics(ranked=False).macro_f1,
         "per_class": per_class,
     }
 
@@ -182,7 +182,7 @@ def compare(first: Scored, other: Scored, *, draws: int = 1000, seed: int = 0) -
     keys = ("accuracy", "macro_f1", "loss")
 
     def differences(weights: NDArray[np.int64] | None) -> dict[str, float]:
-        a, b = flat(one.figures(weights, ranked=False)), flat(two.figures(weights, ranked=False))
+        a, b = flat(one.metrics(weights, ranked=False)), flat(two.metrics(weights, ranked=False))
         return {key: a[key] - b[key] for key in keys}
 
     intervals = bootstrap(differences, clusters(one.groups.tolist()), draws, seed)

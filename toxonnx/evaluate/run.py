@@ -11,7 +11,7 @@ from toxonnx.errors import InputError
 from toxonnx.evaluate.models import Model, rows_for, score, suite_report
 from toxonnx.evaluate.report import Scored, compare, model_report
 from toxonnx.evaluate.suites import Questions
-from toxonnx.rows import Table
+from toxonnx.io.table import Table
 
 __all__ = ["Asked", "evaluate_models", "report_of"]
 
@@ -40,7 +40,7 @@ def evaluate_models(
     *,
     draws: int,
     seed: int,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> dict[str, Any]:
     """Asks models about labelled rows, a functional suite, or both; the first is compared with each other one.
 
@@ -49,7 +49,7 @@ def evaluate_models(
         asked: labelled rows, or None.
         questions: a suite, or None.
         draws, seed: of the resamples.
-        say: takes words on progress.
+        log: takes words on progress.
 
     Returns:
         The report, see :func:`report_of`.
@@ -69,22 +69,22 @@ def evaluate_models(
                     "Models are compared on the same labels, in the same order.",
                 )
             prepared.append(rows_for(model, asked.table, text=asked.text, label=asked.label, names=asked.names))
-            read = {*model.text.choose(list(asked.table.columns), asked.text)} & set(asked.by)
+            read = {*model.text.choose_columns(list(asked.table.columns), asked.text)} & set(asked.by)
             if read:
-                raise InputError(f"--by {read.pop()}: that column is part of the text, which no report may hold")
+                raise InputError(f"--group-by {read.pop()}: that column is part of the text, which no report may hold")
     if questions:
         for model in models:
             questions.check(model.labels, model.name)
     scored = []
     for model, rows in zip(models, prepared, strict=False):
-        say(f"scoring {len(rows.texts):,} rows with {model.name}")
+        log(f"scoring {len(rows.texts):,} rows with {model.name}")
         scored.append(score(model, rows))
     suite = None
     if questions:
-        say(f"asking {len(questions.cases.texts):,} cases of {questions.suite.title}")
+        log(f"asking {len(questions.cases.texts):,} cases of {questions.suite.title}")
         suite = suite_report(questions, models)
     where = asked.table.path.name if asked else ""
-    return report_of(scored, where, suite, by=groups, draws=draws, seed=seed, say=say)
+    return report_of(scored, where, suite, by=groups, draws=draws, seed=seed, log=log)
 
 
 def report_of(
@@ -95,7 +95,7 @@ def report_of(
     by: Mapping[str, Sequence[str]] | None = None,
     draws: int,
     seed: int,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> dict[str, Any]:
     """The report of what was scored.
 
@@ -106,10 +106,10 @@ def report_of(
     """
     models, comparisons = [], []
     for one in scored:
-        say(f"measuring {one.name} ({draws} resamples)")
+        log(f"measuring {one.name} ({draws} resamples)")
         models.append(model_report(one, by, draws=draws, seed=seed))
     for one in scored[1:]:
-        say(f"comparing {scored[0].name} with {one.name}")
+        log(f"comparing {scored[0].name} with {one.name}")
         comparisons.append(compare(scored[0], one, draws=draws, seed=seed))
     file = None
     if models:

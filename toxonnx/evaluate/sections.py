@@ -13,9 +13,9 @@ __all__ = [
     "headline",
     "markdown",
     "model_sections",
-    "promise_section",
     "sections",
     "suite_sections",
+    "threshold_section",
 ]
 
 METRICS = {
@@ -32,7 +32,7 @@ MET = {
 CONFUSION = "Confusion"
 #: where there is no figure
 NOTHING = "-"
-#: with more labels than this, a table of groups shows no figures of each
+#: with more labels than this, a table of groups shows no metrics of each
 FEW_LABELS = 4
 
 
@@ -60,7 +60,7 @@ def sections(report: Mapping[str, Any]) -> list[Section]:
 
 
 def headline(report: Mapping[str, Any]) -> Section:
-    """The figures of all models side by side, and what has to be known before they are believed."""
+    """The metrics of all models side by side, and what has to be known before they are believed."""
     columns: list[tuple[str, Mapping[str, Any]]] = []
     notes: list[str] = []
     for model in report["models"]:
@@ -70,7 +70,7 @@ def headline(report: Mapping[str, Any]) -> Section:
                 columns.append((f"{model['name']}, {named}", model[part]))
         notes += _notes(model)
     table = [
-        [title, *(_figure(one["figures"][key], one["intervals"].get(key)) for _, one in columns)]
+        [title, *(_figure(one["metrics"][key], one["intervals"].get(key)) for _, one in columns)]
         for key, title in METRICS.items()
     ]
     table.append(["calibration error", *(_ece(one) for _, one in columns)])
@@ -81,21 +81,21 @@ def headline(report: Mapping[str, Any]) -> Section:
         )
     file = report["file"]
     where = f"{file['name']}: {file['rows']:,} rows, {file['distinct_texts']:,} distinct texts."
-    return Section("Figures", [where, *notes], ["", *(name for name, _ in columns)], table)
+    return Section("Metrics", [where, *notes], ["", *(name for name, _ in columns)], table)
 
 
 def _ece(one: Mapping[str, Any]) -> str:
     chance = one["chance_ece"]
-    return f"{one['figures']['ece']:.4f}" + (f" (chance: {chance[0]:.3f} to {chance[1]:.3f})" if chance else "")
+    return f"{one['metrics']['ece']:.4f}" + (f" (chance: {chance[0]:.3f} to {chance[1]:.3f})" if chance else "")
 
 
 def _notes(model: Mapping[str, Any]) -> list[str]:
-    """What has to be known before a model's figures are believed."""
+    """What has to be known before a model's metrics are believed."""
     name, rows, leaky = model["name"], model["rows"], model["leaky_rows"]
     notes = []
     if leaky:
         each = ", ".join(f"{count:,} {MET[where]}" for where, count in model["leaks"].items() if count)
-        given = "figures are given with and without them" if "clean" in model else "none is left that it has not met"
+        given = "metrics are given with and without them" if "clean" in model else "none is left that it has not met"
         notes.append(f"LEAKY: {leaky:,} of {rows:,} rows were met by {name} ({each}); {given}.")
     if not model["training_is_known"]:
         notes.append(f"{name} does not tell which texts it was trained on: rows that it met there are not known.")
@@ -153,7 +153,7 @@ def model_sections(model: Mapping[str, Any]) -> list[Section]:
     what = "rows, all met: LEAKY" if "clean" not in model else "new rows" if model["leaky_rows"] else "rows"
     of = f"{name}, {told['rows']:,} {what}"
     rows = []
-    for label, one in told["figures"]["per_class"].items():
+    for label, one in told["metrics"]["per_class"].items():
         # Nothing can be right where nothing was said, nor found where nothing is.
         defined = {"precision": one["said"], "recall": one["support"], "f1": one["support"] + one["said"]}
         cells = [
@@ -163,18 +163,18 @@ def model_sections(model: Mapping[str, Any]) -> list[Section]:
         rows.append([label, f"{one['support']:,}", f"{one['said']:,}", *cells])
     header = ["label", "rows", "said", "precision", "recall", "F1", "ROC-AUC", "average precision"]
     found = [Section(f"By label: {of}", [], header, rows)]
-    if confusion := told["figures"]["confusion"]:
-        labels = list(told["figures"]["per_class"])
+    if confusion := told["metrics"]["confusion"]:
+        labels = list(told["metrics"]["per_class"])
         table = [[label, *(f"{cell:,}" for cell in row)] for label, row in zip(labels, confusion, strict=True)]
         found.append(Section(f"{CONFUSION}: {of}", [], ["true, said", *labels], table))
     if promises := model.get("promises"):
-        found.append(promise_section(f"Thresholds: {of}", promises))
+        found.append(threshold_section(f"Thresholds: {of}", promises))
     found += [_groups(f"By {column}: {of}", groups) for column, groups in model["groups"].items()]
     return found
 
 
-def promise_section(title: str, kept: Mapping[str, Any]) -> Section:
-    """What thresholds do; see :func:`toxonnx.evaluate.calibration.kept_promises`."""
+def threshold_section(title: str, kept: Mapping[str, Any]) -> Section:
+    """What thresholds do; see :func:`toxonnx.evaluate.calibration.threshold_metrics`."""
     rows = [
         [label, f"{one['threshold']:.4f}", f"{one['said']:,}", _share(one["precision"]), _share(one["recall"])]
         for label, one in kept["per_class"].items()

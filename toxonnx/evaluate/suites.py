@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from toxonnx.errors import InputError, RowError
 from toxonnx.evaluate.metrics import wilson
+from toxonnx.io.base import ReadOptions
+from toxonnx.io.table import Table, read_table
 from toxonnx.labels import Labels
 from toxonnx.resources import find_suite
-from toxonnx.rows import Table, read_table
 
 __all__ = [
     "Cases",
@@ -90,7 +91,7 @@ class Questions:
 
     def check(self, labels: Labels, name: str = "the model") -> None:
         """Raises InputError unless these labels can answer."""
-        hint = f"Name them with --positive, out of: {', '.join(labels.names)}."
+        hint = f"Name them with --positive-labels, out of: {', '.join(labels.names)}."
         if not self.positives:
             raise InputError(f"it is not known which labels of {name} mean {self.suite.positive!r}", hint)
         unknown = sorted({label for one in self.positives for label in one} - set(labels.names))
@@ -123,21 +124,21 @@ def _suite(table: dict[str, Any], path: Path) -> Suite:
             raise InputError(f"{path}: {where}{key} = {part[key]!r} has to be {wanted}")
         return part[key]
 
-    def known(part: dict[str, Any], keys: Sequence[str], where: str) -> None:
+    def check_keys(part: dict[str, Any], keys: Sequence[str], where: str) -> None:
         unknown = sorted(set(part) - set(keys))
         if unknown:
             raise InputError(f"{path}: unknown key {where}{unknown[0]}", f"Known here: {', '.join(keys)}.")
 
-    known(table, (*TEXTS, "cases", "columns", "functionality"), "")
+    check_keys(table, (*TEXTS, "cases", "columns", "functionality"), "")
     title, source, positive, negative = (value(table, key, str, "") for key in TEXTS)
     columns = value(table, "columns", dict, "")
-    known(columns, COLUMNS, "columns.")
+    check_keys(columns, COLUMNS, "columns.")
     for key in (*COLUMNS[:3], *(key for key in columns if key == COLUMNS[3])):
         value(columns, key, str, "columns.")
     found = []
     for number, part in enumerate(value(table, "functionality", list, ""), start=1):
         where = f"functionality {number}: "
-        known(part, (*ABOUT, "gold"), where)
+        check_keys(part, (*ABOUT, "gold"), where)
         gold = value(part, "gold", str, where)
         if gold not in (positive, negative):
             raise InputError(f"{path}: {where}gold = {gold!r} is neither {positive!r} nor {negative!r}")
@@ -149,14 +150,14 @@ def _suite(table: dict[str, Any], path: Path) -> Suite:
     return Suite(path.stem, title, source, cases, columns, positive, negative, tuple(found))
 
 
-def read_cases(suite: Suite, path: Path, encoding: str | None = None, delimiter: str | None = None) -> Cases:
+def read_cases(suite: Suite, path: Path, reading: ReadOptions | None = None) -> Cases:
     """Reads a file of cases.
 
     Raises:
         InputError: a column is missing, or there are no cases.
         RowError: a case whose functionality the suite does not know, or whose gold label is not that of its kind.
     """
-    table: Table = read_table(path, encoding, tuple(suite.columns.values()), delimiter)
+    table: Table = read_table(path, reading, columns=tuple(suite.columns.values()))
     known = {one.id: one for one in suite.functionalities}
     kinds = table.column(suite.columns["functionality"])
     golds = table.column(suite.columns["gold"])
@@ -170,7 +171,7 @@ def read_cases(suite: Suite, path: Path, encoding: str | None = None, delimiter:
     notes = []
     if len(table) != suite.cases:
         notes.append(
-            f"{len(table):,} cases, the whole suite has {suite.cases:,}: not comparable with published figures"
+            f"{len(table):,} cases, the whole suite has {suite.cases:,}: not comparable with published metrics"
         )
     absent = [one.code for one in suite.functionalities if one.id not in set(kinds)]
     if absent:
@@ -184,8 +185,7 @@ def read_questions(
     suite: str | None,
     cases: Path | None,
     positive: Sequence[str],
-    encoding: str | None = None,
-    delimiter: str | None = None,
+    reading: ReadOptions | None = None,
 ) -> Questions | None:
     """What a command line asks for: a suite's name, the file of its cases, readings as ``LABEL,LABEL``; None for none.
 
@@ -196,13 +196,14 @@ def read_questions(
         return None
     if suite is None or cases is None:
         raise InputError(
-            "--suite, --cases and --positive go together", "--suite hatecheck --cases FILE --positive LABEL"
+            "--suite, --cases and --positive-labels go together",
+            "--suite hatecheck --cases FILE --positive-labels LABEL",
         )
     definition = load_suite(suite)
     readings = tuple(tuple(filter(None, (label.strip() for label in one.split(",")))) for one in positive)
     if not all(readings):
-        raise InputError("--positive names no label", "Say --positive LABEL, or LABEL,LABEL.")
-    return Questions(definition, read_cases(definition, cases, encoding, delimiter), readings)
+        raise InputError("--positive-labels names no label", "Say --positive-labels LABEL, or LABEL,LABEL.")
+    return Questions(definition, read_cases(definition, cases, reading), readings)
 
 
 def suite_figures(suite: Suite, cases: Cases, said: NDArray[np.bool_]) -> dict[str, Any]:

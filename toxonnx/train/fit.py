@@ -3,7 +3,7 @@
 A run folder::
 
     checkpoint/       the best epoch: adapter and head, or full weights; config.json with the labels; tokenizer
-    run.json          recipe, data, split, base, best epoch, figures, versions
+    run.json          recipe, data, split, base, best epoch, metrics, versions
     metrics.jsonl     one line an epoch
     curves.png        the same as a picture
     validation.csv    the held-out rows as the model reads them (test.csv too, where the recipe asks for one)
@@ -27,11 +27,14 @@ from transformers import PreTrainedModel
 
 import toxonnx
 from toxonnx.bundle import sha256
+from toxonnx.data.examples import Examples, Parts, label_counts, load_examples, split
 from toxonnx.errors import InputError
-from toxonnx.evaluate.metrics import Figures
+from toxonnx.evaluate.baseline import baseline, majority
+from toxonnx.evaluate.metrics import Metrics
+from toxonnx.io.base import ReadOptions
 from toxonnx.recipe import Recipe
 from toxonnx.texts import fold
-from toxonnx.train.base import (
+from toxonnx.train.pretrained import (
     head_modules,
     load_model,
     load_tokenizer,
@@ -40,8 +43,6 @@ from toxonnx.train.base import (
     resolve_base,
     revision,
 )
-from toxonnx.train.baseline import baseline, majority
-from toxonnx.train.data import Examples, Parts, label_counts, load_examples, split
 from toxonnx.train.report import epochs_of
 from toxonnx.train.trainer import ClassifierTrainer, precision_of
 
@@ -65,11 +66,10 @@ def fit(
     *,
     base: str | None = None,
     validation: Path | None = None,
-    encoding: str | None = None,
-    delimiter: str | None = None,
+    reading: ReadOptions | None = None,
     resume: bool = False,
     force: bool = False,
-    say: Any = print,
+    log: Any = print,
 ) -> Run:
     """Trains a classifier.
 
@@ -79,10 +79,10 @@ def fit(
         out: the run's folder.
         base: folder, hub id or ``package:NAME/FOLDER`` in place of the recipe's.
         validation: labelled file to validate on in place of a split of ``data``.
-        encoding, delimiter: of the files; see :class:`toxonnx.rows.RowReader`.
+        reading: how to read the files.
         resume: go on from the last checkpoint in ``out``.
         force: replace ``out``.
-        say: takes each line of progress.
+        log: takes each line of progress.
 
     Raises:
         InputError: bad data, or ``out`` exists and neither ``resume`` nor ``force`` was given.
@@ -92,7 +92,7 @@ def fit(
     if not named:
         raise InputError("no base model", "Name one with --base or as model.base in the recipe.")
     source = resolve_base(named)
-    examples, parts, held = _prepare(recipe, data, validation, encoding, delimiter)
+    examples, parts, held = _prepare(recipe, data, validation, reading)
     identity = {
         "recipe": json.loads(json.dumps(recipe.to_dict())),
         "data": {"file": data.name, "sha256": sha256(data), "rows": len(examples)},
@@ -101,10 +101,10 @@ def fit(
         "base": str(Path(named).resolve()) if Path(named).is_dir() else named,
     }
     checkpoint = _look_into(out, identity, resume=resume, force=force)
-    say(_split_line(recipe, examples, parts))
+    log(_split_line(recipe, examples, parts))
     words = {name: _baseline(examples, parts, part) for name, part in held.items()}
     for part, one in words.items():
-        say(
+        log(
             f"for comparison, on {part}: counting words (TF-IDF, logistic regression) has accuracy "
             f"{one['words']['accuracy']:.4f}, macro F1 {one['words']['macro_f1']:.4f}; the most frequent class "
             f"{one['majority']['accuracy']:.4f}, {one['majority']['macro_f1']:.4f}"
@@ -133,15 +133,15 @@ def fit(
         trained = _with_lora(model, recipe, targets, heads)
         adapter = {"r": recipe.model.lora.r, "alpha": recipe.model.lora.alpha, "layers": len(targets), "head": heads}
     count = sum(p.numel() for p in trained.parameters() if p.requires_grad)
-    say(f"training {count:,} of {sum(p.numel() for p in trained.parameters()):,} weights, {precision_of(recipe)[1]}")
+    log(f"training {count:,} of {sum(p.numel() for p in trained.parameters()):,} weights, {precision_of(recipe)[1]}")
 
     if checkpoint is None:  # made only now, when nothing about the input can be wrong any more
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
         (out / RUN).write_text(json.dumps({**identity, "finished": False}, ensure_ascii=False), encoding="utf-8")
-    trainer = ClassifierTrainer(recipe, examples, parts, held, trained, tokenizer, out, say)
+    trainer = ClassifierTrainer(recipe, examples, parts, held, trained, tokenizer, out, log)
     if checkpoint:
-        say(f"resuming from {checkpoint.name}")
+        log(f"resuming from {checkpoint.name}")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     epochs = epochs_of(trainer.state.log_history)
@@ -150,13 +150,13 @@ def fit(
     trained.save_pretrained(str(target))
     model.config.save_pretrained(str(target))  # PEFT leaves it out; it holds the label names
     tokenizer.save_pretrained(str(target))
-    figures = {name: trainer.figures(name) for name in held}
+    metrics = {name: trainer.metrics(name) for name in held}
     for warning in (
-        _learnt_nothing(figures["validation"], examples.labels.multi),
-        _less_than_words(figures["validation"], words["validation"]["words"]),
+        _learnt_nothing(metrics["validation"], examples.labels.multi),
+        _less_than_words(metrics["validation"], words["validation"]["words"]),
     ):
         if warning:
-            say(warning)
+            log(warning)
     table = {
         "toxonnx": toxonnx.__version__,
         **identity,
@@ -167,7 +167,7 @@ def fit(
         "adapter": adapter,
         "best_epoch": best["epoch"],
         "epochs": len(epochs),
-        "figures": {name: one.to_dict() for name, one in figures.items()},
+        "metrics": {name: one.to_dict() for name, one in metrics.items()},
         "baselines": words,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         "finished": True,
@@ -178,11 +178,11 @@ def fit(
 
 
 def _prepare(
-    recipe: Recipe, data: Path, validation: Path | None, encoding: str | None, delimiter: str | None
+    recipe: Recipe, data: Path, validation: Path | None, reading: ReadOptions | None
 ) -> tuple[Examples, Parts, dict[str, Examples]]:
-    examples = load_examples(data, recipe, encoding=encoding, delimiter=delimiter)
+    examples = load_examples(data, recipe, reading=reading)
     if validation is not None:
-        held = load_examples(validation, recipe, encoding=encoding, delimiter=delimiter, labels=examples.labels)
+        held = load_examples(validation, recipe, reading=reading, labels=examples.labels)
         everything = np.arange(len(examples), dtype=np.int64)
         nothing = np.array([], dtype=np.int64)
         seen = {fold(text) for text in examples.texts}
@@ -199,8 +199,8 @@ def _baseline(examples: Examples, parts: Parts, held: Examples) -> dict[str, dic
     """What needs no transformer, on the same rows."""
     train = examples.subset(parts.train)
     return {
-        "words": baseline(train.texts, train.truth, held.texts, held.truth, examples.labels),
-        "majority": majority(train.truth, held.truth, examples.labels),
+        "words": baseline(train.texts, train.y_true, held.texts, held.y_true, examples.labels),
+        "majority": majority(train.y_true, held.y_true, examples.labels),
     }
 
 
@@ -214,7 +214,7 @@ def _split_line(recipe: Recipe, examples: Examples, parts: Parts) -> str:
     if not len(parts.validation):
         lines[-1] = f"training on {len(parts.train)}, validating on the file given"
         if parts.leaking:
-            lines.append(f"WARNING: {parts.leaking} validation rows stand in the training file too; figures flatter")
+            lines.append(f"WARNING: {parts.leaking} validation rows stand in the training file too; metrics flatter")
     elif parts.leaking:
         lines.append(f"WARNING: leaky split as asked: {parts.leaking} held-out rows stand in the training set too")
     elif parts.duplicates:
@@ -272,23 +272,23 @@ def _with_lora(model: PreTrainedModel, recipe: Recipe, targets: list[str], heads
     return adapted
 
 
-def _learnt_nothing(figures: Figures, multi: bool) -> str:
+def _learnt_nothing(metrics: Metrics, multi: bool) -> str:
     """A warning where the model is no better than always saying the most frequent class; else nothing."""
-    supports = [one.support for one in figures.per_class.values()]
-    if multi or figures.accuracy > max(supports) / sum(supports):
+    supports = [one.support for one in metrics.per_class.values()]
+    if multi or metrics.accuracy > max(supports) / sum(supports):
         return ""
     return (
-        f"WARNING: accuracy {figures.accuracy:.4f} is no better than always saying the most frequent class "
+        f"WARNING: accuracy {metrics.accuracy:.4f} is no better than always saying the most frequent class "
         f"({max(supports) / sum(supports):.4f}); LoRA often needs a learning rate of 1e-4 to 1e-3"
     )
 
 
-def _less_than_words(figures: Figures, words: dict[str, float]) -> str:
-    """A warning where counting words does better by both figures; else nothing."""
-    if figures.macro_f1 >= words["macro_f1"] or figures.accuracy >= words["accuracy"]:
+def _less_than_words(metrics: Metrics, words: dict[str, float]) -> str:
+    """A warning where counting words does better by both metrics; else nothing."""
+    if metrics.macro_f1 >= words["macro_f1"] or metrics.accuracy >= words["accuracy"]:
         return ""
     return (
-        f"WARNING: counting words does better (macro F1 {words['macro_f1']:.4f} against {figures.macro_f1:.4f}): train "
+        f"WARNING: counting words does better (macro F1 {words['macro_f1']:.4f} against {metrics.macro_f1:.4f}): train "
         "for more epochs, at another learning rate, or on more rows"
     )
 

@@ -28,20 +28,20 @@ def epochs_of(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
 class EpochTable:
     """Prints a header once and a row for each new epoch; the best epoch so far bears a star."""
 
-    def __init__(self, metric: str, say: Callable[[str], None]) -> None:
-        self._key, self._sign, self._say = f"validation_{metric}", -1 if metric == "loss" else 1, say
+    def __init__(self, metric: str, log: Callable[[str], None]) -> None:
+        self._key, self._sign, self._log = f"validation_{metric}", -1 if metric == "loss" else 1, log
         self._shown = 0
 
     def show(self, epochs: list[dict[str, Any]]) -> None:
         """Prints what is new."""
         if not self._shown:
-            self._say("epoch  training loss  validation loss  accuracy  macro F1")
+            self._log("epoch  training loss  validation loss  accuracy  macro F1")
         for i in range(self._shown, len(epochs)):
             record = epochs[i]
             values = [self._sign * epoch[self._key] for epoch in epochs[: i + 1]]
             star = " *" if values[-1] == max(values) and values.count(values[-1]) == 1 else ""
             loss, validation, accuracy, f1 = (record[column] for column in _COLUMNS)
-            self._say(f"{record['epoch']:5d}  {loss:13.4f}  {validation:15.4f}  {accuracy:8.4f}  {f1:8.4f}{star}")
+            self._log(f"{record['epoch']:5d}  {loss:13.4f}  {validation:15.4f}  {accuracy:8.4f}  {f1:8.4f}{star}")
         self._shown = len(epochs)
 
 

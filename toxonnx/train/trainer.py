@@ -1,4 +1,4 @@
-"""The transformers Trainer with class weights, votes, our figures and our report."""
+"""The transformers Trainer with class weights, votes, our metrics and our report."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, Traine
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from toxonnx.evaluate.metrics import Figures, evaluate
+from toxonnx.data.examples import Examples, Parts, save_examples
+from toxonnx.data.fingerprints import FINGERPRINT_FILES, save_fingerprints
+from toxonnx.evaluate.metrics import Metrics, evaluate
 from toxonnx.labels import Labels
 from toxonnx.recipe import Recipe
-from toxonnx.seen import SEEN, save_hashes
-from toxonnx.train.data import Examples, Parts, save_examples
 from toxonnx.train.report import EpochTable, draw_curves, epochs_of
 
 __all__ = ["ClassifierTrainer", "precision_of"]
@@ -53,7 +53,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         out: Path,
-        say: Any,
+        log: Any,
     ) -> None:
         self._labels = examples.labels
         self._cut = recipe.max_length
@@ -101,7 +101,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
             eval_dataset=self._rows(held["validation"]),
             data_collator=self._collate,
             compute_metrics=self._metrics,
-            callbacks=[_Report(out, settings.metric, say)],
+            callbacks=[_Report(out, settings.metric, log)],
         )
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
@@ -116,19 +116,19 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         rng = np.random.default_rng(settings.seed)
         sample = rng.permutation(len(train))[:CALIBRATION_ROWS]
         save_examples(out / CALIBRATION, train.subset(sample))
-        save_hashes(out / SEEN["training"], train.texts)
+        save_fingerprints(out / FINGERPRINT_FILES["training"], train.texts)
 
-    def figures(self, part: str) -> Figures:
-        """Figures of the model as it stands on a held-out part."""
-        # The truth comes back beside the predictions: grouping by length reorders the rows of an evaluation too.
+    def metrics(self, part: str) -> Metrics:
+        """Metrics of the model as it stands on a held-out part."""
+        # The y_true comes back beside the predictions: grouping by length reorders the rows of an evaluation too.
         output = self.predict(self._held[part])
         return evaluate(np.asarray(output.predictions), np.asarray(output.label_ids), self._labels)
 
     def _rows(self, examples: Examples) -> list[dict[str, Any]]:
         encoded = self._tokens(examples.texts, truncation=True, max_length=self._cut)["input_ids"]
         rows = [
-            {"input_ids": ids, "length": len(ids), "label": truth}
-            for ids, truth in zip(encoded, examples.truth.tolist(), strict=True)
+            {"input_ids": ids, "length": len(ids), "label": y_true}
+            for ids, y_true in zip(encoded, examples.y_true.tolist(), strict=True)
         ]
         if examples.votes is not None:
             for row, votes in zip(rows, examples.votes.tolist(), strict=True):
@@ -147,23 +147,23 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
     ) -> Any:
         """Weighted cross-entropy while training; the plain one while validating, so that epochs compare."""
         inputs = dict(inputs)
-        truth, votes = inputs.pop("labels"), inputs.pop("votes", None)
+        y_true, votes = inputs.pop("labels"), inputs.pop("votes", None)
         outputs = model(**inputs)
         logits = outputs.logits.float()
         weights = self._weights.to(logits.device) if self._weights is not None and model.training else None
         if self._labels.multi:
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, truth.float(), pos_weight=weights)
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, y_true.float(), pos_weight=weights)
         elif votes is None or not model.training:
-            loss = torch.nn.functional.cross_entropy(logits, truth, weight=weights)
+            loss = torch.nn.functional.cross_entropy(logits, y_true, weight=weights)
         else:
             each = -(votes * torch.log_softmax(logits, dim=-1)).sum(dim=-1)
-            scale = torch.ones_like(each) if weights is None else weights[truth]
+            scale = torch.ones_like(each) if weights is None else weights[y_true]
             loss = (scale * each).sum() / scale.sum()
         return (loss, {"logits": logits}) if return_outputs else loss
 
     def _metrics(self, prediction: Any) -> dict[str, float]:
-        figures = evaluate(np.asarray(prediction.predictions), np.asarray(prediction.label_ids), self._labels)
-        return {"accuracy": figures.accuracy, "macro_f1": figures.macro_f1}
+        metrics = evaluate(np.asarray(prediction.predictions), np.asarray(prediction.label_ids), self._labels)
+        return {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
 
 
 def _class_weights(examples: Examples, power: float) -> torch.Tensor | None:
@@ -171,12 +171,12 @@ def _class_weights(examples: Examples, power: float) -> torch.Tensor | None:
     if not power:
         return None
     labels: Labels = examples.labels
-    truth: NDArray[np.int64] = examples.truth
+    y_true: NDArray[np.int64] = examples.y_true
     if labels.multi:
-        positive = np.maximum(truth.sum(axis=0), 1)
-        ratio = (len(truth) - positive) / positive
+        positive = np.maximum(y_true.sum(axis=0), 1)
+        ratio = (len(y_true) - positive) / positive
     else:
-        ratio = len(truth) / (len(labels) * np.maximum(np.bincount(truth, minlength=len(labels)), 1))
+        ratio = len(y_true) / (len(labels) * np.maximum(np.bincount(y_true, minlength=len(labels)), 1))
     return torch.tensor(ratio**power, dtype=torch.float32)
 
 
@@ -190,9 +190,9 @@ class _QuietProgress(ProgressCallback):  # type: ignore[misc]
 class _Report(TrainerCallback):  # type: ignore[misc]
     """A table row, a line of metrics.jsonl and the picture, after each epoch."""
 
-    def __init__(self, out: Path, metric: str, say: Any) -> None:
+    def __init__(self, out: Path, metric: str, log: Any) -> None:
         self._out, self._metric = out, metric
-        self._table = EpochTable(metric, say)
+        self._table = EpochTable(metric, log)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Called after each epoch's validation."""

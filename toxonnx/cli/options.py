@@ -1,0 +1,65 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from toxonnx.formats import REQUESTABLE_DEVICES
+
+if TYPE_CHECKING:
+    from toxonnx.inference.classifier import Classifier
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def device_options(function: F) -> F:
+    """Adds ``--device`` and ``--allow-fallback``."""
+    function = click.option(
+        "--allow-fallback", is_flag=True, help="Use the CPU, with a warning, if the requested device is unavailable."
+    )(function)
+    return click.option(
+        "--device", type=click.Choice(REQUESTABLE_DEVICES), default="cpu", show_default=True,
+        help="Device to run on; auto is CUDA if the bundle and the machine allow it.",
+    )(function)  # fmt: skip
+
+
+def threads_option(function: F) -> F:
+    """Adds ``--threads``."""
+    return click.option(
+        "--threads", type=click.IntRange(min=1),
+        help="Batches scored at the same time  [default: one per available core; two on a GPU]",
+    )(function)  # fmt: skip
+
+
+def text_column_option(function: F) -> F:
+    """Adds ``--text-column``."""
+    return click.option(
+        "--text-column", "text_columns", multiple=True, metavar="COLUMN",
+        help="Column with the text; repeat for further columns.",
+    )(function)  # fmt: skip
+
+
+def read_options(function: F) -> F:
+    """Adds ``--encoding`` and ``--delimiter``, passed on as a :class:`toxonnx.io.base.ReadOptions` named ``reading``."""
+
+    @functools.wraps(function)
+    def with_reading(*args: Any, encoding: str | None, delimiter: str | None, **kwargs: Any) -> Any:
+        from toxonnx.io.base import ReadOptions
+
+        return function(*args, reading=ReadOptions(encoding, delimiter), **kwargs)
+
+    decorated: Any = click.option("--delimiter", help="Delimiter of the input, or tab  [default: comma; tab for .tsv]")(
+        with_reading
+    )
+    return click.option("--encoding", help="Encoding of the input  [default: UTF-8]")(decorated)  # type: ignore[no-any-return]
+
+
+def warn_of_fallback(classifier: Classifier) -> None:
+    """Prints a warning to stderr if the CPU is used in place of the requested GPU."""
+    if classifier.settings.fallback:
+        name = classifier.bundle.manifest.name
+        click.echo(f"warning: {name} runs on the CPU: {classifier.settings.fallback}", err=True)

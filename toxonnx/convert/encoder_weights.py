@@ -1,0 +1,149 @@
+"""The weights of a BERT-like classifier, whatever its modules are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from toxonnx.architectures import ARCHITECTURES
+from toxonnx.errors import CheckpointError
+
+__all__ = ["EncoderWeights", "Layer", "Linear", "Norm", "extract_weights"]
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """``y = x @ weight + bias``: float32 [inputs, outputs] and [outputs]."""
+
+    weight: Array
+    bias: Array
+
+
+@dataclass(frozen=True)
+class Norm:
+    """Layer normalisation: float32 [width] each."""
+
+    weight: Array
+    bias: Array
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One encoder layer, normalised after each residual sum."""
+
+    query: Linear
+    key: Linear
+    value: Linear
+    out: Linear
+    attention_norm: Norm
+    up: Linear
+    down: Linear
+    norm: Norm
+
+
+@dataclass(frozen=True)
+class EncoderWeights:
+    """A classifier's weights.
+
+    Attributes:
+        words: float32 [vocabulary, width].
+        positions: float32 [positions, width], the first token's position first, token type 0 added.
+        norm: of the embeddings.
+        layers: in order.
+        head: linear layers over the first token, each with the ONNX operator that follows it ("" for none).
+        heads: of the attention.
+        gelu: ``BiasGelu`` (exact) or ``FastGelu`` (by tanh).
+    """
+
+    words: Array
+    positions: Array
+    norm: Norm
+    layers: tuple[Layer, ...]
+    head: tuple[tuple[Linear, str], ...]
+    heads: int
+    gelu: str
+
+    @property
+    def width(self) -> int:
+        """Of a hidden state."""
+        return int(self.words.shape[1])
+
+
+_GELUS = {
+    "gelu": "BiasGelu",
+    "gelu_python": "BiasGelu",
+    "gelu_new": "FastGelu",
+    "gelu_fast": "FastGelu",
+    "gelu_pytorch_tanh": "FastGelu",
+}
+
+
+def extract_weights(model: PreTrainedModel) -> EncoderWeights:
+    """The weights of a sequence classifier.
+
+    Raises:
+        CheckpointError: it is of an architecture, or a variant, that is not known here.
+    """
+    config = model.config
+    supported = {kind: one for kind, one in ARCHITECTURES.items() if one.weights}
+    architecture = supported.get(config.model_type)
+    if architecture is None or architecture.weights is None:
+        raise _unknown(f"{config.model_type} is not one of {', '.join(supported)}")
+    names = architecture.weights
+    if getattr(config, "position_embedding_type", "absolute") != "absolute" or getattr(config, "is_decoder", False):
+        raise _unknown("its positions are not absolute ones, or it is a decoder")
+    activation = getattr(config, "hidden_act", None) or getattr(config, "activation", None)
+    if activation not in _GELUS:
+        raise _unknown(f"its activation {activation!r} is none of {', '.join(_GELUS)}")
+    base = model.get_submodule(names.encoder)
+    embeddings = base.get_submodule("embeddings")
+    positions = _array(embeddings.position_embeddings.weight)
+    if architecture.positions_after_padding:
+        positions = positions[config.pad_token_id + 1 :]
+    if names.token_types:
+        positions = positions + _array(embeddings.token_type_embeddings.weight)[:1]
+    layers = tuple(_layer(layer, names.layer) for layer in base.get_submodule(names.layers))
+    width = embeddings.word_embeddings.weight.shape[1]
+    if any(part.weight.shape != (width, width) for layer in layers for part in (layer.query, layer.key, layer.value)):
+        raise _unknown("heads were pruned from it, or its embeddings have another width than its layers")
+    return EncoderWeights(
+        words=_array(embeddings.word_embeddings.weight),
+        positions=positions,
+        norm=_norm(embeddings.LayerNorm),
+        layers=layers,
+        head=tuple((_linear(model.get_submodule(name)), after) for name, after in names.head),
+        heads=config.num_attention_heads,
+        gelu=_GELUS[activation],
+    )
+
+
+def _layer(module: Any, parts: tuple[str, ...]) -> Layer:
+    query, key, value, out, attention_norm, up, down, norm = (module.get_submodule(part) for part in parts)
+    return Layer(
+        query=_linear(query), key=_linear(key), value=_linear(value), out=_linear(out),
+        attention_norm=_norm(attention_norm), up=_linear(up), down=_linear(down), norm=_norm(norm),
+    )  # fmt: skip
+
+
+def _linear(module: Any) -> Linear:
+    return Linear(_array(module.weight).T, _array(module.bias))
+
+
+def _norm(module: Any) -> Norm:
+    return Norm(_array(module.weight), _array(module.bias), float(module.eps))
+
+
+def _array(parameter: Any) -> Array:
+    array: Array = parameter.detach().float().cpu().numpy()
+    return array
+
+
+def _unknown(why: str) -> CheckpointError:
+    return CheckpointError(f"no fused graph can be written for this model: {why}", "Export with --layout plain.")

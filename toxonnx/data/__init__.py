@@ -1,0 +1,1 @@
+"""Labelled rows, their splits and fingerprints. Needs neither torch nor transformers."""

@@ -1,0 +1,75 @@
+"""How a bundle is run: what was asked for, and what was chosen for the machine."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["ExecutionSettings", "RuntimeOptions"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeOptions:
+    """How to run a bundle. What is None is chosen for the machine.
+
+    Attributes:
+        device: ``cpu``, ``cuda``, ``tensorrt``, or ``auto``: CUDA where bundle and machine allow it, else the CPU.
+        allow_fallback: use the CPU where the requested GPU cannot be used.
+        threads: batches that are scored at the same time; by default one per core that this process may use, and two
+            on a GPU.
+        max_batch_tokens: largest number of tokens in a batch; by default 1,024 on the CPU, 32,768 on CUDA.
+        window: texts that are sorted by length together; by default more with more threads. Memory grows with it, not
+            with the number of texts.
+        tokenizer_processes: processes that tokenize, once there is more than one window of texts; by default none on
+            the CPU, and on a GPU one per core, up to 16.
+    """
+
+    device: str = "cpu"
+    allow_fallback: bool = False
+    threads: int | None = None
+    max_batch_tokens: int | None = None
+    window: int | None = None
+    tokenizer_processes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionSettings:
+    """How a bundle runs on this machine.
+
+    Attributes:
+        precision: of the bundle.
+        layout: of its graph.
+        device: the device in use.
+        provider: ONNX Runtime's execution provider, as the session reports it.
+        fallback: why the device is not the requested one (for ``auto``: not a GPU); empty where it is.
+        threads: batches that are scored at the same time.
+        cuda_graphs: ``captured`` where small batches run as CUDA graphs, or why they cannot; empty where neither holds.
+        tokenizer_processes: processes that tokenize; 0 where this process does.
+        max_batch_tokens: largest number of tokens in a batch.
+        window: texts that are sorted by length together.
+    """
+
+    precision: str
+    layout: str
+    device: str
+    provider: str
+    fallback: str
+    threads: int
+    cuda_graphs: str
+    tokenizer_processes: int
+    max_batch_tokens: int
+    window: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.precision}, layout {self.layout}, on {self.provider}; {self.threads} batches at a time of up to "
+            f"{self.max_batch_tokens:,} tokens, from windows of {self.window:,} rows"
+        )
+        if self.tokenizer_processes:
+            text += f"; {self.tokenizer_processes} tokenizer processes"
+        return text + (f"; small batches: CUDA graphs {self.cuda_graphs}" if self.cuda_graphs else "")

@@ -1,0 +1,181 @@
+"""Logits to probabilities to decisions, and the interface of everything that scores texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toxonnx.labels import Labels
+
+__all__ = ["Prediction", "Scorer", "Scores", "StreamScorer", "decide", "needs_review", "probabilities"]
+
+T = TypeVar("T")
+
+
+def probabilities(logits: NDArray[np.floating], labels: Labels) -> NDArray[np.float64]:
+    """Softmax or sigmoid of logits [rows, labels] divided by the temperature, as float64 of the same shape."""
+    x = logits.astype(np.float64) / labels.temperature
+    if labels.multi:
+        # Two forms, so that the exponential never overflows.
+        small = np.exp(-np.abs(x))
+        return np.where(x >= 0, 1 / (1 + small), small / (1 + small))
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    result: NDArray[np.float64] = e / e.sum(axis=-1, keepdims=True)
+    return result
+
+
+def decide(probs: NDArray[np.float64], labels: Labels) -> NDArray[np.bool_]:
+    """Which labels apply, bool [rows, labels].
+
+    Sigmoid: all whose probability reaches their threshold. Softmax: the most probable one; with thresholds, the one
+    with the highest ratio of probability to threshold, and where none reaches its threshold, the most probable.
+    """
+    if labels.multi:
+        return probs >= np.asarray(labels.thresholds)
+    chosen = probs.argmax(axis=-1)
+    if labels.thresholds:
+        ratio = probs / np.asarray(labels.thresholds)
+        chosen = np.where(ratio.max(axis=-1) >= 1, ratio.argmax(axis=-1), chosen)
+    decisions = np.zeros(probs.shape, dtype=np.bool_)
+    decisions[np.arange(len(probs)), chosen] = True
+    return decisions
+
+
+def needs_review(probs: NDArray[np.float64], labels: Labels, review_below: float = 0.0) -> NDArray[np.bool_]:
+    """Which rows a person should look at, bool [rows].
+
+    Softmax: no label reaches its threshold, or the chosen label is less probable than ``review_below``. Sigmoid: some
+    label that applies is less probable than ``review_below``, or the absence of one that does not apply is.
+    """
+    decisions = decide(probs, labels)
+    if labels.multi:
+        each: NDArray[np.float64] = np.where(decisions, probs, 1 - probs).min(axis=-1)
+        return each < review_below
+    chosen: NDArray[np.float64] = probs[decisions]
+    if not labels.thresholds:
+        return chosen < review_below
+    best_ratio: NDArray[np.float64] = (probs / np.asarray(labels.thresholds)).max(axis=-1)
+    return (chosen < review_below) | (best_ratio < 1)
+
+
+class Prediction(NamedTuple):
+    """What a model predicts for one text: one row of :class:`Scores`.
+
+    Attributes:
+        labels: names of the labels that apply: exactly one (softmax), or any number (sigmoid).
+        score: probability of the label (softmax), or of the most probable one (sigmoid).
+        probabilities: float64 [labels], in the bundle's order.
+        truncated: whether the text was cut at the maximum length.
+        cached: whether an identical text was scored before and its scores were reused.
+        needs_review: whether a person should look at it, by the bundle's thresholds and ``review_below``.
+    """
+
+    labels: tuple[str, ...]
+    score: float
+    probabilities: NDArray[np.float64]
+    truncated: bool
+    cached: bool
+    needs_review: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores of some texts, one row per text, in order. Iterating yields a :class:`Prediction` per row.
+
+    Attributes:
+        labels: label names in the order of the columns, with activation, temperature and thresholds.
+        logits: float32 [rows, labels].
+        truncated: bool [rows], whether the text was cut at the maximum length.
+        cached: bool [rows], whether the row reused the scores of an identical text.
+        review_below: probability under which a prediction is marked for review; 0 marks by thresholds only.
+    """
+
+    labels: Labels
+    logits: NDArray[np.float32]
+    truncated: NDArray[np.bool_]
+    cached: NDArray[np.bool_]
+    review_below: float = 0.0
+
+    @classmethod
+    def of(cls, labels: Labels, logits: NDArray[np.float32], truncated: NDArray[np.bool_] | None = None) -> Scores:
+        """Scores of a model that has no cache; ``truncated`` is all False where it is not known."""
+        nothing = np.zeros(len(logits), dtype=np.bool_)
+        return cls(labels, logits, nothing if truncated is None else truncated, nothing)
+
+    @classmethod
+    def concatenate(cls, labels: Labels, parts: Sequence[Scores], review_below: float = 0.0) -> Scores:
+        """The rows of all parts, in order; no rows where there are no parts."""
+        return cls(
+            labels,
+            np.concatenate([np.empty((0, len(labels)), dtype=np.float32), *(part.logits for part in parts)]),
+            np.concatenate([np.empty(0, dtype=np.bool_), *(part.truncated for part in parts)]),
+            np.concatenate([np.empty(0, dtype=np.bool_), *(part.cached for part in parts)]),
+            review_below,
+        )
+
+    @cached_property
+    def probabilities(self) -> NDArray[np.float64]:
+        """float64 [rows, labels]."""
+        return probabilities(self.logits, self.labels)
+
+    @cached_property
+    def decisions(self) -> NDArray[np.bool_]:
+        """Which labels apply, bool [rows, labels]; see :func:`decide`."""
+        return decide(self.probabilities, self.labels)
+
+    @cached_property
+    def needs_review(self) -> NDArray[np.bool_]:
+        """Which rows a person should look at, bool [rows]; see :func:`needs_review`."""
+        return needs_review(self.probabilities, self.labels, self.review_below)
+
+    @cached_property
+    def top_scores(self) -> NDArray[np.float64]:
+        """float64 [rows]: probability of the chosen label (softmax), or of the most probable one (sigmoid)."""
+        if self.labels.multi:
+            top: NDArray[np.float64] = self.probabilities.max(axis=1, initial=0.0)
+            return top
+        return self.probabilities[self.decisions]
+
+    def label_names(self) -> list[tuple[str, ...]]:
+        """Names of the labels that apply to each row."""
+        names = self.labels.names
+        if self.labels.multi:
+            return [tuple(names[i] for i in np.flatnonzero(row)) for row in self.decisions]
+        single = [(name,) for name in names]
+        return [single[i] for i in self.decisions.argmax(axis=1).tolist()]
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+    def __iter__(self) -> Iterator[Prediction]:
+        columns = (self.top_scores, self.truncated, self.cached, self.needs_review)
+        top, truncated, cached, review = (column.tolist() for column in columns)
+        return map(Prediction, self.label_names(), top, self.probabilities, truncated, cached, review)
+
+
+class Scorer(Protocol):
+    """Anything that scores texts: a bundle, a PyTorch model, another engine in a benchmark."""
+
+    @property
+    def labels(self) -> Labels:
+        """The labels of its scores."""
+        ...
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        """Scores of texts that are not normalised yet, one row per text, in order."""
+        ...
+
+
+class StreamScorer(Scorer, Protocol):
+    """A scorer that takes any number of texts in bounded memory."""
+
+    def score_batches(
+        self, items: Iterable[T], text: Callable[[T], str]
+    ) -> Generator[tuple[list[T], Scores], None, None]:
+        """Scores items as they come, in order; see :meth:`toxonnx.inference.classifier.Classifier.score_batches`."""
+        ...

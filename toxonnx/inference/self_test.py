@@ -1,0 +1,92 @@
+"""Does a bundle still score as PyTorch did? Its own sentences, scored on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from toxonnx.errors import GateError
+from toxonnx.formats import PRECISIONS
+from toxonnx.inference.classifier import Classifier
+
+__all__ = ["SelfTest", "run_self_test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfTest:
+    """How far a bundle's scores on this machine are from PyTorch's.
+
+    Attributes:
+        sentences: number of sentences scored.
+        same_label: how many of them have PyTorch's most probable label.
+        largest_probability_difference: over all sentences and labels.
+        tolerance: the largest difference that passes.
+        passed: whether it is within the tolerance.
+    """
+
+    sentences: int
+    same_label: int
+    largest_probability_difference: float
+    tolerance: float
+    passed: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.sentences} sentences scored here; largest difference of a probability from PyTorch "
+            f"{self.largest_probability_difference:.4f} (tolerance {self.tolerance:.4f}), same label for "
+            f"{self.same_label} of {self.sentences}"
+        )
+
+    def check(self) -> None:
+        """Does nothing if the test passed.
+
+        Raises:
+            GateError: it failed.
+        """
+        if not self.passed:
+            raise GateError(
+                f"probabilities on this machine differ from PyTorch's by {self.largest_probability_difference:.4f}, "
+                f"the tolerance is {self.tolerance:.4f}",
+                "Do not use these scores. Try --device cpu, another --layout, or --precision fp32.",
+            )
+
+
+def run_self_test(classifier: Classifier) -> SelfTest | None:
+    """Scores the sentences for which a bundle contains PyTorch's probabilities.
+
+    They may differ by the precision's tolerance, or by twice as much as the export measured on its many rows.
+
+    Returns:
+        The result; None where the bundle contains no such sentences.
+
+    Raises:
+        GateError: the model produced NaN or infinite logits.
+        MachineError: ONNX Runtime failed.
+    """
+    file = classifier.bundle.path / "expected.json"
+    if not file.is_file():
+        return None
+    expected = json.loads(file.read_text(encoding="utf-8"))["pytorch"]
+    reference = np.array([row["probabilities"] for row in expected])
+    # Through the path that files take; one sentence alone would take the path of small batches.
+    scored = [prediction.probabilities for _, prediction in classifier.stream(row["text"] for row in expected)]
+    actual = np.array(scored).reshape(reference.shape)
+    manifest = classifier.bundle.manifest
+    measured = manifest.verification.get("largest_probability_difference", 0.0)
+    tolerance = max(PRECISIONS[manifest.precision].tolerance, 2 * measured)
+    largest = float(np.abs(reference - actual).max(initial=0.0))
+    return SelfTest(
+        sentences=len(expected),
+        same_label=int((reference.argmax(axis=1) == actual.argmax(axis=1)).sum()),
+        largest_probability_difference=largest,
+        tolerance=tolerance,
+        passed=largest <= tolerance,
+    )

@@ -1,0 +1,128 @@
+"""Output files that appear under their name only when they are complete."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from toxonnx.errors import InputError, MachineError
+
+__all__ = ["BUFFER_BYTES", "AtomicFile", "partial_path"]
+
+#: each system call lets another thread run, and costs more than it reads or writes
+BUFFER_BYTES = 1 << 20
+
+
+def partial_path(path: Path) -> Path:
+    """Where an output is written until it is complete: a hidden file next to it, the same for every run."""
+    return path.with_name(f".{path.name}.part")
+
+
+class AtomicFile:
+    """A text file that appears under its name only when it is complete.
+
+    It is written under :func:`partial_path` and renamed at the end; on any error nothing is left behind. The partial
+    file is locked, so that two processes never write the same output; one that a killed process left is overwritten.
+    A path that is not a regular file (a pipe, ``/dev/stdout``) and standard output (``None``) are written directly.
+
+    Raises:
+        InputError: the file exists and ``force`` was not given, another process is writing it, or its folder cannot be
+            written.
+        MachineError: the disk is full, or another write failed.
+    """
+
+    def __init__(self, path: str | Path | None, *, encoding: str = "utf-8", force: bool = False) -> None:
+        self.path = Path(path) if path is not None else None
+        self._partial: Path | None = None
+        try:
+            if self.path is None:
+                target: int | Path = sys.stdout.fileno()
+            elif _is_special(self.path):
+                target = self.path
+            else:
+                if self.path.exists() and not force:
+                    raise InputError(f"{self.path} already exists", "Add --force to replace it.")
+                target = _open_locked(partial_path(self.path), self.path)
+                self._partial = partial_path(self.path)
+            buffering = -1 if self._partial is None else BUFFER_BYTES  # the reader of a pipe should not have to wait
+            self._file: IO[str] = open(  # noqa: SIM115
+                target, "w", buffering=buffering, encoding=encoding, newline="", closefd=self.path is not None
+            )
+        except OSError as error:
+            raise InputError(f"cannot write {self.path}: {error.strerror}") from None
+
+    def write(self, text: str) -> None:
+        """Appends text as it is, without translating line ends."""
+        try:
+            self._file.write(text)
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{error.object[error.start]!r} cannot be written in {error.encoding}",
+                "Convert the file to UTF-8 first: the output has the encoding of the input.",
+            ) from None
+        except OSError as error:
+            raise self._write_error(error) from None
+
+    def __enter__(self) -> AtomicFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            self._file.flush()
+            if self._partial is not None and kind is None:
+                os.fsync(self._file.fileno())
+                # Renamed while it is still locked: nobody else may open it in between.
+                os.replace(self._partial, self.path or self._partial)
+                self._partial = None
+        except OSError as failure:
+            if kind is None:
+                raise self._write_error(failure) from None
+        finally:
+            if self._partial is not None:
+                self._partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what the flush could not write is reported already
+                self._file.close()
+
+    def _write_error(self, error: OSError) -> Exception:
+        if isinstance(error, BrokenPipeError):
+            return error
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        reason = "the disk is full" if full else str(error.strerror)
+        return MachineError(
+            f"cannot write {self.path or 'standard output'}: {reason}",
+            "Nothing was left under that name; free some space and run the command again." if full else "",
+        )
+
+
+def _open_locked(partial: Path, path: Path) -> int:
+    """An empty, exclusively locked file; the lock goes when the descriptor is closed, also when the process dies."""
+    while True:
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            same = os.path.samestat(os.fstat(descriptor), partial.stat())
+        except BlockingIOError:
+            os.close(descriptor)
+            raise InputError(
+                f"another process is writing {path}", "Wait for it to finish, or name another output."
+            ) from None
+        except FileNotFoundError:
+            same = False
+        if same:
+            os.ftruncate(descriptor, 0)
+            return descriptor
+        os.close(descriptor)  # its last owner renamed or removed it meanwhile
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False

@@ -1,0 +1,74 @@
+"""Whole files in memory, for the commands that need every row at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toxonnx.errors import InputError
+from toxonnx.io.base import ReadOptions, open_source
+
+__all__ = ["Table", "read_table"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A whole file in memory.
+
+    Attributes:
+        path: the file.
+        columns: column name -> values.
+        lines: the line at which each row starts.
+    """
+
+    path: Path
+    columns: dict[str, list[str]]
+    lines: list[int]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def column(self, name: str) -> list[str]:
+        """The values of one column.
+
+        Raises:
+            InputError: there is no such column; lists the columns there are.
+        """
+        if name not in self.columns:
+            raise _no_column(self.path, name, list(self.columns))
+        return self.columns[name]
+
+
+def read_table(path: str | Path, options: ReadOptions | None = None, *, columns: Sequence[str] | None = None) -> Table:
+    """Reads some columns of a file, or all of them.
+
+    Args:
+        path: the file.
+        options: how to read it.
+        columns: the columns to keep; all when None.
+
+    Raises:
+        InputError: the file cannot be read, or a column is missing.
+        RowError: a row cannot be read.
+    """
+    with open_source(path, options) as source:
+        for name in columns or ():
+            if name not in source.columns:
+                raise _no_column(path, name, source.columns)
+        kept = [name for name in source.columns if columns is None or name in columns]
+        values: dict[str, list[str]] = {name: [] for name in kept}
+        lines: list[int] = []
+        get = source.value_getter(kept)
+        for record in source:
+            row = get(record)
+            if row is None:
+                continue
+            lines.append(record.line)
+            for name, value in zip(kept, row, strict=True):
+                values[name].append(value)
+    return Table(Path(path), values, lines)
+
+
+def _no_column(path: str | Path, name: str, columns: Sequence[str]) -> InputError:
+    return InputError(f"{path} has no column {name!r}", f"Its columns: {', '.join(map(repr, columns))}.")

@@ -1,0 +1,130 @@
+"""Source to scorer to sink: every row of a file scored and written back, in any format."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from toxonnx.errors import InputError
+from toxonnx.inference.scores import Scores, StreamScorer
+from toxonnx.io.base import Sink, Source
+from toxonnx.texts import TextSpec
+
+__all__ = ["Summary", "added_columns", "predict"]
+
+#: stands for no label in the counts of a multi-label model
+NO_LABEL = "(none)"
+
+
+@dataclass
+class Summary:
+    """Counts over the rows that were written.
+
+    Attributes:
+        rows: rows scored.
+        position: the last record's ``end_position``.
+        seconds: since the start.
+        truncated: rows whose text was cut at the maximum length.
+        empty: rows without a text, scored as an empty text.
+        cached: rows that reused the scores of an identical text.
+        review: rows marked for review.
+        labels: rows with each label.
+    """
+
+    rows: int = 0
+    position: int = 0
+    seconds: float = 0.0
+    truncated: int = 0
+    empty: int = 0
+    cached: int = 0
+    review: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+
+
+def added_columns(existing: Sequence[str], labels: Sequence[str], *, review: bool = False) -> list[str]:
+    """Names for the columns to add, with a prefix where a bare name would repeat a column of the input.
+
+    Args:
+        existing: the input's columns.
+        labels: label names.
+        review: whether the last column is a review mark.
+
+    Raises:
+        InputError: the input has columns with the prefixed names, too.
+    """
+    for prefix, probability_prefix in (("", ""), ("predicted_", "predicted_"), ("predicted_", "probability_")):
+        added = [f"{prefix}label", f"{prefix}score", *(probability_prefix + name for name in labels)]
+        added += [f"{prefix}review"] if review else []
+        if not set(added) & set(existing) and len(set(added)) == len(added):
+            return added
+    raise InputError(
+        f"the file already has columns with the names to be added: {', '.join(sorted(set(added) & set(existing)))}",
+        "It may have been scored before; rename these columns, or score the original.",
+    )
+
+
+def predict(
+    scorer: StreamScorer,
+    source: Source[Any],
+    sink: Sink[Any],
+    text: TextSpec,
+    columns: Sequence[str],
+    *,
+    progress: Callable[[Summary], None] = lambda _: None,
+) -> Summary:
+    """Scores each row of a source and hands it to a sink.
+
+    Args:
+        scorer: applies its own normalisation.
+        source: the rows.
+        sink: gets every record, in order.
+        text: how the values of a row become one text.
+        columns: the columns that hold these values.
+        progress: called with the summary so far, after each group of rows.
+
+    Returns:
+        Counts over all rows.
+
+    Raises:
+        InputError: a row cannot be read; the rows before it have been written.
+    """
+    started = time.perf_counter()
+    summary = Summary()
+    values = source.value_getter(columns)
+
+    def text_of(record: Any) -> str:
+        row = values(record)
+        return "" if row is None else text.join(row)
+
+    with contextlib.closing(scorer.score_batches(source, text_of)) as batches:
+        for records, scores in batches:
+            sink.write(records, scores)
+            _count(summary, [values(record) for record in records], scores)
+            summary.position = records[-1].end_position
+            summary.seconds = time.perf_counter() - started
+            progress(summary)
+    return summary
+
+
+def _count(summary: Summary, rows: Sequence[list[str] | None], scores: Scores) -> None:
+    columns = (
+        rows,
+        scores.label_names(),
+        scores.truncated.tolist(),
+        scores.cached.tolist(),
+        scores.needs_review.tolist(),
+    )
+    for row, labels, truncated, cached, review in zip(*columns, strict=True):
+        if row is None:  # a blank line
+            continue
+        summary.rows += 1
+        summary.truncated += truncated
+        summary.cached += cached
+        summary.review += review
+        summary.empty += all(not value or value.isspace() for value in row)
+        for label in labels or (NO_LABEL,):
+            summary.labels[label] += 1

