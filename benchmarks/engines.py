@@ -27,14 +27,14 @@ from transformers import (
     set_seed,
 )
 
-from toxonnx.convert.export import export
-from toxonnx.labels import Labels
-from toxonnx.system import available_cores, describe
-from toxonnx.bench.run import Candidate, race
 from toxonnx.bench.report import padding, summary, text_figures
+from toxonnx.bench.run import Candidate
 from toxonnx.bench.synthetic_texts import synthetic_texts
-from toxonnx.recipe import Export, LabelSpec, Recipe
+from toxonnx.convert.export import export
 from toxonnx.inference.tokenizer import Tokenizer
+from toxonnx.labels import Labels
+from toxonnx.recipe import Export, LabelSpec, Recipe
+from toxonnx.system import available_cores, describe
 
 HERE = Path(__file__).parent
 LIMIT = 128

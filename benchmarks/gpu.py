@@ -33,15 +33,15 @@ import numpy as np
 import torch
 from gpu_model import Bench, Scorer, attention, by_engine, by_torch, ceiling, flops
 
-from toxonnx.predict import added_columns, annotate
+from toxonnx.bench.synthetic_texts import synthetic_texts, tweet_lengths
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.devices import describe as describe_gpus
 from toxonnx.inference.devices import why_unavailable
-from toxonnx.inference.tokenizer_pool import Encoder, Encoders
 from toxonnx.inference.engine import BATCH_TOKENS, GPU_WINDOW, MOST_ENCODERS
-from toxonnx.system import available_cores, describe
-from toxonnx.bench.synthetic_texts import synthetic_texts, tweet_lengths
+from toxonnx.inference.tokenizer_pool import Encoder, Encoders
 from toxonnx.io.csv import AtomicFile, CsvSource
+from toxonnx.predict import added_columns, annotate
+from toxonnx.system import available_cores, describe
 
 PARTS = ("check", "kernels", "throughput", "batches", "latency", "tokenizer", "host", "csv", "profile")
 #: fp16 against PyTorch in fp32

@@ -16,14 +16,14 @@ import torch
 from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from toxonnx import sessions
+from toxonnx.bench.synthetic_texts import tweet_lengths
 from toxonnx.bundle import EMULATED, Bundle, Manifest, seal
 from toxonnx.convert.encoder_weights import extract_weights
 from toxonnx.convert.fused import emulated, fused, packed
 from toxonnx.inference.engine import Engine
-from toxonnx.labels import Labels
-from toxonnx.bench.synthetic_texts import tweet_lengths
-from toxonnx.texts import TextSpec
 from toxonnx.inference.tokenizer import Tokens
+from toxonnx.labels import Labels
+from toxonnx.texts import TextSpec
 
 TOKENIZER = Path(__file__).parent.parent / "export" / "bundles" / "minilm-hate-int8" / "tokenizer.json"
 #: tokens of a padded batch of PyTorch at its best, and rows of one as people run it

@@ -37,11 +37,11 @@ from transformers import (
 )
 
 import toxonnx.convert.graph as graph
-from toxonnx.inference.batching import EqualLengthBatcher
-from toxonnx.convert.int8 import quantize
-from toxonnx.system import available_cores, describe
 from toxonnx.bench.synthetic_texts import tweet_lengths
+from toxonnx.convert.int8 import quantize
+from toxonnx.inference.batching import EqualLengthBatcher
 from toxonnx.inference.session import Session
+from toxonnx.system import available_cores, describe
 
 BATCH_TOKENS = 1024
 BARE = "MatMulInteger alone, batches of one length"

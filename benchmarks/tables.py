@@ -154,7 +154,7 @@ def splits() -> str:
         for run in runs:
             kept = f"identical texts and the same {' and '.join(run['group'])}" if run["group"] else "identical texts"
             what = "random, row by row" if run["method"] == "random" else f"{kept} together"
-            metrics = [f"{run[who]['macro_f1']:.3f}" for who in ("model", "words", "majority")]
+            metrics = [f"{run[who]['macro_f1']:.3f}" for who in ("model", "tfidf", "majority")]
             rows.append([what, f"{run['held_out']}", f"{run['leaking']}", *metrics, f"{run['model']['accuracy']:.3f}"])
         first = runs[0]
         header = [
@@ -208,7 +208,7 @@ def quality() -> str:
     manifest = json.loads(SHIPPED.read_text(encoding="utf-8"))
     evaluation, decisions = manifest["evaluation"], manifest["decisions"]
     model = evaluation["models"][0]["clean"]
-    words = manifest["training"]["baselines"]["test"]["words"]
+    words = manifest["training"]["baselines"]["test"]["tfidf"]
 
     def cell(key: str, value: float) -> str:
         low, high = model["intervals"][key]

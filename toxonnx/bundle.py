@@ -22,7 +22,7 @@ from toxonnx.texts import TextSpec
 __all__ = ["MANIFEST", "SCHEMA", "Bundle", "Manifest", "open_bundle", "seal", "sha256"]
 
 MANIFEST = "toxonnx.json"
-SCHEMA = 4
+SCHEMA = 5
 _NEEDED = ("model.onnx", "tokenizer.json", "config.json")
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import sentences, toxonnx, write_csv
+from helpers import sentences, toxonnx, write_csv
 
+from toxonnx.bench.report import cold_start, padding, summary
+from toxonnx.bench.run import Candidate
 from toxonnx.errors import MachineError
 from toxonnx.labels import Labels
 from toxonnx.system import available_cores
-from toxonnx.bench.run import Candidate, race
-from toxonnx.bench.report import cold_start, padding, summary
 
 
 def test_a_bundle_beside_its_own_run(run: Path, bundles: dict[str, Path], tmp_path: Path) -> None:

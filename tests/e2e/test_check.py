@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import real_data, sentences, toxonnx, write_csv
+from helpers import real_data, sentences, toxonnx, write_csv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toxonnx.bundle import open_bundle
 from toxonnx.check.columns import Wanted
+from toxonnx.check.duplicates import NEAR, near, repeats, similarity
 from toxonnx.check.page import page
 from toxonnx.check.report import check
-from toxonnx.check.duplicates import NEAR, near, repeats, similarity
 from toxonnx.errors import InputError, RowError
+from toxonnx.inference.tokenizer import Tokenizer
+from toxonnx.io.csv import CsvSource
 from toxonnx.recipe import load_recipe
 from toxonnx.resources import find_bundle
-from toxonnx.io.csv import CsvSource
 from toxonnx.texts import fold
-from toxonnx.inference.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +231,10 @@ def test_a_validation_file_beside_the_data(tmp_path: Path) -> None:
         (["rows.csv", "--label-column", "nothing"], "has no column 'nothing'"),
         (["rows.csv", "--label-column", "text"], "too many for labels"),
         (["rows.csv", "--label-column", "kind", "--group", "far"], "has no column 'far'"),
-        (["rows.csv"], "no label column in the header\nIts columns: 'text', 'kind'. Name the one to read with --label-column"),
+        (
+            ["rows.csv"],
+            "no label column in the header\nIts columns: 'text', 'kind'. Name the one to read with --label-column",
+        ),
         (["rows.csv", "--recipe", "minilm-hate", "--label-column", "kind"], "so does the recipe"),
         (["rows.csv", "--label-column", "kind", "--json", "rows.csv"], "is a file that is read"),
         (["rows.csv", "--label-column", "kind", "--json", "a", "--html", "a"], "is the file of --json too"),

@@ -13,23 +13,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import toxonnx, write_csv
+from helpers import toxonnx, write_csv
 from test_check import assert_sound, distinct_sentences, kinds, report_of
 
 from toxonnx.bundle import open_bundle
 from toxonnx.check import classes, splits, telling
 from toxonnx.check.page import page
-from toxonnx.check.values import plain
 from toxonnx.check.text_quality import lengths, text_findings
+from toxonnx.check.values import plain
+from toxonnx.data.examples import load_examples
+from toxonnx.data.splits import split
 from toxonnx.errors import InputError
+from toxonnx.inference.tokenizer import Tokenizer
+from toxonnx.io.csv import CsvSource
 from toxonnx.labels import Labels
 from toxonnx.recipe import LabelSpec, Recipe, Split
 from toxonnx.resources import find_bundle
-from toxonnx.io.csv import CsvSource
 from toxonnx.texts import TextSpec
-from toxonnx.inference.tokenizer import Tokenizer
 from toxonnx.train import baseline
-from toxonnx.data.examples import load_examples, split
 
 Rows = list[list[object]]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sklearn.metrics
-from conftest import real_data, recipe, sentences, toxonnx, write_csv
+from helpers import real_data, recipe, sentences, toxonnx, write_csv
 
 from toxonnx.bundle import open_bundle
 from toxonnx.evaluate.suites import load_suite, read_cases, suite_figures
@@ -165,7 +165,10 @@ def test_a_functional_suite_of_ones_own(bundles: dict[str, Path], tmp_path: Path
     [
         ([], "nothing to evaluate on"),
         (["rows.csv", "--label-column", "tone"], "rows.csv, line 3: label 'odd' is not one of the model's: hate"),
-        (["rows.csv"], "rows.csv: no column is known to hold the labels\nName it with --label-column, out of: 'text', 'tone'"),
+        (
+            ["rows.csv"],
+            "rows.csv: no column is known to hold the labels\nName it with --label-column, out of: 'text', 'tone'",
+        ),
         (["rows.csv", "--label-column", "mood"], "has no column 'mood'"),
         (["rows.csv", "--group-by", "mood"], "has no column 'mood'"),
         (["rows.csv", "--label-map", "ok"], "--label-map 'ok' is no list of VALUE=LABEL"),
@@ -177,7 +180,10 @@ def test_a_functional_suite_of_ones_own(bundles: dict[str, Path], tmp_path: Path
         (["rows.csv", "--bootstrap-samples", "5"], "5 resamples are too few"),
         (["rows.csv", "--fail-under", "accuracy=90"], "--fail-under 'accuracy=90' is no limit"),
         (["rows.csv", "--label-column", "text"], "rows.csv, line 2: label 'a fine day' is not one of the model's"),
-        (["good.csv", "--label-column", "tone", "--group-by", "text"], "--group-by text: that column is part of the text"),
+        (
+            ["good.csv", "--label-column", "tone", "--group-by", "text"],
+            "--group-by text: that column is part of the text",
+        ),
         (["--suite", "nothing", "--cases", "rows.csv", "--positive-labels", "hate"], "no suite 'nothing'"),
         (["--suite", "hatecheck", "--cases", "rows.csv", "--positive-labels", "hate"], "has no column 'test_case'"),
         (["--fail-under", "accuracy=1", "--suite", "hatecheck"], "are about DATA, which was not given"),

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, toxonnx, write_csv
+from helpers import ROOT, toxonnx, write_csv
 
 from toxonnx import Classifier
 

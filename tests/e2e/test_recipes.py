@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, real_data, toxonnx
+from helpers import ROOT, real_data, toxonnx
 
 from toxonnx.bundle import open_bundle
 

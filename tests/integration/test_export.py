@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import recipe, sentences, toxonnx, write_csv
+from helpers import recipe, sentences, toxonnx, write_csv
 from onnx import TensorProto, helper, numpy_helper
 from peft import LoraConfig, TaskType, get_peft_model
 from safetensors.torch import load_file, save_file
@@ -327,7 +327,7 @@ def test_several_labels_a_text(bases: dict[str, Path], tmp_path: Path) -> None:
 
 
 def test_a_promise_that_other_rows_do_not_keep_is_said() -> None:
-    from toxonnx.convert.thresholds import measure_decisions, settle
+    from toxonnx.convert.thresholds import measure_decisions
     from toxonnx.convert.verify import Rows
     from toxonnx.labels import Labels
 

@@ -12,21 +12,21 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import sentences, toxonnx
+from helpers import sentences, toxonnx
 from optimum.onnxruntime import ORTModelForSequenceClassification
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from toxonnx import Classifier
-from toxonnx.inference.batching import PackedBatcher, PaddedBatcher
 from toxonnx.bundle import EMULATED, open_bundle
-from toxonnx.inference.cuda_graphs import SMALL_BATCH, CudaGraphRunner, bucketed
 from toxonnx.convert.encoder_weights import extract_weights
 from toxonnx.convert.export import export
 from toxonnx.convert.fused import emulated, fused, packed
 from toxonnx.convert.verify import reference_logits
-from toxonnx.inference.tokenizer_pool import Encoder
 from toxonnx.errors import CheckpointError, GateError, MachineError
+from toxonnx.inference.batching import PackedBatcher, PaddedBatcher
+from toxonnx.inference.cuda_graphs import SMALL_BATCH, CudaGraphRunner, bucketed
 from toxonnx.inference.session import Session
+from toxonnx.inference.tokenizer_pool import Encoder
 from toxonnx.train.adapters import Trained, load_trained
 
 TEXTS = [text for text, _ in sentences(40, 11)] + ["", "word " * 400, "Gr\u00fc\u00dfe \N{SNOWMAN}", "a"]

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import recipe, sentences, toxonnx, write_csv
+from helpers import recipe, sentences, toxonnx, write_csv
 
 from toxonnx.recipe import LabelSpec, Recipe, Training
 from toxonnx.train.trainer import precision_of

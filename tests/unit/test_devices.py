@@ -16,15 +16,15 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import ROOT, toxonnx
+from helpers import ROOT, toxonnx
 
 from toxonnx import Classifier, devices
-from toxonnx.inference.batching import Feed, PackedBatcher, PaddedBatcher, EqualLengthBatcher
 from toxonnx.bundle import Bundle, open_bundle
 from toxonnx.cli import group
-from toxonnx.inference.devices import driver, why_unavailable, provider_options
-from toxonnx.inference.engine import Engine, _SharedLock
 from toxonnx.errors import GateError, InputError, MachineError
+from toxonnx.inference.batching import EqualLengthBatcher, Feed, PackedBatcher, PaddedBatcher
+from toxonnx.inference.devices import driver, provider_options, why_unavailable
+from toxonnx.inference.engine import Engine, _SharedLock
 from toxonnx.inference.session import Session
 from toxonnx.inference.tokenizer import Tokens
 

@@ -16,8 +16,8 @@ from toxonnx.errors import GateError, InputError
 from toxonnx.evaluate.calibration import Target, calibrated_figures, fit_temperature, fit_thresholds, threshold_metrics
 from toxonnx.evaluate.intervals import bootstrap, clusters, flat, mcnemar, resamples
 from toxonnx.evaluate.metrics import BINS, Sample, evaluate, wilson
-from toxonnx.labels import Labels
 from toxonnx.inference.scores import decide, needs_review, probabilities
+from toxonnx.labels import Labels
 
 NAMES = ("a", "b", "c")
 

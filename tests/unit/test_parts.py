@@ -10,22 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, recipe
+from helpers import ROOT, recipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from toxonnx.predict import added_columns
-from toxonnx.inference.batching import PackedBatcher, PaddedBatcher, EqualLengthBatcher
+from toxonnx.data.examples import Examples, load_saved_rows, save_examples
+from toxonnx.data.splits import split
+from toxonnx.errors import InputError, RecipeError
+from toxonnx.inference.batching import EqualLengthBatcher, PackedBatcher, PaddedBatcher
+from toxonnx.inference.cache import LogitCache, digest
 from toxonnx.inference.cuda_graphs import TOKENS as SIZES
 from toxonnx.inference.cuda_graphs import bucketed
-from toxonnx.errors import InputError, RecipeError
+from toxonnx.inference.tokenizer import Tokens
 from toxonnx.labels import Labels
-from toxonnx.inference.cache import LogitCache, digest
+from toxonnx.predict import added_columns
 from toxonnx.recipe import Split, load_recipe, recipe_from_dict
 from toxonnx.texts import TextSpec, fold
-from toxonnx.inference.tokenizer import Tokens
-from toxonnx.data.examples import Examples, load_saved, save_examples, split
 
 
 def test_normalisation() -> None:
@@ -183,7 +184,7 @@ def test_held_out_rows_come_back(tmp_path: Path, multi: bool) -> None:
     y_true = np.array([[0, 1], [1, 1], [0, 0]]) if multi else np.array([1, 0, 1])
     labels = Labels(("a b", "c,d"), "sigmoid" if multi else "softmax")
     save_examples(tmp_path / "v.csv", Examples(["x", "y\nz", '"q"'], y_true, [2, 3, 5], labels, TextSpec()))
-    texts, back = load_saved(tmp_path / "v.csv", labels)
+    texts, back = load_saved_rows(tmp_path / "v.csv", labels)
     assert texts == ["x", "y\nz", '"q"']
     assert (back == y_true).all()
 

@@ -37,7 +37,8 @@ from toxonnx.check.splits import (
 )
 from toxonnx.check.text_quality import lengths, text_findings
 from toxonnx.check.validation_file import beside, compare
-from toxonnx.data.examples import Examples, Parts
+from toxonnx.data.examples import Examples
+from toxonnx.data.splits import SplitRows
 from toxonnx.inference.tokenizer import Tokenizer
 from toxonnx.recipe import Recipe
 from toxonnx.texts import fold
@@ -236,7 +237,7 @@ def _measure(rows: _Rows, wanted: Wanted, report: _Report, log: Say, *, needed: 
     """What needs rows that are compared: twins, splits, and columns by themselves."""
     plan, examples = rows.plan, rows.examples()
     groups: Sequence[GroupBy] = _groups(rows)
-    ground, random = None, list[Parts]()
+    ground, random = None, list[SplitRows]()
     if examples is None:
         report.left_out("baselines and columns by themselves: there are no rows of two classes")
     else:

@@ -11,7 +11,8 @@ import numpy as np
 
 from toxonnx.check.finding import Finding, format_share, make_finding
 from toxonnx.check.sampling import draw_to_learn
-from toxonnx.data.examples import Examples, Parts, split
+from toxonnx.data.examples import Examples
+from toxonnx.data.splits import SplitRows, split
 from toxonnx.errors import InputError
 from toxonnx.evaluate.baseline import TfidfBaseline, majority
 from toxonnx.labels import Labels
@@ -96,7 +97,7 @@ def _of(groups: Sequence[GroupBy], rows: Sequence[int]) -> list[GroupBy]:
     return [replace(one, values=tuple(one.values[i] for i in rows)) for one in groups]
 
 
-def random_draws(examples: Examples, spec: Split) -> list[Parts]:
+def random_draws(examples: Examples, spec: Split) -> list[SplitRows]:
     """Splits row by row; none where a class has too few rows. Validation and test are held out as one."""
     try:
         return _draws(examples, spec, "random", ())
@@ -104,13 +105,13 @@ def random_draws(examples: Examples, spec: Split) -> list[Parts]:
         return []
 
 
-def _draws(examples: Examples, spec: Split, method: str, values: Sequence[str]) -> list[Parts]:
+def _draws(examples: Examples, spec: Split, method: str, values: Sequence[str]) -> list[SplitRows]:
     one = Split(spec.validation + spec.test, method=method)
     grouped = replace(examples, groups=tuple(values))
     return [split(grouped, replace(one, seed=spec.seed + i), "") for i in range(SEEDS)]
 
 
-def leak(draws: Sequence[Parts]) -> tuple[int, int] | None:
+def leak(draws: Sequence[SplitRows]) -> tuple[int, int] | None:
     """Rows that random splits hold out, and how many of these have their text in the training part."""
     if not draws:
         return None
@@ -118,7 +119,7 @@ def leak(draws: Sequence[Parts]) -> tuple[int, int] | None:
 
 
 def measure(
-    examples: Examples, spec: Split, groups: Sequence[GroupBy], random: Sequence[Parts], log: Callable[[str], None]
+    examples: Examples, spec: Split, groups: Sequence[GroupBy], random: Sequence[SplitRows], log: Callable[[str], None]
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Scores of the majority guess and of counted words, on each kind of split.
 
@@ -144,7 +145,7 @@ def measure(
         left_out += lone
     kinds: list[tuple[str, GroupBy | None]] = [(RANDOM, None), (TOGETHER, None), *((one.name, one) for one in groups)]
     rows: list[dict[str, Any]] = []
-    by_text: Sequence[Parts] = ()
+    by_text: Sequence[SplitRows] = ()
     for name, group in kinds:
         log(f"baseline: {name}")
         if name == TOGETHER and rows and not random[0].duplicates:
@@ -167,10 +168,10 @@ def measure(
     return rows, left_out
 
 
-def _common(random: Sequence[Parts], by_text: Sequence[Parts], group: GroupBy | None) -> dict[str, int | None]:
+def _common(random: Sequence[SplitRows], by_text: Sequence[SplitRows], group: GroupBy | None) -> dict[str, int | None]:
     """How many held-out rows of laxer splits agree with a training row in what a split keeps together."""
 
-    def count(parts: Parts) -> int:
+    def count(parts: SplitRows) -> int:
         if group is None:
             return parts.leaking
         there = {group.values[i] for i in parts.train}
@@ -182,7 +183,7 @@ def _common(random: Sequence[Parts], by_text: Sequence[Parts], group: GroupBy | 
     }
 
 
-def _row(examples: Examples, draws: Sequence[Parts]) -> dict[str, Any]:
+def _row(examples: Examples, draws: Sequence[SplitRows]) -> dict[str, Any]:
     metrics = []
     for parts in draws:
         train, held = examples.subset(parts.train), examples.subset(parts.validation)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from toxonnx.io.base import ReadOptions
 
 #: resamples under which an interval means nothing, and columns over which a table does not fit a terminal
-LEAST_DRAWS, WIDEST = 100, 14
+MIN_BOOTSTRAP_SAMPLES, WIDEST = 100, 14
 
 
 @click.command("eval")
@@ -71,7 +71,7 @@ def command(
     suite: str | None,
     cases: Path | None,
     positive: tuple[str, ...],
-    draws: int,
+    bootstrap_samples: int,
     seed: int,
     threads: int | None,
     device: str,
@@ -105,9 +105,10 @@ def command(
         raise InputError(
             "--group-by, --fail-under, --text-column, --label-column and --label-map are about DATA, which was not given"
         )
-    if 0 < draws < LEAST_DRAWS:
+    if 0 < bootstrap_samples < MIN_BOOTSTRAP_SAMPLES:
         raise InputError(
-            f"{draws} resamples are too few for a 95% interval", f"Say {LEAST_DRAWS} or more, or 0 for none."
+            f"{bootstrap_samples} resamples are too few for a 95% interval",
+            f"Say {MIN_BOOTSTRAP_SAMPLES} or more, or 0 for none.",
         )
     limits = _limits(at_least)
     meanings = _pairs(names)
@@ -119,7 +120,7 @@ def command(
         # The others run where they can: an int8 bundle beside one for the GPU stays on the CPU.
         models += [_model(source, threads, "cpu" if device == "cpu" else "auto", allow_fallback) for source in against]
         models = _distinct(models)
-        report = evaluate_models(models, asked, questions, draws=draws, seed=seed, log=_log)
+        report = evaluate_models(models, asked, questions, bootstrap_samples=bootstrap_samples, seed=seed, log=_log)
         found = sections(report)
         if "--json" in sinks:
             sinks["--json"].write(json.dumps(report, indent=1, ensure_ascii=False) + "\n")

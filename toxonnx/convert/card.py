@@ -102,8 +102,8 @@ def _evaluation(manifest: Manifest) -> list[str]:
     if one := manifest.training.get("baselines", {}).get(evaluation["part"]):
         lines += [
             f"For comparison, on the same {evaluation['part']} rows, trained on the same others: counting words "
-            f"(TF-IDF, logistic regression) has accuracy {one['words']['accuracy']:.4f} and macro F1 "
-            f"{one['words']['macro_f1']:.4f}; always saying the most frequent class {one['majority']['accuracy']:.4f} "
+            f"(TF-IDF, logistic regression) has accuracy {one['tfidf']['accuracy']:.4f} and macro F1 "
+            f"{one['tfidf']['macro_f1']:.4f}; always saying the most frequent class {one['majority']['accuracy']:.4f} "
             f"and {one['majority']['macro_f1']:.4f}.",
             "",
         ]

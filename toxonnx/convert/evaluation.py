@@ -23,7 +23,7 @@ from toxonnx.texts import fold
 
 __all__ = ["held_out_report"]
 
-DRAWS = 1000
+BOOTSTRAP_SAMPLES = 1000
 
 
 def held_out_report(
@@ -57,7 +57,7 @@ def held_out_report(
         seen = {where: is_seen(told.texts, hashes) for where, hashes in model.seen.items()}
         review = needs_review(sample.probs, model.labels)
         scored.append(Scored(model.name, model.about, sample, cut, empty, review, seen))
-    report = report_of(scored, told.where, suite, draws=DRAWS, seed=0, log=log)
+    report = report_of(scored, told.where, suite, bootstrap_samples=BOOTSTRAP_SAMPLES, seed=0, log=log)
     for one in report["models"]:
         del one["curves"]
         one.pop("promises", None)  # they stand among the decisions

@@ -28,7 +28,7 @@ from toxonnx.convert.sample_texts import SENTENCES
 from toxonnx.convert.thresholds import fit_temperature_and_thresholds, measure_decisions, target_of
 from toxonnx.convert.verification_models import exact_classifier, final_classifier, headroom
 from toxonnx.convert.verify import Logits, Rows, compare, gate, recipe_label_columns, reference_logits
-from toxonnx.data.examples import load_saved
+from toxonnx.data.examples import load_saved_rows
 from toxonnx.errors import InputError
 from toxonnx.evaluate.suites import Questions
 from toxonnx.formats import LAYOUTS, check_precision_and_layout
@@ -202,7 +202,7 @@ def _build(
         told, answers = rows, logits.final
         kept_back = trained.path / "test.csv"
         if trained.run and kept_back.is_file():
-            told = Rows(*load_saved(kept_back, trained.labels), "the run's test split", "test")
+            told = Rows(*load_saved_rows(kept_back, trained.labels), "the run's test split", "test")
             logits = Logits.of(trained, fp32, final, told.texts)
             answers = logits.final
             measured["test"] = compare(logits, told, plain)

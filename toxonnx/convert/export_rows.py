@@ -10,7 +10,7 @@ import numpy as np
 
 from toxonnx.convert.sample_texts import sample_texts
 from toxonnx.convert.verify import Rows
-from toxonnx.data.examples import load_saved
+from toxonnx.data.examples import load_saved_rows
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, save_fingerprints
 from toxonnx.data.label_columns import joined, read_y_true
 from toxonnx.io.table import Table
@@ -28,7 +28,7 @@ def verification_rows(trained: Trained, table: Table | None, text: tuple[str, ..
     if table is None:
         kept = trained.path / "validation.csv"
         if trained.run and kept.is_file():
-            return Rows(*load_saved(kept, trained.labels), "the run's validation split", "validation")
+            return Rows(*load_saved_rows(kept, trained.labels), "the run's validation split", "validation")
         return Rows([trained.text.clean(sample) for sample in sample_texts()], None, BUILT_IN, "built-in")
     texts = [trained.text.clean(one) for one in joined(table, trained.text, text)]
     names = trained.recipe.labels.names if trained.recipe else {}
@@ -44,7 +44,7 @@ def calibration_rows(trained: Trained, rows: Rows) -> tuple[Rows, Rows]:
     """
     kept = trained.path / "calibration.csv"
     if trained.run and kept.is_file():
-        return Rows(load_saved(kept, trained.labels)[0], None, "training rows", "training"), rows
+        return Rows(load_saved_rows(kept, trained.labels)[0], None, "training rows", "training"), rows
     if len(rows.texts) < ENOUGH_TO_CALIBRATE or rows.part == "built-in":
         return Rows([trained.text.clean(sample) for sample in sample_texts()], None, BUILT_IN, "built-in"), rows
     taken = list(range(0, len(rows.texts), 4))[:CALIBRATION_ROWS]
@@ -66,7 +66,7 @@ def save_bundle_fingerprints(trained: Trained, fitted: Sequence[Rows], work: Pat
     if (kept := trained.path / FINGERPRINT_FILES["training"]).is_file():
         shutil.copyfile(kept, work / FINGERPRINT_FILES["training"])
     if trained.run and (validation := trained.path / "validation.csv").is_file():
-        save_fingerprints(work / FINGERPRINT_FILES["validation"], load_saved(validation, trained.labels)[0])
+        save_fingerprints(work / FINGERPRINT_FILES["validation"], load_saved_rows(validation, trained.labels)[0])
     others = [text for rows in fitted if rows.part == "data" for text in rows.texts]
     if others:
         save_fingerprints(work / FINGERPRINT_FILES["fitted"], others)

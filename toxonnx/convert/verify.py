@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from toxonnx.data.examples import load_saved
+from toxonnx.data.examples import load_saved_rows
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, hashes, load_fingerprints
 from toxonnx.errors import GateError
 from toxonnx.evaluate.metrics import evaluate
@@ -75,7 +75,7 @@ def of_checkpoint(source: str, *, on_gpu: bool = False) -> Model:
         if (folder / name).is_file()
     }
     if trained.run and (kept := folder / "validation.csv").is_file():
-        seen["validation"] = hashes(load_saved(kept, trained.labels)[0])
+        seen["validation"] = hashes(load_saved_rows(kept, trained.labels)[0])
     return Model(
         f"{folder.name} in PyTorch",
         trained.labels,

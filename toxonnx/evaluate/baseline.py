@@ -109,10 +109,10 @@ def majority(y_true: NDArray[np.int64], held_out_y_true: NDArray[np.int64], labe
 
 def _always(y_true: NDArray[np.int64], rows: int, labels: Labels) -> NDArray[np.float64]:
     if labels.multi:
-        said: Any = np.where(y_true.mean(axis=0) >= 0.5, 1.0, -1.0)
+        predicted: Any = np.where(y_true.mean(axis=0) >= 0.5, 1.0, -1.0)
     else:
-        said = np.where(np.arange(len(labels)) == np.bincount(y_true).argmax(), 1.0, -1.0)
-    return np.asarray(np.repeat(said[None], rows, axis=0))
+        predicted = np.where(np.arange(len(labels)) == np.bincount(y_true).argmax(), 1.0, -1.0)
+    return np.asarray(np.repeat(predicted[None], rows, axis=0))
 
 
 def _two(logits: NDArray[np.float64], y_true: NDArray[np.int64], labels: Labels) -> dict[str, float]:

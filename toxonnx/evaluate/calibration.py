@@ -20,7 +20,7 @@ __all__ = ["Target", "calibrated_figures", "fit_temperature", "fit_thresholds", 
 #: a temperature outside these says that the rows cannot tell, as where every one of them is right
 COLDEST, HOTTEST = 0.05, 20.0
 #: rows that a precision has to be seen on
-LEAST_SAID = 10
+MIN_PREDICTED = 10
 EVERY = "*"
 
 Floats = NDArray[np.float64]
@@ -114,7 +114,7 @@ def calibrated_figures(
 def fit_thresholds(sample: Sample, target: Target) -> tuple[float, ...]:
     """A threshold for each label by which :func:`toxonnx.inference.scores.decide` reaches the target on these rows.
 
-    For precision the lowest that reaches it, so that most is found; for recall the highest, so that least is said in
+    For precision the lowest that reaches it, so that most is found; for recall the highest, so that least is predicted in
     vain. With one label a text, a precision never takes 0.5 or less, so that two labels never contend for a row, and
     labels without a target take 0.5; rows that reach no threshold are left to people.
 
@@ -171,7 +171,7 @@ class _Curve:
     """What saying a label of the rows from a score on does, for each distinct score, falling."""
 
     score: Floats
-    said: Floats
+    predicted: Floats
     right: Floats
     rows: int
 
@@ -193,19 +193,19 @@ def _threshold(scores: Floats, actual: Bools, target: Target, label: str, floor:
     """Of a label that contends with no other."""
     curve = _Curve.of(_alike(scores), actual)
     if target.kind == "f1":
-        return curve.between(int(np.argmax(2 * curve.right / (curve.said + curve.rows))), floor)
+        return curve.between(int(np.argmax(2 * curve.right / (curve.predicted + curve.rows))), floor)
     wanted = target.of(label)
     assert wanted is not None
     if target.kind == "recall":
         return curve.between(int(np.argmax(curve.right >= wanted * curve.rows)), floor)
-    allowed = (curve.score >= floor) & (curve.said >= LEAST_SAID)
-    reached = np.flatnonzero(allowed & (curve.right >= wanted * curve.said))
+    allowed = (curve.score >= floor) & (curve.predicted >= MIN_PREDICTED)
+    reached = np.flatnonzero(allowed & (curve.right >= wanted * curve.predicted))
     if len(reached):
         return curve.between(int(reached[-1]), floor)
-    best = max((curve.right / curve.said)[allowed], default=0.0)
+    best = max((curve.right / curve.predicted)[allowed], default=0.0)
     raise GateError(
         f"no threshold gives {label!r} a precision of {wanted:g} on the {len(scores)} rows: the best that is seen on "
-        f"{LEAST_SAID} rows or more is {best:.3f}",
+        f"{MIN_PREDICTED} rows or more is {best:.3f}",
         "Ask for less, or for other labels alone (LABEL=SHARE).",
     )
 
@@ -239,12 +239,12 @@ def _together(probs: Floats, actual: Bools, labels: Labels, target: Target) -> t
 def _best_macro(critical: Floats, others: Floats, theirs: Bools, ours: Bools, curve: _Curve) -> float:
     """The threshold of one label that makes the mean F1 of all largest, the other labels' thresholds as they are."""
     order = np.argsort(-critical, kind="stable")
-    ends = curve.said.astype(np.int64) - 1
+    ends = curve.predicted.astype(np.int64) - 1
     second = np.eye(others.shape[1])[others.argmax(axis=1)]  # who has a row where this label does not take it
     left = second.sum(axis=0) - np.cumsum(second[order], axis=0)[ends]
     right = (second * theirs).sum(axis=0) - np.cumsum((second * theirs)[order], axis=0)[ends]
     f1 = 2 * right / np.maximum(left + theirs.sum(axis=0), 1)
-    own = 2 * curve.right / (curve.said + ours.sum())
+    own = 2 * curve.right / (curve.predicted + ours.sum())
     return curve.between(int(np.argmax(own + f1.sum(axis=1))), 0.0)
 
 
@@ -255,18 +255,18 @@ def threshold_metrics(sample: Sample) -> dict[str, Any]:
         sample: rows decided by the thresholds of its labels.
 
     Returns:
-        ``rows``; ``review``, the share of rows left to people; and ``per_class``: label -> ``threshold``; ``said``,
+        ``rows``; ``review``, the share of rows left to people; and ``per_class``: label -> ``threshold``; ``predicted``,
         rows that got the label and are not left to people; their ``precision`` and ``recall``, each with the 95%
         interval behind it (see :meth:`Sample.share`), None where there is nothing to divide by.
     """
     doubt = needs_review(sample.probs, sample.labels)
     per_class = {}
     for i, name in enumerate(sample.labels.names):
-        said, there = sample.held[:, i] & ~doubt, sample.actual[:, i]
+        predicted, there = sample.held[:, i] & ~doubt, sample.actual[:, i]
         per_class[name] = {
             "threshold": sample.labels.thresholds[i],
-            "said": int(said.sum()),
-            "precision": sample.share(there, said),
-            "recall": sample.share(said, there),
+            "predicted": int(predicted.sum()),
+            "precision": sample.share(there, predicted),
+            "recall": sample.share(predicted, there),
         }
     return {"rows": len(sample), "review": float(doubt.mean()), "per_class": per_class}

@@ -23,14 +23,14 @@ def clusters(keys: Sequence[Any]) -> NDArray[np.int64]:
     return np.array([first.setdefault(key, len(first)) for key in keys], dtype=np.int64)
 
 
-def resamples(groups: NDArray[np.int64], draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def resamples(groups: NDArray[np.int64], bootstrap_samples: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """How often each row counts in each of some resamples of its groups, int64 [rows].
 
     Groups are drawn, not rows: rows that repeat one text tell no more than one, and would make intervals too narrow.
     """
     rng = np.random.default_rng(seed)
     count = int(groups.max()) + 1 if len(groups) else 0
-    for _ in range(draws if count else 0):
+    for _ in range(bootstrap_samples if count else 0):
         yield np.bincount(rng.integers(0, count, count), minlength=count)[groups]
 
 
@@ -43,19 +43,24 @@ def flat(metrics: Metrics) -> dict[str, float]:
     table = metrics.to_dict()
     single = {key: value for key, value in table.items() if key not in {"per_class", "confusion", "ece"}}
     for label, one in table["per_class"].items():
-        single |= {f"per_class/{label}/{key}": value for key, value in one.items() if key not in {"support", "said"}}
+        single |= {
+            f"per_class/{label}/{key}": value for key, value in one.items() if key not in {"support", "predicted"}
+        }
     return {key: math.nan if value is None else value for key, value in single.items()}
 
 
 def bootstrap(
-    measure: Callable[[NDArray[np.int64]], Mapping[str, float]], groups: NDArray[np.int64], draws: int, seed: int
+    measure: Callable[[NDArray[np.int64]], Mapping[str, float]],
+    groups: NDArray[np.int64],
+    bootstrap_samples: int,
+    seed: int,
 ) -> dict[str, Ends | None]:
     """95% intervals: the middle of what is measured on resampled rows (percentile bootstrap).
 
     Args:
         measure: metrics from how often each row counts.
         groups: rows that are drawn together, see :func:`clusters`.
-        draws: resamples; none give no intervals.
+        bootstrap_samples: resamples; none give no intervals.
         seed: of the drawing.
 
     Returns:
@@ -63,7 +68,7 @@ def bootstrap(
         more, or the same in nearly all of them (every row right does not mean that every new one will be).
     """
     table: dict[str, list[float]] = {}
-    for weights in resamples(groups, draws, seed):
+    for weights in resamples(groups, bootstrap_samples, seed):
         for key, value in measure(weights).items():
             table.setdefault(key, []).append(value)
     return {key: _middle(np.array(values)) for key, values in table.items()}

@@ -26,7 +26,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """Metrics of one label; ``support`` counts the rows that have it, ``said`` those that got it.
+    """Metrics of one label; ``support`` counts the rows that have it, ``predicted`` those that got it.
 
     Precision is 0 where no row got the label, recall where none has it, as in scikit-learn. ``roc_auc`` and
     ``average_precision`` are those of its probability against all other labels together; None where all rows have it,
@@ -37,7 +37,7 @@ class ClassFigures:
     recall: float
     f1: float
     support: int
-    said: int
+    predicted: int
     roc_auc: float | None = None
     average_precision: float | None = None
 
@@ -177,16 +177,16 @@ class Sample:
         """Metrics; ``weights`` [rows] say how often each row counts. Not ``ranked``: those over ranks are left out."""
         w = np.ones(len(self)) if weights is None else weights.astype(np.float64)
         total = float(w.sum())
-        said, there, both = (w @ part for part in (self.held, self.actual, self.held & self.actual))
+        predicted, there, both = (w @ part for part in (self.held, self.actual, self.held & self.actual))
         per_class = {
             name: ClassFigures(
-                _ratio(both[i], said[i]), _ratio(both[i], there[i]), _ratio(2 * both[i], said[i] + there[i]),
-                round(there[i]), round(said[i]), *(self._ranked(i, w) if ranked else (None, None)),
+                _ratio(both[i], predicted[i]), _ratio(both[i], there[i]), _ratio(2 * both[i], predicted[i] + there[i]),
+                round(there[i]), round(predicted[i]), *(self._ranked(i, w) if ranked else (None, None)),
             )
             for i, name in enumerate(self.labels.names)
         }  # fmt: skip
         f1 = np.array([one.f1 for one in per_class.values()])
-        occurs = said + there > 0
+        occurs = predicted + there > 0
         return Metrics(
             accuracy=_ratio(float(w @ self.right), total),
             macro_f1=float(f1[occurs].mean()) if occurs.any() else 0.0,
@@ -206,22 +206,22 @@ class Sample:
             Bin(round(n), float(c / n), float(t / n)) for n, c, t in zip(count, claimed, true, strict=True) if n
         ]  # fmt: skip
 
-    def chance_ece(self, draws: int, seed: int) -> tuple[float, float] | None:
+    def chance_ece(self, bootstrap_samples: int, seed: int) -> tuple[float, float] | None:
         """The calibration error of a model whose every probability is right, on as many rows as these.
 
         Chance alone makes it larger than 0. The rows are given new truths by the probabilities themselves, the same to
         rows of one text (Broecker and Smith, "Increasing the Reliability of Reliability Diagrams", 2007).
 
         Returns:
-            The middle 95% of the draws; None without draws.
+            The middle 95% of the bootstrap_samples; None without bootstrap_samples.
         """
-        if not draws:
+        if not bootstrap_samples:
             return None
         rng = np.random.default_rng(seed)
         numbers, at = np.unique(self.groups, return_inverse=True)
         ones = np.ones(len(self))
         found = []
-        for _ in range(draws):
+        for _ in range(bootstrap_samples):
             luck = rng.random((len(numbers), self._claimed.shape[1]))[at]
             found.append(self._ece(ones, luck < self._claimed))
         low, high = np.percentile(found, [2.5, 97.5])

@@ -150,9 +150,9 @@ def suite_report(questions: Questions, models: Sequence[Model]) -> dict[str, Any
             notes.append(f"LEAKY: {model.name} met {met:,} of these cases in training, validation or fitting")
         held = decide(model.answer(cases.texts)[0], model.labels)
         for positive in questions.positives:
-            said = held[:, [model.labels.names.index(label) for label in positive]].any(axis=1)
+            predicted = held[:, [model.labels.names.index(label) for label in positive]].any(axis=1)
             name = model.name if len(questions.positives) == 1 else f"{model.name} ({', '.join(positive)})"
-            metrics = suite_figures(suite, cases, np.asarray(said))
+            metrics = suite_figures(suite, cases, np.asarray(predicted))
             answers.append({"name": name, "positive_labels": list(positive), **metrics})
     return {
         "name": suite.name, "title": suite.title, "source": suite.source, "positive": suite.positive,

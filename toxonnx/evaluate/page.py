@@ -53,9 +53,9 @@ def page(report: Mapping[str, Any]) -> str:
         parts.append("<p class='dim'>The dashed line is what a coin would get right.</p>")
         parts += [_section(one, "h3") for one in suite_sections(suite)]
         parts.append(f"<p class='dim'>{escape(suite['source'].strip())}</p>")
-    if models and (draws := report["intervals"]["draws"]):
+    if models and (bootstrap_samples := report["intervals"]["bootstrap_samples"]):
         parts.append(
-            f"<p class='dim'>95% intervals of metrics are by {draws:,} resamples of the distinct texts; those of "
+            f"<p class='dim'>95% intervals of metrics are by {bootstrap_samples:,} resamples of the distinct texts; those of "
             "shares of a group, and of shares that are 0 or 1, are Wilson's, over distinct texts.</p>"
         )
     parts.append(f"<p class='dim'>Made by toxonnx {escape(report['toxonnx'])}.</p>")

@@ -57,14 +57,14 @@ def _told(leaky: Bools) -> Bools:
 
 
 def model_report(
-    model: Scored, by: Mapping[str, Sequence[str]] | None = None, *, draws: int = 1000, seed: int = 0
+    model: Scored, by: Mapping[str, Sequence[str]] | None = None, *, bootstrap_samples: int = 1000, seed: int = 0
 ) -> dict[str, Any]:
     """Everything about one model.
 
     Args:
         model: its scores.
         by: column -> its value in each row, to tell groups apart.
-        draws: resamples for the intervals; see :func:`toxonnx.evaluate.intervals.bootstrap`.
+        bootstrap_samples: resamples for the intervals; see :func:`toxonnx.evaluate.intervals.bootstrap`.
         seed: of these.
 
     Returns:
@@ -89,9 +89,9 @@ def model_report(
         "leaky_rows": int(leaky.sum()),
     }
     if not leaky.all():
-        report["clean"] = _measured(sample, draws, seed)
+        report["clean"] = _measured(sample, bootstrap_samples, seed)
     if leaky.any():
-        report["all"] = _measured(model.sample, draws, seed)
+        report["all"] = _measured(model.sample, bootstrap_samples, seed)
     doubt = model.review[told]
     report["review"] = {"rows": int(doubt.sum()), "share": float(doubt.mean())}
     if doubt.any():
@@ -107,17 +107,17 @@ def model_report(
     return report
 
 
-def _measured(sample: Sample, draws: int, seed: int) -> dict[str, Any]:
+def _measured(sample: Sample, bootstrap_samples: int, seed: int) -> dict[str, Any]:
     groups = clusters(sample.groups.tolist())
-    intervals = bootstrap(lambda weights: flat(sample.metrics(weights)), groups, draws, seed)
-    if draws:
+    intervals = bootstrap(lambda weights: flat(sample.metrics(weights)), groups, bootstrap_samples, seed)
+    if bootstrap_samples:
         # Where all rows are right, or none, resampling cannot tell; for a share there is another way.
         everything = np.ones(len(sample), dtype=np.bool_)
         shares = {"accuracy": sample.share(sample.right, everything)}
         for i, name in enumerate(sample.labels.names):
-            said, there = sample.held[:, i], sample.actual[:, i]
-            shares[f"per_class/{name}/precision"] = sample.share(there, said)
-            shares[f"per_class/{name}/recall"] = sample.share(said, there)
+            predicted, there = sample.held[:, i], sample.actual[:, i]
+            shares[f"per_class/{name}/precision"] = sample.share(there, predicted)
+            shares[f"per_class/{name}/recall"] = sample.share(predicted, there)
         for key, share in shares.items():
             if intervals.get(key) is None and share is not None:
                 intervals[key] = share[1:]
@@ -125,7 +125,7 @@ def _measured(sample: Sample, draws: int, seed: int) -> dict[str, Any]:
         "rows": len(sample),
         "metrics": sample.metrics().to_dict(),
         "intervals": intervals,
-        "chance_ece": sample.chance_ece(draws, seed),
+        "chance_ece": sample.chance_ece(bootstrap_samples, seed),
     }
 
 
@@ -150,14 +150,14 @@ def _by(sample: Sample, values: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _group(value: str, part: Sample) -> dict[str, Any]:
-    """Accuracy, and for each label how much of it is found and how often it is said of rows that lack it."""
+    """Accuracy, and for each label how much of it is found and how often it is predicted of rows that lack it."""
     per_class = {}
     for i, name in enumerate(part.labels.names):
-        there, said = part.actual[:, i], part.held[:, i]
+        there, predicted = part.actual[:, i], part.held[:, i]
         per_class[name] = {
             "rows": int(there.sum()),
-            "recall": part.share(said, there),
-            "false_positive_rate": part.share(said, ~there),
+            "recall": part.share(predicted, there),
+            "false_positive_rate": part.share(predicted, ~there),
         }
     return {
         "value": value,
@@ -168,7 +168,7 @@ def _group(value: str, part: Sample) -> dict[str, Any]:
     }
 
 
-def compare(first: Scored, other: Scored, *, draws: int = 1000, seed: int = 0) -> dict[str, Any]:
+def compare(first: Scored, other: Scored, *, bootstrap_samples: int = 1000, seed: int = 0) -> dict[str, Any]:
     """Two models on the same rows: those that neither is known to have met, or all, where there is none.
 
     Returns:
@@ -185,7 +185,7 @@ def compare(first: Scored, other: Scored, *, draws: int = 1000, seed: int = 0) -
         a, b = flat(one.metrics(weights, ranked=False)), flat(two.metrics(weights, ranked=False))
         return {key: a[key] - b[key] for key in keys}
 
-    intervals = bootstrap(differences, clusters(one.groups.tolist()), draws, seed)
+    intervals = bootstrap(differences, clusters(one.groups.tolist()), bootstrap_samples, seed)
     distinct = np.unique(one.groups, return_index=True)[1]
     return {
         "first": first.name,

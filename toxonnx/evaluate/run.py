@@ -38,7 +38,7 @@ def evaluate_models(
     asked: Asked | None,
     questions: Questions | None,
     *,
-    draws: int,
+    bootstrap_samples: int,
     seed: int,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def evaluate_models(
         models: who answers; each with a name of its own.
         asked: labelled rows, or None.
         questions: a suite, or None.
-        draws, seed: of the resamples.
+        bootstrap_samples, seed: of the resamples.
         log: takes words on progress.
 
     Returns:
@@ -84,7 +84,7 @@ def evaluate_models(
         log(f"asking {len(questions.cases.texts):,} cases of {questions.suite.title}")
         suite = suite_report(questions, models)
     where = asked.table.path.name if asked else ""
-    return report_of(scored, where, suite, by=groups, draws=draws, seed=seed, log=log)
+    return report_of(scored, where, suite, by=groups, bootstrap_samples=bootstrap_samples, seed=seed, log=log)
 
 
 def report_of(
@@ -93,28 +93,28 @@ def report_of(
     suite: dict[str, Any] | None,
     *,
     by: Mapping[str, Sequence[str]] | None = None,
-    draws: int,
+    bootstrap_samples: int,
     seed: int,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
     """The report of what was scored.
 
     Returns:
-        Plain values: ``toxonnx`` (version), ``intervals`` (``draws``, ``seed``), ``file`` (``name``, ``rows``,
+        Plain values: ``toxonnx`` (version), ``intervals`` (``bootstrap_samples``, ``seed``), ``file`` (``name``, ``rows``,
         ``distinct_texts``; None without rows), ``models`` (see :func:`model_report`), ``comparisons`` (see
         :func:`compare`) and ``suite`` (see :func:`suite_report`; None without one).
     """
     models, comparisons = [], []
     for one in scored:
-        log(f"measuring {one.name} ({draws} resamples)")
-        models.append(model_report(one, by, draws=draws, seed=seed))
+        log(f"measuring {one.name} ({bootstrap_samples} resamples)")
+        models.append(model_report(one, by, bootstrap_samples=bootstrap_samples, seed=seed))
     for one in scored[1:]:
         log(f"comparing {scored[0].name} with {one.name}")
-        comparisons.append(compare(scored[0], one, draws=draws, seed=seed))
+        comparisons.append(compare(scored[0], one, bootstrap_samples=bootstrap_samples, seed=seed))
     file = None
     if models:
         file = {"name": where, "rows": models[0]["rows"], "distinct_texts": models[0]["distinct_texts"]}
     return {
-        "toxonnx": toxonnx.__version__, "intervals": {"draws": draws, "seed": seed}, "file": file, "models": models,
+        "toxonnx": toxonnx.__version__, "intervals": {"bootstrap_samples": bootstrap_samples, "seed": seed}, "file": file, "models": models,
         "comparisons": comparisons, "suite": suite,
     }  # fmt: skip

@@ -154,19 +154,19 @@ def model_sections(model: Mapping[str, Any]) -> list[Section]:
     of = f"{name}, {told['rows']:,} {what}"
     rows = []
     for label, one in told["metrics"]["per_class"].items():
-        # Nothing can be right where nothing was said, nor found where nothing is.
-        defined = {"precision": one["said"], "recall": one["support"], "f1": one["support"] + one["said"]}
+        # Nothing can be right where nothing was predicted, nor found where nothing is.
+        defined = {"precision": one["predicted"], "recall": one["support"], "f1": one["support"] + one["predicted"]}
         cells = [
             _figure(one[key] if defined.get(key, 1) else None, told["intervals"].get(f"per_class/{label}/{key}"))
             for key in ("precision", "recall", "f1", "roc_auc", "average_precision")
         ]
-        rows.append([label, f"{one['support']:,}", f"{one['said']:,}", *cells])
-    header = ["label", "rows", "said", "precision", "recall", "F1", "ROC-AUC", "average precision"]
+        rows.append([label, f"{one['support']:,}", f"{one['predicted']:,}", *cells])
+    header = ["label", "rows", "predicted", "precision", "recall", "F1", "ROC-AUC", "average precision"]
     found = [Section(f"By label: {of}", [], header, rows)]
     if confusion := told["metrics"]["confusion"]:
         labels = list(told["metrics"]["per_class"])
         table = [[label, *(f"{cell:,}" for cell in row)] for label, row in zip(labels, confusion, strict=True)]
-        found.append(Section(f"{CONFUSION}: {of}", [], ["true, said", *labels], table))
+        found.append(Section(f"{CONFUSION}: {of}", [], ["true, predicted", *labels], table))
     if promises := model.get("promises"):
         found.append(threshold_section(f"Thresholds: {of}", promises))
     found += [_groups(f"By {column}: {of}", groups) for column, groups in model["groups"].items()]
@@ -176,18 +176,18 @@ def model_sections(model: Mapping[str, Any]) -> list[Section]:
 def threshold_section(title: str, kept: Mapping[str, Any]) -> Section:
     """What thresholds do; see :func:`toxonnx.evaluate.calibration.threshold_metrics`."""
     rows = [
-        [label, f"{one['threshold']:.4f}", f"{one['said']:,}", _share(one["precision"]), _share(one["recall"])]
+        [label, f"{one['threshold']:.4f}", f"{one['predicted']:,}", _share(one["precision"]), _share(one["recall"])]
         for label, one in kept["per_class"].items()
     ]
     note = f"{kept['review']:.1%} of the rows are left to people." if kept["review"] else ""
-    return Section(title, [note] if note else [], ["label", "from", "rows said", "precision", "recall"], rows)
+    return Section(title, [note] if note else [], ["label", "from", "rows predicted", "precision", "recall"], rows)
 
 
 def _groups(title: str, groups: Sequence[Mapping[str, Any]]) -> Section:
     labels = list(groups[0]["per_class"]) if groups and len(groups[0]["per_class"]) <= FEW_LABELS else []
     header = ["value", "rows", "accuracy", "macro F1"]
     for label in labels:
-        header += [f"{label} found", f"{label} said wrongly"]
+        header += [f"{label} found", f"{label} predicted wrongly"]
     rows = []
     for one in groups:
         row = [one["value"] or "(empty)", f"{one['rows']:,}", _share(one["accuracy"]), _figure(one["macro_f1"], None)]

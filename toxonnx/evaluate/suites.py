@@ -206,13 +206,13 @@ def read_questions(
     return Questions(definition, read_cases(definition, cases, reading), readings)
 
 
-def suite_figures(suite: Suite, cases: Cases, said: NDArray[np.bool_]) -> dict[str, Any]:
+def suite_figures(suite: Suite, cases: Cases, predicted: NDArray[np.bool_]) -> dict[str, Any]:
     """Accuracy on each functionality, class, group, and over all.
 
     Args:
         suite: the definition.
         cases: what was asked.
-        said: bool [cases], what a model answered.
+        predicted: bool [cases], what a model answered.
 
     Returns:
         Shares as ``{"cases", "right", "accuracy", "low", "high"}``, low and high being Wilson's 95% interval, as if no
@@ -220,7 +220,7 @@ def suite_figures(suite: Suite, cases: Cases, said: NDArray[np.bool_]) -> dict[s
         ``positive``, ``negative``; ``functionalities``, a list in the suite's order; ``groups``, a list of
         ``{"group", "positive", "negative"}``, a side without cases being None.
     """
-    right = said == cases.gold
+    right = predicted == cases.gold
 
     def share(rows: NDArray[np.bool_]) -> dict[str, Any] | None:
         total, good = int(rows.sum()), int((right & rows).sum())

