@@ -11,8 +11,8 @@ import os
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-# Before anything loads ONNX Runtime, which reports usage unless this is set; child processes inherit it. Somebody who
-# has set a value keeps it.
+# ONNX Runtime reports usage unless this is set before it loads. Child processes inherit the variables; a value that the
+# user has set is kept.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 

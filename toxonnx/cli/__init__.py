@@ -1,4 +1,4 @@
-"""The command line: one file a verb, loaded when it is called."""
+"""The command line: one module per command, imported when it is called."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from toxonnx.errors import InputError, MachineError, ToxonnxError
 
 __all__ = ["main"]
 
-VERBS = {
-    "check": "Look for what makes a labelled file's metrics lie, before training.",
-    "train": "Train a classifier: LoRA or full fine-tuning, as a recipe says.",
-    "export": "Merge, export to ONNX, quantize, verify, seal.",
-    "predict": "Score a file and append labels and probabilities to it.",
-    "eval": "Measure what a model gets right, with intervals, beside others, on functional suites.",
-    "bench": "Measure throughput and latency, beside PyTorch.",
-    "doctor": "Show what this machine has and how a bundle would run on it.",
-    "info": "Show what a bundle is and what it was measured to do.",
+COMMANDS = {
+    "check": "Find problems in a labelled file that would inflate its metrics.",
+    "train": "Train a classifier from a recipe: LoRA or full fine-tuning.",
+    "export": "Merge, convert to ONNX, quantize, verify and seal a bundle.",
+    "predict": "Score a file: add labels and probabilities to its rows.",
+    "eval": "Evaluate models on labelled rows and functional test suites.",
+    "bench": "Benchmark throughput and latency against PyTorch.",
+    "doctor": "Check this machine, what is installed, and a bundle on it.",
+    "info": "Describe a bundle and its measured quality.",
 }
 
 
-class _Verbs(click.Group):
+class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
+        if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"toxonnx.cli.{cmd_name}").command
         return command
@@ -41,8 +41,8 @@ class _Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # The reader of our output has gone (head, less). For a verb that only shows, that is no failure.
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (what is left in the buffer has nowhere to go)
+            # The reader of our output is gone (head, less); for a command that only prints, that is not a failure.
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the rest of the buffer is discarded)
             sys.exit(0 if ctx.invoked_subcommand in {"predict", "info", "doctor"} else 1)
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EDQUOT}:
@@ -51,29 +51,31 @@ class _Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl(list(COMMANDS.items()))
 
 
-def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if wanted:
+def _print_version(ctx: click.Context, _: click.Parameter, requested: bool) -> None:
+    if requested:
         import toxonnx
 
         click.echo(toxonnx.__version__)
         ctx.exit()
 
 
-@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Print the traceback of an error.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
+)
 def group(debug: bool) -> None:
-    """Text classifiers, fast: train in PyTorch, export to verified ONNX, score files of any size."""
+    """Fast text classification: train in PyTorch, export to verified ONNX, score files of any size."""
 
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 a gate failed, 2 wrong usage or bad input, 3 the machine lacks something,
     130 interrupted."""
     debug = "--debug" in sys.argv[1:2]
-    # As an exception, so that half-written files are taken away on the way out.
+    # As an exception, so that partial output files are removed.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         group(standalone_mode=False)

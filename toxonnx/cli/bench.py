@@ -103,7 +103,7 @@ def command(
         raise InputError(f"--threads {cores}, and {machine['cores']} cores may be used here")
     paths = {"--json": json_path, "--html": html_path}
     with (
-        open_outputs(paths, reads=[file], force=force) as sinks,
+        open_outputs(paths, inputs=[file], force=force) as sinks,
         tempfile.TemporaryDirectory(prefix="toxonnx-bench-") as folder,
     ):
         scratch = Path(folder)

@@ -80,7 +80,7 @@ def command(
     # It has to count what lies behind the limit too.
     tokenizer = Tokenizer(opened.path / "tokenizer.json", 1 << 24)
     paths = {"--json": json_path, "--html": html_path}
-    with open_outputs(paths, reads=[data, validation], force=force) as sinks:
+    with open_outputs(paths, inputs=[data, validation], force=force) as sinks:
         try:
             report = check(wanted, tokenizer, opened.manifest.name, _log)
         except MemoryError:

@@ -1,4 +1,4 @@
-"""What the verbs that show tables have in common: a terminal that shows what stands in files as it is."""
+"""Text and tables on standard output."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Terminal", "plain"]
+__all__ = ["Terminal", "sanitize"]
 
 
-def plain(text: str) -> str:
-    """Text without what a terminal would act on: control characters, and those that turn its direction."""
+def sanitize(text: str) -> str:
+    """Text without characters that a terminal acts on: control characters and changes of writing direction."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 class Terminal(Console):
-    """Standard output. When its reader goes away (head, less), the rest goes nowhere and nothing else stops."""
+    """Standard output. If its reader goes away (head, less), further output is discarded."""
 
     def __init__(self, width: int | None = None) -> None:
         super().__init__(width=None if sys.stdout.isatty() else width, emoji=False, highlight=False)
 
     def on_broken_pipe(self) -> None:
         """Called by rich."""
-        sink: IO[str] = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (to the end of the process)
-        self.file = sys.stdout = sink
+        null: IO[str] = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (until the process ends)
+        self.file = sys.stdout = null
 
     def print_text(self, text: str, style: str = "") -> None:
-        """Lines of plain text, wrapped by the terminal alone."""
+        """Prints lines of plain text without inserting line breaks."""
         for line in text.split("\n"):
-            self.print(Text(plain(line), style=style), soft_wrap=True)
+            self.print(Text(sanitize(line), style=style), soft_wrap=True)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], *, left: int = 1, **options: Any) -> None:
-        """A table of plain text; its first ``left`` columns are words."""
+        """Prints a table of plain text; its first ``left`` columns are left-aligned, the others right-aligned."""
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=any(header), **options)
-        for at, name in enumerate(header):
-            table.add_column(Text(plain(name)), justify="left" if at < left else "right")
+        for index, name in enumerate(header):
+            table.add_column(Text(sanitize(name)), justify="left" if index < left else "right")
         for row in rows:
-            table.add_row(*(Text(plain(cell)) for cell in row))
+            table.add_row(*(Text(sanitize(cell)) for cell in row))
         self.print(table)

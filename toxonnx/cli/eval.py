@@ -115,7 +115,7 @@ def command(
     questions = read_questions(suite, cases, positive, reading)
     asked = Asked(read_table(data, reading), text, label, meanings, by) if data else None
     paths = {"--json": json_path, "--markdown": markdown_path, "--html": html_path}
-    with open_outputs(paths, reads=(data, cases), force=force) as sinks:
+    with open_outputs(paths, inputs=(data, cases), force=force) as sinks:
         models = [_model(bundle, threads, device, allow_fallback)]
         # The others run where they can: an int8 bundle beside one for the GPU stays on the CPU.
         models += [_model(source, threads, "cpu" if device == "cpu" else "auto", allow_fallback) for source in against]

@@ -1,4 +1,4 @@
-"""Report files of a verb: opened before the work, so that a path that cannot be written is known at once."""
+"""Report files of a command, opened before the work starts, so that a path that cannot be written is found at once."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ __all__ = ["open_outputs"]
 
 @contextlib.contextmanager
 def open_outputs(
-    paths: Mapping[str, Path | None], *, reads: Sequence[Path | None] = (), force: bool = False
+    paths: Mapping[str, Path | None], *, inputs: Sequence[Path | None] = (), force: bool = False
 ) -> Iterator[dict[str, AtomicFile]]:
-    """The files to write, by option; they appear under their names when the block ends well.
+    """Opens the files to write; they appear under their names if the block succeeds.
 
     Args:
         paths: option -> path, or None where it was not given.
-        reads: files that the verb reads, which no report may replace.
+        inputs: files that the command reads, which no output may replace.
         force: replace files that exist.
 
+    Yields:
+        Option -> open file, for the options that were given.
+
     Raises:
-        InputError: two options name one file, one names a file that is read, or it cannot be written.
+        InputError: two options name the same file, one names an input, or it cannot be written.
     """
     given = {option: path for option, path in paths.items() if path is not None}
-    taken = {path.resolve(): "a file that is read" for path in reads if path is not None}
+    taken = {path.resolve(): "an input of this command" for path in inputs if path is not None}
     for option, path in given.items():
         if path.resolve() in taken:
-            raise InputError(f"{option} {path} is {taken[path.resolve()]}", "Name another file.")
-        taken[path.resolve()] = f"the file of {option} too"
+            raise InputError(f"{option} {path} is {taken[path.resolve()]}", "Use another file name.")
+        taken[path.resolve()] = f"also the file of {option}"
     with contextlib.ExitStack() as stack:
         yield {option: stack.enter_context(AtomicFile(path, force=force)) for option, path in given.items()}

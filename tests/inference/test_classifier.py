@@ -1,0 +1,152 @@
+"""A text's scores do not depend on the texts around it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import SHIPPED, sentences
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from toxonnx import Classifier, RuntimeOptions
+from toxonnx.bundle import open_bundle
+from toxonnx.convert.sample_texts import SENTENCES
+from toxonnx.errors import InputError
+
+POOL = [*SENTENCES, *(text for text, _ in sentences(30)), "", "word " * 300, "a", "\N{SNOWMAN}"]
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, np.ndarray]:
+    """Probabilities of each text scored by itself."""
+    classifier = Classifier.load(threads=1)
+    return {text: next(p for _, p in classifier.stream([text])).probabilities for text in POOL}
+
+
+def test_the_shipped_bundle_agrees_with_pytorch() -> None:
+    expected = json.loads((SHIPPED / "expected.json").read_text(encoding="utf-8"))
+    assert len(expected["pytorch"]) == 20
+    classifier = Classifier.load()
+    assert list(classifier.labels.names) == expected["labels"]
+    for row, (_, prediction) in zip(
+        expected["pytorch"], classifier.stream(row["text"] for row in expected["pytorch"]), strict=True
+    ):
+        reference = np.array(row["probabilities"])
+        assert np.abs(prediction.probabilities - reference).max() < 0.08, row["text"]
+        assert prediction.labels == (expected["labels"][reference.argmax()],), row["text"]
+
+
+def test_the_shipped_bundle_is_small_and_accurate() -> None:
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 26e6
+    measured = open_bundle(SHIPPED).manifest.verification["test"]
+    assert measured["metrics"]["final"]["accuracy"] >= 0.90
+    assert measured["metrics"]["final"]["macro_f1"] >= 0.75
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    texts=st.lists(st.sampled_from(POOL), min_size=1, max_size=40),
+    threads=st.integers(1, 4),
+    max_batch_tokens=st.sampled_from([1, 64, 512, 4096]),
+    window=st.sampled_from([1, 7, 2048]),
+)
+def test_scores_do_not_depend_on_neighbours_order_threads_or_windows(
+    reference: dict[str, np.ndarray], texts: list[str], threads: int, max_batch_tokens: int, window: int
+) -> None:
+    classifier = Classifier(
+        open_bundle(SHIPPED), RuntimeOptions(threads=threads, max_batch_tokens=max_batch_tokens, window=window)
+    )
+    results = list(classifier.stream(texts))
+    assert [text for text, _ in results] == texts
+    for text, prediction in results:
+        assert (prediction.probabilities == reference[text]).all()
+        assert prediction.truncated == (text == "word " * 300)
+
+
+def test_predict_returns_the_format_of_a_transformers_pipeline() -> None:
+    classifier = Classifier.load()
+    (best,) = classifier.predict("What a lovely morning!")
+    assert set(best) == {"label", "score"} and best["label"] == "neither"
+    (ranked,) = classifier.predict(["What a lovely morning!"], top_k=None)
+    assert ranked[0]["label"] == "neither" and len(ranked) == 3
+    assert sum(item["score"] for item in ranked) == pytest.approx(1)
+    assert classifier.predict([]) == []
+    for wrong in (None, float("nan"), {"text": "a"}):
+        with pytest.raises(InputError, match="item 1 is of type"):
+            classifier.predict(["fine", wrong])
+
+
+def test_streaming_reads_only_a_few_windows_ahead() -> None:
+    taken = 0
+
+    def endless() -> object:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield f"day {taken % 5}"
+
+    stream = Classifier(open_bundle(SHIPPED), RuntimeOptions(window=16)).stream(endless())
+    for _ in range(20):
+        next(stream)
+    stream.close()
+    assert taken <= 4 * 16
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "fp16"])
+def test_a_single_row_is_scored_as_in_a_batch(bundles: dict[str, Path], precision: str) -> None:
+    opened = open_bundle(bundles[precision])
+    together = Classifier(opened, RuntimeOptions(max_batch_tokens=4096))
+    apart = Classifier(opened, RuntimeOptions(max_batch_tokens=1, threads=1))
+    limit = 0 if precision == "int8" else 1e-5
+    for (text, one), (_, other) in zip(together.stream(POOL), apart.stream(POOL), strict=True):
+        (lone,) = together.predict(text, top_k=None)
+        by_name = {item["label"]: item["score"] for item in lone}
+        assert np.abs(one.probabilities - other.probabilities).max() <= limit
+        assert np.abs(one.probabilities - [by_name[name] for name in together.labels.names]).max() <= limit
+        assert one.labels == other.labels == (max(by_name, key=by_name.__getitem__),)
+
+
+def test_single_texts_in_quick_succession_have_the_same_scores(
+    reference: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toxonnx.inference.engine.IDLE_SECONDS", float("inf"))  # so that every call runs on all threads
+    classifier = Classifier.load(threads=3)
+    for text in POOL:
+        (answer,) = classifier.predict([text], top_k=None)
+        scores = {item["label"]: item["score"] for item in answer}
+        assert [scores[name] for name in classifier.labels.names] == reference[text].tolist()
+
+
+def test_closing_a_stream_does_not_wait_for_a_blocked_source() -> None:
+    silent = threading.Event()
+
+    def source() -> Iterator[str]:
+        yield from (f"day {number}" for number in range(8))
+        silent.wait(30)
+
+    stream = Classifier(open_bundle(SHIPPED), RuntimeOptions(window=4)).stream(source())
+    assert next(stream)[0] == "day 0"
+    started = time.monotonic()
+    stream.close()
+    assert time.monotonic() - started < 10
+    silent.set()
+
+
+def test_items_before_an_error_are_scored() -> None:
+    def source() -> Iterator[str]:
+        yield from ("a fine day", "a fine day", "rain")
+        raise OSError("the line went dead")
+
+    stream = Classifier.load().stream(source())
+    assert [(text, prediction.cached) for text, prediction in itertools.islice(stream, 3)] == [
+        ("a fine day", False), ("a fine day", True), ("rain", False),
+    ]  # fmt: skip
+    with pytest.raises(OSError, match="the line went dead"):
+        next(stream)

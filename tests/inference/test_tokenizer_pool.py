@@ -1,0 +1,84 @@
+"""Tokenizer processes: the same tokens, clear errors, nothing left running."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import SHIPPED, sentences
+
+from toxonnx import Classifier, RuntimeOptions
+from toxonnx.bundle import open_bundle
+from toxonnx.convert.sample_texts import SENTENCES
+from toxonnx.errors import InputError, MachineError
+
+POOL = [*SENTENCES, *(text for text, _ in sentences(30)), "", "word " * 300, "a", "\N{SNOWMAN}"]
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, np.ndarray]:
+    """Probabilities of each text scored by itself."""
+    classifier = Classifier.load(threads=1)
+    return {text: next(p for _, p in classifier.stream([text])).probabilities for text in POOL}
+
+
+@pytest.fixture
+def multiprocess(monkeypatch: pytest.MonkeyPatch) -> Classifier:
+    """The shipped bundle, tokenizing in processes as it does beside a GPU."""
+    classifier = Classifier(open_bundle(SHIPPED), RuntimeOptions(window=40, tokenizer_processes=2))
+    monkeypatch.setattr("toxonnx.inference.tokenizer_pool.CHUNK", 7)
+    return classifier
+
+
+def test_tokenizer_processes_do_not_change_scores(reference: dict[str, np.ndarray], multiprocess: Classifier) -> None:
+    texts = POOL * 5
+    results = list(multiprocess.stream(texts))
+    assert [text for text, _ in results] == texts
+    for text, prediction in results:
+        assert (prediction.probabilities == reference[text]).all()
+        assert prediction.truncated == (text == "word " * 300)
+    assert sum(prediction.cached for _, prediction in results) == len(texts) - len(set(texts))
+
+
+def test_tokenizer_processes_that_exit_at_once_are_an_error(
+    multiprocess: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for program, message in (("/bin/false", r"has ended \(exit code 1\)"), ("", "does not start")):
+        monkeypatch.setattr("sys.executable", program)
+        with pytest.raises(MachineError, match=message):
+            list(multiprocess.stream(f"day {number}" for number in range(200)))
+
+
+def test_tokenizer_processes_import_nothing_from_the_working_directory(
+    multiprocess: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tokenizers.py").write_text("raise SystemExit('a file of the user was run')", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert len(list(multiprocess.stream(f"day {number}" for number in range(90)))) == 90
+
+
+def test_a_lone_surrogate_is_an_error(multiprocess: Classifier) -> None:
+    for classifier in (Classifier.load(), multiprocess):
+        with pytest.raises(InputError, match=r"a lone surrogate: '.ud83d today'"):
+            list(classifier.stream([*(f"day {number}" for number in range(90)), "\ud83d today"]))
+
+
+def test_a_killed_tokenizer_process_is_an_error_and_none_is_left_running(multiprocess: Classifier) -> None:
+    stream = multiprocess.stream(f"day {number}" for number in itertools.count())
+    for _, _ in itertools.islice(stream, 200):
+        pass
+    children = [int(pid) for pid in Path("/proc/self/task").glob("*/children") for pid in pid.read_text().split()]
+    assert len(children) == 2
+    os.kill(children[0], signal.SIGKILL)
+    with pytest.raises(MachineError, match=r"a tokenizer process has ended .was killed; did memory run out"):
+        for _ in stream:
+            pass
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
