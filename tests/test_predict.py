@@ -1,11 +1,23 @@
-"""The names of the columns that predict adds."""
+"""Source to scorer to sink, without any file format."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from toxonnx.errors import InputError
-from toxonnx.predict import added_columns
+from toxonnx.inference.scores import Scores
+from toxonnx.labels import Labels
+from toxonnx.predict import added_columns, predict
+from toxonnx.texts import TextSpec
+
+LABELS = Labels(("calm", "rude"))
 
 
 def test_added_columns_never_repeat_an_existing_name() -> None:
@@ -15,3 +27,90 @@ def test_added_columns_never_repeat_an_existing_name() -> None:
     assert len(set(names)) == 4 and not set(names) & {"text", "score"}
     with pytest.raises(InputError, match="may have been scored before"):
         added_columns(["label", "predicted_label"], ["a"])
+
+
+class MemoryRecord(NamedTuple):
+    line: int
+    end_position: int
+    values: list[str] | None
+
+
+class MemorySource:
+    """Rows in memory; None is a record that is not a row."""
+
+    path, columns, columns_hint, size = Path("memory"), ["query", "image"], "", None
+
+    def __init__(self, rows: Sequence[list[str] | None]) -> None:
+        self.rows = rows
+
+    def __iter__(self) -> Iterator[MemoryRecord]:
+        return (MemoryRecord(i + 1, i + 1, row) for i, row in enumerate(self.rows))
+
+    def value_getter(self, columns: Sequence[str]) -> Callable[[MemoryRecord], list[str] | None]:
+        indices = [self.columns.index(name) for name in columns]
+        return lambda record: None if record.values is None else [record.values[i] for i in indices]
+
+    def bytes_done(self, position: int) -> float:
+        return 0.0
+
+    def __enter__(self) -> MemorySource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class MemorySink:
+    def __init__(self) -> None:
+        self.written: list[tuple[MemoryRecord, float]] = []
+
+    def write(self, records: Sequence[MemoryRecord], scores: Scores) -> None:
+        self.written += zip(records, scores.logits[:, 1].tolist(), strict=True)
+
+    def __enter__(self) -> MemorySink:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class LengthScorer:
+    """Scores a text by its length, three at a time."""
+
+    labels = LABELS
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        lengths = np.array([len(text) for text in texts], dtype=np.float32)
+        return Scores.of(LABELS, np.stack([np.full_like(lengths, 5), lengths], axis=1), lengths > 8)
+
+    def score_batches(
+        self, items: Iterable[Any], text: Callable[[Any], str]
+    ) -> Generator[tuple[list[Any], Scores], None, None]:
+        waiting: list[Any] = []
+        for item in items:
+            waiting.append(item)
+            if len(waiting) == 3:
+                yield waiting, self.score([text(one) for one in waiting])
+                waiting = []
+        if waiting:
+            yield waiting, self.score([text(one) for one in waiting])
+
+
+ROWS = st.lists(st.none() | st.tuples(st.text("ab ", max_size=6), st.text("ab ", max_size=6)).map(list), max_size=20)
+
+
+@given(rows=ROWS, columns=st.sampled_from([["query"], ["image"], ["query", "image"]]))
+def test_every_row_is_scored_once_and_in_order(rows: list[list[str] | None], columns: list[str]) -> None:
+    source, sink = MemorySource(rows), MemorySink()
+    summary = predict(LengthScorer(), source, sink, TextSpec(("query", "image"), "{query}|{image}"), columns)
+    get = source.value_getter(columns)
+    texts = [None if (row := get(record)) is None else row for record in source]
+    joined = ["" if row is None else "|".join(row) for row in texts]
+    assert [record.line for record, _ in sink.written] == list(range(1, len(rows) + 1))
+    assert [length for _, length in sink.written] == [len(text) for text in joined]
+    real = [text for text, row in zip(joined, texts, strict=True) if row is not None]
+    assert summary.rows == len(real) == sum(summary.labels.values())
+    assert summary.labels["rude"] == sum(len(text) > 5 for text in real)
+    assert summary.truncated == sum(len(text) > 8 for text in real)
+    assert summary.empty == sum(not "".join(row).strip() for row in texts if row is not None)
+    assert summary.position == len(rows)

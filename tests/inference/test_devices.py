@@ -17,7 +17,7 @@ from toxonnx.bundle import open_bundle
 from toxonnx.errors import InputError, MachineError
 from toxonnx.formats import DEVICES
 from toxonnx.inference import devices
-from toxonnx.inference.devices import Gpu, provider_options, query_driver, why_unavailable
+from toxonnx.inference.devices import Gpu, choose_devices, provider_options, query_driver, why_unavailable
 
 
 class FakeDriver:
@@ -76,7 +76,7 @@ def test_the_driver_reports_gpus_or_a_problem() -> None:
 @pytest.mark.parametrize(
     ("lacks", "of", "version", "what", "hint"),
     [
-        ("libcublasLt.so.13", "cuda", 13010, "needs libcublasLt.so.13, which is not installed", "onnxruntime-gpu[cuda,cudnn]"),
+        ("libcublasLt.so.13", "cuda", 13010, "needs libcublasLt.so.13, which is not", "onnxruntime-gpu[cuda,cudnn]"),
         ("libcudnn.so.9", "cuda", 13010, "needs libcudnn.so.9, which is not installed", "part of cuDNN 9"),
         ("libnvinfer.so.10", "tensorrt", 13010, "needs libnvinfer.so.10, which is", "part of TensorRT 10 for CUDA 13"),
         ("libcuda.so.1", "cuda", 13010, "no NVIDIA driver", "nvidia-smi"),
@@ -152,3 +152,36 @@ def test_provider_options() -> None:
     assert built["trt_profile_max_shapes"] == (
         "input_ids:8x128,attention_mask:8x128,input_ids:512x128,attention_mask:512x128"
     )
+
+
+@pytest.mark.parametrize(
+    ("precision", "layout", "device", "allow_fallback", "expected"),
+    [
+        ("int8", "plain", "cpu", False, ("cpu",)),
+        ("int8", "plain", "cuda", False, "no CUDA kernels"),
+        ("int8", "plain", "cuda", True, ("cpu",)),
+        ("int8", "plain", "auto", False, ("cpu",)),
+        ("fp16", "plain", "cuda", False, ("cuda",)),
+        ("fp16", "plain", "cuda", True, ("cuda", "cpu")),
+        ("fp16", "fused", "auto", False, ("cuda", "cpu")),
+        ("fp16", "plain", "tensorrt", True, ("tensorrt", "cpu")),
+        ("fp16", "fused", "tensorrt", False, "TensorRT does not have"),
+        ("fp16", "fused", "tensorrt", True, ("cpu",)),
+        ("fp16", "packed", "cpu", True, "kernels for CUDA only"),
+        ("fp16", "packed", "auto", False, ("cuda",)),
+        ("fp16", "packed", "cuda", True, ("cuda",)),
+        ("fp32", "plain", "gpu", False, "must be one of cpu, cuda, tensorrt, auto, got 'gpu'"),
+    ],
+)
+def test_devices_are_chosen_by_bundle_and_options(
+    precision: str, layout: str, device: str, allow_fallback: bool, expected: tuple[str, ...] | str
+) -> None:
+    options = RuntimeOptions(device=device, allow_fallback=allow_fallback)
+    if isinstance(expected, str):
+        with pytest.raises(InputError, match=expected):
+            choose_devices(options, bundle="b", precision=precision, layout=layout)
+        return
+    choice = choose_devices(options, bundle="b", precision=precision, layout=layout)
+    assert choice.devices == expected
+    requested = "cuda" if device == "auto" else device
+    assert bool(choice.fallback) == (requested not in expected)

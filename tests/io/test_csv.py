@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from toxonnx.errors import InputError, RowError
 from toxonnx.io.base import ReadOptions
-from toxonnx.io.csv import CsvSource
+from toxonnx.io.csv import CsvSink, CsvSource
 
 CELLS = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=12) | st.sampled_from(
     ['say "hi"', "a,b", "two\nlines", "old\r\nmac\r", "", " padded ", '"', "=1+1", "\ufeff"]
@@ -106,3 +106,15 @@ def test_missing_file_and_unknown_encoding(tmp_path: Path) -> None:
         CsvSource(tmp_path / "none.csv")
     with pytest.raises(InputError, match="unknown encoding 'utf-9'"):
         CsvSource(tmp_path / "none.csv", ReadOptions("utf-9"))
+
+
+def test_a_label_that_the_encoding_lacks_leaves_no_output(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes("text\ncaf\u00e9\n".encode("cp1252"))
+    with CsvSource(path, ReadOptions("cp1252")) as source:
+        with (
+            pytest.raises(InputError, match="cannot be written in"),
+            CsvSink(tmp_path / "out.csv", source, ["\N{SNOWMAN}"]),
+        ):
+            pass
+    assert [entry.name for entry in tmp_path.iterdir()] == ["in.csv"]

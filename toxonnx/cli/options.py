@@ -44,7 +44,7 @@ def text_column_option(function: F) -> F:
 
 
 def read_options(function: F) -> F:
-    """Adds ``--encoding`` and ``--delimiter``, passed on as a :class:`toxonnx.io.base.ReadOptions` named ``reading``."""
+    """Adds ``--encoding`` and ``--delimiter``; passes both as ``reading``, a :class:`toxonnx.io.base.ReadOptions`."""
 
     @functools.wraps(function)
     def with_reading(*args: Any, encoding: str | None, delimiter: str | None, **kwargs: Any) -> Any:

@@ -97,7 +97,7 @@ def command(
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """The rows in flight are many and contain no reference cycles; searching them for cycles takes a fifth of the time."""
+    """The rows in flight contain no reference cycles, and searching them for some takes a fifth of the time."""
     gc.disable()
     try:
         yield

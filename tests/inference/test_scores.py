@@ -1,0 +1,56 @@
+"""Scores: one row per text, the same as arrays and as predictions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from helpers import sentences
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from toxonnx import Classifier, Scores
+from toxonnx.labels import Labels
+
+LOGITS = arrays.arrays(
+    np.float32, st.tuples(st.integers(0, 6), st.just(3)), elements=st.floats(-8, 8, width=32, allow_nan=False)
+)
+LABEL_SETS = st.sampled_from(
+    [
+        Labels(("a", "b", "c")),
+        Labels(("a", "b", "c"), thresholds=(0.5, 0.6, 0.9), temperature=2.0),
+        Labels(("a", "b", "c"), "sigmoid", (0.2, 0.5, 1.0)),
+    ]
+)
+
+
+@given(logits=LOGITS, labels=LABEL_SETS, review_below=st.sampled_from([0.0, 0.7]))
+def test_rows_and_arrays_agree(logits: np.ndarray, labels: Labels, review_below: float) -> None:
+    flags = np.arange(len(logits)) % 2 == 0
+    scores = Scores(labels, logits, flags, ~flags, review_below)
+    rows = list(scores)
+    assert len(rows) == len(scores) == len(logits)
+    for i, row in enumerate(rows):
+        assert row.probabilities.tolist() == scores.probabilities[i].tolist()
+        assert row.labels == tuple(
+            name for name, applies in zip(labels.names, scores.decisions[i], strict=True) if applies
+        )
+        assert (len(row.labels) == 1) or labels.multi
+        expected = row.probabilities.max() if labels.multi else row.probabilities[labels.names.index(row.labels[0])]
+        assert row.score == expected == scores.top_scores[i]
+        assert (row.truncated, row.cached, row.needs_review) == (flags[i], not flags[i], scores.needs_review[i])
+    halves = [Scores(labels, logits[s], flags[s], ~flags[s], review_below) for s in (slice(0, 2), slice(2, None))]
+    joined = Scores.concatenate(labels, halves, review_below)
+    assert joined.logits.tolist() == logits.tolist() and joined.cached.tolist() == (~flags).tolist()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 40])
+def test_a_classifier_scores_a_column_of_texts(rows: int) -> None:
+    texts = [text for text, _ in sentences(rows)]
+    classifier = Classifier.load(review_below=0.99)
+    scores = classifier.score(iter(texts))
+    assert scores.logits.shape == scores.probabilities.shape == (rows, 3) and scores.logits.dtype == np.float32
+    streamed = [prediction for _, prediction in classifier.stream(texts)]
+    assert scores.probabilities.tolist() == [prediction.probabilities.tolist() for prediction in streamed]
+    assert scores.needs_review.tolist() == [prediction.needs_review for prediction in streamed]
+    assert [names[0] for names in scores.label_names()] == [item["label"] for item in classifier.predict(texts)]
