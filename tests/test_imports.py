@@ -89,7 +89,7 @@ RULES = {
     "inference.self_test": Rule(
         "a bundle's scores compared with PyTorch's", ("formats", "inference.classifier"), ("numpy",)
     ),
-    "predict": Rule("source to scorer to sink", ("inference.scores", "io.base", "texts")),
+    "predict": Rule("source to scorer to sink", ("inference.scores", "io.base", "texts"), ("numpy",)),
     "diagnosis": Rule("what `doctor` reports", ("extras", "inference", "system")),
     "data": Rule(
         "labelled rows, splits, fingerprints of texts", ("io", "labels", "recipe", "resources", "texts"), ("numpy",)

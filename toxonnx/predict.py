@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from toxonnx.errors import InputError
 from toxonnx.inference.scores import Scores, StreamScorer
 from toxonnx.io.base import Sink, Source
@@ -111,20 +113,17 @@ def predict(
 
 
 def _count(summary: Summary, rows: Sequence[list[str] | None], scores: Scores) -> None:
-    columns = (
-        rows,
-        scores.label_names(),
-        scores.truncated.tolist(),
-        scores.cached.tolist(),
-        scores.needs_review.tolist(),
-    )
-    for row, labels, truncated, cached, review in zip(*columns, strict=True):
-        if row is None:  # a blank line
-            continue
-        summary.rows += 1
-        summary.truncated += truncated
-        summary.cached += cached
-        summary.review += review
-        summary.empty += all(not value or value.isspace() for value in row)
-        for label in labels or (NO_LABEL,):
-            summary.labels[label] += 1
+    is_row = np.fromiter((row is not None for row in rows), np.bool_, len(rows))  # the others are blank lines
+    summary.rows += int(is_row.sum())
+    summary.truncated += int((scores.truncated & is_row).sum())
+    summary.cached += int((scores.cached & is_row).sum())
+    summary.review += int((scores.needs_review & is_row).sum())
+    summary.empty += sum(row is not None and _is_blank(row) for row in rows)
+    decisions = scores.decisions[is_row]
+    counts = dict(zip(scores.labels.names, decisions.sum(axis=0).tolist(), strict=True))
+    counts[NO_LABEL] = int((~decisions.any(axis=1)).sum())
+    summary.labels.update({name: count for name, count in counts.items() if count})
+
+
+def _is_blank(values: Sequence[str]) -> bool:
+    return all(not value or value.isspace() for value in values)

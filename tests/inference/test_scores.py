@@ -53,4 +53,4 @@ def test_a_classifier_scores_a_column_of_texts(rows: int) -> None:
     streamed = [prediction for _, prediction in classifier.stream(texts)]
     assert scores.probabilities.tolist() == [prediction.probabilities.tolist() for prediction in streamed]
     assert scores.needs_review.tolist() == [prediction.needs_review for prediction in streamed]
-    assert [names[0] for names in scores.label_names()] == [item["label"] for item in classifier.predict(texts)]
+    assert [names[0] for names in scores.label_names] == [item["label"] for item in classifier.predict(texts)]

@@ -127,7 +127,7 @@ class Classifier:
             InputError: an item is not a string.
         """
         results: list[Any] = []
-        for prediction in self.score([texts] if isinstance(texts, str) else texts):
+        for prediction in self.score(texts):
             if top_k == 1 and not self.labels.multi:
                 # The decision, which thresholds may have made another label than the most probable one.
                 results.append({"label": prediction.labels[0], "score": prediction.score})
@@ -139,19 +139,20 @@ class Classifier:
             results.append(items[0] if top_k == 1 else items)
         return results
 
-    def score(self, texts: Iterable[str]) -> Scores:
+    def score(self, texts: str | Iterable[str]) -> Scores:
         """Scores of texts, as arrays with one row per text: logits, probabilities, decisions, flags.
 
         A single text (on CUDA with a packed bundle, up to eight) is scored with the lowest latency: the first such
         calls may load the model a second time for that.
 
         Args:
-            texts: any number of them; their scores are kept in memory. The bundle's normalisation is applied here.
+            texts: one text, or any number of them, whose scores have to fit in memory. The bundle's normalisation is
+                applied here.
 
         Raises:
             InputError: an item is not a string.
         """
-        rows = list(texts)
+        rows = [texts] if isinstance(texts, str) else list(texts)
         if 0 < len(rows) <= self._engine.small_batch:
             return self._score_small_batch(rows)
         parts = [scores for _, scores in self.score_batches(rows, lambda text: text)]

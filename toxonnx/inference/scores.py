@@ -141,6 +141,7 @@ class Scores:
             return top
         return self.probabilities[self.decisions]
 
+    @cached_property
     def label_names(self) -> list[tuple[str, ...]]:
         """Names of the labels that apply to each row."""
         names = self.labels.names
@@ -155,7 +156,7 @@ class Scores:
     def __iter__(self) -> Iterator[Prediction]:
         columns = (self.top_scores, self.truncated, self.cached, self.needs_review)
         top, truncated, cached, review = (column.tolist() for column in columns)
-        return map(Prediction, self.label_names(), top, self.probabilities, truncated, cached, review)
+        return map(Prediction, self.label_names, top, self.probabilities, truncated, cached, review)
 
 
 class Scorer(Protocol):

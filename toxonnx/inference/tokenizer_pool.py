@@ -132,7 +132,10 @@ class _Worker:
         # Each process uses one core: the tokenizer would start its own threads in every one of them.
         environment = {**os.environ, "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         # It imports what this process would, and answers through its own pipe: libraries may print to stdout.
-        program = "import sys; sys.path[:] = sys.argv[2:]; from toxonnx.inference.tokenizer_pool import run_worker; run_worker(int(sys.argv[1]))"
+        program = (
+            "import sys; sys.path[:] = sys.argv[2:]; "
+            "from toxonnx.inference.tokenizer_pool import run_worker; run_worker(int(sys.argv[1]))"
+        )
         ours, theirs = os.pipe()
         self._answers = os.fdopen(ours, "rb")
         try:

@@ -304,7 +304,7 @@ class CsvSink:
         needs_review = scores.needs_review.tolist() if review else [None] * len(records)
         columns = (
             records,
-            scores.label_names(),
+            scores.label_names,
             scores.top_scores.tolist(),
             scores.probabilities.tolist(),
             needs_review,
