@@ -5,146 +5,139 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from toxonnx.cli.options import device_options, read_options, warn_of_fallback
+from toxonnx.cli.options import device_options, read_options, text_column_option, threads_option, warn_of_fallback
 
 if TYPE_CHECKING:
-    from toxonnx.evaluate.models import Model
+    from toxonnx.evaluate.models import EvaluatedModel
     from toxonnx.evaluate.sections import Section
+    from toxonnx.inference.options import RuntimeOptions
     from toxonnx.io.base import ReadOptions
 
-#: resamples under which an interval means nothing, and columns over which a table does not fit a terminal
-MIN_BOOTSTRAP_SAMPLES, WIDEST = 100, 14
+#: fewest bootstrap samples for a 95% interval, and most columns of a table on a terminal
+MIN_BOOTSTRAP_SAMPLES, MAX_COLUMNS = 100, 14
 
 
 @click.command("eval")
 @click.argument("bundle")
 @click.argument("data", required=False, type=click.Path(path_type=Path))
 @click.option("--compare", multiple=True, metavar="DIR|NAME", help="Another bundle, a run or a checkpoint; repeatable.")
-@click.option("--text-column", multiple=True, metavar="COLUMN", help="Text column of DATA; again for each further one.")
+@text_column_option
 @click.option(
-    "--label-column", multiple=True, metavar="COLUMN", help="Label column of DATA; one a label for several labels."
-)
-@click.option(
-    "--label-map", metavar="VALUE=LABEL,...", help="What the values of the label column mean, where they differ."
-)
-@click.option(
-    "--group-by", multiple=True, metavar="COLUMN", help="Metrics for each value of this column too; repeatable."
-)
+    "--label-column", "label_columns", multiple=True, metavar="COLUMN",
+    help="Column with the label; one option per label for a multi-label model.",
+)  # fmt: skip
+@click.option("--label-map", metavar="VALUE=LABEL,...", help="Labels that the values of the label column stand for.")
+@click.option("--group-by", multiple=True, metavar="COLUMN", help="Metrics for each value of a column; repeatable.")
 @click.option("--suite", metavar="NAME|FILE", help="A functional suite: hatecheck, or a TOML file that defines one.")
 @click.option("--cases", type=click.Path(path_type=Path), help="The suite's cases.")
 @click.option(
-    "--positive-labels",
-    multiple=True,
-    metavar="LABEL,...",
-    help="Labels that mean what the suite asks for; again to compare.",
-)
+    "--positive-labels", multiple=True, metavar="LABEL,...",
+    help="Labels that correspond to the suite's positive label; repeatable, one evaluation each.",
+)  # fmt: skip
 @click.option(
-    "--bootstrap-samples", type=click.IntRange(min=0), default=1000, show_default=True, help="Resamples for intervals."
-)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="Batches scored at a time; one a core that may be used, two on a GPU, if not given.",
-)
+    "--bootstrap-samples", type=click.IntRange(min=0), default=1000, show_default=True,
+    help="Number of bootstrap samples for intervals; 0 for no intervals.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the bootstrap.")
+@threads_option
 @device_options
 @read_options
-@click.option(
-    "--fail-under", metavar="FIGURE=X", multiple=True, help="Exit code 1 unless, log, macro_f1=0.8 is reached."
-)
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all of it.")
-@click.option("--markdown", "markdown_path", type=click.Path(path_type=Path), help="Write the tables for GitHub.")
-@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write one page with plots.")
+@click.option("--fail-under", metavar="METRIC=X", multiple=True, help="Exit code 1 if a metric is below X; repeatable.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report as JSON.")
+@click.option("--markdown", "markdown_path", type=click.Path(path_type=Path), help="Write the tables as Markdown.")
+@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write an HTML page with plots.")
 @click.option("--force", is_flag=True, help="Replace these files if they exist.")
 def command(
     bundle: str,
     data: Path | None,
-    against: tuple[str, ...],
-    text: tuple[str, ...],
-    label: tuple[str, ...],
-    names: str | None,
-    by: tuple[str, ...],
+    compare: tuple[str, ...],
+    text_columns: tuple[str, ...],
+    label_columns: tuple[str, ...],
+    label_map: str | None,
+    group_by: tuple[str, ...],
     suite: str | None,
     cases: Path | None,
-    positive: tuple[str, ...],
+    positive_labels: tuple[str, ...],
     bootstrap_samples: int,
     seed: int,
     threads: int | None,
     device: str,
     allow_fallback: bool,
     reading: ReadOptions,
-    at_least: tuple[str, ...],
+    fail_under: tuple[str, ...],
     json_path: Path | None,
     markdown_path: Path | None,
     html_path: Path | None,
     force: bool,
 ) -> None:
-    """Measure what BUNDLE gets right on labelled rows (DATA), on a functional suite, or on both.
+    """Evaluate BUNDLE on labelled rows (DATA), on a functional suite, or on both.
 
-    Metrics come with 95% intervals. Rows that the model met in training are found by their hashes, and metrics are
-    given with and without them.
+    Metrics have 95% intervals. Rows that the model has seen in training are found by their fingerprints, and metrics
+    are given with and without them.
     """
     from toxonnx.cli.outputs import open_outputs
     from toxonnx.errors import InputError
-    from toxonnx.evaluate.run import Asked, evaluate_models
+    from toxonnx.evaluate.report import BootstrapOptions
+    from toxonnx.evaluate.run import LabelledFile, check_metrics, evaluate_models, parse_limits, with_unique_names
     from toxonnx.evaluate.sections import markdown, sections
-    from toxonnx.evaluate.suites import read_questions
+    from toxonnx.evaluate.suites import read_suite_request
     from toxonnx.extras import require
+    from toxonnx.inference.options import RuntimeOptions
     from toxonnx.io.table import read_table
 
     require("cpu")
     if html_path:
         require("bench")
     if data is None and suite is None:
-        raise InputError("nothing to evaluate on", "Give a labelled file, or --suite NAME --cases FILE.")
-    if data is None and (by or at_least or text or label or names):
-        raise InputError(
-            "--group-by, --fail-under, --text-column, --label-column and --label-map are about DATA, which was not given"
-        )
+        raise InputError("there is nothing to evaluate on", "Give a labelled file, or --suite NAME --cases FILE.")
+    if data is None and (group_by or fail_under or text_columns or label_columns or label_map):
+        raise InputError("--group-by, --fail-under, --text-column, --label-column and --label-map need DATA")
     if 0 < bootstrap_samples < MIN_BOOTSTRAP_SAMPLES:
         raise InputError(
-            f"{bootstrap_samples} resamples are too few for a 95% interval",
-            f"Say {MIN_BOOTSTRAP_SAMPLES} or more, or 0 for none.",
+            f"{bootstrap_samples} bootstrap samples are too few for a 95% interval",
+            f"Use at least {MIN_BOOTSTRAP_SAMPLES}, or 0 for no intervals.",
         )
-    limits = _limits(at_least)
-    meanings = _pairs(names)
-    questions = read_questions(suite, cases, positive, reading)
-    asked = Asked(read_table(data, reading), text, label, meanings, by) if data else None
+    limits = parse_limits(fail_under)
+    names = _parse_label_map(label_map)
+    request = read_suite_request(suite, cases, positive_labels, reading)
+    file = LabelledFile(read_table(data, reading), text_columns, label_columns, names, group_by) if data else None
     paths = {"--json": json_path, "--markdown": markdown_path, "--html": html_path}
-    with open_outputs(paths, inputs=(data, cases), force=force) as sinks:
-        models = [_model(bundle, threads, device, allow_fallback)]
-        # The others run where they can: an int8 bundle beside one for the GPU stays on the CPU.
-        models += [_model(source, threads, "cpu" if device == "cpu" else "auto", allow_fallback) for source in against]
-        models = _distinct(models)
-        report = evaluate_models(models, asked, questions, bootstrap_samples=bootstrap_samples, seed=seed, log=_log)
-        found = sections(report)
-        if "--json" in sinks:
-            sinks["--json"].write(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-        if "--markdown" in sinks:
-            sinks["--markdown"].write(markdown(found))
-        if "--html" in sinks:
+    with open_outputs(paths, inputs=(data, cases), force=force) as outputs:
+        options = RuntimeOptions(device=device, allow_fallback=allow_fallback, threads=threads)
+        # The other models run where they can: an int8 bundle stays on the CPU when one for the GPU is evaluated.
+        other_device = "cpu" if device == "cpu" else "auto"
+        others = RuntimeOptions(device=other_device, allow_fallback=allow_fallback, threads=threads)
+        models = [_load(bundle, options), *(_load(source, others) for source in compare)]
+        report = evaluate_models(
+            with_unique_names(models), file, request, BootstrapOptions(bootstrap_samples, seed), _log
+        )
+        tables = sections(report)
+        if "--json" in outputs:
+            outputs["--json"].write(json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n")
+        if "--markdown" in outputs:
+            outputs["--markdown"].write(markdown(tables))
+        if "--html" in outputs:
             from toxonnx.evaluate.page import page
 
-            sinks["--html"].write(page(report))
-    _show(found)
-    _hold(report, limits)
+            outputs["--html"].write(page(report))
+    _print(tables)
+    check_metrics(report, limits)
 
 
 def _log(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _model(source: str, threads: int | None, device: str, allow_fallback: bool) -> Model:
-    """A bundle, by folder or name; anything else is for PyTorch."""
+def _load(source: str, options: RuntimeOptions) -> EvaluatedModel:
+    """A bundle, by folder or name; anything else is loaded in PyTorch."""
     from toxonnx.bundle import MANIFEST, open_bundle
     from toxonnx.errors import BundleError
-    from toxonnx.evaluate.models import of_bundle
+    from toxonnx.evaluate.models import evaluated_bundle
     from toxonnx.inference.classifier import Classifier
-    from toxonnx.inference.options import RuntimeOptions
     from toxonnx.resources import find_bundle
 
     folder = Path(source)
@@ -154,87 +147,41 @@ def _model(source: str, threads: int | None, device: str, allow_fallback: bool) 
         except BundleError:
             if "/" not in source or folder.exists():
                 raise
-            # A hub id looks like this too.
+            # A hub id looks like this, too.
         else:
-            classifier = Classifier(
-                opened, RuntimeOptions(device=device, allow_fallback=allow_fallback, threads=threads)
-            )
+            classifier = Classifier(opened, options)
             warn_of_fallback(classifier)
-            return of_bundle(classifier)
+            return evaluated_bundle(classifier)
     from toxonnx.cli.quiet import silence_transformers
     from toxonnx.extras import require
 
     require("train")
     silence_transformers()
-    from toxonnx.convert.verify import of_checkpoint
+    from toxonnx.convert.torch_scorer import evaluated_checkpoint
 
-    return of_checkpoint(source, on_gpu=device != "cpu")
-
-
-def _distinct(models: Sequence[Model]) -> list[Model]:
-    """The same, each with a name of its own."""
-    import dataclasses
-
-    named: list[Model] = []
-    for model in models:
-        taken = sum(one.name == model.name or one.name.startswith(f"{model.name} (") for one in named)
-        named.append(dataclasses.replace(model, name=f"{model.name} ({taken + 1})") if taken else model)
-    return named
+    return evaluated_checkpoint(source, on_gpu=options.device != "cpu")
 
 
-def _pairs(given: str | None) -> dict[str, str]:
+def _parse_label_map(text: str | None) -> dict[str, str]:
     from toxonnx.errors import InputError
 
-    pairs = [one.partition("=") for one in given.split(",")] if given else []
+    pairs = [pair.partition("=") for pair in text.split(",")] if text else []
     if not all(sign and name.strip() for _, sign, name in pairs):
-        raise InputError(f"--label-map {given!r} is no list of VALUE=LABEL")
+        raise InputError(f"--label-map must be VALUE=LABEL,..., got {text!r}")
     return {value.strip(): name.strip() for value, _, name in pairs}
 
 
-def _limits(at_least: Sequence[str]) -> dict[str, float]:
-    from toxonnx.errors import InputError
-
-    known = ("accuracy", "macro_f1", "weighted_f1", "roc_auc", "average_precision")
-    limits = {}
-    for one in at_least:
-        name, sign, value = one.partition("=")
-        try:
-            limits[name.strip()] = float(value)
-        except ValueError:
-            sign = ""
-        if not sign or name.strip() not in known or not 0 <= limits[name.strip()] <= 1:
-            raise InputError(
-                f"--fail-under {one!r} is no limit", f"Say FIGURE=X, X from 0 to 1; the metrics: {', '.join(known)}."
-            )
-    return limits
-
-
-def _hold(report: dict[str, Any], limits: dict[str, float]) -> None:
-    """Raises GateError unless the first model's metrics, on rows it had not met, reach the limits."""
-    from toxonnx.errors import GateError
-
-    model, missed = report["models"][0] if report["models"] else {}, []
-    if limits and "clean" not in model:
-        raise GateError(f"{model['name']} has met every row before: metrics on them show nothing")
-    for name, limit in limits.items():
-        value = model["clean"]["metrics"][name]
-        if value is None or not value >= limit:
-            missed.append(f"{name} is {'undefined' if value is None else format(value, '.4f')}, asked for {limit:g}")
-    if missed:
-        raise GateError(f"{model['name']}, on {model['clean']['rows']:,} rows: {'; '.join(missed)}")
-
-
-def _show(found: Sequence[Section]) -> None:
+def _print(tables: Sequence[Section]) -> None:
     from toxonnx.cli.console import Terminal
 
-    screen = Terminal(width=200)
-    for part in found:
-        screen.print_text(f"\n{part.title}", "bold")
-        for note in part.notes:
-            screen.print_text(note)
-        if len(part.header) > WIDEST:
-            screen.print_text(
-                f"{len(part.header)} columns: too many to show here; they stand in --json, --markdown and --html"
+    terminal = Terminal(width=200)
+    for table in tables:
+        terminal.print_text(f"\n{table.title}", "bold")
+        for note in table.notes:
+            terminal.print_text(note)
+        if len(table.header) > MAX_COLUMNS:
+            terminal.print_text(
+                f"{len(table.header)} columns are too many for a terminal; use --json, --markdown or --html"
             )
-        elif part.rows:
-            screen.table(part.header, part.rows, left=part.left)
+        elif table.rows:
+            terminal.table(table.header, table.rows, left=table.left)

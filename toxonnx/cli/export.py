@@ -82,7 +82,7 @@ def command(
     the held-out rows a temperature is fitted, so that probabilities mean what they log, and thresholds if asked for.
     """
     from toxonnx.errors import InputError
-    from toxonnx.evaluate.suites import read_questions
+    from toxonnx.evaluate.suites import read_suite_request
     from toxonnx.recipe import load_recipe
 
     if (target_precision is not None) + (target_recall is not None) + best_f1 > 1:
@@ -97,7 +97,7 @@ def command(
             "target_recall": _shares(target_recall, "--target-recall"),
             "best_f1": best_f1,
         }
-    questions = read_questions(suite, cases, positive)
+    questions = read_suite_request(suite, cases, positive)
     followed = load_recipe(recipe) if recipe else None
     from toxonnx.extras import require
 

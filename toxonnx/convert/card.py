@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from toxonnx.bundle import Manifest
+from toxonnx.evaluate.calibration import ThresholdMetrics
 from toxonnx.evaluate.metrics import comparison
+from toxonnx.evaluate.report import EvaluationReport
 from toxonnx.evaluate.sections import Section, markdown, sections, threshold_section
 from toxonnx.formats import LAYOUTS
 from toxonnx.recipe import Recipe
+from toxonnx.records import from_plain
 
 __all__ = ["model_card"]
 
@@ -107,10 +110,14 @@ def _evaluation(manifest: Manifest) -> list[str]:
             f"and {one['majority']['macro_f1']:.4f}.",
             "",
         ]
-    lines.append(markdown(sections(evaluation), level=3).rstrip())
+    lines.append(markdown(sections(_report(evaluation)), level=3).rstrip())
     if evaluation["suite"]:
         lines += ["", evaluation["suite"]["source"].strip()]
     return lines
+
+
+def _report(evaluation: dict[str, Any]) -> EvaluationReport:
+    return EvaluationReport.from_dict({key: value for key, value in evaluation.items() if key != "part"})
 
 
 def _decisions(manifest: Manifest) -> list[str]:
@@ -135,7 +142,11 @@ def _decisions(manifest: Manifest) -> list[str]:
         "test": "On the test rows, which took no part in it",
     }
     lines += ["", f"Thresholds for {decisions['target']}.", ""]
-    kept = [threshold_section(title, decisions[part]) for part, title in parts.items() if part in decisions]
+    kept = [
+        threshold_section(title, from_plain(ThresholdMetrics, decisions[part]))
+        for part, title in parts.items()
+        if part in decisions
+    ]
     if decisions.get("missed"):
         lines += [f"On the test rows {', '.join(decisions['missed'])} misses it.", ""]
     return [*lines, markdown(kept, level=3).rstrip()]

@@ -1,7 +1,8 @@
-"""What a model gets right on rows that were held out, for the manifest and the card."""
+"""Evaluation of a model on held-out rows, for the manifest and the model card."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +11,12 @@ from numpy.typing import NDArray
 
 from toxonnx.convert.verify import Rows
 from toxonnx.data.fingerprints import is_seen
-from toxonnx.evaluate.intervals import clusters
+from toxonnx.evaluate.intervals import cluster_ids
 from toxonnx.evaluate.metrics import Sample
-from toxonnx.evaluate.models import of_bundle, suite_report
-from toxonnx.evaluate.report import Scored
-from toxonnx.evaluate.run import report_of
-from toxonnx.evaluate.suites import Questions
+from toxonnx.evaluate.models import evaluated_bundle, run_suite
+from toxonnx.evaluate.report import BootstrapOptions, ScoredRows
+from toxonnx.evaluate.run import make_report
+from toxonnx.evaluate.suites import SuiteRequest
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import needs_review
 from toxonnx.inference.tokenizer import Tokenizer
@@ -29,36 +30,43 @@ BOOTSTRAP_SAMPLES = 1000
 def held_out_report(
     classifier: Classifier,
     logits: NDArray[np.float32],
-    told: Rows,
-    questions: Questions | None,
+    rows: Rows,
+    suite: SuiteRequest | None,
     log: Callable[[str], None],
 ) -> dict[str, Any]:
-    """The eval verb's report, without curves, and ``part``, what rows it is of.
+    """An evaluation report as plain values, without curves, with ``part``, the kind of rows it is about.
 
     Args:
-        classifier: the model, with its temperature and thresholds and the hashes of what it met.
-        logits: its logits of ``told``, float32 [rows, labels].
-        told: the rows to tell of; without y_true, no metrics come of them.
-        questions: a functional suite, if one was asked for.
-        log: takes words on progress.
+        classifier: the model, with its temperature, thresholds and fingerprints.
+        logits: its logits of ``rows``, float32 [rows, labels].
+        rows: the rows to report on; there are no metrics without true labels.
+        suite: a functional suite, if one was requested.
+        log: called with lines of progress.
     """
-    model = of_bundle(classifier)
-    suite = None
-    if questions:
-        log(f"asking {len(questions.cases.texts):,} cases of {questions.suite.title}")
-        suite = suite_report(questions, [model])
+    model = evaluated_bundle(classifier)
+    suite_report = None
+    if suite:
+        log(f"scoring {len(suite.cases.texts):,} cases of {suite.suite.title}")
+        suite_report = run_suite(suite, [model])
     scored = []
-    if told.y_true is not None:
-        groups = clusters([fold(text) for text in told.texts])
-        sample = Sample.of_logits(logits, told.y_true, model.labels, groups)
+    if rows.y_true is not None:
+        groups = cluster_ids([fold(text) for text in rows.texts])
+        sample = Sample.of_logits(logits, rows.y_true, model.labels, groups)
         bundle = classifier.bundle
-        cut = Tokenizer(bundle.path / "tokenizer.json", bundle.manifest.max_length)(told.texts).truncated
-        empty = np.array([not text.strip() for text in told.texts], dtype=np.bool_)
-        seen = {where: is_seen(told.texts, hashes) for where, hashes in model.seen.items()}
-        review = needs_review(sample.probs, model.labels)
-        scored.append(Scored(model.name, model.about, sample, cut, empty, review, seen))
-    report = report_of(scored, told.where, suite, bootstrap_samples=BOOTSTRAP_SAMPLES, seed=0, log=log)
-    for one in report["models"]:
-        del one["curves"]
-        one.pop("promises", None)  # they stand among the decisions
-    return {**report, "part": told.part}
+        tokens = Tokenizer(bundle.path / "tokenizer.json", bundle.manifest.max_length)(rows.texts)
+        scored.append(
+            ScoredRows(
+                name=model.name,
+                description=model.description,
+                sample=sample,
+                truncated=tokens.truncated,
+                empty=np.array([not text.strip() for text in rows.texts], dtype=np.bool_),
+                review=needs_review(sample.probs, model.labels),
+                seen={part: is_seen(rows.texts, hashes) for part, hashes in model.fingerprints.items()},
+            )
+        )
+    options = BootstrapOptions(BOOTSTRAP_SAMPLES, seed=0)
+    report = make_report(scored, rows.where, suite_report, options=options, log=log)
+    # The thresholds are among the manifest's decisions.
+    models = [dataclasses.replace(one, curves={}, threshold_metrics=None) for one in report.models]
+    return {**dataclasses.replace(report, models=models).to_dict(), "part": rows.part}

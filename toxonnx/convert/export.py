@@ -30,7 +30,7 @@ from toxonnx.convert.verification_models import exact_classifier, final_classifi
 from toxonnx.convert.verify import Logits, Rows, compare, gate, recipe_label_columns, reference_logits
 from toxonnx.data.examples import load_saved_rows
 from toxonnx.errors import InputError
-from toxonnx.evaluate.suites import Questions
+from toxonnx.evaluate.suites import SuiteRequest
 from toxonnx.formats import LAYOUTS, check_precision_and_layout
 from toxonnx.inference.scores import probabilities
 from toxonnx.io.base import ReadOptions
@@ -57,7 +57,7 @@ def export(
     reading: ReadOptions | None = None,
     recipe: Recipe | None = None,
     settings: Mapping[str, Any] | None = None,
-    suite: Questions | None = None,
+    suite: SuiteRequest | None = None,
     force: bool = False,
     log: Callable[[str], None] = print,
 ) -> Bundle:
@@ -144,7 +144,7 @@ def _build(
     limits: Export,
     calibration: Rows | None,
     rows: Rows,
-    suite: Questions | None,
+    suite: SuiteRequest | None,
     log: Callable[[str], None],
 ) -> Bundle:
     """Fills ``work`` with a sealed bundle."""

@@ -12,7 +12,7 @@ from toxonnx.convert.sample_texts import sample_texts
 from toxonnx.convert.verify import Rows
 from toxonnx.data.examples import load_saved_rows
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, save_fingerprints
-from toxonnx.data.label_columns import joined, read_y_true
+from toxonnx.data.label_columns import join_texts, read_y_true
 from toxonnx.io.table import Table
 from toxonnx.train.adapters import Trained
 
@@ -30,7 +30,7 @@ def verification_rows(trained: Trained, table: Table | None, text: tuple[str, ..
         if trained.run and kept.is_file():
             return Rows(*load_saved_rows(kept, trained.labels), "the run's validation split", "validation")
         return Rows([trained.text.clean(sample) for sample in sample_texts()], None, BUILT_IN, "built-in")
-    texts = [trained.text.clean(one) for one in joined(table, trained.text, text)]
+    texts = [trained.text.clean(one) for one in join_texts(table, trained.text, text)]
     names = trained.recipe.labels.names if trained.recipe else {}
     y_true = read_y_true(table, trained.labels, label, names) if label else None
     return Rows(texts, y_true, table.path.name, "data")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,15 @@ from numpy.typing import NDArray
 from toxonnx.convert.verify import Rows
 from toxonnx.errors import InputError
 from toxonnx.evaluate.calibration import (
-    COLDEST,
-    HOTTEST,
+    MAX_TEMPERATURE,
+    MIN_TEMPERATURE,
     Target,
-    calibrated_figures,
+    cross_validated_metrics,
     fit_temperature,
     fit_thresholds,
-    threshold_metrics,
+    measure_thresholds,
 )
-from toxonnx.evaluate.intervals import clusters
+from toxonnx.evaluate.intervals import cluster_ids
 from toxonnx.evaluate.metrics import Sample
 from toxonnx.labels import Labels
 from toxonnx.recipe import Export
@@ -70,7 +71,7 @@ def fit_temperature_and_thresholds(
     if limits.calibrate:
         labels, about = _calibrated(logits, rows, labels, about)
     if target:
-        groups = clusters([fold(text) for text in rows.texts])
+        groups = cluster_ids([fold(text) for text in rows.texts])
         thresholds = fit_thresholds(Sample.of_logits(logits, rows.y_true, labels, groups), target)
         labels = dataclasses.replace(labels, thresholds=thresholds)
         about |= {
@@ -78,7 +79,7 @@ def fit_temperature_and_thresholds(
             "kind": target.kind,
             "wanted": {name: target.of(name) for name in labels.names},
         }
-        about["fitted"] = threshold_metrics(Sample.of_logits(logits, rows.y_true, labels, groups))
+        about["fitted"] = asdict(measure_thresholds(Sample.of_logits(logits, rows.y_true, labels, groups)))
     return labels, about
 
 
@@ -86,7 +87,7 @@ def _calibrated(
     logits: NDArray[np.float32], rows: Rows, labels: Labels, about: dict[str, Any]
 ) -> tuple[Labels, dict[str, Any]]:
     """A temperature, where these rows show that it helps others; measured on rows that it was not fitted on."""
-    y_true, groups = rows.y_true, clusters([fold(text) for text in rows.texts])
+    y_true, groups = rows.y_true, cluster_ids([fold(text) for text in rows.texts])
     assert y_true is not None
     distinct = int(groups.max()) + 1
     if distinct < LEAST_TEXTS:
@@ -95,14 +96,14 @@ def _calibrated(
             "left": f"{distinct} distinct texts are too few to fit a temperature on ({LEAST_TEXTS} are needed)",
         }
     before = Sample.of_logits(logits, y_true, labels).metrics()
-    after = calibrated_figures(logits, y_true, labels, groups, FOLDS)
+    after = cross_validated_metrics(logits, y_true, labels, groups, FOLDS)
     temperature = fit_temperature(logits, y_true, labels)
     about |= {
         "measured_on": f"the same rows, in {FOLDS} folds: each with the temperature of the others",
         "before": {"ece": before.ece, "loss": before.loss},
         "after": {"ece": after.ece, "loss": after.loss},
     }
-    if not COLDEST * 1.01 < temperature < HOTTEST * 0.99 or not after.loss < before.loss:
+    if not MIN_TEMPERATURE * 1.01 < temperature < MAX_TEMPERATURE * 0.99 or not after.loss < before.loss:
         return labels, {**about, "left": "no temperature made the probabilities of other rows better"}
     return dataclasses.replace(labels, temperature=temperature), {**about, "temperature": temperature}
 
@@ -113,7 +114,7 @@ def measure_decisions(
     """What was settled, with what it does on rows that took no part in it: these replace the folds' metrics."""
     if rows.y_true is None or not about:
         return about
-    groups = clusters([fold(text) for text in rows.texts])
+    groups = cluster_ids([fold(text) for text in rows.texts])
     plain, settled = (Sample.of_logits(logits, rows.y_true, labels, groups) for labels in (before, after))
     found = dict(about)
     if after.temperature != before.temperature:
@@ -122,7 +123,7 @@ def measure_decisions(
         found["before"] = {"ece": one.ece, "loss": one.loss}
         found["after"] = {"ece": other.ece, "loss": other.loss}
     if "target" in about:
-        found["test"] = threshold_metrics(settled)
+        found["test"] = asdict(measure_thresholds(settled))
         found["missed"] = [
             name
             for name, one in found["test"]["per_class"].items()

@@ -7,21 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from toxonnx.data.examples import load_saved_rows
-from toxonnx.data.fingerprints import FINGERPRINT_FILES, hashes, load_fingerprints
+from toxonnx.convert.torch_scorer import TorchScorer
 from toxonnx.errors import GateError
 from toxonnx.evaluate.metrics import evaluate
-from toxonnx.evaluate.models import Model
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import decide, probabilities
 from toxonnx.labels import Labels
 from toxonnx.recipe import Export, Recipe
-from toxonnx.train.adapters import Trained, load_trained
+from toxonnx.train.adapters import Trained
 
-__all__ = ["Logits", "Rows", "compare", "gate", "of_checkpoint", "reference_logits"]
+__all__ = ["Logits", "Rows", "compare", "gate", "reference_logits"]
 
 
 @dataclass(frozen=True)
@@ -38,60 +35,9 @@ class Rows:
     part: str
 
 
-def reference_logits(trained: Trained, texts: Sequence[str], batch: int = 32) -> NDArray[np.float32]:
-    """PyTorch's logits, float32 [texts, labels], by the model's own tokenizer and code."""
-    encoded = trained.tokenizer(list(texts), truncation=True, max_length=trained.max_length)
-    lengths = np.array([len(ids) for ids in encoded["input_ids"]])
-    logits = np.empty((len(lengths), len(trained.labels)), dtype=np.float32)
-    order = np.argsort(lengths, kind="stable")
-    with torch.inference_mode():
-        for start in range(0, len(order), batch):
-            rows = order[start : start + batch]
-            part = {"input_ids": [encoded["input_ids"][i] for i in rows]}
-            padded = trained.tokenizer.pad(part, return_tensors="pt").to(trained.model.device)
-            logits[rows] = trained.model(**padded).logits.float().cpu().numpy()
-    return logits
-
-
-def of_checkpoint(source: str, *, on_gpu: bool = False) -> Model:
-    """A run, an adapter or a checkpoint, in PyTorch, to be evaluated beside its bundle.
-
-    ``on_gpu``: where PyTorch sees a GPU, in fp32 there too.
-    """
-    trained = load_trained(source)
-    if on_gpu and torch.cuda.is_available():
-        trained.model.to("cuda")
-
-    def answer(texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        cleaned = [trained.text.clean(text) for text in texts]
-        whole = trained.tokenizer(cleaned, truncation=False, verbose=False)["input_ids"]
-        cut = np.array([len(ids) > trained.max_length for ids in whole], dtype=np.bool_)
-        return probabilities(reference_logits(trained, cleaned), trained.labels), cut
-
-    folder = trained.path
-    seen = {
-        where: load_fingerprints(folder / name)
-        for where, name in FINGERPRINT_FILES.items()
-        if (folder / name).is_file()
-    }
-    if trained.run and (kept := folder / "validation.csv").is_file():
-        seen["validation"] = hashes(load_saved_rows(kept, trained.labels)[0])
-    return Model(
-        f"{folder.name} in PyTorch",
-        trained.labels,
-        trained.text,
-        answer,
-        {
-            "kind": "PyTorch",
-            "precision": "fp32",
-            "provider": str(trained.model.device),
-            "max_length": trained.max_length,
-            "temperature": 1.0,
-            "thresholds": [],
-        },
-        seen,
-        recipe_label_columns(trained.recipe),
-    )
+def reference_logits(trained: Trained, texts: Sequence[str]) -> NDArray[np.float32]:
+    """PyTorch's logits, float32 [texts, labels], of normalised texts."""
+    return TorchScorer(trained).logits(texts)
 
 
 def recipe_label_columns(recipe: Recipe | None) -> dict[str, Any]:

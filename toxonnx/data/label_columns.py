@@ -1,8 +1,10 @@
-"""Labelled rows to evaluate a model on: what is true of each, held to the model's labels."""
+"""The label columns of a file, and the true labels in them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +14,43 @@ from toxonnx.io.table import Table
 from toxonnx.labels import Labels
 from toxonnx.texts import TextSpec
 
-__all__ = ["find_label_columns", "joined", "read_y_true"]
+__all__ = ["LabelColumns", "find_label_columns", "join_texts", "read_y_true"]
 
 
-def joined(table: Table, spec: TextSpec, asked: Sequence[str] = ()) -> list[str]:
-    """The texts of a table by a model's template, not yet normalised; :meth:`TextSpec.choose` says which columns.
+@dataclass(frozen=True)
+class LabelColumns:
+    """Where a file has its labels.
+
+    Attributes:
+        columns: one column that contains a class, or one column of 0 and 1 per label.
+        label_map: value in the file -> label name, where they differ.
+    """
+
+    columns: tuple[str, ...] = ()
+    label_map: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_plain(cls, table: Mapping[str, Any] | None) -> LabelColumns | None:
+        """From a recipe's ``labels`` as plain values: ``column`` or ``columns``, and ``names``; None for nothing."""
+        if not table:
+            return None
+        columns = tuple(table.get("columns") or [table["column"]])
+        return cls(columns, dict(table.get("names", {})))
+
+
+def join_texts(table: Table, spec: TextSpec, text_columns: Sequence[str] = ()) -> list[str]:
+    """The texts of a table by a model's template, not normalised yet.
+
+    Args:
+        table: the rows.
+        spec: the model's.
+        text_columns: columns to read in place of the model's; see :meth:`toxonnx.texts.TextSpec.choose_columns`.
 
     Raises:
-        InputError: the columns are not there, or the file has no rows.
+        InputError: a column is missing, or the file has no rows.
     """
     try:
-        columns = spec.choose_columns(list(table.columns), asked)
+        columns = spec.choose_columns(list(table.columns), text_columns)
     except InputError as error:
         raise InputError(f"{table.path}: {error.what}", error.hint) from None
     if not len(table):
@@ -31,66 +59,70 @@ def joined(table: Table, spec: TextSpec, asked: Sequence[str] = ()) -> list[str]
 
 
 def find_label_columns(table: Table, labels: Labels, known: Sequence[str] = ()) -> tuple[str, ...]:
-    """The label columns of a table that nobody named: those the model was trained on, else (for several labels a text)
-    columns that bear the labels' names.
+    """The label columns of a table: those that the model was trained on, else (for a multi-label model) columns named
+    like the labels.
 
     Raises:
-        InputError: they are not there.
+        InputError: there are none.
     """
     for columns in (tuple(known), labels.names if labels.multi else ()):
         if columns and all(name in table.columns for name in columns):
             return tuple(columns)
-    listing = ", ".join(map(repr, table.columns))
     raise InputError(
-        f"{table.path}: no column is known to hold the labels", f"Name it with --label-column, out of: {listing}."
+        f"{table.path}: no column is known to contain the labels",
+        f"Name it with --label-column; the columns are {', '.join(map(repr, table.columns))}.",
     )
 
 
 def read_y_true(
-    table: Table, labels: Labels, columns: Sequence[str], names: Mapping[str, str] | None = None
+    table: Table, labels: Labels, columns: Sequence[str], label_map: Mapping[str, str] | None = None
 ) -> NDArray[np.int64]:
-    """What is true of each row.
+    """The true labels of each row.
 
     Args:
         table: the rows.
         labels: the model's.
-        columns: one that holds a class, or (sigmoid) one of 0 and 1 for each label, in the model's order.
-        names: value in the file -> label name, where they differ.
+        columns: one that contains a class, or (sigmoid) one of 0 and 1 for each label, in the model's order.
+        label_map: value in the file -> label name, where they differ.
 
     Returns:
         int64 [rows] of label numbers, or int64 [rows, labels] of 0 and 1 (sigmoid).
 
     Raises:
-        InputError: the number of columns does not fit.
-        RowError: a value that is no label of the model.
+        InputError: the number of columns is wrong, or ``label_map`` has an unknown label.
+        RowError: a value is not a label of the model.
     """
     if labels.multi:
-        if len(columns) != len(labels):
-            raise InputError(f"{len(columns)} --label-column columns given, the model has {len(labels)} labels")
-        cells = [[value.strip() for value in table.column(name)] for name in columns]
-        for name, values in zip(columns, cells, strict=True):
-            wrong = next((i for i, value in enumerate(values) if value not in {"0", "1"}), None)
-            if wrong is not None:
-                raise RowError(
-                    table.path, table.lines[wrong], f"column {name!r} holds {values[wrong]!r:.40}, not 0 or 1"
-                )
-        return np.array(cells, dtype=np.int64).T
+        return _read_columns_of_0_and_1(table, labels, columns)
     if len(columns) != 1:
-        raise InputError("several --label-column columns given, and the model gives one label a text")
-    named = names or {}
-    strange = sorted(set(named.values()) - set(labels.names))
-    if strange:
-        raise InputError(f"{', '.join(strange)} is no label of the model: {', '.join(labels.names)}")
-    number = {name: i for i, name in enumerate(labels.names)}
-    numbers: list[int] = []
+        raise InputError(f"{len(columns)} --label-column options given, but the model is single-label")
+    names = label_map or {}
+    unknown = sorted(set(names.values()) - set(labels.names))
+    if unknown:
+        raise InputError(f"the model has no label {', '.join(unknown)}", f"Its labels are {', '.join(labels.names)}.")
+    numbers = {name: i for i, name in enumerate(labels.names)}
+    y_true: list[int] = []
     for line, value in zip(table.lines, table.column(columns[0]), strict=True):
-        name = named.get(value.strip(), value.strip())
-        if name not in number:
+        name = names.get(value.strip(), value.strip())
+        if name not in numbers:
             raise RowError(
                 table.path,
                 line,
-                f"label {value!r:.40} is not one of the model's: {', '.join(number)}",
-                "Mend the file, or say what its values mean: eval --label-map VALUE=LABEL, or labels.names in a recipe.",
+                f"{value!r:.40} is not a label of the model; these are {', '.join(numbers)}",
+                "Fix the row, or map the file's values: --label-map VALUE=LABEL in eval, labels.names in a recipe.",
             )
-        numbers.append(number[name])
-    return np.array(numbers, dtype=np.int64)
+        y_true.append(numbers[name])
+    return np.array(y_true, dtype=np.int64)
+
+
+def _read_columns_of_0_and_1(table: Table, labels: Labels, columns: Sequence[str]) -> NDArray[np.int64]:
+    if len(columns) != len(labels):
+        raise InputError(f"{len(columns)} --label-column options given, but the model has {len(labels)} labels")
+    cells = [[value.strip() for value in table.column(name)] for name in columns]
+    for name, values in zip(columns, cells, strict=True):
+        wrong = next((i for i, value in enumerate(values) if value not in {"0", "1"}), None)
+        if wrong is not None:
+            raise RowError(
+                table.path, table.lines[wrong], f"column {name!r} must contain 0 or 1, got {values[wrong]!r:.40}"
+            )
+    return np.array(cells, dtype=np.int64).T

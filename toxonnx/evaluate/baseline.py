@@ -1,4 +1,4 @@
-"""What counting words achieves: the figure that any other model's figure has to be seen beside."""
+"""A TF-IDF baseline and a majority-class baseline, to compare any other model with."""
 
 from __future__ import annotations
 
@@ -14,107 +14,105 @@ from toxonnx.labels import Labels
 
 __all__ = ["TfidfBaseline", "baseline", "majority"]
 
-#: coefficients of a model over all classes at most; fitting takes some 200 bytes for each. Words and pairs that are
-#: rarer than the most frequent that fit are not counted then.
-COEFFICIENTS = 4_000_000
+#: largest number of coefficients of a model over all classes; fitting takes about 200 bytes for each. The most
+#: frequent words and pairs that fit are used.
+MAX_COEFFICIENTS = 4_000_000
 
 
 class TfidfBaseline:
-    """TF-IDF over words and pairs of words with logistic regression.
+    """Logistic regression on TF-IDF features of words and pairs of words.
 
     Args:
-        texts: to learn from.
-        y_true: theirs, as :func:`toxonnx.evaluate.metrics.evaluate` takes it.
+        texts: training texts.
+        y_true: their labels, as :func:`toxonnx.evaluate.metrics.evaluate` takes them.
         labels: the label set.
     """
 
     def __init__(self, texts: Sequence[str], y_true: NDArray[np.int64], labels: Labels) -> None:
-        self._labels, self._truth = labels, y_true
+        self._labels, self._y_true = labels, y_true
         self._classes = 1 if labels.multi else len(np.unique(y_true))
         self._vectors: Any = None
         self._models: list[Any] = []
         try:
-            seen = self._count(texts)
-        except ValueError:  # not one word
+            features = self._fit_features(texts)
+        except ValueError:  # no text contains a word
             self._vectors = None
             return
         targets = y_true.T if labels.multi else [y_true]
-        self._models = [_fit(seen, target) for target in targets]
+        self._models = [_fit(features, target) for target in targets]
 
-    def _count(self, texts: Sequence[str]) -> Any:
-        most = COEFFICIENTS // (self._classes if self._classes > 2 else 1)
+    def _fit_features(self, texts: Sequence[str]) -> Any:
+        limit = MAX_COEFFICIENTS // (self._classes if self._classes > 2 else 1)
         self._vectors = _vectorizer()
-        seen = self._vectors.fit_transform(texts)
-        if seen.shape[1] > most:
-            self._vectors = _vectorizer(most)
-            seen = self._vectors.fit_transform(texts)
-        return seen
+        features = self._vectors.fit_transform(texts)
+        if features.shape[1] > limit:
+            self._vectors = _vectorizer(limit)
+            features = self._vectors.fit_transform(texts)
+        return features
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """float64 [texts, labels]."""
         if self._vectors is None:
-            return _always(self._truth, len(texts), self._labels)
-        new = self._vectors.transform(texts)
+            return _constant_logits(self._y_true, len(texts), self._labels)
+        features = self._vectors.transform(texts)
         scores = np.full((len(texts), len(self._labels)), 1e-9)
         if self._labels.multi:
             for i, model in enumerate(self._models):
-                scores[:, i] = self._truth[0, i] if model is None else model.predict_proba(new)[:, 1]
+                scores[:, i] = self._y_true[0, i] if model is None else model.predict_proba(features)[:, 1]
             scores = np.clip(scores, 1e-9, 1 - 1e-9)
             return np.asarray(np.log(scores / (1 - scores)))
         (model,) = self._models
-        scores[:, np.unique(self._truth)] = 1.0 if model is None else model.predict_proba(new)
+        scores[:, np.unique(self._y_true)] = 1.0 if model is None else model.predict_proba(features)
         return np.asarray(np.log(np.maximum(scores, 1e-9)))
 
     def score(self, texts: Sequence[str], y_true: NDArray[np.int64]) -> dict[str, float]:
-        """Accuracy and macro F1 on held-out texts."""
-        return _two(self.logits(texts), y_true, self._labels)
+        """Accuracy and macro F1 on other texts."""
+        return _measure(self.logits(texts), y_true, self._labels)
 
 
-def _vectorizer(most: int | None = None) -> Any:
+def _vectorizer(max_features: int | None = None) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    # Punctuation and emoji count as words, and so does a single letter.
-    return TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]+", max_features=most)
+    # Punctuation, emoji and single letters count as words.
+    return TfidfVectorizer(
+        sublinear_tf=True, ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]+", max_features=max_features
+    )
 
 
-def _fit(seen: Any, target: NDArray[np.int64]) -> Any:
-    """A model of a target; None for one that has a single value."""
+def _fit(features: Any, target: NDArray[np.int64]) -> Any:
+    """A model of a target; None for a target with a single value."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits
 
     if len(np.unique(target)) < 2:
         return None
-    # The products are sparse and small: handing their parts out to threads takes longer than the work.
+    # The products are sparse and small: distributing them to threads takes longer than computing them.
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return LogisticRegression(C=10, max_iter=500).fit(seen, target)
+        return LogisticRegression(C=10, max_iter=500).fit(features, target)
 
 
 def baseline(
-    train: Sequence[str],
-    y_true: NDArray[np.int64],
-    held: Sequence[str],
-    held_out_y_true: NDArray[np.int64],
-    labels: Labels,
+    train: Sequence[str], y_train: NDArray[np.int64], texts: Sequence[str], y_true: NDArray[np.int64], labels: Labels
 ) -> dict[str, float]:
-    """Accuracy and macro F1 of :class:`TfidfBaseline` on held-out texts; its parameters, and what to measure on."""
-    return TfidfBaseline(train, y_true, labels).score(held, held_out_y_true)
+    """Accuracy and macro F1 of a :class:`TfidfBaseline` on ``texts``, fitted on ``train``."""
+    return TfidfBaseline(train, y_train, labels).score(texts, y_true)
 
 
-def majority(y_true: NDArray[np.int64], held_out_y_true: NDArray[np.int64], labels: Labels) -> dict[str, float]:
-    """Accuracy and macro F1, on held-out rows, of always saying what is most frequent among the training rows."""
-    return _two(_always(y_true, len(held_out_y_true), labels), held_out_y_true, labels)
+def majority(y_train: NDArray[np.int64], y_true: NDArray[np.int64], labels: Labels) -> dict[str, float]:
+    """Accuracy and macro F1 of always predicting the most frequent training label, on rows labelled ``y_true``."""
+    return _measure(_constant_logits(y_train, len(y_true), labels), y_true, labels)
 
 
-def _always(y_true: NDArray[np.int64], rows: int, labels: Labels) -> NDArray[np.float64]:
+def _constant_logits(y_train: NDArray[np.int64], rows: int, labels: Labels) -> NDArray[np.float64]:
     if labels.multi:
-        predicted: Any = np.where(y_true.mean(axis=0) >= 0.5, 1.0, -1.0)
+        predicted: Any = np.where(y_train.mean(axis=0) >= 0.5, 1.0, -1.0)
     else:
-        predicted = np.where(np.arange(len(labels)) == np.bincount(y_true).argmax(), 1.0, -1.0)
+        predicted = np.where(np.arange(len(labels)) == np.bincount(y_train).argmax(), 1.0, -1.0)
     return np.asarray(np.repeat(predicted[None], rows, axis=0))
 
 
-def _two(logits: NDArray[np.float64], y_true: NDArray[np.int64], labels: Labels) -> dict[str, float]:
+def _measure(logits: NDArray[np.float64], y_true: NDArray[np.int64], labels: Labels) -> dict[str, float]:
     metrics = evaluate(logits, y_true, labels)
     return {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}

@@ -1,27 +1,34 @@
-"""Probabilities that mean what they log, and thresholds that keep a promise: both fitted on held-out rows."""
+"""Calibration of probabilities and thresholds that reach a target, both fitted on held-out rows."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.errors import GateError, InputError
-from toxonnx.evaluate.metrics import Metrics, Sample
+from toxonnx.evaluate.metrics import Interval, Metrics, Sample
 from toxonnx.inference.scores import decide, needs_review, probabilities
 from toxonnx.labels import Labels
 
-__all__ = ["Target", "calibrated_figures", "fit_temperature", "fit_thresholds", "threshold_metrics"]
+__all__ = [
+    "LabelThreshold",
+    "Target",
+    "ThresholdMetrics",
+    "cross_validated_metrics",
+    "fit_temperature",
+    "fit_thresholds",
+    "measure_thresholds",
+]
 
-#: a temperature outside these says that the rows cannot tell, as where every one of them is right
-COLDEST, HOTTEST = 0.05, 20.0
-#: rows that a precision has to be seen on
+#: limits of the temperature; it reaches them where the rows do not determine one, for example if all are correct
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+#: predicted rows on which a precision has to be measured at least
 MIN_PREDICTED = 10
-EVERY = "*"
+EVERY_LABEL = "*"
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -29,66 +36,73 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Target:
-    """What thresholds are to achieve.
+    """What thresholds have to achieve.
 
     Attributes:
         kind: ``precision``, ``recall`` or ``f1``.
-        values: label -> share to reach, ``*`` for every label; empty for ``f1``, which is made as large as it gets.
+        values: label -> share to reach, ``*`` for every label; empty for ``f1``, which is maximised.
     """
 
     kind: str
     values: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def of(self, label: str) -> float | None:
-        """What a label has to reach; None where it has no target."""
-        return self.values.get(label, self.values.get(EVERY))
+        """The share that a label has to reach; None where it has no target."""
+        return self.values.get(label, self.values.get(EVERY_LABEL))
 
     def check(self, labels: Labels) -> None:
-        """Raises InputError where a label is not one of the model's, or a share is none."""
-        unknown = sorted(set(self.values) - {*labels.names, EVERY})
+        """Checks the target against a model's labels.
+
+        Raises:
+            InputError: a label is not one of the model's, or a share is out of range.
+        """
+        unknown = sorted(set(self.values) - {*labels.names, EVERY_LABEL})
         if unknown:
-            raise InputError(f"a target for {', '.join(unknown)}: the labels are {', '.join(labels.names)}")
+            raise InputError(
+                f"there is no label {', '.join(unknown)} to set a target for",
+                f"The labels are {', '.join(labels.names)}.",
+            )
         wrong = [value for value in self.values.values() if not 0 < value <= 1]
         if wrong:
-            raise InputError(f"a target has to be over 0 and at most 1 (0.9 for 90%), not {wrong[0]:g}")
+            raise InputError(f"a target must be greater than 0 and at most 1 (0.9 for 90%), got {wrong[0]:g}")
 
     def __str__(self) -> str:
         if self.kind == "f1":
             return "the best macro F1"
         parts = (
-            f"{self.kind} {value:g}" + ("" if label == EVERY else f" of {label}")
+            f"{self.kind} {value:g}" + ("" if label == EVERY_LABEL else f" of {label}")
             for label, value in self.values.items()
         )
         return ", ".join(parts)
 
 
 def fit_temperature(logits: NDArray[np.floating], y_true: NDArray[np.int64], labels: Labels) -> float:
-    """The temperature that makes the loss of these rows least (Guo et al., ICML 2017).
+    """The temperature that minimises the loss on these rows (Guo et al., ICML 2017).
 
     Args:
         logits: float [rows, labels].
         y_true: as :func:`toxonnx.evaluate.metrics.evaluate` takes it.
-        labels: the label set; its own temperature is not looked at.
+        labels: the label set; its own temperature is ignored.
     """
     z = logits.astype(np.float64)
     actual = y_true.astype(np.float64) if labels.multi else np.eye(len(labels))[y_true]
 
     def slope(temperature: float) -> float:
-        """Of the loss over 1 / temperature, in which it is convex: falling before the least, rising after it."""
+        """Derivative of the loss by 1 / temperature, in which the loss is convex."""
         probs = probabilities(logits, dataclasses.replace(labels, temperature=temperature))
         return float(((probs - actual) * z).sum())
 
-    cold, hot = COLDEST, HOTTEST
+    low, high = MIN_TEMPERATURE, MAX_TEMPERATURE
     for _ in range(50):
-        middle = float(np.sqrt(cold * hot))
-        if slope(middle) > 0:  # too sharp
-            cold = middle
+        middle = float(np.sqrt(low * high))
+        if slope(middle) > 0:  # the probabilities are too extreme
+            low = middle
         else:
-            hot = middle
-    return float(np.sqrt(cold * hot))
+            high = middle
+    return float(np.sqrt(low * high))
 
 
-def calibrated_figures(
+def cross_validated_metrics(
     logits: NDArray[np.floating],
     y_true: NDArray[np.int64],
     labels: Labels,
@@ -96,41 +110,43 @@ def calibrated_figures(
     folds: int = 5,
     seed: int = 0,
 ) -> Metrics:
-    """Metrics of rows calibrated by a temperature that was fitted on the others: what new rows can expect.
+    """Metrics with a temperature fitted by cross-validation: an estimate for new rows.
 
-    Rows of one group (see :func:`toxonnx.evaluate.intervals.clusters`) stay together, so that a text helps not itself.
+    Rows of one group (see :func:`toxonnx.evaluate.intervals.cluster_ids`) are in the same fold, so that no temperature
+    is fitted on a text that it is measured on.
     """
     rng = np.random.default_rng(seed)
     fold = (rng.permutation(int(groups.max()) + 1) % folds)[groups]
     scaled = np.empty(logits.shape, dtype=np.float64)
     for i in range(folds):
-        held = fold == i
-        if not held.any() or held.all():
+        held_out = fold == i
+        if not held_out.any() or held_out.all():
             return Sample.of_logits(logits, y_true, labels).metrics()
-        scaled[held] = logits[held] / fit_temperature(logits[~held], y_true[~held], labels)
+        scaled[held_out] = logits[held_out] / fit_temperature(logits[~held_out], y_true[~held_out], labels)
     return Sample.of_logits(scaled, y_true, dataclasses.replace(labels, temperature=1.0)).metrics()
 
 
 def fit_thresholds(sample: Sample, target: Target) -> tuple[float, ...]:
-    """A threshold for each label by which :func:`toxonnx.inference.scores.decide` reaches the target on these rows.
+    """A threshold for each label with which :func:`toxonnx.inference.scores.decide` reaches the target on these rows.
 
-    For precision the lowest that reaches it, so that most is found; for recall the highest, so that least is predicted in
-    vain. With one label a text, a precision never takes 0.5 or less, so that two labels never contend for a row, and
-    labels without a target take 0.5; rows that reach no threshold are left to people.
+    For precision, the lowest threshold that reaches it, which gives the highest recall; for recall, the highest, which
+    gives the fewest false positives. In a single-label model a precision never gets a threshold of 0.5 or less, so that
+    a row never reaches the thresholds of two labels; labels without a target get 0.5, and rows that reach no threshold
+    are marked for review.
 
     Args:
-        sample: rows with their scores; thresholds that its labels have are not looked at.
+        sample: rows with their scores; the thresholds of its labels are ignored.
         target: what to reach.
 
     Raises:
-        InputError: a label that is not there, or without rows.
-        GateError: the target is not reached on these rows; says what is.
+        InputError: a label does not exist, or no row has it.
+        GateError: the target is not reached on these rows; reports what is reached.
     """
     probs, actual, labels = sample.probs, sample.actual, sample.labels
     target.check(labels)
     absent = [name for i, name in enumerate(labels.names) if not actual[:, i].any() and _wanted(target, name)]
     if absent:
-        raise InputError(f"no row of {', '.join(absent)} to fit a threshold on")
+        raise InputError(f"no row has the label {', '.join(absent)}, so no threshold can be fitted for it")
     if labels.multi or target.kind == "precision":
         floor = 0.0 if labels.multi else 0.5 + 1e-6  # at 0.5 itself two labels may tie
         thresholds = tuple(
@@ -139,79 +155,78 @@ def fit_thresholds(sample: Sample, target: Target) -> tuple[float, ...]:
         )
     else:
         thresholds = _together(probs, actual, labels, target)
-    settled = dataclasses.replace(labels, thresholds=thresholds)
-    kept = threshold_metrics(Sample(probs, decide(probs, settled), actual, settled, sample.groups))
-    for name, one in kept["per_class"].items():
-        wanted = target.of(name)
-        if wanted is not None and not (one[target.kind] or (0.0,))[0] >= wanted - 1e-9:
-            reached = ", ".join(
-                f"{each} {(other[target.kind] or (0.0,))[0]:.3f}"
-                for each, other in kept["per_class"].items()
-                if target.of(each) is not None
-            )
-            raise GateError(
-                f"no thresholds give all labels {target} on the {len(probs)} rows: the nearest found give {reached}",
-                "Ask for less, or for fewer labels (LABEL=SHARE): of a text with one label they take it from another.",
-            )
+    fitted = dataclasses.replace(labels, thresholds=thresholds)
+    _check_reached(Sample(probs, decide(probs, fitted), actual, fitted, sample.groups), target)
     return thresholds
+
+
+def _check_reached(sample: Sample, target: Target) -> None:
+    per_class = measure_thresholds(sample).per_class
+    shares = {name: label.share(target.kind) for name, label in per_class.items() if target.of(name) is not None}
+    if any(share < (target.of(name) or 0.0) - 1e-9 for name, share in shares.items()):
+        reached = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
+        raise GateError(
+            f"no thresholds reach {target} for all labels on the {len(sample)} rows: the closest reach {reached}",
+            "Ask for less, or for fewer labels (LABEL=SHARE): in a single-label model, labels compete for the rows.",
+        )
 
 
 def _wanted(target: Target, label: str) -> bool:
     return target.kind == "f1" or target.of(label) is not None
 
 
-def _alike(scores: Floats) -> Floats:
-    """Scores without what the computing alone tells apart: between such two no threshold would hold."""
+def _merge_near_ties(scores: Floats) -> Floats:
+    """Scores rounded so that those that differ by rounding errors only are equal: no threshold can separate them."""
     rounded: Floats = np.round(scores, 9)
     return rounded
 
 
 @dataclass(frozen=True)
 class _Curve:
-    """What saying a label of the rows from a score on does, for each distinct score, falling."""
+    """The effect of each possible threshold: distinct scores in decreasing order, rows predicted, and correct ones."""
 
     score: Floats
     predicted: Floats
-    right: Floats
+    correct: Floats
     rows: int
 
     @classmethod
     def of(cls, scores: Floats, actual: Bools) -> _Curve:
         order = np.argsort(-scores, kind="stable")
-        falling = scores[order]
-        last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True))
-        right = np.cumsum(actual[order])[last].astype(np.float64)
-        return cls(falling[last], (last + 1).astype(np.float64), right, int(actual.sum()))
+        decreasing = scores[order]
+        last = np.flatnonzero(np.append(decreasing[1:] != decreasing[:-1], True))
+        correct = np.cumsum(actual[order])[last].astype(np.float64)
+        return cls(decreasing[last], (last + 1).astype(np.float64), correct, int(actual.sum()))
 
-    def between(self, at: int, floor: float) -> float:
-        """The middle between a score and the next lower one, neither under the floor."""
-        lower = self.score[at + 1] if at + 1 < len(self.score) else 0.0
-        return float(max((self.score[at] + lower) / 2, floor, np.finfo(np.float32).tiny))
+    def threshold(self, index: int, floor: float) -> float:
+        """The middle between a score and the next lower one, but at least the floor."""
+        lower = self.score[index + 1] if index + 1 < len(self.score) else 0.0
+        return float(max((self.score[index] + lower) / 2, floor, np.finfo(np.float32).tiny))
 
 
 def _threshold(scores: Floats, actual: Bools, target: Target, label: str, floor: float) -> float:
-    """Of a label that contends with no other."""
-    curve = _Curve.of(_alike(scores), actual)
+    """The threshold of a label that does not compete with others."""
+    curve = _Curve.of(_merge_near_ties(scores), actual)
     if target.kind == "f1":
-        return curve.between(int(np.argmax(2 * curve.right / (curve.predicted + curve.rows))), floor)
+        return curve.threshold(int(np.argmax(2 * curve.correct / (curve.predicted + curve.rows))), floor)
     wanted = target.of(label)
     assert wanted is not None
     if target.kind == "recall":
-        return curve.between(int(np.argmax(curve.right >= wanted * curve.rows)), floor)
+        return curve.threshold(int(np.argmax(curve.correct >= wanted * curve.rows)), floor)
     allowed = (curve.score >= floor) & (curve.predicted >= MIN_PREDICTED)
-    reached = np.flatnonzero(allowed & (curve.right >= wanted * curve.predicted))
+    reached = np.flatnonzero(allowed & (curve.correct >= wanted * curve.predicted))
     if len(reached):
-        return curve.between(int(reached[-1]), floor)
-    best = max((curve.right / curve.predicted)[allowed], default=0.0)
+        return curve.threshold(int(reached[-1]), floor)
+    best = max((curve.correct / curve.predicted)[allowed], default=0.0)
     raise GateError(
-        f"no threshold gives {label!r} a precision of {wanted:g} on the {len(scores)} rows: the best that is seen on "
-        f"{MIN_PREDICTED} rows or more is {best:.3f}",
-        "Ask for less, or for other labels alone (LABEL=SHARE).",
+        f"no threshold gives {label!r} a precision of {wanted:g} on the {len(scores)} rows: the best with at least "
+        f"{MIN_PREDICTED} predicted rows is {best:.3f}",
+        "Ask for less, or only for other labels (LABEL=SHARE).",
     )
 
 
 def _together(probs: Floats, actual: Bools, labels: Labels, target: Target) -> tuple[float, ...]:
-    """Recall or F1 with one label a text: each label's threshold in turn, the others held, until none moves."""
+    """Recall or F1 in a single-label model: fits one threshold at a time, the others fixed, until none changes."""
     thresholds = np.full(len(labels), 0.5 if target.kind == "recall" else 1 / len(labels))
     for _ in range(20):
         before = thresholds.copy()
@@ -219,54 +234,82 @@ def _together(probs: Floats, actual: Bools, labels: Labels, target: Target) -> t
             if not _wanted(target, name):
                 continue
             others = np.delete(probs, i, axis=1) / np.delete(thresholds, i)
-            # A row goes to this label as long as its threshold is at most this.
+            # A row gets this label as long as the label's threshold is at most this.
             rivals = others.max(axis=1)
-            critical = _alike(probs[:, i] / (np.maximum(1.0, rivals) if target.kind == "recall" else rivals))
+            critical = _merge_near_ties(probs[:, i] / (np.maximum(1.0, rivals) if target.kind == "recall" else rivals))
             curve = _Curve.of(critical, actual[:, i])
             if target.kind == "recall":
                 wanted = target.of(name)
                 assert wanted is not None
-                thresholds[i] = min(1.0, curve.between(int(np.argmax(curve.right >= wanted * curve.rows)), 0.0))
+                thresholds[i] = min(1.0, curve.threshold(int(np.argmax(curve.correct >= wanted * curve.rows)), 0.0))
             else:
                 thresholds[i] = _best_macro(critical, others, np.delete(actual, i, axis=1), actual[:, i], curve)
         if target.kind == "f1":
-            thresholds /= thresholds.sum()  # the same decisions, and always one that is reached
+            thresholds /= thresholds.sum()  # the same decisions, and one threshold is always reached
         if np.allclose(before, thresholds, rtol=1e-9):
             break
     return tuple(float(value) for value in thresholds)
 
 
 def _best_macro(critical: Floats, others: Floats, theirs: Bools, ours: Bools, curve: _Curve) -> float:
-    """The threshold of one label that makes the mean F1 of all largest, the other labels' thresholds as they are."""
+    """The threshold of one label that maximises the macro F1, with the other labels' thresholds fixed."""
     order = np.argsort(-critical, kind="stable")
     ends = curve.predicted.astype(np.int64) - 1
-    second = np.eye(others.shape[1])[others.argmax(axis=1)]  # who has a row where this label does not take it
+    second = np.eye(others.shape[1])[others.argmax(axis=1)]  # the label of a row that does not get this one
     left = second.sum(axis=0) - np.cumsum(second[order], axis=0)[ends]
     right = (second * theirs).sum(axis=0) - np.cumsum((second * theirs)[order], axis=0)[ends]
     f1 = 2 * right / np.maximum(left + theirs.sum(axis=0), 1)
-    own = 2 * curve.right / (curve.predicted + ours.sum())
-    return curve.between(int(np.argmax(own + f1.sum(axis=1))), 0.0)
+    own = 2 * curve.correct / (curve.predicted + ours.sum())
+    return curve.threshold(int(np.argmax(own + f1.sum(axis=1))), 0.0)
 
 
-def threshold_metrics(sample: Sample) -> dict[str, Any]:
+@dataclass(frozen=True)
+class LabelThreshold:
+    """What the threshold of one label does on some rows.
+
+    Attributes:
+        threshold: of the label.
+        predicted: rows that get the label and are not marked for review.
+        precision, recall: with their 95% intervals (see :meth:`toxonnx.evaluate.metrics.Sample.share`); None where
+            they are undefined.
+    """
+
+    threshold: float
+    predicted: int
+    precision: Interval | None
+    recall: Interval | None
+
+    def share(self, kind: str) -> float:
+        """Precision or recall, by its name; 0 where it is undefined."""
+        interval: Interval | None = getattr(self, kind) if kind != "f1" else None
+        return interval[0] if interval else 0.0
+
+
+@dataclass(frozen=True)
+class ThresholdMetrics:
     """What the thresholds of a label set do on some rows.
 
-    Args:
-        sample: rows decided by the thresholds of its labels.
-
-    Returns:
-        ``rows``; ``review``, the share of rows left to people; and ``per_class``: label -> ``threshold``; ``predicted``,
-        rows that got the label and are not left to people; their ``precision`` and ``recall``, each with the 95%
-        interval behind it (see :meth:`Sample.share`), None where there is nothing to divide by.
+    Attributes:
+        rows: their number.
+        review: share of rows that are marked for review.
+        per_class: by label.
     """
-    doubt = needs_review(sample.probs, sample.labels)
+
+    rows: int
+    review: float
+    per_class: dict[str, LabelThreshold]
+
+
+def measure_thresholds(sample: Sample) -> ThresholdMetrics:
+    """Measures the thresholds of a sample's labels, by which its rows were decided."""
+    review = needs_review(sample.probs, sample.labels)
     per_class = {}
     for i, name in enumerate(sample.labels.names):
-        predicted, there = sample.held[:, i] & ~doubt, sample.actual[:, i]
-        per_class[name] = {
-            "threshold": sample.labels.thresholds[i],
-            "predicted": int(predicted.sum()),
-            "precision": sample.share(there, predicted),
-            "recall": sample.share(predicted, there),
-        }
-    return {"rows": len(sample), "review": float(doubt.mean()), "per_class": per_class}
+        predicted, actual = sample.predicted[:, i] & ~review, sample.actual[:, i]
+        per_class[name] = LabelThreshold(
+            sample.labels.thresholds[i],
+            int(predicted.sum()),
+            sample.share(actual, predicted),
+            sample.share(predicted, actual),
+        )
+    return ThresholdMetrics(len(sample), float(review.mean()), per_class)

@@ -1,9 +1,10 @@
-"""How far a figure may be off: bootstrap and McNemar's test."""
+"""Uncertainty of metrics: bootstrap intervals and McNemar's test."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,40 +12,42 @@ from numpy.typing import NDArray
 
 from toxonnx.evaluate.metrics import Metrics, Sample
 
-__all__ = ["Ends", "bootstrap", "clusters", "flat", "mcnemar", "resamples"]
+__all__ = ["Ends", "McNemar", "bootstrap", "cluster_ids", "flatten", "mcnemar", "resamples"]
 
 #: lower and upper end of a 95% interval
 Ends = tuple[float, float]
 
 
-def clusters(keys: Sequence[Any]) -> NDArray[np.int64]:
-    """A number for each row, the same for rows of the same key, int64 [rows]."""
+def cluster_ids(keys: Sequence[Any]) -> NDArray[np.int64]:
+    """A number for each row, equal for rows with equal keys, int64 [rows]."""
     first: dict[Any, int] = {}
     return np.array([first.setdefault(key, len(first)) for key in keys], dtype=np.int64)
 
 
-def resamples(groups: NDArray[np.int64], bootstrap_samples: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """How often each row counts in each of some resamples of its groups, int64 [rows].
+def resamples(groups: NDArray[np.int64], samples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """How often each row counts in each resample, int64 [rows].
 
-    Groups are drawn, not rows: rows that repeat one text tell no more than one, and would make intervals too narrow.
+    Groups are drawn, not rows: repeated texts add no information and would make intervals too narrow.
     """
     rng = np.random.default_rng(seed)
     count = int(groups.max()) + 1 if len(groups) else 0
-    for _ in range(bootstrap_samples if count else 0):
+    for _ in range(samples if count else 0):
         yield np.bincount(rng.integers(0, count, count), minlength=count)[groups]
 
 
-def flat(metrics: Metrics) -> dict[str, float]:
-    """Metrics as one level of names, ``per_class/LABEL/f1`` for those of a label; undefined ones NaN.
+def flatten(metrics: Metrics) -> dict[str, float]:
+    """Metrics by name, ``per_class/LABEL/f1`` for those of a label; NaN where a metric is undefined.
 
-    Counts are left out, and so is the calibration error, for which resampling gives no honest interval: chance adds to
-    it in each resample once more (see :meth:`Sample.chance_ece`).
+    Counts are left out, and so is the calibration error, whose bootstrap interval is biased: the chance part of the
+    error is added again in each resample (see :meth:`toxonnx.evaluate.metrics.Sample.chance_ece`).
     """
     table = metrics.to_dict()
     single = {key: value for key, value in table.items() if key not in {"per_class", "confusion", "ece"}}
-    for label, one in table["per_class"].items():
+    for label, metrics_of_label in table["per_class"].items():
         single |= {
-            f"per_class/{label}/{key}": value for key, value in one.items() if key not in {"support", "predicted"}
+            f"per_class/{label}/{key}": value
+            for key, value in metrics_of_label.items()
+            if key not in {"support", "predicted"}
         }
     return {key: math.nan if value is None else value for key, value in single.items()}
 
@@ -52,29 +55,29 @@ def flat(metrics: Metrics) -> dict[str, float]:
 def bootstrap(
     measure: Callable[[NDArray[np.int64]], Mapping[str, float]],
     groups: NDArray[np.int64],
-    bootstrap_samples: int,
+    samples: int,
     seed: int,
 ) -> dict[str, Ends | None]:
-    """95% intervals: the middle of what is measured on resampled rows (percentile bootstrap).
+    """95% intervals by the percentile bootstrap.
 
     Args:
-        measure: metrics from how often each row counts.
-        groups: rows that are drawn together, see :func:`clusters`.
-        bootstrap_samples: resamples; none give no intervals.
-        seed: of the drawing.
+        measure: computes metrics from how often each row counts.
+        groups: rows that are drawn together; see :func:`cluster_ids`.
+        samples: number of resamples; 0 for no intervals.
+        seed: of the resamples.
 
     Returns:
-        An interval for each figure; None where resampling cannot tell: it was undefined in a tenth of the resamples or
-        more, or the same in nearly all of them (every row right does not mean that every new one will be).
+        An interval for each metric; None where the bootstrap gives none: the metric was undefined in a tenth of the
+        resamples or more, or constant (if all rows are correct, that does not mean that all new rows will be).
     """
     table: dict[str, list[float]] = {}
-    for weights in resamples(groups, bootstrap_samples, seed):
+    for weights in resamples(groups, samples, seed):
         for key, value in measure(weights).items():
             table.setdefault(key, []).append(value)
-    return {key: _middle(np.array(values)) for key, values in table.items()}
+    return {key: _percentile_interval(np.array(values)) for key, values in table.items()}
 
 
-def _middle(values: NDArray[np.float64]) -> Ends | None:
+def _percentile_interval(values: NDArray[np.float64]) -> Ends | None:
     defined = values[~np.isnan(values)]
     if len(defined) <= 0.9 * len(values):
         return None
@@ -82,16 +85,27 @@ def _middle(values: NDArray[np.float64]) -> Ends | None:
     return (low, high) if low < high else None
 
 
-def mcnemar(one: Sample, other: Sample) -> dict[str, Any]:
-    """Whether two classifiers err on the same rows equally often: McNemar's exact test, two-sided.
+@dataclass(frozen=True, kw_only=True)
+class McNemar:
+    """McNemar's exact test, two-sided.
 
-    Returns:
-        ``only_first_right``, ``only_second_right`` (rows), and ``p``: how probable a difference as large is where
-        neither is better.
+    Attributes:
+        rows: rows tested.
+        only_first_correct, only_second_correct: rows on which only one of the classifiers is correct.
+        p: probability of a difference at least as large if neither classifier is better.
     """
-    first = int((one.right & ~other.right).sum())
-    second = int((other.right & ~one.right).sum())
+
+    rows: int
+    only_first_correct: int
+    only_second_correct: int
+    p: float
+
+
+def mcnemar(one: Sample, other: Sample) -> McNemar:
+    """Tests whether two classifiers are wrong equally often on the same rows."""
+    first = int((one.correct & ~other.correct).sum())
+    second = int((other.correct & ~one.correct).sum())
     n, k = first + second, min(first, second)
     logs = np.array([math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(k + 1)])
     p = min(1.0, 2 * float(np.exp(logs - n * math.log(2)).sum()))
-    return {"only_first_right": first, "only_second_right": second, "p": p}
+    return McNemar(rows=len(one), only_first_correct=first, only_second_correct=second, p=p)

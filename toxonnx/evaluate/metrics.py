@@ -1,4 +1,4 @@
-"""Metrics from labels and scores, for any weighting of the rows."""
+"""Metrics from true labels and scores, for any weights of the rows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from toxonnx.inference.scores import decide, probabilities
 from toxonnx.labels import Labels
 
-__all__ = ["BINS", "Bin", "ClassFigures", "Interval", "Metrics", "Sample", "comparison", "evaluate", "wilson"]
+__all__ = ["BINS", "Bin", "Interval", "LabelMetrics", "Metrics", "Sample", "comparison", "evaluate", "wilson"]
 
-#: of equal width, for the calibration error, as in Guo et al., "On Calibration of Modern Neural Networks", ICML 2017
+#: number of equal-width bins of the calibration error, as in Guo et al., "On Calibration of Modern Neural Networks",
+#: ICML 2017
 BINS = 15
 
 #: a share, and the lower and upper end of its 95% interval
@@ -25,12 +26,17 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class ClassFigures:
-    """Metrics of one label; ``support`` counts the rows that have it, ``predicted`` those that got it.
+class LabelMetrics:
+    """Metrics of one label.
 
-    Precision is 0 where no row got the label, recall where none has it, as in scikit-learn. ``roc_auc`` and
-    ``average_precision`` are those of its probability against all other labels together; None where all rows have it,
-    or none has.
+    Attributes:
+        precision: 0 where no row is predicted to have the label, as in scikit-learn.
+        recall: 0 where no row has it, as in scikit-learn.
+        f1: harmonic mean of both.
+        support: rows that have the label.
+        predicted: rows that are predicted to have it.
+        roc_auc, average_precision: of its probability, against all other labels together; None where all rows have the
+            label or none has.
     """
 
     precision: float
@@ -47,16 +53,16 @@ class Metrics:
     """Metrics of a classifier on labelled rows.
 
     Attributes:
-        accuracy: share of rows whose labels are all right.
-        macro_f1: mean of the labels' F1, over those that occur in the rows or the answers, as in scikit-learn.
-        weighted_f1: mean of the labels' F1, each weighing the rows that have it.
+        accuracy: share of rows whose labels are all correct.
+        macro_f1: mean F1 of the labels that occur in the rows or the predictions, as in scikit-learn.
+        weighted_f1: mean F1 of the labels, weighted by support.
         loss: mean cross-entropy in nats, without class weights.
-        ece: expected calibration error, 0 to 1: by how much the probability of the likeliest label misses how often it
-            is right, on average over :data:`BINS` bins (sigmoid: of each label's probability).
+        ece: expected calibration error, 0 to 1: the difference between the probability of the most probable label and
+            how often it is correct, averaged over :data:`BINS` bins (sigmoid: of each label's probability).
         per_class: label name -> metrics.
-        confusion: int [true, predicted]; empty for several labels a row.
-        roc_auc: mean of the labels' where defined.
-        average_precision: mean of the labels' where defined.
+        confusion: int [true, predicted]; empty for multi-label models.
+        roc_auc: mean over the labels for which it is defined.
+        average_precision: mean over the labels for which it is defined.
     """
 
     accuracy: float
@@ -64,7 +70,7 @@ class Metrics:
     weighted_f1: float
     loss: float
     ece: float
-    per_class: dict[str, ClassFigures]
+    per_class: dict[str, LabelMetrics]
     confusion: list[list[int]]
     roc_auc: float | None = None
     average_precision: float | None = None
@@ -76,16 +82,16 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Bin:
-    """One bar of a reliability diagram: predictions of about the same probability, and how often they were right."""
+    """One bin of a reliability diagram: number of predictions, mean probability, and the share that is correct."""
 
     count: int
     probability: float
-    right: float
+    accuracy: float
 
 
 @dataclass(frozen=True)
 class _Ranking:
-    """Rows by falling probability of one label; ``ties`` numbers the runs of equal ones, ``last`` is where they end."""
+    """Rows by decreasing probability of one label; ``ties`` numbers the groups of equal probabilities."""
 
     order: NDArray[np.int64]
     ties: NDArray[np.int64]
@@ -99,53 +105,53 @@ class _Ranking:
         return cls(order, ties, positive[order].astype(np.float64))
 
     def curve(self, weights: Floats) -> tuple[Floats, Floats]:
-        """Weight of the positive and of the other rows down to each distinct probability."""
+        """Cumulative weight of the positive and of the other rows, down to each distinct probability."""
         w = weights[self.order]
-        right: Floats = np.cumsum(np.bincount(self.ties, w * self.positive))
-        wrong: Floats = np.cumsum(np.bincount(self.ties, w * (1 - self.positive)))
-        return right, wrong
+        positive: Floats = np.cumsum(np.bincount(self.ties, w * self.positive))
+        negative: Floats = np.cumsum(np.bincount(self.ties, w * (1 - self.positive)))
+        return positive, negative
 
 
 class Sample:
-    """What a classifier says of labelled rows, prepared so that its metrics are cheap for any weights of the rows.
+    """Predictions on labelled rows, prepared so that metrics are cheap to compute for any weights of the rows.
 
     Args:
         probs: float64 [rows, labels].
-        held: bool [rows, labels], what was decided.
-        actual: bool [rows, labels], what is true.
+        predicted: bool [rows, labels], which labels are predicted.
+        actual: bool [rows, labels], which labels are true.
         labels: the label set.
         groups: int64 [rows], the same number for rows of the same text, see
-            :func:`toxonnx.evaluate.intervals.clusters`; every row is its own text when not given.
+            :func:`toxonnx.evaluate.intervals.cluster_ids`; by default every row is a text of its own.
     """
 
     def __init__(
-        self, probs: Floats, held: Bools, actual: Bools, labels: Labels, groups: NDArray[np.int64] | None = None
+        self, probs: Floats, predicted: Bools, actual: Bools, labels: Labels, groups: NDArray[np.int64] | None = None
     ) -> None:
-        self.probs, self.held, self.actual, self.labels = probs, held, actual, labels
+        self.probs, self.predicted, self.actual, self.labels = probs, predicted, actual, labels
         self.groups = np.arange(len(probs), dtype=np.int64) if groups is None else groups
-        self.right: Bools = (held == actual).all(axis=1)
+        self.correct: Bools = (predicted == actual).all(axis=1)
         eps = np.finfo(np.float64).tiny
         if labels.multi:
             cells = np.where(actual, np.log(np.maximum(probs, eps)), np.log(np.maximum(1 - probs, eps)))
             self._losses: Floats = -cells.mean(axis=1)
         else:
             self._losses = -np.log(np.maximum(probs[actual], eps))
-            self._cell = actual.argmax(axis=1) * len(labels) + held.argmax(axis=1)
+            self._cell = actual.argmax(axis=1) * len(labels) + predicted.argmax(axis=1)
         self._rankings = [_Ranking.of(probs[:, i], actual[:, i]) for i in range(len(labels))]
-        # What was claimed, [rows, claims]: each label's probability, or that of the likeliest label.
+        # The probabilities to calibrate, [rows, claims]: each label's, or that of the most probable label.
         self._claimed = probs if labels.multi else probs.max(axis=1, keepdims=True)
-        likeliest = probs.argmax(axis=1)
-        self._true = actual if labels.multi else actual[np.arange(len(probs)), likeliest][:, None]
+        top = probs.argmax(axis=1)
+        self._true = actual if labels.multi else actual[np.arange(len(probs)), top][:, None]
         self._bin = np.minimum((self._claimed * BINS).astype(np.int64), BINS - 1).ravel()
 
     def __len__(self) -> int:
-        return len(self.right)
+        return len(self.correct)
 
     @classmethod
     def of(
         cls, probs: Floats, y_true: NDArray[np.int64], labels: Labels, groups: NDArray[np.int64] | None = None
     ) -> Sample:
-        """From probabilities and y_true: label numbers [rows], or 0 and 1 [rows, labels] for sigmoid."""
+        """From probabilities and true labels: label numbers [rows], or 0 and 1 [rows, labels] for sigmoid."""
         actual = y_true.astype(np.bool_) if labels.multi else np.eye(len(labels), dtype=np.bool_)[y_true]
         return cls(probs, decide(probs, labels), actual, labels, groups)
 
@@ -157,16 +163,16 @@ class Sample:
         labels: Labels,
         groups: NDArray[np.int64] | None = None,
     ) -> Sample:
-        """From logits [rows, labels] and y_true."""
+        """From logits [rows, labels] and true labels."""
         return cls.of(probabilities(logits, labels), y_true, labels, groups)
 
     def of_rows(self, rows: NDArray[Any]) -> Sample:
-        """These rows alone (numbers, or bool [rows])."""
-        return Sample(self.probs[rows], self.held[rows], self.actual[rows], self.labels, self.groups[rows])
+        """Some of the rows (indices, or bool [rows])."""
+        return Sample(self.probs[rows], self.predicted[rows], self.actual[rows], self.labels, self.groups[rows])
 
     def share(self, hits: Bools, of: Bools) -> Interval | None:
-        """The share of some rows that are hits, with Wilson's 95% interval over their distinct texts: rows that repeat
-        one text tell no more than one. None where there are no rows."""
+        """The share of the rows ``of`` that are hits, with Wilson's 95% interval over their distinct texts: repeated
+        texts add no information. None where there are no rows."""
         total = int(of.sum())
         if not total:
             return None
@@ -174,23 +180,29 @@ class Sample:
         return (value, *wilson(value, len(np.unique(self.groups[of]))))
 
     def metrics(self, weights: NDArray[Any] | None = None, *, ranked: bool = True) -> Metrics:
-        """Metrics; ``weights`` [rows] say how often each row counts. Not ``ranked``: those over ranks are left out."""
+        """Metrics of the rows.
+
+        Args:
+            weights: how often each row counts, [rows]; once by default.
+            ranked: whether to compute ROC-AUC and average precision.
+        """
         w = np.ones(len(self)) if weights is None else weights.astype(np.float64)
         total = float(w.sum())
-        predicted, there, both = (w @ part for part in (self.held, self.actual, self.held & self.actual))
+        predicted, actual, both = (w @ part for part in (self.predicted, self.actual, self.predicted & self.actual))
         per_class = {
-            name: ClassFigures(
-                _ratio(both[i], predicted[i]), _ratio(both[i], there[i]), _ratio(2 * both[i], predicted[i] + there[i]),
-                round(there[i]), round(predicted[i]), *(self._ranked(i, w) if ranked else (None, None)),
+            name: LabelMetrics(
+                _ratio(both[i], predicted[i]), _ratio(both[i], actual[i]),
+                _ratio(2 * both[i], predicted[i] + actual[i]),
+                round(actual[i]), round(predicted[i]), *(self._ranked(i, w) if ranked else (None, None)),
             )
             for i, name in enumerate(self.labels.names)
         }  # fmt: skip
         f1 = np.array([one.f1 for one in per_class.values()])
-        occurs = predicted + there > 0
+        occurs = predicted + actual > 0
         return Metrics(
-            accuracy=_ratio(float(w @ self.right), total),
+            accuracy=_ratio(float(w @ self.correct), total),
             macro_f1=float(f1[occurs].mean()) if occurs.any() else 0.0,
-            weighted_f1=_ratio(float(there @ f1), float(there.sum())),
+            weighted_f1=_ratio(float(actual @ f1), float(actual.sum())),
             loss=_ratio(float(w @ self._losses), total),
             ece=self._ece(w, self._true),
             per_class=per_class,
@@ -200,49 +212,53 @@ class Sample:
         )
 
     def reliability(self) -> list[Bin]:
-        """The bins of the calibration error that hold anything, by rising probability."""
+        """The non-empty bins of the calibration error, by increasing probability."""
         count, claimed, true = self._bins(np.ones(len(self)), self._true)
         return [
             Bin(round(n), float(c / n), float(t / n)) for n, c, t in zip(count, claimed, true, strict=True) if n
         ]  # fmt: skip
 
-    def chance_ece(self, bootstrap_samples: int, seed: int) -> tuple[float, float] | None:
-        """The calibration error of a model whose every probability is right, on as many rows as these.
+    def chance_ece(self, samples: int, seed: int) -> tuple[float, float] | None:
+        """The calibration error that a perfectly calibrated model would have on as many rows.
 
-        Chance alone makes it larger than 0. The rows are given new truths by the probabilities themselves, the same to
-        rows of one text (Broecker and Smith, "Increasing the Reliability of Reliability Diagrams", 2007).
+        It is larger than 0 by chance. The rows get new labels drawn with the model's own probabilities, the same for
+        rows with the same text (Bröcker and Smith, "Increasing the Reliability of Reliability Diagrams", 2007).
+
+        Args:
+            samples: number of draws.
+            seed: of the draws.
 
         Returns:
-            The middle 95% of the bootstrap_samples; None without bootstrap_samples.
+            The middle 95% of the draws; None for 0 samples.
         """
-        if not bootstrap_samples:
+        if not samples:
             return None
         rng = np.random.default_rng(seed)
-        numbers, at = np.unique(self.groups, return_inverse=True)
+        texts, text_of_row = np.unique(self.groups, return_inverse=True)
         ones = np.ones(len(self))
-        found = []
-        for _ in range(bootstrap_samples):
-            luck = rng.random((len(numbers), self._claimed.shape[1]))[at]
-            found.append(self._ece(ones, luck < self._claimed))
-        low, high = np.percentile(found, [2.5, 97.5])
+        errors = []
+        for _ in range(samples):
+            luck = rng.random((len(texts), self._claimed.shape[1]))[text_of_row]
+            errors.append(self._ece(ones, luck < self._claimed))
+        low, high = np.percentile(errors, [2.5, 97.5])
         return float(low), float(high)
 
     def precision_recall(self, label: int) -> tuple[Floats, Floats]:
-        """Precision and recall of a label at each distinct probability, falling; empty where no row has it."""
-        right, wrong = self._rankings[label].curve(np.ones(len(self)))
-        if not len(right) or not right[-1]:
+        """Precision and recall of a label at each distinct probability, decreasing; empty where no row has it."""
+        positive, negative = self._rankings[label].curve(np.ones(len(self)))
+        if not len(positive) or not positive[-1]:
             return np.empty(0), np.empty(0)
-        return right / (right + wrong), right / right[-1]
+        return positive / (positive + negative), positive / positive[-1]
 
     def _ranked(self, label: int, w: Floats) -> tuple[float | None, float | None]:
-        """Area under the ROC curve, ties counting half, and average precision."""
-        right, wrong = self._rankings[label].curve(w)
-        if not len(right) or not right[-1] or not wrong[-1]:
+        """Area under the ROC curve, with ties counting half, and average precision."""
+        positive, negative = self._rankings[label].curve(w)
+        if not len(positive) or not positive[-1] or not negative[-1]:
             return None, None
-        steps = np.diff(right, prepend=0.0)
-        area = float(((right - steps / 2) * np.diff(wrong, prepend=0.0)).sum() / (right[-1] * wrong[-1]))
-        together = np.maximum(right + wrong, np.finfo(np.float64).tiny)  # a resample may leave the first rows out
-        return area, float((steps * right / together).sum() / right[-1])
+        steps = np.diff(positive, prepend=0.0)
+        area = float(((positive - steps / 2) * np.diff(negative, prepend=0.0)).sum() / (positive[-1] * negative[-1]))
+        together = np.maximum(positive + negative, np.finfo(np.float64).tiny)  # a resample may leave out the first rows
+        return area, float((steps * positive / together).sum() / positive[-1])
 
     def _confusion(self, w: Floats) -> list[list[int]]:
         if self.labels.multi:
@@ -276,7 +292,7 @@ def evaluate(logits: NDArray[np.floating], y_true: NDArray[np.int64], labels: La
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share that was seen on so many."""
+    """Wilson's 95% interval of a share observed in ``count`` cases."""
     z = 1.959964
     spread = z * z / count
     centre = (share + spread / 2) / (1 + spread)
@@ -294,7 +310,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def comparison(metrics: dict[str, Any], precision: str) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the table that sets an export beside its source.
+    """Header and rows of a table that compares an export with the PyTorch model.
 
     Args:
         metrics: of a manifest's verification: ``pytorch``, ``onnx_fp32`` and ``final``, each as

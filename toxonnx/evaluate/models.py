@@ -1,160 +1,163 @@
-"""Models under evaluation: what each needs to know of a file, and what it answers."""
+"""The models under evaluation, and how each reads a labelled file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, is_seen, load_fingerprints
-from toxonnx.data.label_columns import find_label_columns, joined, read_y_true
+from toxonnx.data.label_columns import LabelColumns, find_label_columns, join_texts, read_y_true
 from toxonnx.errors import InputError
-from toxonnx.evaluate.intervals import clusters
+from toxonnx.evaluate.intervals import cluster_ids
 from toxonnx.evaluate.metrics import Sample
-from toxonnx.evaluate.report import Scored
-from toxonnx.evaluate.suites import Questions, suite_figures
+from toxonnx.evaluate.report import ModelDescription, ScoredRows
+from toxonnx.evaluate.suites import SuiteReport, SuiteRequest, measure_answers
 from toxonnx.inference.classifier import Classifier
-from toxonnx.inference.scores import decide, needs_review
+from toxonnx.inference.scores import Scorer
 from toxonnx.io.table import Table
 from toxonnx.labels import Labels
 from toxonnx.texts import TextSpec, fold
 
-__all__ = ["Model", "Rows", "of_bundle", "rows_for", "score", "suite_report"]
-
-Answer = Callable[[Sequence[str]], tuple[NDArray[np.float64], NDArray[np.bool_]]]
+__all__ = ["EvaluatedModel", "LabelledTexts", "evaluated_bundle", "read_labelled_texts", "run_suite", "score_rows"]
 
 
-@dataclass(frozen=True)
-class Model:
-    """A classifier of any kind.
+@dataclass(frozen=True, kw_only=True)
+class EvaluatedModel:
+    """A classifier to evaluate.
 
     Attributes:
-        name: to show.
-        labels: its label set, with temperature and thresholds.
-        text: how columns become a text.
-        answer: texts, not yet normalised, to probabilities, float64 [texts, labels], and which were cut, bool [texts].
-        about: plain values for the report.
-        seen: where it met texts (see :data:`toxonnx.data.fingerprints.FINGERPRINT_FILES`) -> their hashes, as far as it tells.
-        y_true: ``column`` or ``columns``, and ``names``, as its recipe's labels had them; empty where it does not tell.
+        name: display name, unique in an evaluation.
+        scorer: scores texts that are not normalised yet.
+        text: how columns become a text, and its normalisation.
+        description: for the report.
+        fingerprints: ``training``, ``validation`` or ``fitted`` -> fingerprints of the texts seen there, uint64; only
+            the parts that are known.
+        label_columns: the label columns of the file it was trained on; None where unknown.
     """
 
     name: str
-    labels: Labels
+    scorer: Scorer
     text: TextSpec
-    answer: Answer
-    about: dict[str, Any] = field(default_factory=dict)
-    seen: dict[str, NDArray[np.uint64]] = field(default_factory=dict)
-    y_true: dict[str, Any] = field(default_factory=dict)
+    description: ModelDescription
+    fingerprints: dict[str, NDArray[np.uint64]] = field(default_factory=dict)
+    label_columns: LabelColumns | None = None
+
+    @property
+    def labels(self) -> Labels:
+        """The labels, with temperature and thresholds."""
+        return self.scorer.labels
 
 
-def of_bundle(classifier: Classifier) -> Model:
-    """A loaded bundle, scored as ``toxonnx predict`` scores."""
+def evaluated_bundle(classifier: Classifier) -> EvaluatedModel:
+    """A loaded bundle."""
     bundle = classifier.bundle
     manifest = bundle.manifest
-
-    def answer(texts: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        predictions = [prediction for _, prediction in classifier.stream(texts)]
-        probs = np.array([prediction.probabilities for prediction in predictions]).reshape(-1, len(manifest.labels))
-        return probs, np.array([prediction.truncated for prediction in predictions], dtype=np.bool_)
-
-    kept = {where: bundle.path / name for where, name in FINGERPRINT_FILES.items() if name in manifest.files}
-    return Model(
-        manifest.name,
-        manifest.labels,
-        manifest.text,
-        answer,
-        {
-            "kind": "bundle",
-            "precision": manifest.precision,
-            "provider": classifier.settings.provider,
-            "max_length": manifest.max_length,
-            "temperature": manifest.labels.temperature,
-            "thresholds": list(manifest.labels.thresholds),
-        },
-        {where: load_fingerprints(path) for where, path in kept.items()},
-        manifest.training.get("labels", {}),
+    files = {part: bundle.path / name for part, name in FINGERPRINT_FILES.items() if name in manifest.files}
+    return EvaluatedModel(
+        name=manifest.name,
+        scorer=classifier,
+        text=manifest.text,
+        description=ModelDescription(
+            kind="bundle",
+            precision=manifest.precision,
+            provider=classifier.settings.provider,
+            max_length=manifest.max_length,
+            temperature=manifest.labels.temperature,
+            thresholds=list(manifest.labels.thresholds),
+        ),
+        fingerprints={part: load_fingerprints(path) for part, path in files.items()},
+        label_columns=LabelColumns.from_plain(manifest.training.get("labels")),
     )
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The rows of a file as one model reads them: texts by its template, not yet normalised, and what is true."""
+class LabelledTexts:
+    """The rows of a file as one model reads them.
+
+    Attributes:
+        texts: by the model's template, not normalised yet.
+        y_true: int64 [rows] of label numbers, or int64 [rows, labels] of 0 and 1 (sigmoid).
+    """
 
     texts: list[str]
     y_true: NDArray[np.int64]
 
 
-def rows_for(
-    model: Model,
+def read_labelled_texts(
+    model: EvaluatedModel,
     table: Table,
     *,
-    text: Sequence[str] = (),
-    label: Sequence[str] = (),
-    names: Mapping[str, str] | None = None,
-) -> Rows:
+    text_columns: Sequence[str] = (),
+    label_columns: Sequence[str] = (),
+    label_map: Mapping[str, str] | None = None,
+) -> LabelledTexts:
     """The rows of a file for a model; nothing is scored yet.
 
     Args:
-        model: who will answer.
+        model: the model.
         table: all columns of the file.
-        text, label: columns, where the model's own are not there or not meant.
-        names: value in the label column -> label, where they differ and the model does not know it.
+        text_columns, label_columns: columns to use in place of those that the model was trained on.
+        label_map: value in the label column -> label, where they differ and the model does not know it.
 
     Raises:
-        InputError: columns are missing; RowError: a value that is no label of the model.
+        InputError: a column is missing.
+        RowError: a value is not a label of the model.
     """
-    if names and model.labels.multi:
-        raise InputError("--label-map is for one label column; this model's are columns of 0 and 1")
-    texts = joined(table, model.text, text)
-    columns = tuple(label) or find_label_columns(table, model.labels, _known(model.y_true))
-    return Rows(texts, read_y_true(table, model.labels, columns, names or _names(model, columns)))
+    if label_map and model.labels.multi:
+        raise InputError("--label-map is for a single label column; this model's labels are columns of 0 and 1")
+    texts = join_texts(table, model.text, text_columns)
+    trained_on = model.label_columns or LabelColumns()
+    columns = tuple(label_columns) or find_label_columns(table, model.labels, trained_on.columns)
+    # What the values mean is known where the column is the one that the model was trained on.
+    known_map = trained_on.label_map if columns == trained_on.columns else {}
+    return LabelledTexts(texts, read_y_true(table, model.labels, columns, label_map or known_map))
 
 
-def score(model: Model, rows: Rows) -> Scored:
-    """A model's answers to rows."""
-    probs, truncated = model.answer(rows.texts)
-    cleaned = [model.text.clean(one) for one in rows.texts]
-    seen = {where: is_seen(cleaned, hashes) for where, hashes in model.seen.items()}
-    sample = Sample.of(probs, rows.y_true, model.labels, clusters([fold(one) for one in cleaned]))
-    empty = np.array([not one.strip() for one in cleaned], dtype=np.bool_)
-    return Scored(model.name, model.about, sample, truncated, empty, needs_review(probs, model.labels), seen)
+def score_rows(model: EvaluatedModel, rows: LabelledTexts) -> ScoredRows:
+    """Scores the rows of a file with a model."""
+    scores = model.scorer.score(rows.texts)
+    cleaned = [model.text.clean(text) for text in rows.texts]
+    groups = cluster_ids([fold(text) for text in cleaned])
+    return ScoredRows(
+        name=model.name,
+        description=model.description,
+        sample=Sample.of(scores.probabilities, rows.y_true, model.labels, groups),
+        truncated=scores.truncated,
+        empty=np.array([not text.strip() for text in cleaned], dtype=np.bool_),
+        review=scores.needs_review,
+        seen={part: is_seen(cleaned, hashes) for part, hashes in model.fingerprints.items()},
+    )
 
 
-def _known(y_true: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(y_true.get("columns") or [y_true["column"]]) if y_true else ()
-
-
-def _names(model: Model, columns: tuple[str, ...]) -> dict[str, str]:
-    """Value -> label as in the file that the model was trained on, where the column is the same."""
-    return dict(model.y_true.get("names", {})) if columns == _known(model.y_true) else {}
-
-
-def suite_report(questions: Questions, models: Sequence[Model]) -> dict[str, Any]:
-    """What models answer to a functional suite, as plain values; see :func:`toxonnx.evaluate.suites.suite_figures`.
-
-    A case is answered positive where one of the labels of a reading holds.
+def run_suite(request: SuiteRequest, models: Sequence[EvaluatedModel]) -> SuiteReport:
+    """Runs a functional suite on models.
 
     Raises:
-        InputError: a model lacks the labels that a reading names.
+        InputError: a model lacks one of the positive labels.
     """
-    suite, cases = questions.suite, questions.cases
+    suite, cases = request.suite, request.cases
     answers, notes = [], list(cases.notes)
     for model in models:
-        questions.check(model.labels, model.name)
+        request.check(model.labels, model.name)
         cleaned = [model.text.clean(text) for text in cases.texts]
-        met = sum(int(is_seen(cleaned, hashes).sum()) for hashes in model.seen.values())
-        if met:
-            notes.append(f"LEAKY: {model.name} met {met:,} of these cases in training, validation or fitting")
-        held = decide(model.answer(cases.texts)[0], model.labels)
-        for positive in questions.positives:
-            predicted = held[:, [model.labels.names.index(label) for label in positive]].any(axis=1)
-            name = model.name if len(questions.positives) == 1 else f"{model.name} ({', '.join(positive)})"
-            metrics = suite_figures(suite, cases, np.asarray(predicted))
-            answers.append({"name": name, "positive_labels": list(positive), **metrics})
-    return {
-        "name": suite.name, "title": suite.title, "source": suite.source, "positive": suite.positive,
-        "negative": suite.negative, "cases": len(cases.texts), "notes": notes, "models": answers,
-    }  # fmt: skip
+        seen = sum(int(is_seen(cleaned, hashes).sum()) for hashes in model.fingerprints.values())
+        if seen:
+            notes.append(f"LEAKY: {model.name} has seen {seen:,} of these cases in training, validation or fitting")
+        decisions = model.scorer.score(cases.texts).decisions
+        for labels in request.positive_labels:
+            predicted = decisions[:, [model.labels.names.index(label) for label in labels]].any(axis=1)
+            name = model.name if len(request.positive_labels) == 1 else f"{model.name} ({', '.join(labels)})"
+            answers.append(measure_answers(suite, cases, np.asarray(predicted), name, labels))
+    return SuiteReport(
+        name=suite.name,
+        title=suite.title,
+        source=suite.source,
+        positive=suite.positive,
+        negative=suite.negative,
+        cases=len(cases.texts),
+        notes=notes,
+        models=answers,
+    )

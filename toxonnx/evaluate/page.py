@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from toxonnx.evaluate.metrics import Metrics
+from toxonnx.evaluate.report import Curve, EvaluationReport, ModelReport
 from toxonnx.evaluate.sections import (
     CONFUSION,
     Section,
@@ -14,51 +16,53 @@ from toxonnx.evaluate.sections import (
     model_sections,
     suite_sections,
 )
+from toxonnx.evaluate.suites import SuiteReport
 from toxonnx.html import axes as new_axes
 from toxonnx.html import document, drawn, figure, table
 
 __all__ = ["page"]
 
 COLOURS = ("#0b6e4f", "#c98a2b", "#5b7db1", "#a0527a", "#6b8e23", "#8a94a6", "#b5482f", "#2f7f8f", "#7a6a4f")
-#: once the colours begin again, the line changes
+#: line styles; the next one is used when the colours repeat
 LINES = ("solid", "dashed", "dotted", "dashdot")
 
 
-def page(report: Mapping[str, Any]) -> str:
-    """One self-contained page of a report that the eval verb made. Needs matplotlib."""
-    models, suite = report["models"], report["suite"]
-    title = f"{models[0]['name']}: what it gets right" if models else f"{suite['title']}: what is answered right"
+def page(report: EvaluationReport) -> str:
+    """A report as one self-contained HTML page. Needs matplotlib."""
+    models, suite = report.models, report.suite
+    title = f"Evaluation of {models[0].name}" if models else f"Results on {suite.title if suite else ''}"
     parts = [f"<h1>{escape(title)}</h1>"]
-    shared = [headline(report), *comparison_sections(report["comparisons"])] if models else []
+    shared = [headline(report), *comparison_sections(report.comparisons)] if models else []
     parts += [_section(one) for one in shared]
     if models:
         parts += [
-            "<h2>Do the probabilities mean what they say?</h2>",
-            "<p class='dim'>Of the texts whose likeliest label has about this probability, so many have that label. On "
-            "the diagonal they are as many as the model says; under it the model is too sure, over it not sure enough. "
-            "The dots' areas are the numbers of texts.</p>",
+            "<h2>Calibration</h2>",
+            "<p class='dim'>For texts whose most probable label has about this probability: the share that has this "
+            "label. On the diagonal, both are equal; below it the model is overconfident, above it underconfident. The "
+            "area of a dot is the number of texts.</p>",
             figure(_reliability(models), "reliability diagram"),
         ]
     for model in models:
-        parts.append(f"<h2>{escape(model['name'])}</h2>")
-        told = model.get("clean") or model["all"]
-        if told["metrics"]["confusion"]:
-            parts.append(figure(_confusion(told["metrics"]), f"confusion matrix of {model['name']}"))
-            parts.append("<p class='dim'>Numbers of texts; the shade is the share of the row, of what is true.</p>")
-        parts.append(figure(_curves(model["curves"]), f"precision and recall of {model['name']}"))
+        parts.append(f"<h2>{escape(model.name)}</h2>")
+        metrics = model.measured.metrics
+        if metrics.confusion:
+            parts.append(figure(_confusion(metrics), f"confusion matrix of {model.name}"))
+            parts.append("<p class='dim'>Numbers of texts; the shade is the share of the row's actual label.</p>")
+        parts.append(figure(_curves(model.curves), f"precision and recall of {model.name}"))
         parts += [_section(one, "h3") for one in model_sections(model) if not one.title.startswith(CONFUSION)]
     if suite:
-        parts.append(f"<h2>{escape(suite['title'])}</h2>")
-        parts.append(figure(_suite(suite), f"accuracy by functionality of {suite['title']}"))
-        parts.append("<p class='dim'>The dashed line is what a coin would get right.</p>")
+        parts.append(f"<h2>{escape(suite.title)}</h2>")
+        parts.append(figure(_suite(suite), f"accuracy by functionality of {suite.title}"))
+        parts.append("<p class='dim'>The dashed line is the accuracy of guessing.</p>")
         parts += [_section(one, "h3") for one in suite_sections(suite)]
-        parts.append(f"<p class='dim'>{escape(suite['source'].strip())}</p>")
-    if models and (bootstrap_samples := report["intervals"]["bootstrap_samples"]):
+        parts.append(f"<p class='dim'>{escape(suite.source.strip())}</p>")
+    if models and report.bootstrap.samples:
         parts.append(
-            f"<p class='dim'>95% intervals of metrics are by {bootstrap_samples:,} resamples of the distinct texts; those of "
-            "shares of a group, and of shares that are 0 or 1, are Wilson's, over distinct texts.</p>"
+            f"<p class='dim'>95% intervals of metrics are from {report.bootstrap.samples:,} bootstrap samples of the "
+            "distinct texts; those of shares in a group, and of shares that are 0 or 1, are Wilson's, over distinct "
+            "texts.</p>"
         )
-    parts.append(f"<p class='dim'>Made by toxonnx {escape(report['toxonnx'])}.</p>")
+    parts.append(f"<p class='dim'>Made by toxonnx {escape(report.toxonnx)}.</p>")
     return document(title, *parts)
 
 
@@ -74,8 +78,8 @@ def _line(number: int) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _shares(axes: Any) -> None:
-    """Shares of everything on both sides."""
+def _percent_axes(axes: Any) -> None:
+    """Axes from 0 to 100% in both directions."""
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
     axes.grid(color="#dfe3ea", linewidth=0.7)
@@ -89,24 +93,24 @@ def _percent(axes: Any, *, x: bool = True, y: bool = True) -> None:
             axis.set_major_formatter(lambda value, _: f"{value:.0%}")
 
 
-def _reliability(models: Sequence[Mapping[str, Any]]) -> Any:
+def _reliability(models: Sequence[ModelReport]) -> Any:
     drawing, axes = new_axes(6, 4.6)
     axes.plot([0, 1], [0, 1], color="#8a94a6", linewidth=1, linestyle="--")
     for number, model in enumerate(models):
-        bins, colour = model["reliability"], COLOURS[number % len(COLOURS)]
-        x, y = [one["probability"] for one in bins], [one["right"] for one in bins]
-        most = max(one["count"] for one in bins)
-        axes.plot(x, y, color=colour, linewidth=1.4, label=drawn(model["name"]))
-        axes.scatter(x, y, s=[12 + 120 * one["count"] / most for one in bins], color=colour, alpha=0.7, linewidths=0)
-    axes.set_xlabel("probability that the model gives")
-    axes.set_ylabel("share that is right")
-    _shares(axes)
+        bins, colour = model.reliability, COLOURS[number % len(COLOURS)]
+        x, y = [one.probability for one in bins], [one.accuracy for one in bins]
+        most = max(one.count for one in bins)
+        axes.plot(x, y, color=colour, linewidth=1.4, label=drawn(model.name))
+        axes.scatter(x, y, s=[12 + 120 * one.count / most for one in bins], color=colour, alpha=0.7, linewidths=0)
+    axes.set_xlabel("predicted probability")
+    axes.set_ylabel("share that is correct")
+    _percent_axes(axes)
     axes.legend(frameon=False, loc="upper left")
     return drawing
 
 
-def _confusion(metrics: Mapping[str, Any]) -> Any:
-    labels, cells = [drawn(name) for name in metrics["per_class"]], metrics["confusion"]
+def _confusion(metrics: Metrics) -> Any:
+    labels, cells = [drawn(name) for name in metrics.per_class], metrics.confusion
     size = max(3.2, 0.75 * len(labels) + 1.6)
     drawing, axes = new_axes(size + 1, size)
     axes.spines[:].set_visible(False)
@@ -121,42 +125,43 @@ def _confusion(metrics: Mapping[str, Any]) -> Any:
     turn = {"rotation": 35, "ha": "right"} if len(labels) > 4 else {}
     axes.set_xticks(places, labels, **turn)
     axes.set_yticks(places, labels)
-    axes.set_xlabel("what the model says")
-    axes.set_ylabel("what is true")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("actual")
     return drawing
 
 
-def _curves(curves: Mapping[str, Mapping[str, list[float]]]) -> Any:
+def _curves(curves: dict[str, Curve]) -> Any:
     drawing, axes = new_axes(7, 4.2)
     for number, (label, curve) in enumerate(curves.items()):
-        axes.step(curve["recall"], curve["precision"], where="pre", label=drawn(label), **_line(number))
-    axes.set_xlabel("recall: share of the label's texts that are found")
-    axes.set_ylabel("precision: share of those found that are right")
-    _shares(axes)
+        axes.step(curve.recall, curve.precision, where="pre", label=drawn(label), **_line(number))
+    axes.set_xlabel("recall")
+    axes.set_ylabel("precision")
+    _percent_axes(axes)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return drawing
 
 
-def _suite(suite: Mapping[str, Any]) -> Any:
-    models = suite["models"]
-    kinds = models[0]["functionalities"]
+def _suite(suite: SuiteReport) -> Any:
+    models = suite.models
+    kinds = models[0].functionalities
     drawing, axes = new_axes(8, 0.9 + 0.3 * len(kinds))
     height = 0.8 / len(models)
     for number, model in enumerate(models):
         places = [at + (number - (len(models) - 1) / 2) * height for at in range(len(kinds))]
-        shares = [one["accuracy"] for one in model["functionalities"]]
+        shares = [one.accuracy for one in model.functionalities]
         colour = COLOURS[number % len(COLOURS)]
-        axes.barh(places, shares, height=height * 0.9, color=colour, label=drawn(model["name"]))
+        axes.barh(places, shares, height=height * 0.9, color=colour, label=drawn(model.name))
         if len(models) == 1:
             for at, share in zip(places, shares, strict=True):
                 axes.text(share + 0.01, at, f"{share:.0%}", va="center", fontsize=8)
-    names = [f"{one['code']} {one['about']} ({suite['positive' if one['positive'] else 'negative']})" for one in kinds]
+    gold = {True: suite.positive, False: suite.negative}
+    names = [f"{one.code} {one.description} ({gold[one.positive]})" for one in kinds]
     axes.set_yticks(range(len(kinds)), [drawn(name) for name in names], fontsize=8)
     axes.invert_yaxis()
     axes.axvline(0.5, color="#1c2330", linewidth=0.8, linestyle="--")
     axes.set_xlim(0, 1.08)
     _percent(axes, y=False)
-    axes.set_xlabel("share of the cases that are answered right")
+    axes.set_xlabel("accuracy")
     if len(models) > 1:
         axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=2)
     return drawing

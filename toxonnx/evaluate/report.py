@@ -1,41 +1,84 @@
-"""What one model, or two beside each other, do on labelled rows, as plain values."""
+"""What models get right on labelled rows: the records that a report consists of, and how they are measured."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.evaluate.calibration import threshold_metrics
-from toxonnx.evaluate.intervals import bootstrap, clusters, flat, mcnemar
-from toxonnx.evaluate.metrics import Sample
+from toxonnx.evaluate.calibration import ThresholdMetrics, measure_thresholds
+from toxonnx.evaluate.intervals import Ends, McNemar, bootstrap, cluster_ids, flatten, mcnemar
+from toxonnx.evaluate.metrics import Bin, Interval, Metrics, Sample
+from toxonnx.evaluate.suites import SuiteReport
+from toxonnx.records import from_plain
 
-__all__ = ["Scored", "compare", "model_report"]
+__all__ = [
+    "BootstrapOptions",
+    "EvaluationReport",
+    "FileSummary",
+    "ModelComparison",
+    "ModelDescription",
+    "ModelReport",
+    "ScoredRows",
+    "compare_models",
+    "report_model",
+]
 
 CURVE_POINTS = 200
-#: values of a column that get a line of their own, and characters of one that are shown
-GROUPS, VALUE_CHARACTERS = 50, 40
+#: values of a column that get a row of their own, and characters of a value that are shown
+MAX_GROUPS, VALUE_CHARACTERS = 50, 40
 
 Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What one model says of the rows of a file.
+class BootstrapOptions:
+    """How intervals are computed: number of resamples (0 for no intervals) and their random seed."""
+
+    samples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelDescription:
+    """What a model is.
 
     Attributes:
-        name: to show.
-        about: what it is, plain values.
-        sample: scores and y_true.
-        truncated, empty, review: bool [rows]: cut at its limit; without a text; left to people by its thresholds.
-        seen: where the model met texts (see :data:`toxonnx.data.fingerprints.FINGERPRINT_FILES`) -> bool [rows], as far as it tells.
+        kind: ``bundle`` or ``PyTorch``.
+        precision: number format.
+        provider: what it runs on.
+        max_length: tokens after which texts are cut.
+        temperature: of its probabilities.
+        thresholds: of its labels; empty where the most probable label is chosen.
+    """
+
+    kind: str
+    precision: str
+    provider: str
+    max_length: int
+    temperature: float = 1.0
+    thresholds: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredRows:
+    """The labelled rows of a file, scored by one model.
+
+    Attributes:
+        name: of the model.
+        description: of the model.
+        sample: scores and true labels.
+        truncated, empty, review: bool [rows]: cut at the maximum length; without a text; marked for review by the
+            model's thresholds.
+        seen: ``training``, ``validation`` or ``fitted`` -> bool [rows], whether the text was seen there; only the parts
+            that the model has fingerprints of.
     """
 
     name: str
-    about: dict[str, Any]
+    description: ModelDescription
     sample: Sample
     truncated: Bools
     empty: Bools
@@ -45,157 +88,326 @@ class Scored:
     @property
     def leaky(self) -> Bools:
         """Rows whose text took part in making the model, bool [rows]."""
-        found = np.zeros(len(self.sample), dtype=np.bool_)
+        leaky = np.zeros(len(self.sample), dtype=np.bool_)
         for rows in self.seen.values():
-            found |= rows
-        return found
+            leaky |= rows
+        return leaky
 
 
-def _told(leaky: Bools) -> Bools:
-    """Rows that metrics are told of: those that are not leaky, or all, where none are left."""
+@dataclass(frozen=True, kw_only=True)
+class MeasuredRows:
+    """Metrics of some rows.
+
+    Attributes:
+        rows: their number.
+        metrics: of these rows.
+        intervals: name of a metric -> its 95% interval; see :func:`toxonnx.evaluate.intervals.flatten` for the names.
+        chance_ece: see :meth:`toxonnx.evaluate.metrics.Sample.chance_ece`.
+    """
+
+    rows: int
+    metrics: Metrics
+    intervals: dict[str, Ends | None]
+    chance_ece: Ends | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review:
+    """Rows marked for review: their number and share, and the accuracy of the other rows (None where all or none are
+    marked)."""
+
+    rows: int
+    share: float
+    accuracy_of_the_rest: float | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A precision-recall curve, with few enough points to be drawn."""
+
+    precision: list[float]
+    recall: list[float]
+
+
+@dataclass(frozen=True)
+class GroupLabel:
+    """One label in a group of rows: rows that have it; the share of them that get it; the share of the other rows that
+    get it."""
+
+    rows: int
+    recall: Interval | None
+    false_positive_rate: Interval | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupMetrics:
+    """Metrics of the rows that have one value in a column."""
+
+    value: str
+    rows: int
+    accuracy: Interval | None
+    macro_f1: float
+    per_class: dict[str, GroupLabel]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelReport:
+    """Everything about one model on labelled rows.
+
+    Attributes:
+        name, kind, precision, provider, max_length, temperature, thresholds: see :class:`ModelDescription`.
+        rows: of the file.
+        distinct_texts: among them.
+        truncated: rows whose text was cut.
+        empty: rows without a text.
+        training_is_known: whether the model has fingerprints of its training texts.
+        leaks: ``training``, ``validation`` or ``fitted`` -> rows whose text was seen there.
+        leaky_rows: rows whose text was seen anywhere.
+        unseen: metrics of the rows that are not known to have been seen; None where all have.
+        all_rows: metrics of all rows; None where no row is known to have been seen.
+        review, threshold_metrics, reliability, curves, groups: of the unseen rows, or of all where there are none.
+            ``threshold_metrics`` is None for a model without thresholds.
+    """
+
+    name: str
+    kind: str
+    precision: str
+    provider: str
+    max_length: int
+    temperature: float
+    thresholds: list[float]
+    rows: int
+    distinct_texts: int
+    truncated: int
+    empty: int
+    training_is_known: bool
+    leaks: dict[str, int]
+    leaky_rows: int
+    review: Review
+    unseen: MeasuredRows | None = None
+    all_rows: MeasuredRows | None = None
+    threshold_metrics: ThresholdMetrics | None = None
+    reliability: list[Bin] = field(default_factory=list)
+    curves: dict[str, Curve] = field(default_factory=dict)
+    groups: dict[str, list[GroupMetrics]] = field(default_factory=dict)
+
+    @property
+    def measured(self) -> MeasuredRows:
+        """Metrics of the unseen rows, or of all where there are none."""
+        measured = self.unseen or self.all_rows
+        assert measured is not None
+        return measured
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A metric of the first model minus that of the other, with the 95% interval of the paired bootstrap."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelComparison:
+    """Two models on the same rows.
+
+    Attributes:
+        first, other: their names.
+        rows: rows compared.
+        leaky: whether these rows were seen by one of the models.
+        leaky_rows_left_out: rows left out because a model has seen them.
+        same_label: share of the rows on which the models agree.
+        differences: ``accuracy``, ``macro_f1`` and ``loss``.
+        mcnemar: over one row of each distinct text, so that repeated texts do not make it more certain.
+    """
+
+    first: str
+    other: str
+    rows: int
+    leaky: bool
+    leaky_rows_left_out: int
+    same_label: float
+    differences: dict[str, Difference]
+    mcnemar: McNemar
+
+
+@dataclass(frozen=True)
+class FileSummary:
+    """The file with the labelled rows: name, rows, distinct texts."""
+
+    name: str
+    rows: int
+    distinct_texts: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationReport:
+    """An evaluation.
+
+    Attributes:
+        toxonnx: version.
+        bootstrap: how intervals were computed.
+        file: the labelled rows; None without any.
+        models: one report per model.
+        comparisons: the first model compared with each other one.
+        suite: answers to a functional suite; None without one.
+    """
+
+    toxonnx: str
+    bootstrap: BootstrapOptions
+    file: FileSummary | None
+    models: list[ModelReport]
+    comparisons: list[ModelComparison]
+    suite: SuiteReport | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> EvaluationReport:
+        """The reverse of :meth:`to_dict`.
+
+        Raises:
+            TypeError, KeyError: the values do not fit.
+        """
+        return from_plain(cls, table)
+
+
+def _measurable(leaky: Bools) -> Bools:
+    """The rows to measure: those that are not leaky, or all where none are left."""
     return ~leaky if not leaky.all() else np.ones(len(leaky), dtype=np.bool_)
 
 
-def model_report(
-    model: Scored, by: Mapping[str, Sequence[str]] | None = None, *, bootstrap_samples: int = 1000, seed: int = 0
-) -> dict[str, Any]:
-    """Everything about one model.
+def report_model(
+    scored: ScoredRows,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    bootstrap_options: BootstrapOptions | None = None,
+) -> ModelReport:
+    """Measures one model.
 
     Args:
-        model: its scores.
-        by: column -> its value in each row, to tell groups apart.
-        bootstrap_samples: resamples for the intervals; see :func:`toxonnx.evaluate.intervals.bootstrap`.
-        seed: of these.
-
-    Returns:
-        Plain values. ``clean`` is of the rows that the model is not known to have met, ``all`` of all of them, each
-        with ``rows``, ``metrics``, ``intervals`` and ``chance_ece`` (see :meth:`Sample.chance_ece`). ``all`` stands
-        beside ``clean`` only where there are leaky rows, and alone where all are leaky. What follows is of the clean
-        rows, or of all where there is none: ``reliability``, ``curves``, ``groups``, ``review`` and, for a model with
-        thresholds, ``promises``.
+        scored: its scores.
+        groups: column -> its value in each row, to report groups of rows separately.
+        bootstrap_options: how to compute intervals.
     """
-    leaky = model.leaky
-    told = _told(leaky)
-    sample = model.sample.of_rows(told)
-    report: dict[str, Any] = {
-        "name": model.name,
-        **model.about,
-        "rows": len(model.sample),
-        "distinct_texts": len(np.unique(model.sample.groups)),
-        "truncated": int(model.truncated.sum()),
-        "empty": int(model.empty.sum()),
-        "training_is_known": "training" in model.seen,
-        "leaks": {where: int(rows.sum()) for where, rows in model.seen.items()},
-        "leaky_rows": int(leaky.sum()),
-    }
-    if not leaky.all():
-        report["clean"] = _measured(sample, bootstrap_samples, seed)
-    if leaky.any():
-        report["all"] = _measured(model.sample, bootstrap_samples, seed)
-    doubt = model.review[told]
-    report["review"] = {"rows": int(doubt.sum()), "share": float(doubt.mean())}
-    if doubt.any():
-        report["review"]["accuracy_of_the_rest"] = float(sample.right[~doubt].mean()) if not doubt.all() else None
-    if model.about.get("thresholds"):
-        report["promises"] = threshold_metrics(sample)
-    report["reliability"] = [asdict(one) for one in sample.reliability()]
-    report["curves"] = {name: _curve(*sample.precision_recall(i)) for i, name in enumerate(sample.labels.names)}
-    report["groups"] = {
-        column: _by(sample, [value for value, kept in zip(values, told.tolist(), strict=True) if kept])
-        for column, values in (by or {}).items()
-    }
-    return report
+    options = bootstrap_options or BootstrapOptions()
+    leaky = scored.leaky
+    measurable = _measurable(leaky)
+    sample = scored.sample.of_rows(measurable)
+    about = scored.description
+    return ModelReport(
+        name=scored.name,
+        **asdict(about),
+        rows=len(scored.sample),
+        distinct_texts=len(np.unique(scored.sample.groups)),
+        truncated=int(scored.truncated.sum()),
+        empty=int(scored.empty.sum()),
+        training_is_known="training" in scored.seen,
+        leaks={where: int(rows.sum()) for where, rows in scored.seen.items()},
+        leaky_rows=int(leaky.sum()),
+        unseen=None if leaky.all() else _measure(sample, options),
+        all_rows=_measure(scored.sample, options) if leaky.any() else None,
+        review=_review(sample, scored.review[measurable]),
+        threshold_metrics=measure_thresholds(sample) if about.thresholds else None,
+        reliability=sample.reliability(),
+        curves={name: _curve(*sample.precision_recall(i)) for i, name in enumerate(sample.labels.names)},
+        groups={
+            column: _by_value(sample, [value for value, kept in zip(values, measurable.tolist(), strict=True) if kept])
+            for column, values in (groups or {}).items()
+        },
+    )
 
 
-def _measured(sample: Sample, bootstrap_samples: int, seed: int) -> dict[str, Any]:
-    groups = clusters(sample.groups.tolist())
-    intervals = bootstrap(lambda weights: flat(sample.metrics(weights)), groups, bootstrap_samples, seed)
-    if bootstrap_samples:
-        # Where all rows are right, or none, resampling cannot tell; for a share there is another way.
-        everything = np.ones(len(sample), dtype=np.bool_)
-        shares = {"accuracy": sample.share(sample.right, everything)}
+def _review(sample: Sample, review: Bools) -> Review:
+    some = review.any() and not review.all()
+    rest = float(sample.correct[~review].mean()) if some else None
+    return Review(rows=int(review.sum()), share=float(review.mean()), accuracy_of_the_rest=rest)
+
+
+def _measure(sample: Sample, options: BootstrapOptions) -> MeasuredRows:
+    clusters = cluster_ids(sample.groups.tolist())
+    intervals = bootstrap(lambda weights: flatten(sample.metrics(weights)), clusters, options.samples, options.seed)
+    if options.samples:
+        # Where all rows are correct, or none, resampling gives no interval; for a share, Wilson's is used.
+        every_row = np.ones(len(sample), dtype=np.bool_)
+        shares = {"accuracy": sample.share(sample.correct, every_row)}
         for i, name in enumerate(sample.labels.names):
-            predicted, there = sample.held[:, i], sample.actual[:, i]
-            shares[f"per_class/{name}/precision"] = sample.share(there, predicted)
-            shares[f"per_class/{name}/recall"] = sample.share(predicted, there)
+            predicted, actual = sample.predicted[:, i], sample.actual[:, i]
+            shares[f"per_class/{name}/precision"] = sample.share(actual, predicted)
+            shares[f"per_class/{name}/recall"] = sample.share(predicted, actual)
         for key, share in shares.items():
             if intervals.get(key) is None and share is not None:
                 intervals[key] = share[1:]
-    return {
-        "rows": len(sample),
-        "metrics": sample.metrics().to_dict(),
-        "intervals": intervals,
-        "chance_ece": sample.chance_ece(bootstrap_samples, seed),
-    }
+    return MeasuredRows(
+        rows=len(sample),
+        metrics=sample.metrics(),
+        intervals=intervals,
+        chance_ece=sample.chance_ece(options.samples, options.seed),
+    )
 
 
-def _curve(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> dict[str, list[float]]:
-    """A precision-recall curve, thinned out to be drawn."""
-    at = np.unique(np.linspace(0, len(recall) - 1, min(CURVE_POINTS, len(recall))).astype(np.int64))
-    return {"precision": precision[at].round(4).tolist(), "recall": recall[at].round(4).tolist()}
+def _curve(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> Curve:
+    points = np.unique(np.linspace(0, len(recall) - 1, min(CURVE_POINTS, len(recall))).astype(np.int64))
+    return Curve(precision[points].round(4).tolist(), recall[points].round(4).tolist())
 
 
-def _by(sample: Sample, values: Sequence[str]) -> list[dict[str, Any]]:
+def _by_value(sample: Sample, values: Sequence[str]) -> list[GroupMetrics]:
     """Metrics of the rows of each value, the most frequent first."""
-    at: dict[str, list[int]] = {}
+    rows_of: dict[str, list[int]] = {}
     for i, value in enumerate(values):
-        short = " ".join(value.split())
-        at.setdefault(short if len(short) <= VALUE_CHARACTERS else f"{short[: VALUE_CHARACTERS - 3]}...", []).append(i)
-    ordered = sorted(at.items(), key=lambda item: (-len(item[1]), item[0]))
-    table = [_group(value, sample.of_rows(np.array(rows))) for value, rows in ordered[:GROUPS]]
-    rest = [i for _, rows in ordered[GROUPS:] for i in rows]
+        text = " ".join(value.split())
+        shown = text if len(text) <= VALUE_CHARACTERS else f"{text[: VALUE_CHARACTERS - 3]}..."
+        rows_of.setdefault(shown, []).append(i)
+    ordered = sorted(rows_of.items(), key=lambda item: (-len(item[1]), item[0]))
+    groups = [_group(value, sample.of_rows(np.array(rows))) for value, rows in ordered[:MAX_GROUPS]]
+    rest = [i for _, rows in ordered[MAX_GROUPS:] for i in rows]
     if rest:
-        table.append(_group(f"({len(ordered) - GROUPS} other values)", sample.of_rows(np.array(rest))))
-    return table
+        groups.append(_group(f"({len(ordered) - MAX_GROUPS} other values)", sample.of_rows(np.array(rest))))
+    return groups
 
 
-def _group(value: str, part: Sample) -> dict[str, Any]:
-    """Accuracy, and for each label how much of it is found and how often it is predicted of rows that lack it."""
+def _group(value: str, sample: Sample) -> GroupMetrics:
     per_class = {}
-    for i, name in enumerate(part.labels.names):
-        there, predicted = part.actual[:, i], part.held[:, i]
-        per_class[name] = {
-            "rows": int(there.sum()),
-            "recall": part.share(predicted, there),
-            "false_positive_rate": part.share(predicted, ~there),
-        }
-    return {
-        "value": value,
-        "rows": len(part),
-        "accuracy": part.share(part.right, np.ones(len(part), dtype=np.bool_)),
-        "macro_f1": part.metrics(ranked=False).macro_f1,
-        "per_class": per_class,
-    }
+    for i, name in enumerate(sample.labels.names):
+        actual, predicted = sample.actual[:, i], sample.predicted[:, i]
+        per_class[name] = GroupLabel(
+            int(actual.sum()), sample.share(predicted, actual), sample.share(predicted, ~actual)
+        )
+    return GroupMetrics(
+        value=value,
+        rows=len(sample),
+        accuracy=sample.share(sample.correct, np.ones(len(sample), dtype=np.bool_)),
+        macro_f1=sample.metrics(ranked=False).macro_f1,
+        per_class=per_class,
+    )
 
 
-def compare(first: Scored, other: Scored, *, bootstrap_samples: int = 1000, seed: int = 0) -> dict[str, Any]:
-    """Two models on the same rows: those that neither is known to have met, or all, where there is none.
-
-    Returns:
-        ``rows``; ``leaky``, whether these are rows that were met; ``same_label``, the share on which they agree;
-        ``differences``, first minus other, of accuracy, macro F1 and loss, each with the 95% interval of the paired
-        bootstrap; ``mcnemar`` over one row of each distinct text, so that repeats do not make it surer than it is.
-    """
+def compare_models(
+    first: ScoredRows, other: ScoredRows, bootstrap_options: BootstrapOptions | None = None
+) -> ModelComparison:
+    """Compares two models on the rows that neither is known to have seen, or on all where there are none."""
+    options = bootstrap_options or BootstrapOptions()
     leaky = first.leaky | other.leaky
-    told = _told(leaky)
-    one, two = first.sample.of_rows(told), other.sample.of_rows(told)
-    keys = ("accuracy", "macro_f1", "loss")
+    measurable = _measurable(leaky)
+    one, two = first.sample.of_rows(measurable), other.sample.of_rows(measurable)
 
     def differences(weights: NDArray[np.int64] | None) -> dict[str, float]:
-        a, b = flat(one.metrics(weights, ranked=False)), flat(two.metrics(weights, ranked=False))
-        return {key: a[key] - b[key] for key in keys}
+        a, b = flatten(one.metrics(weights, ranked=False)), flatten(two.metrics(weights, ranked=False))
+        return {key: a[key] - b[key] for key in ("accuracy", "macro_f1", "loss")}
 
-    intervals = bootstrap(differences, clusters(one.groups.tolist()), bootstrap_samples, seed)
+    intervals = bootstrap(differences, cluster_ids(one.groups.tolist()), options.samples, options.seed)
     distinct = np.unique(one.groups, return_index=True)[1]
-    return {
-        "first": first.name,
-        "other": other.name,
-        "rows": len(one),
-        "leaky": bool(leaky.all()),
-        "leaky_rows_left_out": int((~told).sum()),
-        "same_label": float((one.held == two.held).all(axis=1).mean()),
-        "differences": {
-            key: [value, *(intervals.get(key) or (None, None))] for key, value in differences(None).items()
+    return ModelComparison(
+        first=first.name,
+        other=other.name,
+        rows=len(one),
+        leaky=bool(leaky.all()),
+        leaky_rows_left_out=int((~measurable).sum()),
+        same_label=float((one.predicted == two.predicted).all(axis=1).mean()),
+        differences={
+            key: Difference(value, *(intervals.get(key) or (None, None))) for key, value in differences(None).items()
         },
-        "mcnemar": {"rows": len(distinct), **mcnemar(one.of_rows(distinct), two.of_rows(distinct))},
-    }
+        mcnemar=mcnemar(one.of_rows(distinct), two.of_rows(distinct)),
+    )

@@ -1,120 +1,201 @@
-"""An evaluation from its models to its report."""
+"""Runs an evaluation: models on labelled rows, on a functional suite, or on both."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import toxonnx
-from toxonnx.errors import InputError
-from toxonnx.evaluate.models import Model, rows_for, score, suite_report
-from toxonnx.evaluate.report import Scored, compare, model_report
-from toxonnx.evaluate.suites import Questions
+from toxonnx.errors import GateError, InputError
+from toxonnx.evaluate.models import EvaluatedModel, LabelledTexts, read_labelled_texts, run_suite, score_rows
+from toxonnx.evaluate.report import (
+    BootstrapOptions,
+    EvaluationReport,
+    FileSummary,
+    ScoredRows,
+    compare_models,
+    report_model,
+)
+from toxonnx.evaluate.suites import SuiteReport, SuiteRequest
 from toxonnx.io.table import Table
 
-__all__ = ["Asked", "evaluate_models", "report_of"]
+__all__ = [
+    "GATED_METRICS",
+    "LabelledFile",
+    "check_metrics",
+    "evaluate_models",
+    "make_report",
+    "parse_limits",
+    "with_unique_names",
+]
+
+#: metrics that can be required to reach a value
+GATED_METRICS = ("accuracy", "macro_f1", "weighted_f1", "roc_auc", "average_precision")
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a file is to be read for.
+class LabelledFile:
+    """A labelled file to evaluate on.
 
     Attributes:
         table: all of its columns.
-        text, label, names: see :func:`toxonnx.evaluate.models.rows_for`.
-        by: columns whose values are told apart.
+        text_columns, label_columns, label_map: see :func:`toxonnx.evaluate.models.read_labelled_texts`.
+        group_by: columns whose values are also reported separately.
     """
 
     table: Table
-    text: tuple[str, ...] = ()
-    label: tuple[str, ...] = ()
-    names: Mapping[str, str] = field(default_factory=dict)
-    by: tuple[str, ...] = ()
+    text_columns: tuple[str, ...] = ()
+    label_columns: tuple[str, ...] = ()
+    label_map: Mapping[str, str] = field(default_factory=dict)
+    group_by: tuple[str, ...] = ()
 
 
 def evaluate_models(
-    models: Sequence[Model],
-    asked: Asked | None,
-    questions: Questions | None,
-    *,
-    bootstrap_samples: int,
-    seed: int,
+    models: Sequence[EvaluatedModel],
+    file: LabelledFile | None,
+    suite: SuiteRequest | None,
+    options: BootstrapOptions,
     log: Callable[[str], None],
-) -> dict[str, Any]:
-    """Asks models about labelled rows, a functional suite, or both; the first is compared with each other one.
+) -> EvaluationReport:
+    """Evaluates models; the first one is compared with each other one.
 
     Args:
-        models: who answers; each with a name of its own.
-        asked: labelled rows, or None.
-        questions: a suite, or None.
-        bootstrap_samples, seed: of the resamples.
-        log: takes words on progress.
-
-    Returns:
-        The report, see :func:`report_of`.
+        models: with unique names.
+        file: labelled rows, or None.
+        suite: a functional suite, or None.
+        options: how to compute intervals.
+        log: called with lines of progress.
 
     Raises:
-        InputError: the models' labels differ, or a file does not fit them. Found before anything is scored.
+        InputError: the models' labels differ, or a file does not fit them; found before anything is scored.
     """
-    first = models[0]
-    prepared, groups = [], {}
-    if asked:
-        groups = {column: asked.table.column(column) for column in asked.by}
+    rows = _prepare(models, file) if file else []
+    if suite:
         for model in models:
-            if model.labels.names != first.labels.names:
-                raise InputError(
-                    f"{model.name} has the labels {', '.join(model.labels.names)}; "
-                    f"{first.name} has {', '.join(first.labels.names)}",
-                    "Models are compared on the same labels, in the same order.",
-                )
-            prepared.append(rows_for(model, asked.table, text=asked.text, label=asked.label, names=asked.names))
-            read = {*model.text.choose_columns(list(asked.table.columns), asked.text)} & set(asked.by)
-            if read:
-                raise InputError(f"--group-by {read.pop()}: that column is part of the text, which no report may hold")
-    if questions:
-        for model in models:
-            questions.check(model.labels, model.name)
+            suite.check(model.labels, model.name)
     scored = []
-    for model, rows in zip(models, prepared, strict=False):
-        log(f"scoring {len(rows.texts):,} rows with {model.name}")
-        scored.append(score(model, rows))
-    suite = None
-    if questions:
-        log(f"asking {len(questions.cases.texts):,} cases of {questions.suite.title}")
-        suite = suite_report(questions, models)
-    where = asked.table.path.name if asked else ""
-    return report_of(scored, where, suite, by=groups, bootstrap_samples=bootstrap_samples, seed=seed, log=log)
+    for model, labelled in zip(models, rows, strict=False):
+        log(f"scoring {len(labelled.texts):,} rows with {model.name}")
+        scored.append(score_rows(model, labelled))
+    suite_report = None
+    if suite:
+        log(f"scoring {len(suite.cases.texts):,} cases of {suite.suite.title}")
+        suite_report = run_suite(suite, models)
+    groups = {column: file.table.column(column) for column in file.group_by} if file else {}
+    name = file.table.path.name if file else ""
+    return make_report(scored, name, suite_report, groups=groups, options=options, log=log)
 
 
-def report_of(
-    scored: Sequence[Scored],
-    where: str,
-    suite: dict[str, Any] | None,
+def _prepare(models: Sequence[EvaluatedModel], file: LabelledFile) -> list[LabelledTexts]:
+    first, rows = models[0], []
+    for model in models:
+        if model.labels.names != first.labels.names:
+            raise InputError(
+                f"{model.name} has the labels {', '.join(model.labels.names)}; "
+                f"{first.name} has {', '.join(first.labels.names)}",
+                "Models can be compared only if they have the same labels, in the same order.",
+            )
+        rows.append(
+            read_labelled_texts(
+                model,
+                file.table,
+                text_columns=file.text_columns,
+                label_columns=file.label_columns,
+                label_map=file.label_map,
+            )
+        )
+        read = {*model.text.choose_columns(list(file.table.columns), file.text_columns)} & set(file.group_by)
+        if read:
+            raise InputError(f"--group-by {read.pop()}: this column is part of the text, which no report may contain")
+    for column in file.group_by:
+        file.table.column(column)
+    return rows
+
+
+def make_report(
+    scored: Sequence[ScoredRows],
+    file_name: str,
+    suite: SuiteReport | None,
     *,
-    by: Mapping[str, Sequence[str]] | None = None,
-    bootstrap_samples: int,
-    seed: int,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    options: BootstrapOptions,
     log: Callable[[str], None],
-) -> dict[str, Any]:
-    """The report of what was scored.
+) -> EvaluationReport:
+    """Measures scored rows and compares the first model with the others.
 
-    Returns:
-        Plain values: ``toxonnx`` (version), ``intervals`` (``bootstrap_samples``, ``seed``), ``file`` (``name``, ``rows``,
-        ``distinct_texts``; None without rows), ``models`` (see :func:`model_report`), ``comparisons`` (see
-        :func:`compare`) and ``suite`` (see :func:`suite_report`; None without one).
+    Args:
+        scored: rows scored by each model.
+        file_name: where they are from.
+        suite: results of a functional suite.
+        groups: column -> its value in each row.
+        options: how to compute intervals.
+        log: called with lines of progress.
     """
     models, comparisons = [], []
-    for one in scored:
-        log(f"measuring {one.name} ({bootstrap_samples} resamples)")
-        models.append(model_report(one, by, bootstrap_samples=bootstrap_samples, seed=seed))
-    for one in scored[1:]:
-        log(f"comparing {scored[0].name} with {one.name}")
-        comparisons.append(compare(scored[0], one, bootstrap_samples=bootstrap_samples, seed=seed))
-    file = None
-    if models:
-        file = {"name": where, "rows": models[0]["rows"], "distinct_texts": models[0]["distinct_texts"]}
-    return {
-        "toxonnx": toxonnx.__version__, "intervals": {"bootstrap_samples": bootstrap_samples, "seed": seed}, "file": file, "models": models,
-        "comparisons": comparisons, "suite": suite,
-    }  # fmt: skip
+    for rows in scored:
+        log(f"measuring {rows.name} ({options.samples} bootstrap samples)")
+        models.append(report_model(rows, groups, options))
+    for rows in scored[1:]:
+        log(f"comparing {scored[0].name} with {rows.name}")
+        comparisons.append(compare_models(scored[0], rows, options))
+    return EvaluationReport(
+        toxonnx=toxonnx.__version__,
+        bootstrap=options,
+        file=FileSummary(file_name, models[0].rows, models[0].distinct_texts) if models else None,
+        models=models,
+        comparisons=comparisons,
+        suite=suite,
+    )
+
+
+def with_unique_names(models: Sequence[EvaluatedModel]) -> list[EvaluatedModel]:
+    """The same models; names that occur several times are numbered."""
+    unique: list[EvaluatedModel] = []
+    for model in models:
+        same = sum(other.name == model.name or other.name.startswith(f"{model.name} (") for other in unique)
+        unique.append(dataclasses.replace(model, name=f"{model.name} ({same + 1})") if same else model)
+    return unique
+
+
+def parse_limits(limits: Sequence[str]) -> dict[str, float]:
+    """``METRIC=X`` options as metric -> value.
+
+    Raises:
+        InputError: an option has another form, or its metric is unknown.
+    """
+    parsed = {}
+    for limit in limits:
+        name, _, text = limit.partition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if name.strip() not in GATED_METRICS or not 0 <= value <= 1:
+            raise InputError(
+                f"--fail-under must be METRIC=X with X from 0 to 1, got {limit!r}",
+                f"The metrics are {', '.join(GATED_METRICS)}.",
+            )
+        parsed[name.strip()] = value
+    return parsed
+
+
+def check_metrics(report: EvaluationReport, limits: Mapping[str, float]) -> None:
+    """Checks the first model's metrics, on rows that it has not seen.
+
+    Raises:
+        GateError: a metric is below its limit, or there are no unseen rows.
+    """
+    if not limits:
+        return
+    model = report.models[0]
+    if model.unseen is None:
+        raise GateError(f"{model.name} has seen all of these rows before: metrics on them prove nothing")
+    missed = []
+    for name, limit in limits.items():
+        value = getattr(model.unseen.metrics, name)
+        if value is None or not value >= limit:
+            shown = "undefined" if value is None else format(value, ".4f")
+            missed.append(f"{name} is {shown}, required is {limit:g}")
+    if missed:
+        raise GateError(f"{model.name}, on {model.unseen.rows:,} rows: {'; '.join(missed)}")

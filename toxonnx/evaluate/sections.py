@@ -1,10 +1,20 @@
-"""An evaluation's report as titled tables: the same ones on screen, in Markdown and on the page."""
+"""An evaluation report as titled tables: the same ones on the terminal, in Markdown and on the HTML page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+
+from toxonnx.evaluate.calibration import ThresholdMetrics
+from toxonnx.evaluate.report import (
+    Difference,
+    EvaluationReport,
+    GroupMetrics,
+    MeasuredRows,
+    ModelComparison,
+    ModelReport,
+)
+from toxonnx.evaluate.suites import CaseAccuracy, FunctionalityAccuracy, SuiteReport
 
 __all__ = [
     "CONFUSION",
@@ -22,23 +32,30 @@ METRICS = {
     "accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1", "roc_auc": "ROC-AUC, mean",
     "average_precision": "average precision, mean", "loss": "loss (nats)",
 }  # fmt: skip
-#: where a row's text was met
-MET = {
+#: where a row's text was seen
+SEEN_IN = {
     "training": "in training",
-    "validation": "in validation, where its epoch was chosen",
-    "fitted": "where its scales, temperature or thresholds were fitted",
+    "validation": "in validation, to choose the epoch",
+    "fitted": "to fit scales, temperature or thresholds",
 }
-#: what titles of confusion matrices begin with, which a page draws
-CONFUSION = "Confusion"
-#: where there is no figure
-NOTHING = "-"
-#: with more labels than this, a table of groups shows no metrics of each
-FEW_LABELS = 4
+#: start of the titles of confusion matrices, which the page draws
+CONFUSION = "Confusion matrix"
+#: in place of an undefined value
+UNDEFINED = "-"
+#: with more labels than this, a table of groups has no columns per label
+MAX_LABEL_COLUMNS = 4
 
 
 @dataclass(frozen=True)
 class Section:
-    """A title, sentences under it, and a table, which may be empty; its first ``left`` columns are words."""
+    """A titled table.
+
+    Attributes:
+        title: of the section.
+        notes: sentences under it.
+        header, rows: the table; empty for none.
+        left: number of columns that contain words.
+    """
 
     title: str
     notes: list[str] = field(default_factory=list)
@@ -47,239 +64,234 @@ class Section:
     left: int = 1
 
 
-def sections(report: Mapping[str, Any]) -> list[Section]:
-    """All of a report that the eval verb made."""
-    models = report["models"]
-    found = [headline(report)] if models else []
-    found += comparison_sections(report["comparisons"])
-    for model in models:
-        found += model_sections(model)
-    if report["suite"]:
-        found += suite_sections(report["suite"])
-    return found
+def sections(report: EvaluationReport) -> list[Section]:
+    """All tables of a report."""
+    tables = [headline(report)] if report.models else []
+    tables += comparison_sections(report.comparisons)
+    for model in report.models:
+        tables += model_sections(model)
+    if report.suite:
+        tables += suite_sections(report.suite)
+    return tables
 
 
-def headline(report: Mapping[str, Any]) -> Section:
-    """The metrics of all models side by side, and what has to be known before they are believed."""
-    columns: list[tuple[str, Mapping[str, Any]]] = []
+def headline(report: EvaluationReport) -> Section:
+    """The metrics of all models side by side, with what affects how far they can be trusted."""
+    columns: list[tuple[str, MeasuredRows]] = []
     notes: list[str] = []
-    for model in report["models"]:
-        for part, what in (("clean", "new rows"), ("all", "rows, met ones too: LEAKY")):
-            if part in model:
-                named = f"{model[part]['rows']:,} {what if model['leaky_rows'] else 'rows'}"
-                columns.append((f"{model['name']}, {named}", model[part]))
+    for model in report.models:
+        for measured, rows in ((model.unseen, "unseen rows"), (model.all_rows, "rows, including seen ones: LEAKY")):
+            if measured:
+                title = f"{measured.rows:,} {rows if model.leaky_rows else 'rows'}"
+                columns.append((f"{model.name}, {title}", measured))
         notes += _notes(model)
     table = [
-        [title, *(_figure(one["metrics"][key], one["intervals"].get(key)) for _, one in columns)]
+        [title, *(_metric(getattr(measured.metrics, key), measured.intervals.get(key)) for _, measured in columns)]
         for key, title in METRICS.items()
     ]
-    table.append(["calibration error", *(_ece(one) for _, one in columns)])
-    if any(one["chance_ece"] for _, one in columns):
+    table.append(["calibration error", *(_calibration_error(measured) for _, measured in columns)])
+    if any(measured.chance_ece for _, measured in columns):
         notes.append(
-            "In brackets: 95% intervals; behind the calibration error, what a model whose every probability is right "
-            "would show on as many rows by chance."
+            "In parentheses: 95% intervals; for the calibration error, the range in which that of a perfectly "
+            "calibrated model would be by chance on as many rows."
         )
-    file = report["file"]
-    where = f"{file['name']}: {file['rows']:,} rows, {file['distinct_texts']:,} distinct texts."
-    return Section("Metrics", [where, *notes], ["", *(name for name, _ in columns)], table)
+    file = report.file
+    where = [f"{file.name}: {file.rows:,} rows, {file.distinct_texts:,} distinct texts."] if file else []
+    return Section("Metrics", [*where, *notes], ["", *(title for title, _ in columns)], table)
 
 
-def _ece(one: Mapping[str, Any]) -> str:
-    chance = one["chance_ece"]
-    return f"{one['metrics']['ece']:.4f}" + (f" (chance: {chance[0]:.3f} to {chance[1]:.3f})" if chance else "")
+def _calibration_error(measured: MeasuredRows) -> str:
+    chance = measured.chance_ece
+    return f"{measured.metrics.ece:.4f}" + (f" (chance: {chance[0]:.3f} to {chance[1]:.3f})" if chance else "")
 
 
-def _notes(model: Mapping[str, Any]) -> list[str]:
-    """What has to be known before a model's metrics are believed."""
-    name, rows, leaky = model["name"], model["rows"], model["leaky_rows"]
-    notes = []
-    if leaky:
-        each = ", ".join(f"{count:,} {MET[where]}" for where, count in model["leaks"].items() if count)
-        given = "metrics are given with and without them" if "clean" in model else "none is left that it has not met"
-        notes.append(f"LEAKY: {leaky:,} of {rows:,} rows were met by {name} ({each}); {given}.")
-    if not model["training_is_known"]:
-        notes.append(f"{name} does not tell which texts it was trained on: rows that it met there are not known.")
-    elif not leaky:
-        notes.append(f"No row's text stands among those that {name} keeps hashes of: {', '.join(model['leaks'])}.")
-    for key, what in (("truncated", f"cut at {model['max_length']} tokens"), ("empty", "have an empty text")):
-        if model[key]:
-            notes.append(f"{model[key]:,} rows {'were ' if key == 'truncated' else ''}{what} ({name}).")
-    if model["kind"] == "PyTorch":
-        notes.append(f"{name} is scored without the temperature and the thresholds of a bundle.")
-    review = model["review"]
-    if review["rows"]:
-        rest = review.get("accuracy_of_the_rest")
-        of_rest = f"; of the rest, {rest:.4f} have the right label" if rest is not None else ""
-        notes.append(f"{name} leaves {review['rows']:,} rows ({review['share']:.1%}) to people{of_rest}.")
+def _notes(model: ModelReport) -> list[str]:
+    """What affects how far a model's metrics can be trusted."""
+    name, notes = model.name, []
+    if model.leaky_rows:
+        each = ", ".join(f"{count:,} {SEEN_IN[part]}" for part, count in model.leaks.items() if count)
+        given = "metrics are given with and without them" if model.unseen else "no unseen row is left"
+        notes.append(f"LEAKY: {name} has seen {model.leaky_rows:,} of the {model.rows:,} rows ({each}); {given}.")
+    if not model.training_is_known:
+        notes.append(f"The training texts of {name} are unknown: rows that it has seen in training cannot be found.")
+    elif not model.leaky_rows:
+        notes.append(f"No text is among those whose fingerprints {name} contains: {', '.join(model.leaks)}.")
+    if model.truncated:
+        notes.append(f"{model.truncated:,} texts were cut at {model.max_length} tokens ({name}).")
+    if model.empty:
+        notes.append(f"{model.empty:,} texts are empty ({name}).")
+    if model.kind == "PyTorch":
+        notes.append(f"{name} is scored without the temperature and thresholds of a bundle.")
+    review = model.review
+    if review.rows:
+        rest = review.accuracy_of_the_rest
+        of_rest = f"; the accuracy on the others is {rest:.4f}" if rest is not None else ""
+        notes.append(f"{name} marks {review.rows:,} rows ({review.share:.1%}) for review{of_rest}.")
     return notes
 
 
-def comparison_sections(comparisons: Sequence[Mapping[str, Any]]) -> list[Section]:
-    """Models beside the first one; nothing where there are no others."""
+def comparison_sections(comparisons: Sequence[ModelComparison]) -> list[Section]:
+    """The first model compared with each other one; nothing where there are no others."""
     if not comparisons:
         return []
 
-    def row(title: str, cell: Callable[[Mapping[str, Any]], str]) -> list[str]:
+    def row(title: str, cell: Callable[[ModelComparison], str]) -> list[str]:
         return [title, *map(cell, comparisons)]
 
     def difference(key: str) -> list[str]:
-        return row(f"{METRICS[key]}, difference", lambda one: _signed(one["differences"][key]))
+        return row(f"{METRICS[key]}, difference", lambda one: _difference(one.differences[key]))
 
     rows = [
-        row("rows", lambda one: f"{one['rows']:,}" + (" (LEAKY: met by one or both)" if one["leaky"] else "")),
-        row("left out, as one or both met them", lambda one: f"{one['leaky_rows_left_out']:,}"),
-        row("same label", lambda one: f"{one['same_label']:.2%}"),
+        row("rows", lambda one: f"{one.rows:,}" + (" (LEAKY: seen by a model)" if one.leaky else "")),
+        row("left out, seen by a model", lambda one: f"{one.leaky_rows_left_out:,}"),
+        row("same label", lambda one: f"{one.same_label:.2%}"),
         *(difference(key) for key in ("accuracy", "macro_f1", "loss")),
-        row("texts that only the first has right", lambda one: str(one["mcnemar"]["only_first_right"])),
-        row("texts that only the second has right", lambda one: str(one["mcnemar"]["only_second_right"])),
-        row("p of McNemar's exact test", lambda one: _p(one["mcnemar"]["p"])),
+        row("texts that only the first model gets right", lambda one: str(one.mcnemar.only_first_correct)),
+        row("texts that only the second model gets right", lambda one: str(one.mcnemar.only_second_correct)),
+        row("p of McNemar's exact test", lambda one: _p(one.mcnemar.p)),
     ]
     note = (
-        "Differences are the first minus the second, with the 95% interval of the paired bootstrap; McNemar's test is "
-        "over distinct texts. An interval that holds 0, or a p that is not small, shows no difference on these rows; "
-        "it does not show that there is none."
+        "Differences are the first model minus the second, with the 95% interval of the paired bootstrap; McNemar's "
+        "test is over distinct texts. An interval that contains 0, or a p that is not small, means that these rows "
+        "show no difference; it does not prove that there is none."
     )
-    header = ["", *(f"{one['first']} against {one['other']}" for one in comparisons)]
-    return [Section("Side by side", [note], header, rows)]
+    header = ["", *(f"{one.first} vs. {one.other}" for one in comparisons)]
+    return [Section("Comparison", [note], header, rows)]
 
 
 def _p(value: float) -> str:
     return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
-def model_sections(model: Mapping[str, Any]) -> list[Section]:
-    """Labels, confusion, thresholds and groups of one model."""
-    name, told = model["name"], model.get("clean") or model["all"]
-    what = "rows, all met: LEAKY" if "clean" not in model else "new rows" if model["leaky_rows"] else "rows"
-    of = f"{name}, {told['rows']:,} {what}"
+def model_sections(model: ModelReport) -> list[Section]:
+    """Labels, confusion matrix, thresholds and groups of one model."""
+    measured = model.measured
+    kind = "rows, all seen before: LEAKY" if model.unseen is None else "unseen rows" if model.leaky_rows else "rows"
+    where = f"{model.name}, {measured.rows:,} {kind}"
     rows = []
-    for label, one in told["metrics"]["per_class"].items():
-        # Nothing can be right where nothing was predicted, nor found where nothing is.
-        defined = {"precision": one["predicted"], "recall": one["support"], "f1": one["support"] + one["predicted"]}
+    for label, metrics in measured.metrics.per_class.items():
+        # A precision is undefined where nothing was predicted, a recall where nothing is to be found.
+        defined = {"precision": metrics.predicted, "recall": metrics.support, "f1": metrics.support + metrics.predicted}
         cells = [
-            _figure(one[key] if defined.get(key, 1) else None, told["intervals"].get(f"per_class/{label}/{key}"))
+            _metric(
+                getattr(metrics, key) if defined.get(key, 1) else None,
+                measured.intervals.get(f"per_class/{label}/{key}"),
+            )
             for key in ("precision", "recall", "f1", "roc_auc", "average_precision")
         ]
-        rows.append([label, f"{one['support']:,}", f"{one['predicted']:,}", *cells])
+        rows.append([label, f"{metrics.support:,}", f"{metrics.predicted:,}", *cells])
     header = ["label", "rows", "predicted", "precision", "recall", "F1", "ROC-AUC", "average precision"]
-    found = [Section(f"By label: {of}", [], header, rows)]
-    if confusion := told["metrics"]["confusion"]:
-        labels = list(told["metrics"]["per_class"])
+    tables = [Section(f"By label: {where}", [], header, rows)]
+    if confusion := measured.metrics.confusion:
+        labels = list(measured.metrics.per_class)
         table = [[label, *(f"{cell:,}" for cell in row)] for label, row in zip(labels, confusion, strict=True)]
-        found.append(Section(f"{CONFUSION}: {of}", [], ["true, predicted", *labels], table))
-    if promises := model.get("promises"):
-        found.append(threshold_section(f"Thresholds: {of}", promises))
-    found += [_groups(f"By {column}: {of}", groups) for column, groups in model["groups"].items()]
-    return found
+        tables.append(Section(f"{CONFUSION}: {where}", [], ["actual, predicted", *labels], table))
+    if model.threshold_metrics:
+        tables.append(threshold_section(f"Thresholds: {where}", model.threshold_metrics))
+    tables += [_groups(f"By {column}: {where}", groups) for column, groups in model.groups.items()]
+    return tables
 
 
-def threshold_section(title: str, kept: Mapping[str, Any]) -> Section:
-    """What thresholds do; see :func:`toxonnx.evaluate.calibration.threshold_metrics`."""
+def threshold_section(title: str, thresholds: ThresholdMetrics) -> Section:
+    """The effect of thresholds; see :func:`toxonnx.evaluate.calibration.measure_thresholds`."""
     rows = [
-        [label, f"{one['threshold']:.4f}", f"{one['predicted']:,}", _share(one["precision"]), _share(one["recall"])]
-        for label, one in kept["per_class"].items()
+        [label, f"{one.threshold:.4f}", f"{one.predicted:,}", _share(one.precision), _share(one.recall)]
+        for label, one in thresholds.per_class.items()
     ]
-    note = f"{kept['review']:.1%} of the rows are left to people." if kept["review"] else ""
-    return Section(title, [note] if note else [], ["label", "from", "rows predicted", "precision", "recall"], rows)
+    notes = [f"{thresholds.review:.1%} of the rows are marked for review."] if thresholds.review else []
+    return Section(title, notes, ["label", "threshold", "rows predicted", "precision", "recall"], rows)
 
 
-def _groups(title: str, groups: Sequence[Mapping[str, Any]]) -> Section:
-    labels = list(groups[0]["per_class"]) if groups and len(groups[0]["per_class"]) <= FEW_LABELS else []
+def _groups(title: str, groups: Sequence[GroupMetrics]) -> Section:
+    labels = list(groups[0].per_class) if groups and len(groups[0].per_class) <= MAX_LABEL_COLUMNS else []
     header = ["value", "rows", "accuracy", "macro F1"]
     for label in labels:
-        header += [f"{label} found", f"{label} predicted wrongly"]
+        header += [f"{label}: recall", f"{label}: false positive rate"]
     rows = []
-    for one in groups:
-        row = [one["value"] or "(empty)", f"{one['rows']:,}", _share(one["accuracy"]), _figure(one["macro_f1"], None)]
+    for group in groups:
+        row = [group.value or "(empty)", f"{group.rows:,}", _share(group.accuracy), _metric(group.macro_f1, None)]
         for label in labels:
-            row += [_share(one["per_class"][label][key]) for key in ("recall", "false_positive_rate")]
+            row += [_share(group.per_class[label].recall), _share(group.per_class[label].false_positive_rate)]
         rows.append(row)
-    note = "Found: the label's share of the rows that have it. Said wrongly: its share of the rows that do not."
-    return Section(title, [note] if labels else [], header, rows)
+    return Section(title, [], header, rows)
 
 
-def suite_sections(suite: Mapping[str, Any]) -> list[Section]:
-    """A functional suite: over all, by functionality, by group; a column of accuracies for each model."""
-    answers = suite["models"]
-    names = [one["name"] for one in answers]
-    positive, negative = suite["positive"], suite["negative"]
-    taken = "; ".join(f"{one['name']}: {' or '.join(one['positive_labels'])}" for one in answers)
+def suite_sections(suite: SuiteReport) -> list[Section]:
+    """A functional suite: over all, by functionality, by group; one column of accuracies per model."""
+    answers = suite.models
+    names = [one.name for one in answers]
+    positive_labels = "; ".join(f"{one.name}: {' or '.join(one.positive_labels)}" for one in answers)
     notes = [
-        f"{suite['cases']:,} cases. What counts as {positive}: {taken}. In brackets: Wilson's 95% intervals, as if no "
-        "case were like another.",
-        *suite["notes"],
+        f"{suite.cases:,} cases. Labels that count as {suite.positive}: {positive_labels}. In parentheses: Wilson's "
+        "95% intervals, which treat the cases as independent.",
+        *suite.notes,
     ]
-    overall = [
-        [title, f"{answers[0][side]['cases']:,}", *(_share_of(one[side]) for one in answers)]
-        for side, title in (("positive", positive), ("negative", negative), ("all", "all"))
-        if answers[0][side]
-    ]
+    overall = []
+    for key, title in (("positive", suite.positive), ("negative", suite.negative), ("all", "all")):
+        sides: list[CaseAccuracy | None] = [getattr(one, key) for one in answers]
+        if sides[0]:
+            overall.append([title, f"{sides[0].cases:,}", *map(_accuracy, sides)])
     kinds = []
-    for at, one in enumerate(answers[0]["functionalities"]):
-        gold = positive if one["positive"] else negative
-        about = f"{one['code']} {one['about']}"
-        cells = [_share_of(answer["functionalities"][at]) for answer in answers]
-        kinds.append([one["class"], about, gold, f"{one['cases']:,}", *cells])
-    found = [
-        Section(f"{suite['title']}: accuracy", notes, ["gold label", "cases", *names], overall),
-        Section(
-            f"{suite['title']} by functionality",
-            [],
-            ["class", "functionality", "gold label", "cases", *names],
-            kinds,
-            3,
-        ),
+    for index, one in enumerate(answers[0].functionalities):
+        gold = suite.positive if one.positive else suite.negative
+        cells = [_accuracy(answer.functionalities[index]) for answer in answers]
+        kinds.append([one.group, f"{one.code} {one.description}", gold, f"{one.cases:,}", *cells])
+    header = ["class", "functionality", "gold label", "cases", *names]
+    tables = [
+        Section(f"{suite.title}: accuracy", notes, ["gold label", "cases", *names], overall),
+        Section(f"{suite.title} by functionality", [], header, kinds, 3),
     ]
     groups = []
-    for at, one in enumerate(answers[0]["groups"]):
-        for side, title in (("positive", positive), ("negative", negative)):
-            if one[side]:
-                cells = [_share_of(answer["groups"][at][side]) for answer in answers]
-                groups.append([one["group"], title, f"{one[side]['cases']:,}", *cells])
+    for index, group in enumerate(answers[0].groups):
+        for key, title in (("positive", suite.positive), ("negative", suite.negative)):
+            sides = [getattr(answer.groups[index], key) for answer in answers]
+            if sides[0]:
+                groups.append([group.group, title, f"{sides[0].cases:,}", *map(_accuracy, sides)])
     if groups:
-        found.append(Section(f"{suite['title']} by group", [], ["group", "gold label", "cases", *names], groups, 2))
-    return found
+        tables.append(Section(f"{suite.title} by group", [], ["group", "gold label", "cases", *names], groups, 2))
+    return tables
 
 
-def _figure(value: float | None, interval: Sequence[float] | None) -> str:
+def _metric(value: float | None, interval: Sequence[float] | None) -> str:
     if value is None:
-        return NOTHING
+        return UNDEFINED
     return f"{value:.4f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
 
 
-def _signed(values: Sequence[float | None]) -> str:
-    value, low, high = values
-    return f"{value:+.4f}" + (f" ({low:+.4f} to {high:+.4f})" if low is not None else "")
+def _difference(difference: Difference) -> str:
+    low, high = difference.low, difference.high
+    interval = f" ({low:+.4f} to {high:+.4f})" if low is not None and high is not None else ""
+    return f"{difference.value:+.4f}{interval}"
 
 
 def _share(values: Sequence[float] | None) -> str:
     """A share with its interval, in percent."""
     if values is None:
-        return NOTHING
+        return UNDEFINED
     value, low, high = values
     return f"{value:.1%} ({100 * low:.0f} to {100 * high:.0f})"
 
 
-def _share_of(one: Mapping[str, Any]) -> str:
-    return _share((one["accuracy"], one["low"], one["high"]))
+def _accuracy(one: CaseAccuracy | FunctionalityAccuracy | None) -> str:
+    return _share((one.accuracy, one.low, one.high) if one else None)
 
 
 def markdown(parts: Sequence[Section], level: int = 2) -> str:
-    """Sections as GitHub takes them."""
+    """Sections as GitHub-flavoured Markdown."""
     lines: list[str] = []
     for part in parts:
-        lines += [f"{'#' * level} {_plain(part.title)}", ""] if part.title else []
+        lines += [f"{'#' * level} {_escape(part.title)}", ""] if part.title else []
         for note in part.notes:
-            lines += [_plain(note), ""]
+            lines += [_escape(note), ""]
         if part.rows:
             rule = ["---"] * part.left + ["---:"] * (len(part.header) - part.left)
             table = [part.header, rule, *part.rows]
-            lines += [f"| {' | '.join(map(_plain, row))} |" for row in table] + [""]
+            lines += [f"| {' | '.join(map(_escape, row))} |" for row in table] + [""]
     return "\n".join(lines)
 
 
-def _plain(cell: str) -> str:
-    """Text that Markdown leaves as it is: labels and column names come from files."""
+def _escape(cell: str) -> str:
+    """Text that Markdown shows as it is: labels and column names come from files."""
     for mark in "\\|`*_<[":
         cell = cell.replace(mark, "\\" + mark)
     return cell.replace("\n", " ")

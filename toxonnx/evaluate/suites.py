@@ -1,10 +1,10 @@
-"""Functional suites: short cases that each test one ability, as in HateCheck. A TOML file defines a suite."""
+"""Functional test suites: short cases that each test one functionality, as in HateCheck. A TOML file defines one."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,42 +21,52 @@ from toxonnx.resources import find_suite
 __all__ = [
     "Cases",
     "Functionality",
-    "Questions",
     "Suite",
+    "SuiteAnswers",
+    "SuiteReport",
+    "SuiteRequest",
     "load_suite",
+    "measure_answers",
     "read_cases",
-    "read_questions",
-    "suite_figures",
+    "read_suite_request",
 ]
 
 COLUMNS = ("text", "gold", "functionality", "group")
 TEXTS = ("title", "source", "positive", "negative")
-ABOUT = ("id", "code", "group", "about")
+FIELDS = ("id", "code", "group", "description")
 
 
 @dataclass(frozen=True)
 class Functionality:
-    """One ability: its id in the file, its code in the paper, the class it belongs to, what its cases are, and whether
-    they are positive."""
+    """One functionality.
+
+    Attributes:
+        id: its name in the file of cases.
+        code: its name in the paper.
+        group: the class of functionalities that it belongs to.
+        description: what its cases are.
+        positive: whether their gold label is the positive one.
+    """
 
     id: str
     code: str
     group: str
-    about: str
+    description: str
     positive: bool
 
 
 @dataclass(frozen=True)
 class Suite:
-    """What a suite of cases is, as its TOML file defines it.
+    """A suite, as its TOML file defines it.
 
     Attributes:
         name: short name.
-        title: name to show.
+        title: display name.
         source: paper and licence.
-        cases: how many the whole suite has.
-        columns: ``text``, ``gold``, ``functionality``, ``group`` -> column of the file; ``group`` may be missing.
-        positive, negative: what the gold column says.
+        cases: number of cases in the complete suite.
+        columns: ``text``, ``gold``, ``functionality``, ``group`` -> column of the file of cases; ``group`` is
+            optional.
+        positive, negative: the values of the gold column.
         functionalities: in the paper's order.
     """
 
@@ -72,7 +82,15 @@ class Suite:
 
 @dataclass(frozen=True)
 class Cases:
-    """Cases of a suite: texts as they stand in the file, bool [cases] what is true, functionality and group of each."""
+    """Cases of a suite.
+
+    Attributes:
+        texts: not normalised.
+        gold: bool [cases], whether the gold label is the positive one.
+        functionality: id of each case's functionality.
+        group: group that each case is about; empty without one.
+        notes: remarks for the report.
+    """
 
     texts: list[str]
     gold: NDArray[np.bool_]
@@ -82,19 +100,32 @@ class Cases:
 
 
 @dataclass(frozen=True)
-class Questions:
-    """A suite, its cases, and the sets of labels that are taken for a positive answer, one reading after another."""
+class SuiteRequest:
+    """A suite to run.
+
+    Attributes:
+        suite: its definition.
+        cases: its cases.
+        positive_labels: sets of labels; the suite is evaluated once for each, with a prediction counting as positive
+            if it contains one of the labels.
+    """
 
     suite: Suite
     cases: Cases
-    positives: tuple[tuple[str, ...], ...]
+    positive_labels: tuple[tuple[str, ...], ...]
 
     def check(self, labels: Labels, name: str = "the model") -> None:
-        """Raises InputError unless these labels can answer."""
-        hint = f"Name them with --positive-labels, out of: {', '.join(labels.names)}."
-        if not self.positives:
-            raise InputError(f"it is not known which labels of {name} mean {self.suite.positive!r}", hint)
-        unknown = sorted({label for one in self.positives for label in one} - set(labels.names))
+        """Checks that a model has the positive labels.
+
+        Raises:
+            InputError: it does not, or none were given.
+        """
+        hint = f"Give them with --positive-labels; the labels are {', '.join(labels.names)}."
+        if not self.positive_labels:
+            raise InputError(f"it is unknown which labels of {name} correspond to {self.suite.positive!r}", hint)
+        unknown = sorted(
+            {label for labels_of_one in self.positive_labels for label in labels_of_one} - set(labels.names)
+        )
         if unknown:
             raise InputError(f"{name} has no label {', '.join(unknown)}", hint)
 
@@ -103,7 +134,7 @@ def load_suite(name_or_path: str | Path) -> Suite:
     """Reads a suite's definition: a TOML file, or the name of one that ships.
 
     Raises:
-        InputError: not found, no TOML, a key that is missing or unknown.
+        InputError: it does not exist, is not TOML, or a key is missing or unknown.
     """
     path = find_suite(name_or_path)
     try:
@@ -114,20 +145,20 @@ def load_suite(name_or_path: str | Path) -> Suite:
 
 
 def _suite(table: dict[str, Any], path: Path) -> Suite:
-    """The definition, every key of it checked."""
+    """The definition, with every key checked."""
 
     def value(part: dict[str, Any], key: str, kind: type, where: str) -> Any:
         if key not in part:
             raise InputError(f"{path}: {where}{key} is missing")
         if not isinstance(part[key], kind) or isinstance(part[key], bool) or part[key] in ("", 0):
             wanted = {str: "a text", int: "a number", dict: "a table", list: "a list of tables"}[kind]
-            raise InputError(f"{path}: {where}{key} = {part[key]!r} has to be {wanted}")
+            raise InputError(f"{path}: {where}{key} must be {wanted}, got {part[key]!r}")
         return part[key]
 
     def check_keys(part: dict[str, Any], keys: Sequence[str], where: str) -> None:
         unknown = sorted(set(part) - set(keys))
         if unknown:
-            raise InputError(f"{path}: unknown key {where}{unknown[0]}", f"Known here: {', '.join(keys)}.")
+            raise InputError(f"{path}: unknown key {where}{unknown[0]}", f"The known keys are {', '.join(keys)}.")
 
     check_keys(table, (*TEXTS, "cases", "columns", "functionality"), "")
     title, source, positive, negative = (value(table, key, str, "") for key in TEXTS)
@@ -135,19 +166,19 @@ def _suite(table: dict[str, Any], path: Path) -> Suite:
     check_keys(columns, COLUMNS, "columns.")
     for key in (*COLUMNS[:3], *(key for key in columns if key == COLUMNS[3])):
         value(columns, key, str, "columns.")
-    found = []
+    functionalities = []
     for number, part in enumerate(value(table, "functionality", list, ""), start=1):
         where = f"functionality {number}: "
-        check_keys(part, (*ABOUT, "gold"), where)
+        check_keys(part, (*FIELDS, "gold"), where)
         gold = value(part, "gold", str, where)
         if gold not in (positive, negative):
-            raise InputError(f"{path}: {where}gold = {gold!r} is neither {positive!r} nor {negative!r}")
-        about = {key: value(part, key, str, where) for key in ABOUT}
-        found.append(Functionality(**about, positive=gold == positive))
-    if positive == negative or len({one.id for one in found}) != len(found):
-        raise InputError(f"{path}: positive and negative, and the ids of functionalities, have to differ")
+            raise InputError(f"{path}: {where}gold must be {positive!r} or {negative!r}, got {gold!r}")
+        fields = {key: value(part, key, str, where) for key in FIELDS}
+        functionalities.append(Functionality(**fields, positive=gold == positive))
+    if positive == negative or len({one.id for one in functionalities}) != len(functionalities):
+        raise InputError(f"{path}: positive and negative must differ, and so must the ids of the functionalities")
     cases = value(table, "cases", int, "")
-    return Suite(path.stem, title, source, cases, columns, positive, negative, tuple(found))
+    return Suite(path.stem, title, source, cases, columns, positive, negative, tuple(functionalities))
 
 
 def read_cases(suite: Suite, path: Path, reading: ReadOptions | None = None) -> Cases:
@@ -155,7 +186,7 @@ def read_cases(suite: Suite, path: Path, reading: ReadOptions | None = None) -> 
 
     Raises:
         InputError: a column is missing, or there are no cases.
-        RowError: a case whose functionality the suite does not know, or whose gold label is not that of its kind.
+        RowError: the functionality of a case is not in the suite, or its gold label is not that of its functionality.
     """
     table: Table = read_table(path, reading, columns=tuple(suite.columns.values()))
     known = {one.id: one for one in suite.functionalities}
@@ -171,7 +202,7 @@ def read_cases(suite: Suite, path: Path, reading: ReadOptions | None = None) -> 
     notes = []
     if len(table) != suite.cases:
         notes.append(
-            f"{len(table):,} cases, the whole suite has {suite.cases:,}: not comparable with published metrics"
+            f"{len(table):,} cases, but the complete suite has {suite.cases:,}: not comparable with published results"
         )
     absent = [one.code for one in suite.functionalities if one.id not in set(kinds)]
     if absent:
@@ -181,67 +212,141 @@ def read_cases(suite: Suite, path: Path, reading: ReadOptions | None = None) -> 
     return Cases(table.column(suite.columns["text"]), gold_flags, kinds, groups, notes)
 
 
-def read_questions(
+def read_suite_request(
     suite: str | None,
     cases: Path | None,
-    positive: Sequence[str],
+    positive_labels: Sequence[str],
     reading: ReadOptions | None = None,
-) -> Questions | None:
-    """What a command line asks for: a suite's name, the file of its cases, readings as ``LABEL,LABEL``; None for none.
+) -> SuiteRequest | None:
+    """The suite that a command line asks for: name, file of cases, sets of labels as ``LABEL,LABEL``; None for none.
 
     Raises:
-        InputError: one was given without the other; or see :func:`load_suite` and :func:`read_cases`.
+        InputError: one was given without the others; or see :func:`load_suite` and :func:`read_cases`.
     """
-    if suite is None and cases is None and not positive:
+    if suite is None and cases is None and not positive_labels:
         return None
     if suite is None or cases is None:
         raise InputError(
-            "--suite, --cases and --positive-labels go together",
+            "--suite, --cases and --positive-labels must be given together",
             "--suite hatecheck --cases FILE --positive-labels LABEL",
         )
     definition = load_suite(suite)
-    readings = tuple(tuple(filter(None, (label.strip() for label in one.split(",")))) for one in positive)
-    if not all(readings):
-        raise InputError("--positive-labels names no label", "Say --positive-labels LABEL, or LABEL,LABEL.")
-    return Questions(definition, read_cases(definition, cases, reading), readings)
+    label_sets = tuple(tuple(filter(None, (label.strip() for label in names.split(",")))) for names in positive_labels)
+    if not all(label_sets):
+        raise InputError("--positive-labels is empty", "Use --positive-labels LABEL, or LABEL,LABEL.")
+    return SuiteRequest(definition, read_cases(definition, cases, reading), label_sets)
 
 
-def suite_figures(suite: Suite, cases: Cases, predicted: NDArray[np.bool_]) -> dict[str, Any]:
-    """Accuracy on each functionality, class, group, and over all.
+@dataclass(frozen=True)
+class CaseAccuracy:
+    """Accuracy on some cases, with Wilson's 95% interval, which treats the cases as independent."""
+
+    cases: int
+    correct: int
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionalityAccuracy:
+    """Accuracy on the cases of one functionality; for its fields see :class:`Functionality` and
+    :class:`CaseAccuracy`."""
+
+    id: str
+    code: str
+    group: str
+    description: str
+    positive: bool
+    cases: int
+    correct: int
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class GroupAccuracy:
+    """Accuracy on the cases about one group, by gold label; None where it has no such cases."""
+
+    group: str
+    positive: CaseAccuracy | None
+    negative: CaseAccuracy | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteAnswers:
+    """The accuracy of one model, with one set of positive labels.
+
+    Attributes:
+        name: of the model.
+        positive_labels: labels that count as a positive prediction.
+        all, positive, negative: over all cases, and by gold label; None where there are none.
+        functionalities: in the suite's order.
+        groups: in alphabetical order.
+    """
+
+    name: str
+    positive_labels: list[str]
+    all: CaseAccuracy | None
+    positive: CaseAccuracy | None
+    negative: CaseAccuracy | None
+    functionalities: list[FunctionalityAccuracy]
+    groups: list[GroupAccuracy]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteReport:
+    """The results of a functional suite; for the other fields see :class:`Suite`.
+
+    Attributes:
+        cases: cases that were scored.
+        notes: remarks.
+        models: one entry for each model and set of positive labels.
+    """
+
+    name: str
+    title: str
+    source: str
+    positive: str
+    negative: str
+    cases: int
+    notes: list[str]
+    models: list[SuiteAnswers]
+
+
+def measure_answers(
+    suite: Suite, cases: Cases, predicted: NDArray[np.bool_], name: str, positive_labels: Sequence[str]
+) -> SuiteAnswers:
+    """Accuracy by functionality, gold label and group, and over all.
 
     Args:
         suite: the definition.
-        cases: what was asked.
-        predicted: bool [cases], what a model answered.
-
-    Returns:
-        Shares as ``{"cases", "right", "accuracy", "low", "high"}``, low and high being Wilson's 95% interval, as if no
-        case were like another: ``all``,
-        ``positive``, ``negative``; ``functionalities``, a list in the suite's order; ``groups``, a list of
-        ``{"group", "positive", "negative"}``, a side without cases being None.
+        cases: the cases.
+        predicted: bool [cases], whether a model's prediction counts as positive.
+        name: of the model.
+        positive_labels: the labels that count as positive.
     """
-    right = predicted == cases.gold
+    correct = predicted == cases.gold
+    functionality, group = np.array(cases.functionality), np.array(cases.group)
 
-    def share(rows: NDArray[np.bool_]) -> dict[str, Any] | None:
-        total, good = int(rows.sum()), int((right & rows).sum())
-        if not total:
-            return None
-        low, high = wilson(good / total, total)
-        return {"cases": total, "right": good, "accuracy": good / total, "low": low, "high": high}
+    def accuracy(rows: NDArray[np.bool_]) -> CaseAccuracy | None:
+        total, right = int(rows.sum()), int((correct & rows).sum())
+        return CaseAccuracy(total, right, right / total, *wilson(right / total, total)) if total else None
 
-    kinds, groups = np.array(cases.functionality), np.array(cases.group)
     functionalities = []
     for one in suite.functionalities:
-        if measured := share(kinds == one.id):
-            about = {"id": one.id, "code": one.code, "class": one.group, "about": one.about, "positive": one.positive}
-            functionalities.append({**about, **measured})
-    sides = {"positive": cases.gold, "negative": ~cases.gold}
-    return {
-        "all": share(np.ones(len(right), dtype=np.bool_)),
-        **{side: share(rows) for side, rows in sides.items()},
-        "functionalities": functionalities,
-        "groups": [
-            {"group": name, **{side: share(rows & (groups == name)) for side, rows in sides.items()}}
-            for name in sorted(set(cases.group) - {""})
+        if measured := accuracy(functionality == one.id):
+            functionalities.append(FunctionalityAccuracy(**asdict(one), **asdict(measured)))
+    return SuiteAnswers(
+        name=name,
+        positive_labels=list(positive_labels),
+        all=accuracy(np.ones(len(correct), dtype=np.bool_)),
+        positive=accuracy(cases.gold),
+        negative=accuracy(~cases.gold),
+        functionalities=functionalities,
+        groups=[
+            GroupAccuracy(key, accuracy(cases.gold & (group == key)), accuracy(~cases.gold & (group == key)))
+            for key in sorted(set(cases.group) - {""})
         ],
-    }
+    )
