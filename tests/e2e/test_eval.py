@@ -1,4 +1,4 @@
-"""toxonnx eval, and the decisions that an export settles, as people call them."""
+"""``toxonnx eval``, and the thresholds that an export fits."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import sklearn.metrics
 from helpers import real_data, recipe, sentences, toxonnx, write_csv
 
 from toxonnx.bundle import open_bundle
-from toxonnx.evaluate.suites import load_suite, read_cases, suite_figures
+from toxonnx.evaluate.suites import load_suite, measure_answers, read_cases
 from toxonnx.texts import fold
 
-#: stands in a text of each file, and may come back in no report
+#: a word in the texts that no report may contain
 MARKER = "quokka"
 
 
 @pytest.fixture(scope="session")
 def mixed(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows that the run was trained or validated on, written a little otherwise, and rows that are new."""
+    """Rows that the run was trained or validated on, with other case and white space, and new rows."""
     with open(labelled, encoding="utf-8", newline="") as file:
         met = [[f"  {row['text'].upper()} ", row["class"], "old"] for row in list(csv.DictReader(file))[:40]]
     new = [[f"{text} {MARKER}", label, "new" if i % 3 else "newer"] for i, (text, label) in enumerate(sentences(90, 9))]
@@ -32,71 +32,71 @@ def mixed(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_csv(tmp_path_factory.mktemp("mixed") / "mixed.csv", ["text", "class", "source"], [*met, *new, new[0]])
 
 
-def test_a_bundle_beside_pytorch_on_rows_it_partly_met(
+def test_a_bundle_and_pytorch_on_partly_seen_rows(
     run: Path, bundles: dict[str, Path], labelled: Path, mixed: Path, tmp_path: Path
 ) -> None:
     done = toxonnx(
         "eval", bundles["int8"], mixed, "--compare", run, "--compare", bundles["fp32"], "--group-by", "source",
-        "--bootstrap-samples", 100, "--json", tmp_path / "e.json", "--html", tmp_path / "e.html", "--markdown", tmp_path / "e.md",
-        "--fail-under", "accuracy=0.5",
+        "--bootstrap-samples", 100, "--json", tmp_path / "e.json", "--html", tmp_path / "e.html",
+        "--markdown", tmp_path / "e.md", "--fail-under", "accuracy=0.5",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "e.json").read_text())
     ours, pytorch, exact = report["models"]
     assert [one["name"] for one in report["models"]] == ["int8", "run in PyTorch", "fp32"]
-    # The hashes know each row that was met, whatever its case and white space.
+    # Fingerprints identify every seen row, whatever its case and white space.
     with open(labelled, encoding="utf-8", newline="") as file:
         texts = {fold(row["text"]) for row in csv.DictReader(file)}
     with open(mixed, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    met = [fold(row["text"]) in texts for row in rows]
-    assert sum(met) >= 40
+    seen = [fold(row["text"]) in texts for row in rows]
+    assert sum(seen) >= 40
     for one in report["models"]:
-        assert one["rows"] == 131 and one["leaky_rows"] == sum(met)
-        assert one["leaks"]["training"] + one["leaks"]["validation"] == sum(met)
-        assert (one["clean"]["rows"], one["all"]["rows"]) == (131 - sum(met), 131)
-    assert f"LEAKY: {sum(met)} of 131 rows were met by int8" in done.stdout
+        assert one["rows"] == 131 and one["leaky_rows"] == sum(seen)
+        assert one["leaks"]["training"] + one["leaks"]["validation"] == sum(seen)
+        assert (one["unseen"]["rows"], one["all_rows"]["rows"]) == (131 - sum(seen), 131)
+    assert f"LEAKY: int8 has seen {sum(seen)} of the 131 rows" in done.stdout
 
     # The metrics are those of what predict writes.
     scored = toxonnx("predict", mixed, "--bundle", bundles["int8"])
-    said = [row["label"] for row in csv.DictReader(scored.stdout.splitlines())]
-    new = [i for i, seen in enumerate(met) if not seen]
-    y_true, answers = [rows[i]["class"] for i in new], [said[i] for i in new]
-    metrics = ours["clean"]["metrics"]
+    predicted = [row["label"] for row in csv.DictReader(scored.stdout.splitlines())]
+    new = [i for i, was_seen in enumerate(seen) if not was_seen]
+    y_true, answers = [rows[i]["class"] for i in new], [predicted[i] for i in new]
+    metrics = ours["unseen"]["metrics"]
     assert metrics["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(y_true, answers))
     assert metrics["macro_f1"] == pytest.approx(sklearn.metrics.f1_score(y_true, answers, average="macro"))
-    low, high = ours["clean"]["intervals"]["accuracy"]
+    low, high = ours["unseen"]["intervals"]["accuracy"]
     assert low <= metrics["accuracy"] <= high and low < high
     groups = {one["value"]: one["rows"] for one in ours["groups"]["source"]}
     assert groups == {value: sum(rows[i]["source"] == value for i in new) for value in ("new", "newer")}
 
     first, second = report["comparisons"]
     assert (first["other"], second["other"]) == ("run in PyTorch", "fp32")
-    assert first["rows"] == 131 - sum(met) and first["same_label"] >= 0.97
-    value, low, high = first["differences"]["accuracy"]
+    assert first["rows"] == 131 - sum(seen) and first["same_label"] >= 0.97
+    value, low, high = first["differences"]["accuracy"].values()
     assert (value == 0 if low is None else low <= value <= high) and first["mcnemar"]["p"] > 0.05
-    # fp32 in ONNX is PyTorch, but for the temperature.
-    assert exact["clean"]["metrics"]["accuracy"] == pytorch["clean"]["metrics"]["accuracy"]
+    # ONNX fp32 equals PyTorch, except for the temperature.
+    assert exact["unseen"]["metrics"]["accuracy"] == pytorch["unseen"]["metrics"]["accuracy"]
 
     page = (tmp_path / "e.html").read_text(encoding="utf-8")
     assert page.count("<svg") == page.count("</svg>") == 1 + 3 * 2
-    assert not re.findall(r'(?:src|href)="(?!#)', page), "the page fetches something"
+    assert not re.findall(r'(?:src|href)="(?!#)', page), "the page loads something"
     everything = page + (tmp_path / "e.json").read_text() + (tmp_path / "e.md").read_text() + done.stdout + done.stderr
     assert MARKER not in everything.lower(), "a report holds the text of a row"
     assert f"| accuracy | {metrics['accuracy']:.4f} (" in (tmp_path / "e.md").read_text()
 
 
-def test_rows_that_were_all_met_show_nothing(bundles: dict[str, Path], labelled: Path) -> None:
+def test_metrics_on_seen_rows_prove_nothing(bundles: dict[str, Path], labelled: Path) -> None:
     done = toxonnx("eval", bundles["int8"], labelled, "--bootstrap-samples", 0, "--fail-under", "macro_f1=0.1")
     assert done.returncode == 1
-    assert "int8 has met every row before: metrics on them show nothing" in done.stderr
-    assert "none is left that it has not met" in done.stdout and "LEAKY" in done.stdout
+    assert "int8 has seen all of these rows before: metrics on them prove nothing" in done.stderr
+    assert "no unseen row is left" in done.stdout and "LEAKY" in done.stdout
 
 
-def test_a_limit_that_is_not_reached_is_exit_code_1(bundles: dict[str, Path], mixed: Path) -> None:
+def test_a_missed_limit_is_exit_code_1(bundles: dict[str, Path], mixed: Path) -> None:
     done = toxonnx("eval", bundles["int8"], mixed, "--bootstrap-samples", 0, "--fail-under", "accuracy=1")
     assert done.returncode == 1
-    assert re.search(r"int8, on \d+ rows: accuracy is 0\.\d+, asked for 1", done.stderr)
+    assert re.search(r"int8, on \d+ rows: accuracy is 0\.\d+, required is 1", done.stderr)
 
 
 SUITE = """
@@ -114,18 +114,18 @@ group = "about"
 id = "plain_r"
 code = "P1"
 group = "Plain"
-about = "Plain rudeness"
+description = "Plain rudeness"
 gold = "rude"
 [[functionality]]
 id = "thanks_p"
 code = "P2"
 group = "Plain"
-about = "Thanks"
+description = "Thanks"
 gold = "polite"
 """
 
 
-def test_a_functional_suite_of_ones_own(bundles: dict[str, Path], tmp_path: Path) -> None:
+def test_a_user_defined_suite(bundles: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "suite.toml").write_text(SUITE)
     cases = [
         ["the soup was awful", "rude", "plain_r", "food"], ["the train was rotten", "rude", "plain_r", "travel"],
@@ -141,11 +141,11 @@ def test_a_functional_suite_of_ones_own(bundles: dict[str, Path], tmp_path: Path
     assert done.returncode == 0, done.stderr
     one, every = json.loads((tmp_path / "s.json").read_text())["suite"]["models"]
     assert (one["name"], every["name"]) == ("int8 (complaint)", "int8 (complaint, praise)")
-    # Whoever calls everything rude gets the rude ones right, and nothing else.
+    # Calling everything rude gets the rude cases right and no other.
     assert (every["positive"]["accuracy"], every["negative"]["accuracy"]) == (1, 0)
-    assert [part["right"] for part in every["functionalities"]] == [2, 0]
+    assert [part["correct"] for part in every["functionalities"]] == [2, 0]
     assert {part["group"] for part in every["groups"]} == {"food", "travel"}
-    assert one["all"]["right"] >= 3
+    assert one["all"]["correct"] >= 3
     assert "P2 Thanks" in done.stdout and "2 cases" not in done.stdout
 
     for change, message in (
@@ -157,37 +157,40 @@ def test_a_functional_suite_of_ones_own(bundles: dict[str, Path], tmp_path: Path
         assert done.returncode == 2 and message in done.stderr, done.stderr
     write_csv(tmp_path / "cases.csv", header, [list(cases[0])])
     done = toxonnx("eval", bundles["int8"], *asked, "--positive-labels", "complaint")
-    assert "1 cases, the whole suite has 4" in done.stdout and "no cases of P2" in done.stdout
+    assert "1 cases, but the complete suite has 4" in done.stdout and "no cases of P2" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "nothing to evaluate on"),
-        (["rows.csv", "--label-column", "tone"], "rows.csv, line 3: label 'odd' is not one of the model's: hate"),
+        ([], "there is nothing to evaluate on"),
+        (["rows.csv", "--label-column", "tone"], "rows.csv, line 3: 'odd' is not a label of the model; these are hate"),
         (
             ["rows.csv"],
-            "rows.csv: no column is known to hold the labels\nName it with --label-column, out of: 'text', 'tone'",
+            "no column is known to contain the labels\nName it with --label-column; the columns are 'text', 'tone'",
         ),
         (["rows.csv", "--label-column", "mood"], "has no column 'mood'"),
         (["rows.csv", "--group-by", "mood"], "has no column 'mood'"),
-        (["rows.csv", "--label-map", "ok"], "--label-map 'ok' is no list of VALUE=LABEL"),
-        (["rows.csv", "--label-column", "tone", "--label-map", "ok=fine"], "fine is no label of the model"),
-        (["rows.csv", "--fail-under", "beauty=1"], "--fail-under 'beauty=1' is no limit"),
-        (["--suite", "hatecheck"], "--suite, --cases and --positive-labels go together"),
-        (["rows.csv", "--json", "a.json", "--html", "a.json"], "--html a.json is the file of --json too"),
-        (["rows.csv", "--json", "rows.csv", "--force"], "--json rows.csv is a file that is read"),
-        (["rows.csv", "--bootstrap-samples", "5"], "5 resamples are too few"),
-        (["rows.csv", "--fail-under", "accuracy=90"], "--fail-under 'accuracy=90' is no limit"),
-        (["rows.csv", "--label-column", "text"], "rows.csv, line 2: label 'a fine day' is not one of the model's"),
+        (["rows.csv", "--label-map", "ok"], "--label-map must be VALUE=LABEL,..., got 'ok'"),
+        (["rows.csv", "--label-column", "tone", "--label-map", "ok=fine"], "the model has no label fine"),
+        (["rows.csv", "--fail-under", "beauty=1"], "--fail-under must be METRIC=X with X from 0 to 1, got 'beauty=1'"),
+        (["--suite", "hatecheck"], "--suite, --cases and --positive-labels must be given together"),
+        (["rows.csv", "--json", "a.json", "--html", "a.json"], "--html a.json is also the file of --json"),
+        (["rows.csv", "--json", "rows.csv", "--force"], "--json rows.csv is an input of this command"),
+        (["rows.csv", "--bootstrap-samples", "5"], "5 bootstrap samples are too few"),
+        (
+            ["rows.csv", "--fail-under", "accuracy=90"],
+            "--fail-under must be METRIC=X with X from 0 to 1, got 'accuracy=90'",
+        ),
+        (["rows.csv", "--label-column", "text"], "rows.csv, line 2: 'a fine day' is not a label of the model"),
         (
             ["good.csv", "--label-column", "tone", "--group-by", "text"],
-            "--group-by text: that column is part of the text",
+            "--group-by text: this column is part of the text",
         ),
         (["--suite", "nothing", "--cases", "rows.csv", "--positive-labels", "hate"], "no suite 'nothing'"),
         (["--suite", "hatecheck", "--cases", "rows.csv", "--positive-labels", "hate"], "has no column 'test_case'"),
-        (["--fail-under", "accuracy=1", "--suite", "hatecheck"], "are about DATA, which was not given"),
-        (["rows.csv", "--json", "good.csv"], "good.csv exists already"),
+        (["--fail-under", "accuracy=1", "--suite", "hatecheck"], "need DATA"),
+        (["rows.csv", "--json", "good.csv"], "good.csv already exists"),
         (["rows.csv", "--compare", "nowhere"], "no bundle 'nowhere'"),
     ],
 )
@@ -205,7 +208,7 @@ def test_other_labels_are_refused(bundles: dict[str, Path], mixed: Path) -> None
     assert "minilm-hate-int8 has the labels hate, offensive, neither; int8 has complaint, praise" in done.stderr
 
 
-def test_thresholds_are_kept_in_the_bundle_and_used(run: Path, mixed: Path, tmp_path: Path) -> None:
+def test_thresholds_are_part_of_the_bundle_and_used(run: Path, mixed: Path, tmp_path: Path) -> None:
     done = toxonnx(
         "export", run, "-o", tmp_path / "sure", "--target-precision", "praise=1", "--data", mixed,
         "--text-column", "text", "--label-column", "class",
@@ -228,44 +231,44 @@ def test_thresholds_are_kept_in_the_bundle_and_used(run: Path, mixed: Path, tmp_
     marked = sum(row["review"] == "1" for row in rows)
     assert (f"marked for review: {marked} (" in done.stderr) == (marked > 0)
 
-    # Other rows, other limits: the most certain band.
+    # Everything is below a probability of 1.
     done = toxonnx("predict", mixed, "--bundle", tmp_path / "sure", "--review-below", 1)
     assert {row["review"] for row in csv.DictReader(done.stdout.splitlines())} == {"1"}
     assert "marked for review: 131 (100.0%)" in done.stderr
     assert "review" in toxonnx("predict", mixed, "--review-below", 0.5, "--text-column", "text").stdout.splitlines()[0]
 
     done = toxonnx("export", run, "-o", tmp_path / "no", "--target-precision", "fine=1")
-    assert done.returncode == 2 and "a target for fine: the labels are complaint, praise" in done.stderr
+    assert done.returncode == 2 and "there is no label fine to set a target for" in done.stderr
     for given, message in (
         ("much", "--target-recall 'much' is neither a share nor LABEL=SHARE"),
         ("", "--target-recall '' is neither a share nor LABEL=SHARE"),
         ("praise=0.5,praise=0.9", "says two things of praise"),
-        ("praise=2", "a target has to be over 0 and at most 1"),
+        ("praise=2", "a target must be greater than 0 and at most 1"),
     ):
         done = toxonnx("export", run, "-o", tmp_path / "no", "--target-recall", given)
         assert done.returncode == 2 and message in done.stderr, done.stderr
     assert not (tmp_path / "no").exists()
 
 
-def test_what_the_card_of_the_shipped_bundle_says_of_hatecheck() -> None:
-    """Asked again here, the shipped bundle answers the suite as its manifest says, but for the CPU's last bits."""
+def test_the_shipped_bundle_has_its_recorded_hatecheck_results() -> None:
+    """Scored here again; a few cases may differ by the CPU's rounding."""
     suite = load_suite("hatecheck")
     cases = read_cases(suite, real_data("hatecheck.csv"))
     assert (len(cases.texts), len(suite.functionalities), cases.notes) == (3728, 29, [])
     from toxonnx import Classifier
 
     classifier = Classifier.load()
-    said = [prediction.labels[0] == "hate" for _, prediction in classifier.stream(cases.texts)]
-    found = suite_figures(suite, cases, np.array(said))
+    predicted = [names[0] == "hate" for names in classifier.score(cases.texts).label_names]
+    found = measure_answers(suite, cases, np.array(predicted), "shipped", ["hate"])
     kept = classifier.bundle.manifest.evaluation["suite"]["models"][0]
     assert kept["positive_labels"] == ["hate"]
     for side in ("all", "positive", "negative"):
-        assert abs(found[side]["right"] - kept[side]["right"]) <= 5
+        assert abs(getattr(found, side).correct - kept[side]["correct"]) <= 5
 
 
 @pytest.fixture(scope="session")
 def several(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A bundle of a model for several labels with odd names, and its training file."""
+    """A multi-label bundle with unusual label names, and its training file."""
     folder = tmp_path_factory.mktemp("several")
     rows = [[text, int(label == "complaint"), int("soup" in text)] for text, label in sentences(160, 5)]
     data = write_csv(folder / "multi.csv", ["text", "$rude|a_$", "_food, [b]"], rows)
@@ -278,7 +281,7 @@ def several(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     return folder / "bundle", data
 
 
-def test_several_labels_with_odd_names(several: tuple[Path, Path], tmp_path: Path) -> None:
+def test_unusual_label_names(several: tuple[Path, Path], tmp_path: Path) -> None:
     bundle, _ = several
     rows = [[text, int(label == "complaint"), int("soup" in text)] for text, label in sentences(60, 77)]
     data = write_csv(tmp_path / "new.csv", ["text", "$rude|a_$", "_food, [b]"], rows)
@@ -288,11 +291,11 @@ def test_several_labels_with_odd_names(several: tuple[Path, Path], tmp_path: Pat
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     model = json.loads((tmp_path / "e.json").read_text())["models"][0]
-    metrics = model["clean"]["metrics"]
+    metrics = model["unseen"]["metrics"]
     assert metrics["confusion"] == [] and set(metrics["per_class"]) == {"$rude|a_$", "_food, [b]"}
-    assert model["rows"] == 60 and model["clean"]["rows"] == 60 - model["leaky_rows"]
-    assert set(model["promises"]["per_class"]) == set(metrics["per_class"])
-    # The names come through as they are: in the picture, in Markdown, on screen.
+    assert model["rows"] == 60 and model["unseen"]["rows"] == 60 - model["leaky_rows"]
+    assert set(model["threshold_metrics"]["per_class"]) == set(metrics["per_class"])
+    # The names are shown as they are: in plots, in Markdown, on the terminal.
     assert "$rude|a_$" in (tmp_path / "e.html").read_text() and "$rude|a_$" in done.stdout
     widths = {
         line.count("|") - line.count("\\|") for line in (tmp_path / "e.md").read_text().splitlines() if "rude" in line
@@ -300,11 +303,11 @@ def test_several_labels_with_odd_names(several: tuple[Path, Path], tmp_path: Pat
     assert len(widths) <= 2
     card = (bundle / "README.md").read_text()
     assert "Thresholds for the best macro F1" in card and "$rude\\|a\\_$" in card
-    assert "left to people" not in card
+    assert "marked for review" not in card
 
 
-def test_a_model_that_does_not_tell_what_it_was_trained_on(run: Path, labelled: Path, tmp_path: Path) -> None:
-    """Exported from a bare checkpoint with rows to fit on: training is unknown, and the fitted rows are known again."""
+def test_a_model_with_unknown_training_texts(run: Path, labelled: Path, tmp_path: Path) -> None:
+    """Exported from a checkpoint with --data: the training texts are unknown, the fitted rows are recognised."""
     fitted = write_csv(tmp_path / "fit.csv", ["text", "class"], [list(row) for row in sentences(90, 31)])
     done = toxonnx(
         "export", run / "checkpoint", "-o", tmp_path / "bare", "--precision", "fp32", "--data", fitted,
@@ -314,21 +317,21 @@ def test_a_model_that_does_not_tell_what_it_was_trained_on(run: Path, labelled: 
     card = (tmp_path / "bare" / "README.md").read_text()
     assert "chose the epoch" not in card and "counting words" not in card
     done = toxonnx("eval", tmp_path / "bare", labelled, "--label-column", "class", "--bootstrap-samples", 0)
-    assert "bare does not tell which texts it was trained on" in done.stdout
-    assert "No row's text stands" not in done.stdout
+    assert "The training texts of bare are unknown" in done.stdout
+    assert "No text is among those" not in done.stdout
     done = toxonnx("eval", tmp_path / "bare", fitted, "--label-column", "class", "--bootstrap-samples", 0)
-    assert "where its scales, temperature or thresholds were fitted" in done.stdout
-    assert "LEAKY" in done.stdout and "does not tell" in done.stdout
+    assert "to fit scales, temperature or thresholds" in done.stdout
+    assert "LEAKY" in done.stdout and "are unknown" in done.stdout
 
 
-def test_a_card_without_test_rows_does_not_call_them_new(bundles: dict[str, Path]) -> None:
+def test_a_card_without_test_rows_reports_that_its_rows_were_seen(bundles: dict[str, Path]) -> None:
     card = (bundles["int8"] / "README.md").read_text()
     assert "No rows were kept back for a test" in card
-    assert "LEAKY: 64 of 64 rows were met by int8 (64 in validation, where its epoch was chosen)" in card
-    assert "No row's text stands" not in card
+    assert "LEAKY: int8 has seen 64 of the 64 rows (64 in validation, to choose the epoch)" in card
+    assert "No text is among those" not in card
 
 
-def test_cases_that_were_trained_on_are_said(bundles: dict[str, Path], labelled: Path, tmp_path: Path) -> None:
+def test_suite_cases_seen_in_training_are_reported(bundles: dict[str, Path], labelled: Path, tmp_path: Path) -> None:
     (tmp_path / "suite.toml").write_text(SUITE)
     with open(labelled, encoding="utf-8", newline="") as file:
         text = next(csv.DictReader(file))["text"]
@@ -337,19 +340,19 @@ def test_cases_that_were_trained_on_are_said(bundles: dict[str, Path], labelled:
         [[text, "rude", "plain_r", ""], ["the lamp was grand", "polite", "thanks_p", ""]],
     )  # fmt: skip
     asked = ("--suite", tmp_path / "suite.toml", "--cases", cases, "--positive-labels", "complaint")
-    assert "LEAKY: int8 met 1 of these cases" in toxonnx("eval", bundles["int8"], *asked).stdout
+    assert "LEAKY: int8 has seen 1 of these cases" in toxonnx("eval", bundles["int8"], *asked).stdout
     for key, value, message in (
-        ("cases = 4", 'cases = "four"', "cases = 'four' has to be a number"),
+        ("cases = 4", 'cases = "four"', "cases must be a number, got 'four'"),
         ('title = "Politeness"\n', "", "title is missing"),
         ('code = "P2"', 'codes = "P2"', "unknown key functionality 2: codes"),
-        ('id = "thanks_p"', 'id = "plain_r"', "the ids of functionalities, have to differ"),
+        ('id = "thanks_p"', 'id = "plain_r"', "so must the ids of the functionalities"),
     ):
         (tmp_path / "suite.toml").write_text(SUITE.replace(key, value))
         done = toxonnx("eval", bundles["int8"], *asked)
         assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_reader_that_goes_away_loses_no_report(mixed: Path, bundles: dict[str, Path], tmp_path: Path) -> None:
+def test_a_closed_pipe_loses_no_report(mixed: Path, bundles: dict[str, Path], tmp_path: Path) -> None:
     command = [
         sys.executable, "-m", "toxonnx", "eval", str(bundles["int8"]), str(mixed), "--bootstrap-samples", "0",
         "--json", str(tmp_path / "e.json"), "--fail-under", "accuracy=1",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import sentences
+from helpers import LETTERS, sentences
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from toxonnx import Classifier, Scores
+from toxonnx.errors import InputError
+from toxonnx.inference.scores import decide, needs_review
 from toxonnx.labels import Labels
 
 LOGITS = arrays.arrays(
@@ -54,3 +56,22 @@ def test_a_classifier_scores_a_column_of_texts(rows: int) -> None:
     assert scores.probabilities.tolist() == [prediction.probabilities.tolist() for prediction in streamed]
     assert scores.needs_review.tolist() == [prediction.needs_review for prediction in streamed]
     assert [names[0] for names in scores.label_names] == [item["label"] for item in classifier.predict(texts)]
+
+
+def test_decisions_with_thresholds() -> None:
+    labels = Labels(LETTERS, thresholds=(0.8, 0.5, 0.5))
+    probs = np.array([[0.85, 0.1, 0.05], [0.6, 0.3, 0.1], [0.4, 0.55, 0.05], [0.45, 0.3, 0.25]])
+    assert decide(probs, labels).argmax(1).tolist() == [0, 0, 1, 0]
+    assert needs_review(probs, labels).tolist() == [False, True, False, True]
+    assert needs_review(probs, labels, 0.6).tolist() == [False, True, True, True]
+    assert labels.can_abstain and not Labels(LETTERS, thresholds=(0.2, 0.3, 0.5)).can_abstain
+    # A low threshold prefers its label.
+    assert decide(probs, Labels(LETTERS, thresholds=(0.3, 0.5, 0.04)))[1:3].argmax(1).tolist() == [2, 0]
+    several = Labels(LETTERS, "sigmoid")
+    assert needs_review(np.array([[0.95, 0.02, 0.9], [0.95, 0.3, 0.9]]), several, 0.8).tolist() == [False, True]
+    # A label that applies by a low threshold is as uncertain as its probability.
+    low = Labels(LETTERS, "sigmoid", thresholds=(0.15, 0.5, 0.5))
+    assert needs_review(np.array([[0.16, 0.02, 0.9]]), low, 0.8).tolist() == [True]
+    for wrong in ({"thresholds": (0.5, 0.5)}, {"thresholds": (0.0, 0.5, 0.5)}, {"temperature": float("nan")}):
+        with pytest.raises(InputError):
+            Labels(LETTERS, **wrong)  # type: ignore[arg-type]

@@ -10,7 +10,10 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from toxonnx.labels import Labels
 
 ROOT = Path(__file__).parent.parent.parent
 SHIPPED = ROOT / "export" / "bundles" / "minilm-hate-int8"
@@ -106,3 +109,18 @@ def real_data(name: str) -> Path:
     if not folder or not (Path(folder) / name).is_file():
         pytest.skip(f"{name} is not here: TOXONNX_DATA does not name a folder that holds it")
     return Path(folder) / name
+
+
+LETTERS = ("a", "b", "c")
+
+
+def random_logits(
+    seed: int, rows: int, *, multi: bool = False, ties: bool = False
+) -> tuple[np.ndarray, np.ndarray, Labels]:
+    """Logits that are correlated with the labels: logits, y_true, label set."""
+    rng = np.random.default_rng(seed)
+    labels = Labels(LETTERS, "sigmoid" if multi else "softmax")
+    y_true = rng.integers(0, 2, (rows, 3)) if multi else rng.integers(0, 3, rows)
+    one_hot = y_true if multi else np.eye(3)[y_true]
+    logits = rng.normal(size=(rows, 3)) * 2 + 2 * one_hot
+    return (logits.round(0) if ties else logits), y_true, labels
