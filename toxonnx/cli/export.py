@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toxonnx.cli.options import read_options
+from toxonnx.cli.options import read_options, text_column_option
 from toxonnx.formats import LAYOUTS, PRECISIONS
 
 if TYPE_CHECKING:
@@ -16,46 +16,45 @@ if TYPE_CHECKING:
 
 @click.command("export")
 @click.argument("source")
-@click.option("-o", "--output", "out", required=True, type=click.Path(path_type=Path), help="The bundle's folder.")
-@click.option("--base", metavar="DIR|HUB-ID", help="An adapter's base, in place of the one it names.")
-@click.option("--recipe", metavar="NAME|FILE", help="Limits and card in place of the run's.")
-@click.option("--precision", type=click.Choice(list(PRECISIONS)), help="The recipe's, or int8, if not given.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the bundle.")
+@click.option("--base", metavar="DIR|HUB-ID", help="Base model of an adapter, in place of the one it names.")
+@click.option("--recipe", metavar="NAME|FILE", help="Recipe with limits and card, in place of the run's.")
 @click.option(
-    "--layout", type=click.Choice([name for name, one in LAYOUTS.items() if one.exported]),
-    help="How the graph takes a batch: plain runs anywhere; fused and packed are for a GPU, in fp16 or fp32. The "
-    "recipe's, or plain, if not given.",
+    "--precision", type=click.Choice(list(PRECISIONS)), help="Number format  [default: the recipe's, or int8]"
+)
+@click.option(
+    "--layout", type=click.Choice([name for name, layout in LAYOUTS.items() if layout.exported]),
+    help="How the graph takes a batch: plain runs anywhere; fused and packed are for GPUs, in fp16 or fp32  "
+    "[default: the recipe's, or plain]",
 )  # fmt: skip
-@click.option("--labels", metavar="A,B,...", help="Label names in the model's order, where it has none.")
-@click.option("--activation", type=click.Choice(["softmax", "sigmoid"]), help="One label a text or several.")
-@click.option("--max-length", type=click.IntRange(min=3), help="Tokens, where no recipe says.")
+@click.option("--labels", metavar="A,B,...", help="Label names in the model's order, if it has none.")
+@click.option("--activation", type=click.Choice(["softmax", "sigmoid"]), help="Single-label or multi-label.")
+@click.option("--max-length", type=click.IntRange(min=3), help="Maximum number of tokens, if there is no recipe.")
 @click.option("--data", type=click.Path(path_type=Path), help="Rows to verify on, in place of the run's.")
+@text_column_option
 @click.option(
-    "--text-column", multiple=True, metavar="COLUMN", help="Text column of --data; again for each further one."
-)
-@click.option(
-    "--label-column", multiple=True, metavar="COLUMN", help="Label column of --data; one a label for sigmoid."
-)
+    "--label-column", "label_columns", multiple=True, metavar="COLUMN",
+    help="Column of --data with the label; one option per label for a multi-label model.",
+)  # fmt: skip
 @read_options
-@click.option("--no-calibration", is_flag=True, help="Leave probabilities as the model has them.")
+@click.option("--no-calibration", is_flag=True, help="Do not fit a temperature.")
 @click.option(
     "--target-precision", metavar="X|LABEL=X,...",
-    help="Thresholds by which each label, or these, are right this often on the held-out rows; rows that reach none "
-    "are marked for review.",
+    help="Fit thresholds that reach this precision on the held-out rows, for every label or for some; rows below all "
+    "thresholds are marked for review.",
 )  # fmt: skip
-@click.option("--target-recall", metavar="X|LABEL=X,...", help="Thresholds by which so much of a label is found there.")
-@click.option("--best-f1", is_flag=True, help="Thresholds with the best macro F1.")
+@click.option("--target-recall", metavar="X|LABEL=X,...", help="Fit thresholds that reach this recall.")
+@click.option("--best-f1", is_flag=True, help="Fit thresholds that maximise the macro F1.")
 @click.option("--suite", metavar="NAME|FILE", help="A functional suite for the card: hatecheck, or a TOML file.")
 @click.option("--cases", type=click.Path(path_type=Path), help="The suite's cases.")
 @click.option(
-    "--positive-labels",
-    multiple=True,
-    metavar="LABEL,...",
-    help="Labels that mean what the suite asks for; again to compare.",
-)
+    "--positive-labels", multiple=True, metavar="LABEL,...",
+    help="Labels that correspond to the suite's positive label; repeatable, one evaluation each.",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the bundle if it exists.")
 def command(
     source: str,
-    out: Path,
+    output: Path,
     base: str | None,
     recipe: str | None,
     precision: str | None,
@@ -64,8 +63,8 @@ def command(
     activation: str | None,
     max_length: int | None,
     data: Path | None,
-    text: tuple[str, ...],
-    label: tuple[str, ...],
+    text_columns: tuple[str, ...],
+    label_columns: tuple[str, ...],
     reading: ReadOptions,
     no_calibration: bool,
     target_precision: str | None,
@@ -73,13 +72,14 @@ def command(
     best_f1: bool,
     suite: str | None,
     cases: Path | None,
-    positive: tuple[str, ...],
+    positive_labels: tuple[str, ...],
     force: bool,
 ) -> None:
-    """Make a bundle of SOURCE: a run, a PEFT adapter folder, or a sequence-classification checkpoint.
+    """Make a bundle from SOURCE: a run, a PEFT adapter folder, or a sequence-classification checkpoint.
 
-    The result is verified against PyTorch before it is sealed; over a limit nothing is left and the exit code is 1. On
-    the held-out rows a temperature is fitted, so that probabilities mean what they log, and thresholds if asked for.
+    The model is verified against PyTorch before the bundle is sealed; if it exceeds a limit, no bundle is written and
+    the exit code is 1. A temperature that calibrates the probabilities is fitted on the held-out rows, and thresholds
+    if requested.
     """
     from toxonnx.errors import InputError
     from toxonnx.evaluate.suites import read_suite_request
@@ -87,60 +87,63 @@ def command(
 
     if (target_precision is not None) + (target_recall is not None) + best_f1 > 1:
         raise InputError("--target-precision, --target-recall and --best-f1 exclude each other")
-    chosen = {"precision": precision, "layout": layout}
-    settings: dict[str, Any] = {key: value for key, value in chosen.items() if value}
+    settings: dict[str, Any] = {
+        key: value for key, value in (("precision", precision), ("layout", layout)) if value is not None
+    }
     if no_calibration:
         settings["calibrate"] = False
     if target_precision is not None or target_recall is not None or best_f1:
         settings |= {
-            "target_precision": _shares(target_precision, "--target-precision"),
-            "target_recall": _shares(target_recall, "--target-recall"),
+            "target_precision": _parse_shares(target_precision, "--target-precision"),
+            "target_recall": _parse_shares(target_recall, "--target-recall"),
             "best_f1": best_f1,
         }
-    questions = read_suite_request(suite, cases, positive)
-    followed = load_recipe(recipe) if recipe else None
+    request = read_suite_request(suite, cases, positive_labels)
+    loaded_recipe = load_recipe(recipe) if recipe else None
     from toxonnx.extras import require
 
     require("export")
     from toxonnx.cli.quiet import silence_transformers
 
     silence_transformers()
-    from toxonnx.convert.export import export
+    from toxonnx.convert.export import ExportRequest, export
 
     export(
-        source,
-        out,
-        base=base,
-        labels=tuple(name.strip() for name in labels.split(",")) if labels else (),
-        activation=activation,
-        max_length=max_length,
-        data=data,
-        text=text,
-        label=label,
-        reading=reading,
-        recipe=followed,
-        settings=settings,
-        suite=questions,
-        force=force,
+        ExportRequest(
+            source=source,
+            output=output,
+            base=base,
+            labels=tuple(name.strip() for name in labels.split(",")) if labels else (),
+            activation=activation,
+            max_length=max_length,
+            data=data,
+            reading=reading,
+            text_columns=text_columns,
+            label_columns=label_columns,
+            recipe=loaded_recipe,
+            settings=settings,
+            suite=request,
+            force=force,
+        ),
         log=click.echo,
     )
 
 
-def _shares(given: str | None, option: str) -> dict[str, float]:
+def _parse_shares(text: str | None, option: str) -> dict[str, float]:
     """``0.9``, for every label, or ``hate=0.9,spam=0.8``."""
     from toxonnx.errors import InputError
 
-    if given is None:
+    if text is None:
         return {}
     shares: dict[str, float] = {}
-    for one in given.split(","):
-        label, sign, value = one.rpartition("=")
+    for part in text.split(","):
+        label, sign, value = part.rpartition("=")
         name = label.strip() if sign else "*"
         try:
             share = float(value)
         except ValueError:
-            raise InputError(f"{option} {given!r} is neither a share nor LABEL=SHARE,...") from None
+            raise InputError(f"{option} must be X or LABEL=X,..., got {text!r}") from None
         if name in shares:
-            raise InputError(f"{option} {given!r} says two things of {'every label' if name == '*' else name}")
+            raise InputError(f"{option} {text!r} has two values for {'every label' if name == '*' else name}")
         shares[name] = share
     return shares

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from toxonnx.bundle import Bundle
     from toxonnx.cli.console import Terminal
     from toxonnx.labels import Labels
+    from toxonnx.manifest import Manifest
 
 
 @click.command("info")
 @click.argument("bundle", required=False)
-@click.option("--json", "as_json", is_flag=True, help="The whole manifest, for programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole manifest as JSON.")
 def command(bundle: str | None, as_json: bool) -> None:
-    """Show a BUNDLE (a folder or a name; the one that ships if not given), after checking every file in it."""
+    """Describe BUNDLE, a folder or a name, after checking all of its files.
+
+    The default is the bundle that ships with toxonnx.
+    """
     from toxonnx.bundle import open_bundle
     from toxonnx.resources import find_bundle
 
@@ -27,49 +32,54 @@ def command(bundle: str | None, as_json: bool) -> None:
         return
     from toxonnx.cli.console import Terminal
 
-    size = sum((opened.path / name).stat().st_size for name in manifest.files) / 1e6
-    text, model = manifest.text, manifest.model
-    adapter = model.get("adapter")
-    trained = f"LoRA r={adapter['r']} on {adapter['layers']} layers, merged" if adapter else str(model.get("method"))
-    rows = {
+    terminal = Terminal()
+    terminal.table(["", ""], [list(line) for line in _lines(opened).items()], left=2)
+    _print_verification(terminal, manifest)
+
+
+def _lines(bundle: Bundle) -> dict[str, str]:
+    manifest = bundle.manifest
+    labels, text, model = manifest.labels, manifest.text, manifest.model
+    size = sum((bundle.path / name).stat().st_size for name in manifest.files) / 1e6
+    adapter = model.adapter
+    return {
         "bundle": f"{manifest.name} ({size:.1f} MB, {len(manifest.files)} files, all hashes match)",
-        "labels": f"{', '.join(manifest.labels.names)} ({manifest.labels.activation})",
-        "reads": " + ".join(map(repr, text.columns)) or "one text column",
-        "normalises": ", ".join(text.normalise) or "nothing",
+        "labels": f"{', '.join(labels.names)} ({labels.activation})",
+        "text": " + ".join(map(repr, text.columns)) or "one text column",
+        "normalisation": ", ".join(text.normalise) or "none",
         "max length": f"{manifest.max_length} tokens",
         "precision": f"{manifest.precision}, layout {manifest.layout}",
-        "probabilities": f"logits over a temperature of {manifest.labels.temperature:.4f}"
-        if manifest.labels.temperature != 1
-        else "the model's own",
-        "decides": _thresholds(manifest.labels),
-        "base": f"{model.get('base')} ({str(model.get('revision'))[:23]})",
-        "trained": trained,
+        "probabilities": f"temperature {labels.temperature:.4f}" if labels.temperature != 1 else "not calibrated",
+        "decision": _decision(labels),
+        "base": f"{model.base} ({model.revision[:23]})",
+        "training": f"LoRA r={adapter.r} on {adapter.layers} layers, merged" if adapter else model.method,
         "made with": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
     }
-    screen = Terminal()
-    screen.table(["", ""], [list(fact) for fact in rows.items()], left=2)
-    _verification(screen, manifest.verification, manifest.precision)
 
 
-def _thresholds(labels: Labels) -> str:
+def _decision(labels: Labels) -> str:
     if not labels.thresholds:
-        return "the likeliest label"
+        return "the most probable label"
     each = zip(labels.names, labels.thresholds, strict=True)
     return ", ".join(f"{name} from {threshold:.4f}" for name, threshold in each)
 
 
-def _verification(screen: Terminal, measured: dict[str, Any], precision: str) -> None:
+def _print_verification(terminal: Terminal, manifest: Manifest) -> None:
     from toxonnx.evaluate.metrics import comparison
 
-    for title, one in (("verified", measured), ("test", measured.get("test"))):
-        if not one:
+    verification, precision = manifest.verification, manifest.precision
+    if verification is None:
+        return
+    for title, agreement in (("verified", verification.agreement), ("tested", verification.test)):
+        if agreement is None:
             continue
-        screen.print_text(
-            f"\n{title} on {one['rows']} rows, {one['rows_from']}: {precision} agrees with PyTorch on "
-            f"{one['label_agreement']:.2%}, ONNX fp32 within {one['fp32_largest_logit_difference']:.1e} of its logits"
-            + (f" (it ran on {measured['ran_on']})" if precision == "fp16" and "ran_on" in measured else "")
+        ran_on = f" (on {verification.ran_on})" if precision == "fp16" else ""
+        terminal.print_text(
+            f"\n{title} on {agreement.rows} rows, {agreement.rows_from}: {precision} has PyTorch's label on "
+            f"{agreement.label_agreement:.2%}, ONNX fp32 is within {agreement.fp32_largest_logit_difference:.1e} of "
+            f"its logits{ran_on}"
         )
-        if not one["labelled"]:
-            screen.print_text("no labelled rows were given: agreement alone was verified")
-            continue
-        screen.table(*comparison(one["metrics"], precision))
+        if agreement.labelled:
+            terminal.table(*comparison(agreement.metrics, precision))
+        else:
+            terminal.print_text("no labelled rows were given: only agreement was verified")

@@ -1,15 +1,13 @@
-"""The model card that a bundle carries, written from its manifest and its recipe."""
+"""The model card of a bundle, written from its manifest and recipe."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from toxonnx.bundle import Manifest
 from toxonnx.evaluate.calibration import ThresholdMetrics
 from toxonnx.evaluate.metrics import comparison
 from toxonnx.evaluate.report import EvaluationReport
 from toxonnx.evaluate.sections import Section, markdown, sections, threshold_section
 from toxonnx.formats import LAYOUTS
+from toxonnx.manifest import Agreement, Decisions, Manifest, Training
 from toxonnx.recipe import Recipe
 from toxonnx.records import from_plain
 
@@ -17,181 +15,179 @@ __all__ = ["model_card"]
 
 
 def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
-    """Markdown: what the model is, what it was measured to do, and what it must not be used for."""
+    """Markdown: what the model is, what was measured, and what it must not be used for."""
     labels = ", ".join(f"`{name}`" for name in manifest.labels.names)
-    parts = [f"# {manifest.name}", ""]
+    lines = [f"# {manifest.name}", ""]
     if recipe and recipe.description:
-        parts += [recipe.description, ""]
-    parts += [
-        f"Text classification into {labels} ({_kind(manifest)}), {manifest.precision}, "
-        f"texts up to {manifest.max_length} tokens. Made by toxonnx {manifest.tools.get('toxonnx', '')}.",
+        lines += [recipe.description, ""]
+    lines += [
+        f"Text classification into {labels} ({'multi-label' if manifest.labels.multi else 'single-label'}), "
+        f"{manifest.precision}, texts of up to {manifest.max_length} tokens. Made with toxonnx "
+        f"{manifest.tools.get('toxonnx', '')}.",
         "",
         "```sh",
-        f"toxonnx predict comments.csv --bundle {manifest.name}{_device(manifest)}",
+        f"toxonnx predict comments.csv --bundle {manifest.name}"
+        f"{' --device cuda' if LAYOUTS[manifest.layout].native else ''}",
         "```",
         "",
-        _elsewhere(manifest),
+        _other_tools(manifest),
         "",
         "## Model",
         "",
         *_model_lines(manifest),
     ]
     for title, body in (recipe.card if recipe else {}).items():
-        parts += ["", f"## {title}", "", body.strip()]
+        lines += ["", f"## {title}", "", body.strip()]
     if manifest.evaluation.get("models") or manifest.evaluation.get("suite"):
-        parts += ["", "## What it gets right, and what it does not", "", *_evaluation(manifest)]
+        lines += ["", "## Evaluation", "", *_evaluation(manifest)]
     if manifest.decisions:
-        parts += ["", "## Probabilities and decisions", "", *_decisions(manifest)]
-    parts += ["", "## Verification of the export", "", *_verification(manifest)]
-    return "\n".join(parts).rstrip() + "\n"
+        lines += ["", "## Calibration and thresholds", "", *_decisions(manifest.decisions)]
+    lines += ["", "## Verification of the export", "", *_verification(manifest)]
+    return "\n".join(lines).rstrip() + "\n"
 
 
-def _device(manifest: Manifest) -> str:
-    return " --device cuda" if LAYOUTS[manifest.layout].native else ""
-
-
-def _elsewhere(manifest: Manifest) -> str:
-    normalised = (
-        "Texts have to be normalised first as `toxonnx.json` says: "
-        f"{', '.join(manifest.text.normalise) or 'not at all'}."
-    )
+def _other_tools(manifest: Manifest) -> str:
     if LAYOUTS[manifest.layout].packed:
         return (
-            "The graph takes the tokens of all rows end to end and runs on CUDA alone; other tools do not feed it so. "
+            "The graph takes the concatenated tokens of all rows and runs on CUDA only; other tools cannot use it. "
             "Export with `--layout fused` or `plain` for them."
         )
-    return f"The folder also loads in `optimum.onnxruntime.ORTModelForSequenceClassification`. {normalised}"
-
-
-def _kind(manifest: Manifest) -> str:
-    return "any number of labels a text" if manifest.labels.multi else "one label a text"
+    steps = ", ".join(manifest.text.normalise)
+    return (
+        "The folder also loads in `optimum.onnxruntime.ORTModelForSequenceClassification`. "
+        + (f"Texts must then be normalised first as in `toxonnx.json`: {steps}." if steps else "")
+    ).strip()
 
 
 def _model_lines(manifest: Manifest) -> list[str]:
-    model, training = manifest.model, manifest.training
-    lines = [f"- base: {model.get('base')} ({model.get('revision')})"]
-    if adapter := model.get("adapter"):
+    model, graph = manifest.model, manifest.graph
+    lines = [f"- base: {model.base} ({model.revision})"]
+    if model.adapter:
         lines.append(
-            f"- LoRA, r={adapter['r']}, alpha={adapter['alpha']}, on {adapter['layers']} linear layers, merged "
-            f"(logits moved by {model['merge_largest_logit_difference']:.1e} at most)"
+            f"- LoRA, r={model.adapter.r}, alpha={model.adapter.alpha}, on {model.adapter.layers} linear layers, "
+            f"merged (logits changed by at most {model.merge_largest_logit_difference or 0:.1e})"
         )
-    elif training:
-        lines.append("- all weights fine-tuned")
-    if calibration := manifest.graph.get("calibration"):
+    elif manifest.training:
+        lines.append("- full fine-tuning")
+    if graph.calibration:
         lines.append(
-            f"- int8: scales of activations fixed on {calibration['rows']} texts ({calibration['from']}), smoothing "
-            f"{manifest.graph['smoothing']}, weights of {7 if manifest.graph['reduce_range'] else 8} bits"
+            f"- int8: activation scales measured on {graph.calibration.rows} texts ({graph.calibration.source}), "
+            f"smoothing {graph.smoothing}, {7 if graph.reduce_range else 8}-bit weights"
         )
-    if training:
-        split, data = training["split"], training["data"]
-        leaks = (
-            f"LEAKY: {split['leaking']} held-out rows stand in the training rows too"
-            if split["leaking"]
-            else f"no text on two sides (a random split would leak {split['would_leak_in_a_random_split']} rows)"
-        )
-        lines += [
-            f"- recipe `{training['recipe']}`, epoch {training['best_epoch']} of {training['epochs']} (the best)",
-            f"- data: {data['file']}, {data['rows']} rows (sha256 {data['sha256'][:16]}); trained on {split['train']}, "
-            f"validated on {split['validation_rows']}, tested on {split['test']}; {leaks}",
-        ]
-    return lines
+    return lines + (_training_lines(manifest.training) if manifest.training else [])
+
+
+def _training_lines(training: Training) -> list[str]:
+    split, data = training.split, training.data
+    leaks = (
+        f"LEAKY: {split['leaking']} held-out rows are also in the training rows"
+        if split["leaking"]
+        else f"identical texts are on one side of the split (a random split would leak "
+        f"{split['would_leak_in_a_random_split']} rows)"
+    )
+    return [
+        f"- recipe `{training.recipe}`, epoch {training.best_epoch} of {training.epochs} (the best one)",
+        f"- data: {data['file']}, {data['rows']} rows (sha256 {data['sha256'][:16]}): {split['train']} for training, "
+        f"{split['validation_rows']} for validation, {split['test']} for test; {leaks}",
+    ]
 
 
 def _evaluation(manifest: Manifest) -> list[str]:
-    """Metrics with intervals, beside what needs no transformer."""
-    evaluation, lines = manifest.evaluation, []
-    if evaluation["part"] == "validation" and evaluation["models"]:
-        lines += ["No rows were kept back for a test: these chose the epoch, and metrics on them flatter.", ""]
-    if one := manifest.training.get("baselines", {}).get(evaluation["part"]):
+    """Metrics with intervals, and those of the baselines."""
+    table = dict(manifest.evaluation)
+    part = table.pop("part")
+    report, lines = EvaluationReport.from_dict(table), []
+    if part == "validation" and report.models:
+        lines += ["There was no test split: these rows chose the epoch, so the metrics are inflated.", ""]
+    if manifest.training and (baselines := manifest.training.baselines.get(part)):
+        tfidf, majority = baselines["tfidf"], baselines["majority"]
         lines += [
-            f"For comparison, on the same {evaluation['part']} rows, trained on the same others: counting words "
-            f"(TF-IDF, logistic regression) has accuracy {one['tfidf']['accuracy']:.4f} and macro F1 "
-            f"{one['tfidf']['macro_f1']:.4f}; always saying the most frequent class {one['majority']['accuracy']:.4f} "
-            f"and {one['majority']['macro_f1']:.4f}.",
+            f"Baselines trained and measured on the same rows ({part}): TF-IDF with logistic regression has accuracy "
+            f"{tfidf['accuracy']:.4f} and macro F1 {tfidf['macro_f1']:.4f}; always predicting the most frequent class "
+            f"has {majority['accuracy']:.4f} and {majority['macro_f1']:.4f}.",
             "",
         ]
-    lines.append(markdown(sections(_report(evaluation)), level=3).rstrip())
-    if evaluation["suite"]:
-        lines += ["", evaluation["suite"]["source"].strip()]
+    lines.append(markdown(sections(report), level=3).rstrip())
+    if report.suite:
+        lines += ["", report.suite.source.strip()]
     return lines
 
 
-def _report(evaluation: dict[str, Any]) -> EvaluationReport:
-    return EvaluationReport.from_dict({key: value for key, value in evaluation.items() if key != "part"})
-
-
-def _decisions(manifest: Manifest) -> list[str]:
-    decisions = manifest.decisions
-    if "left" in decisions:
-        lines = [f"Probabilities are the model's own: {decisions['left']}."]
-    elif decisions["temperature"] == 1:
-        lines = ["Probabilities are the model's own: they were not calibrated."]
+def _decisions(decisions: Decisions) -> list[str]:
+    before, after = decisions.before, decisions.after
+    if decisions.not_calibrated:
+        lines = [f"Probabilities are not calibrated: {decisions.not_calibrated}."]
+    elif decisions.temperature == 1 or before is None or after is None:
+        lines = ["Probabilities are not calibrated."]
     else:
-        before, after = decisions["before"], decisions["after"]
         lines = [
-            f"Logits are divided by a temperature of {decisions['temperature']:.4f}, fitted on {decisions['rows']} "
-            f"rows ({decisions['rows_from']}). On {decisions['measured_on']}, the calibration error goes from "
-            f"{before['ece']:.4f} to {after['ece']:.4f}, the loss from {before['loss']:.4f} to {after['loss']:.4f}. It "
-            "changes no label that is simply the likeliest. Other tools that load this folder give the probabilities "
-            "without it.",
+            f"Logits are divided by a temperature of {decisions.temperature:.4f}, fitted on {decisions.rows} rows "
+            f"({decisions.rows_from}). On {decisions.measured_on}, it changes the calibration error from "
+            f"{before.ece:.4f} to {after.ece:.4f} and the loss from {before.loss:.4f} to {after.loss:.4f}. It does not "
+            "change which label is the most probable. Other tools that load this folder do not apply it.",
         ]
-    if "target" not in decisions:
+    if not decisions.target:
         return lines
-    parts = {
-        "fitted": f"On the {decisions['rows']} rows that they were fitted on ({decisions['rows_from']})",
-        "test": "On the test rows, which took no part in it",
-    }
-    lines += ["", f"Thresholds for {decisions['target']}.", ""]
-    kept = [
-        threshold_section(title, from_plain(ThresholdMetrics, decisions[part]))
-        for part, title in parts.items()
-        if part in decisions
-    ]
-    if decisions.get("missed"):
-        lines += [f"On the test rows {', '.join(decisions['missed'])} misses it.", ""]
-    return [*lines, markdown(kept, level=3).rstrip()]
-
-
-def _table(measured: dict[str, Any], manifest: Manifest) -> str:
-    header, rows = comparison(measured["metrics"], manifest.precision)
-    return markdown([Section("", [], header, rows)]).rstrip()
+    lines += ["", f"Thresholds for {decisions.target}.", ""]
+    tables = []
+    for title, measured in (
+        (f"On the {decisions.rows} rows that they were fitted on ({decisions.rows_from})", decisions.fitted),
+        ("On the test rows, which they were not fitted on", decisions.test),
+    ):
+        if measured:
+            tables.append(threshold_section(title, from_plain(ThresholdMetrics, measured)))
+    if decisions.missed:
+        lines += [f"On the test rows, {', '.join(decisions.missed)} misses the target.", ""]
+    return [*lines, markdown(tables, level=3).rstrip()]
 
 
 def _verification(manifest: Manifest) -> list[str]:
-    """What separates the export from PyTorch, on the rows that its limits are about and on the test rows."""
-    measured = manifest.verification
-    lines = ["By the likeliest label, without the thresholds.", ""] if "target" in manifest.decisions else []
-    if manifest.precision == "fp16" or LAYOUTS[manifest.layout].native:
-        lines += [f"It ran on {measured['ran_on']}.", ""]
-    if measured["ran_on"].startswith("CPU") and (manifest.precision == "fp16" or LAYOUTS[manifest.layout].native):
-        told = ["No GPU took part."]
-        if manifest.precision == "fp16":
-            told.append("Weights were rounded to fp16, and not every value inside, as a GPU's kernels do it.")
-        if LAYOUTS[manifest.layout].packed:
-            told.append("Attention over packed rows was done by standard operators in place of the CUDA kernel.")
-        told.append(
-            f"`toxonnx doctor --bundle {manifest.name} --device cuda` compares some sentences with PyTorch on a "
-            "GPU; `toxonnx eval` with `--compare` and `--device cuda`, as many rows as you give it."
-        )
-        lines += [" ".join(told), ""]
-    if "largest_product" in manifest.graph:
+    """The difference between the export and PyTorch."""
+    verification = manifest.verification
+    assert verification is not None
+    lines = []
+    if manifest.decisions and manifest.decisions.target:
+        lines += ["By the most probable label, without the thresholds.", ""]
+    for_gpu = manifest.precision == "fp16" or LAYOUTS[manifest.layout].native
+    if for_gpu:
+        lines += [f"The model ran on {verification.ran_on}.", ""]
+    if for_gpu and verification.ran_on.startswith("CPU"):
+        lines += [" ".join(_without_gpu(manifest)), ""]
+    if manifest.graph.largest_product is not None:
         lines += [
-            f"The largest value that a product of matrices gave on some of the rows was "
-            f"{manifest.graph['largest_product']:,.1f}; fp16 ends at 65,504.",
+            f"The largest value of a matrix product on some of the rows was {manifest.graph.largest_product:,.1f}; the "
+            "largest fp16 value is 65,504.",
             "",
         ]
-    exact = f"fp32, {manifest.layout}" if LAYOUTS[manifest.layout].native else "fp32"
-    parts = [measured, *([measured["test"]] if "test" in measured else [])]
-    for one in parts:
-        lines += [
-            f"On {one['rows']} rows ({one['rows_from']}), against the merged model in PyTorch:",
-            "",
-            f"- ONNX {exact}: largest logit difference {one['fp32_largest_logit_difference']:.1e}",
-            f"- {manifest.precision}: the same label on {one['label_agreement']:.2%} of the rows, largest probability "
-            f"difference {one['largest_probability_difference']:.4f}",
-        ]
-        if one["labelled"]:
-            lines += ["", _table(one, manifest), ""]
-        else:
-            lines.append("- no labelled rows were given: accuracy was not verified, agreement alone")
+    for agreement in (verification.agreement, verification.test):
+        if agreement:
+            lines += _agreement(agreement, manifest)
     return lines
+
+
+def _without_gpu(manifest: Manifest) -> list[str]:
+    sentences = ["No GPU was used."]
+    if manifest.precision == "fp16":
+        sentences.append("Weights were rounded to fp16, but not every intermediate value, as a GPU's kernels do.")
+    if LAYOUTS[manifest.layout].packed:
+        sentences.append("Packed attention was computed with standard operators in place of the CUDA kernel.")
+    sentences.append(
+        f"`toxonnx doctor --bundle {manifest.name} --device cuda` compares some sentences with PyTorch on a GPU; "
+        "`toxonnx eval` with `--compare` and `--device cuda` compares any number of rows."
+    )
+    return sentences
+
+
+def _agreement(agreement: Agreement, manifest: Manifest) -> list[str]:
+    fp32 = f"fp32, {manifest.layout}" if LAYOUTS[manifest.layout].native else "fp32"
+    lines = [
+        f"On {agreement.rows} rows ({agreement.rows_from}), compared with the merged model in PyTorch:",
+        "",
+        f"- ONNX {fp32}: largest logit difference {agreement.fp32_largest_logit_difference:.1e}",
+        f"- {manifest.precision}: same label on {agreement.label_agreement:.2%} of the rows, largest probability "
+        f"difference {agreement.largest_probability_difference:.4f}",
+    ]
+    if not agreement.labelled:
+        return [*lines, "- no labelled rows were given: only agreement was verified, not accuracy"]
+    header, rows = comparison(agreement.metrics, manifest.precision)
+    return [*lines, "", markdown([Section("", [], header, rows)]).rstrip(), ""]

@@ -1,4 +1,4 @@
-"""The weights of a BERT-like classifier, whatever its modules are called."""
+"""The weights of a BERT-like classifier, independent of the names of its modules."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Norm:
 
 @dataclass(frozen=True)
 class Layer:
-    """One encoder layer, normalised after each residual sum."""
+    """One encoder layer with layer normalisation after each residual connection."""
 
     query: Linear
     key: Linear
@@ -54,12 +54,12 @@ class EncoderWeights:
 
     Attributes:
         words: float32 [vocabulary, width].
-        positions: float32 [positions, width], the first token's position first, token type 0 added.
+        positions: float32 [positions, width], starting with the first token's; token type 0 is added.
         norm: of the embeddings.
         layers: in order.
-        head: linear layers over the first token, each with the ONNX operator that follows it ("" for none).
-        heads: of the attention.
-        gelu: ``BiasGelu`` (exact) or ``FastGelu`` (by tanh).
+        head: linear layers on the first token, each with the ONNX operator that follows it ("" for none).
+        heads: number of attention heads.
+        gelu: ``BiasGelu`` (exact) or ``FastGelu`` (tanh approximation).
     """
 
     words: Array
@@ -72,7 +72,7 @@ class EncoderWeights:
 
     @property
     def width(self) -> int:
-        """Of a hidden state."""
+        """Width of a hidden state."""
         return int(self.words.shape[1])
 
 
@@ -89,7 +89,7 @@ def extract_weights(model: PreTrainedModel) -> EncoderWeights:
     """The weights of a sequence classifier.
 
     Raises:
-        CheckpointError: it is of an architecture, or a variant, that is not known here.
+        CheckpointError: its architecture, or this variant of it, is not supported.
     """
     config = model.config
     supported = {kind: one for kind, one in ARCHITECTURES.items() if one.weights}
@@ -98,10 +98,10 @@ def extract_weights(model: PreTrainedModel) -> EncoderWeights:
         raise _unknown(f"{config.model_type} is not one of {', '.join(supported)}")
     names = architecture.weights
     if getattr(config, "position_embedding_type", "absolute") != "absolute" or getattr(config, "is_decoder", False):
-        raise _unknown("its positions are not absolute ones, or it is a decoder")
+        raise _unknown("its position embeddings are not absolute, or it is a decoder")
     activation = getattr(config, "hidden_act", None) or getattr(config, "activation", None)
     if activation not in _GELUS:
-        raise _unknown(f"its activation {activation!r} is none of {', '.join(_GELUS)}")
+        raise _unknown(f"its activation {activation!r} is not one of {', '.join(_GELUS)}")
     base = model.get_submodule(names.encoder)
     embeddings = base.get_submodule("embeddings")
     positions = _array(embeddings.position_embeddings.weight)
@@ -112,7 +112,7 @@ def extract_weights(model: PreTrainedModel) -> EncoderWeights:
     layers = tuple(_layer(layer, names.layer) for layer in base.get_submodule(names.layers))
     width = embeddings.word_embeddings.weight.shape[1]
     if any(part.weight.shape != (width, width) for layer in layers for part in (layer.query, layer.key, layer.value)):
-        raise _unknown("heads were pruned from it, or its embeddings have another width than its layers")
+        raise _unknown("heads were pruned, or its embeddings and layers have different widths")
     return EncoderWeights(
         words=_array(embeddings.word_embeddings.weight),
         positions=positions,
@@ -146,4 +146,4 @@ def _array(parameter: Any) -> Array:
 
 
 def _unknown(why: str) -> CheckpointError:
-    return CheckpointError(f"no fused graph can be written for this model: {why}", "Export with --layout plain.")
+    return CheckpointError(f"no graph for GPUs can be written for this model: {why}", "Export with --layout plain.")

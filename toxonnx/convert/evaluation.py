@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.convert.verify import Rows
+from toxonnx.convert.verify import VerificationRows
 from toxonnx.data.fingerprints import is_seen
 from toxonnx.evaluate.intervals import cluster_ids
 from toxonnx.evaluate.metrics import Sample
@@ -30,7 +30,7 @@ BOOTSTRAP_SAMPLES = 1000
 def held_out_report(
     classifier: Classifier,
     logits: NDArray[np.float32],
-    rows: Rows,
+    rows: VerificationRows,
     suite: SuiteRequest | None,
     log: Callable[[str], None],
 ) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""The last encoder layer for the first token only.
+"""The last encoder layer, computed for the first token only.
 
-A classification head that reads the first token alone needs the last layer's query, output projection and
-feed-forward for that token alone: keys and values still come from all of them. The result is the same to the last
-rounding, with 13% fewer operations for six layers. Done on the torch module, before the export, because there the
-layer is one object; verification compares the result with the untouched model.
+A classification head that reads only the first token needs the last layer's query, output projection and feed-forward
+for that token only; keys and values still come from all tokens. The result is the same except for rounding, with 13%
+fewer operations for six layers. This is done on the torch module before the export, where the layer is a single object;
+verification compares the result with the unmodified model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["first_token_only"]
 
 
 class _BertLayer(nn.Module):  # type: ignore[misc]  # torch is not typed for us
-    """Stands in for the last layer of BERT and its kin (RoBERTa, XLM-R, CamemBERT, ELECTRA)."""
+    """Replaces the last layer of BERT, RoBERTa, XLM-R, CamemBERT or ELECTRA."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class _BertLayer(nn.Module):  # type: ignore[misc]  # torch is not typed for us
 
 
 class _DistilBertLayer(nn.Module):  # type: ignore[misc]
-    """Stands in for the last layer of DistilBERT."""
+    """Replaces the last layer of DistilBERT."""
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
@@ -79,10 +79,10 @@ _LAYERS: dict[str, type[nn.Module]] = {"distilbert": _DistilBertLayer, "bert": _
 
 @contextlib.contextmanager
 def first_token_only(model: PreTrainedModel) -> Iterator[bool]:
-    """Puts the short last layer in place for the length of a ``with``.
+    """Replaces the last layer inside a ``with`` block.
 
     Yields:
-        Whether it was done: only for architectures whose head is known to read the first token alone.
+        Whether it was replaced: only for architectures whose head is known to read only the first token.
     """
     architecture = ARCHITECTURES.get(model.config.model_type)
     kind = _LAYERS.get(architecture.first_token_layer) if architecture else None

@@ -1,19 +1,20 @@
-"""Graphs written for a GPU: few large operators, nothing computed on padding, int32 inputs.
+"""Graphs written for GPUs: few large operators, int32 inputs, and little or no work on padding.
 
 Two layouts of one model, both with ONNX Runtime's fused operators:
 
 ``fused``
-    ``input_ids`` and ``attention_mask``, int32 [rows, tokens], as every tool knows them. The mask becomes one length a
-    row: with lengths, attention can run in kernels that a mask of two dimensions shuts out.
+    ``input_ids`` and ``attention_mask``, int32 [rows, tokens], the usual inputs. The mask is converted to one length
+    per row: with lengths, attention can use kernels that do not support a two-dimensional mask.
 
 ``packed``
-    The tokens of all rows stand end to end, [tokens], and no padding exists. ``cu_seqlens`` says where rows begin.
-    Everything but attention works on tokens alone, and ``PackedMultiHeadAttention`` keeps the rows apart. It has a
-    CUDA kernel and no other; :func:`emulated` writes it in standard operators, to check a graph where no GPU is.
+    The tokens of all rows are concatenated, [tokens], without padding. ``cu_seqlens`` marks where rows begin. All
+    operators except attention work on single tokens, and ``PackedMultiHeadAttention`` keeps the rows apart. It has only
+    a CUDA kernel; :func:`emulate_packed` rewrites it with standard operators, to verify a graph without a GPU.
 
-RoBERTa skips padding tokens where it counts positions; here a literal padding token inside a text is counted.
+RoBERTa does not count padding tokens when it numbers positions; here a literal padding token inside a text is counted.
 
-In both, the last layer goes on with the first token of each row as soon as it can, as the head reads no other.
+In both layouts, the last layer is computed for the first token of each row only, where possible: the head reads no
+other.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from onnx import helper, numpy_helper
 
 from toxonnx.convert.encoder_weights import EncoderWeights, Layer, Linear, Norm
 
-__all__ = ["PACKED_INPUTS", "emulated", "fused", "packed"]
+__all__ = ["PACKED_INPUTS", "emulate_packed", "fused", "packed"]
 
 OPSET, IR_VERSION = 18, 9
 DOMAIN = "com.microsoft"
@@ -44,7 +45,7 @@ PACKED_INPUTS: Mapping[str, list[str]] = {
 
 
 class _Writer:
-    """A graph in the making; float constants are stored in its precision."""
+    """Collects the nodes and constants of a graph; float constants are stored in its precision."""
 
     def __init__(self, encoder: EncoderWeights, half: bool) -> None:
         self.encoder, self._float = encoder, np.float16 if half else np.float32
@@ -74,20 +75,20 @@ class _Writer:
     def product(self, x: str, weight: NDArray[np.float32], output: str) -> str:
         return self.add("MatMul", [x, self.constant(f"{output}.weight", weight)], output)
 
-    def rest(self, number: int, layer: Layer, context: str, x: str) -> str:
-        """What follows a layer's attention."""
-        at = f"layer.{number}"
-        mixed = self.product(context, layer.out.weight, f"{at}.attention.out")
-        x = self.norm(mixed, x, layer.attention_norm, f"{at}.attention.norm", layer.out.bias)
-        wide = self.product(x, layer.up.weight, f"{at}.up")
+    def after_attention(self, number: int, layer: Layer, context: str, x: str) -> str:
+        """The part of a layer after the attention."""
+        name = f"layer.{number}"
+        mixed = self.product(context, layer.out.weight, f"{name}.attention.out")
+        x = self.norm(mixed, x, layer.attention_norm, f"{name}.attention.norm", layer.out.bias)
+        wide = self.product(x, layer.up.weight, f"{name}.up")
         wide = self.add(
-            self.encoder.gelu, [wide, self.constant(f"{at}.up.bias", layer.up.bias)], f"{at}.gelu", domain=DOMAIN
+            self.encoder.gelu, [wide, self.constant(f"{name}.up.bias", layer.up.bias)], f"{name}.gelu", domain=DOMAIN
         )
-        narrow = self.product(wide, layer.down.weight, f"{at}.down")
-        return self.norm(narrow, x, layer.norm, f"{at}.norm", layer.down.bias)
+        narrow = self.product(wide, layer.down.weight, f"{name}.down")
+        return self.norm(narrow, x, layer.norm, f"{name}.norm", layer.down.bias)
 
-    def classified(self, x: str) -> None:
-        """Logits, float32, of the first tokens' states [rows, width]."""
+    def classify(self, x: str) -> None:
+        """The classification head: logits, float32, from the first tokens' states [rows, width]."""
         for number, (linear, after) in enumerate(self.encoder.head):
             at = f"head.{number}"
             weight, bias = self.constant(f"{at}.weight", linear.weight), self.constant(f"{at}.bias", linear.bias)
@@ -95,7 +96,7 @@ class _Writer:
             x = self.add(after, [x], f"{at}.activation") if after else x
         self.add("Cast", [x], "logits", to=FLOAT)
 
-    def finished(self, inputs: Mapping[str, list[str]]) -> onnx.ModelProto:
+    def finish(self, inputs: Mapping[str, list[str]]) -> onnx.ModelProto:
         labels = len(self.encoder.head[-1][0].bias)
         given = [helper.make_tensor_value_info(name, INT32, shape) for name, shape in inputs.items()]
         logits = helper.make_tensor_value_info("logits", FLOAT, ["rows", labels])
@@ -105,9 +106,14 @@ class _Writer:
 
 
 def fused(encoder: EncoderWeights, *, half: bool) -> onnx.ModelProto:
-    """PaddedBatcher batches: ``input_ids``, ``attention_mask``, int32 [rows, tokens], to ``logits``, float32 [rows, labels].
+    """A graph for padded batches.
 
-    Rows are filled up on the right, and each keeps one token at least. ``half``: fp16 inside.
+    Inputs: ``input_ids`` and ``attention_mask``, int32 [rows, tokens], padded on the right, with at least one token per
+    row. Output: ``logits``, float32 [rows, labels].
+
+    Args:
+        encoder: the weights.
+        half: use fp16 inside.
     """
     writer = _Writer(encoder, half)
     tables = [writer.constant("words", encoder.words), writer.constant("positions", encoder.positions)]
@@ -139,14 +145,21 @@ def fused(encoder: EncoderWeights, *, half: bool) -> onnx.ModelProto:
                 domain=DOMAIN,
                 num_heads=encoder.heads,
             )
-        x = writer.rest(number, layer, context, x)
+        x = writer.after_attention(number, layer, context, x)
     flat = writer.constant("flat", np.array([-1, encoder.width], dtype=np.int64))
-    writer.classified(writer.add("Reshape", [x, flat], "first_states"))
-    return writer.finished({"input_ids": ["rows", "tokens"], "attention_mask": ["rows", "tokens"]})
+    writer.classify(writer.add("Reshape", [x, flat], "first_states"))
+    return writer.finish({"input_ids": ["rows", "tokens"], "attention_mask": ["rows", "tokens"]})
 
 
 def packed(encoder: EncoderWeights, *, half: bool) -> onnx.ModelProto:
-    """Rows end to end: the inputs of PACKED_INPUTS, int32, to ``logits``, float32 [rows, labels]; fp16 if ``half``."""
+    """A graph for concatenated rows.
+
+    Inputs: those of PACKED_INPUTS, int32. Output: ``logits``, float32 [rows, labels].
+
+    Args:
+        encoder: the weights.
+        half: use fp16 inside.
+    """
     writer = _Writer(encoder, half)
     words = writer.add("Gather", [writer.constant("words", encoder.words), "input_ids"], "word")
     places = writer.add("Gather", [writer.constant("positions", encoder.positions), "position_ids"], "position")
@@ -156,7 +169,7 @@ def packed(encoder: EncoderWeights, *, half: bool) -> onnx.ModelProto:
     for number, layer in enumerate(encoder.layers):
         at = f"layer.{number}"
         weight, bias = _stacked(layer)
-        # The operator wants a head's query, key and value side by side; its bias, all queries first.
+        # The operator expects each head's query, key and value next to each other, but in its bias all queries first.
         columns = np.arange(3 * encoder.width).reshape(3, encoder.heads, size).transpose(1, 0, 2).reshape(-1)
         qkv = writer.product(x, weight[:, columns], f"{at}.qkv")
         qkv = writer.add("Reshape", [qkv, apart], f"{at}.qkv_apart")
@@ -170,25 +183,25 @@ def packed(encoder: EncoderWeights, *, half: bool) -> onnx.ModelProto:
         if number == len(encoder.layers) - 1:
             context = writer.add("Gather", [context, "first_tokens"], f"{at}.attention_first")
             x = writer.add("Gather", [x, "first_tokens"], f"{at}.first")
-        x = writer.rest(number, layer, context, x)
-    writer.classified(x)
-    return writer.finished(PACKED_INPUTS)
+        x = writer.after_attention(number, layer, context, x)
+    writer.classify(x)
+    return writer.finish(PACKED_INPUTS)
 
 
 def _stacked(layer: Layer) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Query, key and value as one: float32 [width, 3 * width] and [3 * width]."""
+    """Query, key and value concatenated: float32 [width, 3 * width] and [3 * width]."""
     parts: list[Linear] = [layer.query, layer.key, layer.value]
     return np.concatenate([part.weight for part in parts], axis=1), np.concatenate([part.bias for part in parts])
 
 
-def emulated(model: onnx.ModelProto) -> onnx.ModelProto:
+def emulate_packed(model: onnx.ModelProto) -> onnx.ModelProto:
     """A packed graph with its attention in standard operators, which run on any provider.
 
-    The rows are kept apart by a mask over all pairs of tokens, so that time grows with the square of a batch: for
-    checks. Weights keep the precision they have; what a GPU's kernels round inside is not emulated.
+    A mask over all pairs of tokens keeps the rows apart, so that time grows with the square of the batch: for
+    verification only. Weights keep their precision; the rounding inside a GPU's kernels is not emulated.
     """
-    twin = onnx.ModelProto()
-    twin.CopyFrom(model)
+    emulated = onnx.ModelProto()
+    emulated.CopyFrom(model)
     weights = {weight.name: weight for weight in model.graph.initializer}
     half = weights["words"].data_type == onnx.TensorProto.FLOAT16
     nodes = _mask()
@@ -206,14 +219,14 @@ def emulated(model: onnx.ModelProto) -> onnx.ModelProto:
         "emulated.flat": np.array([-1, width], dtype=np.int64),
         **{f"emulated.{at}": np.int64(at) for at in range(3)},
     }  # fmt: skip
-    twin.graph.ClearField("node")
-    twin.graph.node.extend(nodes)
-    twin.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items())
-    return twin
+    emulated.graph.ClearField("node")
+    emulated.graph.node.extend(nodes)
+    emulated.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items())
+    return emulated
 
 
 def _mask() -> list[onnx.NodeProto]:
-    """``emulated.mask``, float32 [tokens, tokens]: 0 within a row, far below 0 between rows."""
+    """``emulated.mask``, float32 [tokens, tokens]: 0 within a row, a large negative number between rows."""
     steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
         ("Shape", ["input_ids"], "shape", {}),
         ("Squeeze", ["emulated.shape"], "tokens", {}),
@@ -237,7 +250,7 @@ def _mask() -> list[onnx.NodeProto]:
 
 
 def _attention(node: onnx.NodeProto, half: bool) -> list[onnx.NodeProto]:
-    """One PackedMultiHeadAttention over packed queries, keys and values, in float32."""
+    """Standard operators, in float32, for one PackedMultiHeadAttention with packed queries, keys and values."""
     qkv, bias, out = node.input[0], node.input[3], node.output[0]
     made: list[onnx.NodeProto] = []
 

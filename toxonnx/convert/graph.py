@@ -1,17 +1,11 @@
-"""PyTorch to ONNX, and half precision."""
+"""PyTorch to ONNX, through Optimum, and simplification of the graph."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import io
-import logging
 import os
-import warnings
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -24,24 +18,26 @@ from toxonnx.convert.encoder_weights import EncoderWeights
 from toxonnx.convert.first_token import first_token_only
 from toxonnx.convert.fused import OPSET as FUSED_OPSET
 from toxonnx.convert.fused import fused, packed
+from toxonnx.convert.quiet import silence_exporters
 from toxonnx.errors import CheckpointError
 from toxonnx.formats import LAYOUTS
+from toxonnx.manifest import Graph
 
-__all__ = ["OPSET", "describe", "reads", "to_fp16", "to_layout", "to_onnx"]
+__all__ = ["OPSET", "count_operators", "inputs_of", "to_onnx", "write_layout"]
 
-#: LayerNormalization is one operator from 17 on
+#: from 17 on, LayerNormalization is a single operator
 OPSET = 18
 
 
-def to_onnx(model: PreTrainedModel, folder: Path) -> dict[str, Any]:
+def to_onnx(model: PreTrainedModel, folder: Path) -> Graph:
     """Writes ``model.onnx`` (fp32) through Optimum's exporter.
 
     Args:
         model: a sequence classifier in evaluation mode.
-        folder: gets ``model.onnx`` and ``config.json``.
+        folder: ``model.onnx`` and ``config.json`` are written there.
 
     Returns:
-        What the manifest says of the graph.
+        The graph's entry in the manifest, without operators.
 
     Raises:
         CheckpointError: Optimum has no exporter for the architecture.
@@ -49,7 +45,7 @@ def to_onnx(model: PreTrainedModel, folder: Path) -> dict[str, Any]:
     from optimum.exporters.onnx import onnx_export_from_model
 
     model = copy.deepcopy(model)
-    with first_token_only(model) as short, _quiet():
+    with first_token_only(model) as short, silence_exporters():
         try:
             onnx_export_from_model(
                 model, str(folder), task="text-classification", opset=OPSET, do_validation=False,
@@ -65,13 +61,13 @@ def to_onnx(model: PreTrainedModel, folder: Path) -> dict[str, Any]:
         os.replace(simplified, path)
     else:
         simplified.unlink()
-    return {"opset": OPSET, "last_layer_first_token_only": short, "simplified": same}
+    return Graph(opset=OPSET, last_layer_first_token_only=short, simplified=same)
 
 
 def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model without what the exporter adds and nobody needs."""
+    """The same model without redundant nodes of the exporter."""
     weights = {value.name for value in model.graph.initializer}
-    # Weights of equal content are stored once, and the others point at them.
+    # Weights with equal content are stored once, and the others refer to them.
     same = {
         node.output[0]: node.input[0]
         for node in model.graph.node
@@ -96,16 +92,16 @@ def _same(one: Path, other: Path) -> bool:
                 ids = np.arange(rows * tokens, dtype=np.int64).reshape(rows, tokens) % 7 + 3
                 given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
                 found += session.run(None, {value.name: given[value.name] for value in session.get_inputs()})
-    except Exception:  # the runtime's exceptions share no base class of their own
+    except Exception:  # the runtime's exceptions have no base class of their own
         return False
     return all(np.allclose(a, b, atol=1e-5) for a, b in zip(*logits, strict=True))
 
 
 def _fix_shapes(model: onnx.ModelProto) -> None:
-    """Lets reshapes say "as before" instead of computing the rows and tokens of a batch anew in every layer.
+    """Makes reshapes copy dimensions instead of computing the batch size and length again in every layer.
 
     The exporter writes ``x.view(rows, -1, heads, size)`` as half a dozen small operators; on short texts, each costs as
-    much as a real one.
+    much as one that does real work.
     """
     made = {name: node for node in model.graph.node for name in node.output}
     known = {
@@ -120,7 +116,7 @@ def _fix_shapes(model: onnx.ModelProto) -> None:
     }
 
     def size(name: str, position: int, data: str) -> int | None:
-        """An entry of a shape: a number, or 0 for the same as in ``data``, the tensor that is reshaped."""
+        """An entry of a shape: a number, or 0 to copy it from ``data``, the reshaped tensor."""
         if name in known:
             return int(known[name].reshape(-1)[0]) if known[name].size == 1 else None
         chain = [made.get(name)]
@@ -132,7 +128,7 @@ def _fix_shapes(model: onnx.ModelProto) -> None:
         gather, shape = chain[1], chain[2]
         assert gather is not None and shape is not None
         at = known.get(gather.input[1])
-        # The first dimension of whatever stands in an encoder is the rows of the batch.
+        # The first dimension of every tensor in an encoder is the batch.
         same = at is not None and int(at) == position and (position == 0 or shape.input[0] == data)
         return 0 if same else None
 
@@ -147,13 +143,13 @@ def _fix_shapes(model: onnx.ModelProto) -> None:
             node.input[1] = name
 
 
-def reads(node: onnx.NodeProto) -> set[str]:
-    """All values that a node reads, those that the bodies of If and Loop take from outside with them."""
+def inputs_of(node: onnx.NodeProto) -> set[str]:
+    """All values that a node reads, including those that the bodies of If and Loop capture."""
     names = set(node.input)
     for attribute in node.attribute:
         for body in (attribute.g, *attribute.graphs):
             for inner in body.node:
-                names |= reads(inner)
+                names |= inputs_of(inner)
             names |= {value.name for value in body.output}
     return names
 
@@ -164,43 +160,20 @@ def _without_dead_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in reversed(model.graph.node):
         if needed & set(node.output):
             nodes.append(node)
-            needed |= reads(node)
+            needed |= inputs_of(node)
     kept = [value for value in model.graph.initializer if value.name in needed]
     about = model.graph
     graph = helper.make_graph(nodes[::-1], about.name, about.input, about.output, kept)
     return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 
-def to_fp16(source: Path, target: Path) -> None:
-    """Half precision inside, float32 logits outside."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    with _quiet():
-        model = convert_float_to_float16(onnx.load(str(source)), keep_io_types=True)
-    onnx.save(model, str(target))
-
-
-def to_layout(encoder: EncoderWeights, target: Path, layout: str, *, half: bool) -> dict[str, Any]:
-    """Writes a graph for a GPU (see :mod:`toxonnx.convert.fused`); returns what the manifest says of it."""
+def write_layout(encoder: EncoderWeights, target: Path, layout: str, *, half: bool) -> Graph:
+    """Writes a graph for GPUs (see :mod:`toxonnx.convert.fused`); returns its entry in the manifest."""
     onnx.save((packed if LAYOUTS[layout].packed else fused)(encoder, half=half), str(target))
-    return {"opset": FUSED_OPSET, "last_layer_first_token_only": True, "written_by": "toxonnx.convert.fused"}
+    return Graph(opset=FUSED_OPSET, last_layer_first_token_only=True, written_by="toxonnx.convert.fused")
 
 
-def describe(path: Path) -> dict[str, Any]:
-    """Operator counts of a model file, most frequent first."""
+def count_operators(path: Path) -> dict[str, int]:
+    """How often each operator occurs in a model file, most frequent first."""
     nodes = onnx.load(str(path), load_external_data=False).graph.node
-    return {"operators": dict(Counter(node.op_type for node in nodes).most_common())}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the exporters' chatter (tracer warnings, advice of the quantizer) off the screen."""
-    root = logging.getLogger()
-    level = root.manager.disable
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(level)
+    return dict(Counter(node.op_type for node in nodes).most_common())

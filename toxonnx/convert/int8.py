@@ -1,17 +1,18 @@
-"""fp32 to int8, so that a row's scores do not depend on the batch it stands in.
+"""fp32 to int8, with scores that do not depend on the other rows of a batch.
 
-**Scales fixed in advance.** Dynamic quantization takes an activation's scale over all of a batch: a row's neighbours
-change its scores. Here each activation has one scale, measured on calibration rows, which also saves the pass over the
-data that finds it.
+**Fixed activation scales.** Dynamic quantization computes an activation's scale over the whole batch, so the other rows
+change a row's scores. Here each activation has one scale, measured on calibration rows, which also saves the pass over
+the data that computes it.
 
-**Outliers moved into the weights.** A few channels of a BERT's hidden states are ten times as large as the rest, and a
-scale that holds them leaves the rest few steps. For ``y = x W``, ``y = (x / s) (s W)`` holds exactly for any positive
-``s`` a channel; with ``s = amax(x)^a / amax(W)^(1 - a)`` both factors are easy to quantize, as weights have a scale for
-each output. Source: Xiao et al., "SmoothQuant", ICML 2023. There ``1/s`` is folded into the LayerNorm before; in a
-BERT that output also feeds the residual, so it stays a product of its own, which costs little beside the matrix
-product.
+**Outliers moved into the weights.** A few channels of BERT's hidden states are ten times as large as the others, and a
+scale that covers them leaves few steps for the others. For ``y = x W``, ``y = (x / s) (s W)`` is exact for any positive
+``s`` per channel; with ``s = amax(x)^a / amax(W)^(1 - a)`` both factors are easy to quantize, since weights have one
+scale per output. Source: Xiao et al., "SmoothQuant", ICML 2023. There, ``1/s`` is folded into the preceding LayerNorm;
+in BERT its output also feeds the residual connection, so it stays a separate product, which is cheap compared with the
+matrix product.
 
-**Embeddings with a scale a token.** One scale for a whole table is decided by the few longest of 30,000 vectors.
+**One scale per embedding row.** A single scale for the whole table would be determined by the few longest of 30,000
+vectors.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from toxonnx.convert.graph import reads
+from toxonnx.convert.graph import inputs_of
 from toxonnx.errors import CheckpointError
 
 __all__ = ["quantize"]
@@ -36,37 +37,37 @@ Feed = dict[str, NDArray[np.int64]]
 Range = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 FLOAT = onnx.TensorProto.FLOAT
-#: rows; embedding tables under this (token types) stay in fp32
-SMALL_TABLE = 128
-#: operators of ONNX Runtime that are in no ONNX standard
+#: embedding tables with fewer rows (token types) stay in fp32
+MIN_TABLE_ROWS = 128
+#: domain of ONNX Runtime's own operators
 DOMAIN = "com.microsoft"
 
 
 def quantize(
     source: Path, target: Path, feeds: Sequence[Feed], *, smoothing: float, reduce_range: bool, margin: float = 1.0
 ) -> int:
-    """Writes the int8 model: linear layers and embedding tables; the head, which runs once a row, stays as it is.
+    """Writes the int8 model: linear layers and embedding tables are quantized, the head, run once per row, is not.
 
     Args:
         source: fp32 model.
         target: int8 model.
-        feeds: inputs of the model, int64 [rows, tokens] each, on which the activations' ranges are measured.
-        smoothing: share of the activations' outliers that goes to the weights, 0 (none) to 1.
-        reduce_range: 7-bit weights, which no CPU without VNNI can saturate.
-        margin: factor on the measured ranges, for calibration rows that are not like the rows to come.
+        feeds: inputs of the model, int64 [rows, tokens] each, on which the ranges of activations are measured.
+        smoothing: share of the activations' outliers that is moved into the weights, from 0 (none) to 1.
+        reduce_range: use 7-bit weights, which do not saturate on CPUs without VNNI.
+        margin: factor on the measured ranges, for calibration rows that differ from the rows to be scored.
 
     Returns:
-        How many linear layers were quantized.
+        Number of quantized linear layers.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: the graph has no linear layer.
     """
     model = onnx.load(str(source))
     graph = _Graph(model, steps=63 if reduce_range else 127, margin=margin)
     for node in model.graph.node:
         if node.op_type == "Gather":
             graph.embedding(node)
-    # The products that read one activation share its scale: query, key and value.
+    # Products with the same input share its scale: query, key and value.
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
         if node.op_type == "MatMul" and graph.is_matrix(node.input[1]):
@@ -75,7 +76,7 @@ def quantize(
         raise CheckpointError("the exported graph has no linear layer to quantize", "Export with --precision fp32.")
     ranges = _ranges(model, list(readers), feeds)
     for activation, nodes in readers.items():
-        # A matrix that serves several layers (ALBERT) cannot be smoothed for one of them.
+        # A matrix that several layers share (ALBERT) cannot be smoothed for one of them.
         shared = any(graph.uses[node.input[1]] > 1 for node in nodes)
         graph.linear(activation, nodes, ranges[activation], 0.0 if shared else smoothing)
     onnx.save(graph.result(), str(target))
@@ -83,12 +84,12 @@ def quantize(
 
 
 class _Graph:
-    """A model on its way from fp32 to int8. Replacements are collected first and put in place at the end."""
+    """A model during quantization. Replacements are collected first and applied at the end."""
 
     def __init__(self, model: onnx.ModelProto, steps: int, margin: float) -> None:
         self.model, self._steps, self._margin = model, steps, margin
         self.weights = {value.name: value for value in model.graph.initializer}
-        self.uses = Counter(name for node in model.graph.node for name in reads(node))
+        self.uses = Counter(name for node in model.graph.node for name in inputs_of(node))
         self.uses.update(value.name for value in model.graph.output)
         self._replaced: dict[str, list[onnx.NodeProto]] = {}  # by the node's first output
         self._added: dict[str, onnx.TensorProto] = {}
@@ -100,9 +101,9 @@ class _Graph:
         return weight is not None and len(weight.dims) == 2 and weight.data_type == FLOAT
 
     def embedding(self, node: onnx.NodeProto) -> None:
-        """A table of at least SMALL_TABLE rows: int8, with a scale a row."""
+        """Quantizes a table of at least MIN_TABLE_ROWS rows, with one scale per row."""
         axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
-        if not self.is_matrix(node.input[0]) or self.weights[node.input[0]].dims[0] < SMALL_TABLE or axis != 0:
+        if not self.is_matrix(node.input[0]) or self.weights[node.input[0]].dims[0] < MIN_TABLE_ROWS or axis != 0:
             return
         table = self.weights[node.input[0]]
         rows, (out,) = numpy_helper.to_array(table), node.output
@@ -118,7 +119,7 @@ class _Graph:
         ]
 
     def linear(self, activation: str, nodes: list[onnx.NodeProto], extent: Range, smoothing: float) -> None:
-        """The products that read one activation, each with the bias that follows it."""
+        """Quantizes the products that read one activation, each with the bias that follows it."""
         matrices = [numpy_helper.to_array(self.weights[node.input[1]]) for node in nodes]
         low, high = extent
         given, before = activation, []
@@ -159,7 +160,7 @@ class _Graph:
         nodes: list[onnx.NodeProto] = []
         for node in self.model.graph.node:
             nodes += self._replaced.get(node.output[0], [node])
-        used = {name for node in nodes for name in reads(node)}
+        used = {name for node in nodes for name in inputs_of(node)}
         kept = {name: value for name, value in (self.weights | self._added).items() if name in used}
         about = self.model.graph
         graph = helper.make_graph(nodes, about.name, about.input, about.output, list(kept.values()))
@@ -167,18 +168,18 @@ class _Graph:
         return helper.make_model(graph, opset_imports=opsets, ir_version=self.model.ir_version)
 
     def _constant(self, name: str, value: Any) -> str:
-        """Stores a value under its name, once; the weights of layers that share them come again."""
+        """Stores a value under its name, once: shared weights are stored several times."""
         tensor = numpy_helper.from_array(np.ascontiguousarray(value), name)
         before = self._added.setdefault(name, tensor)
         if before.raw_data != tensor.raw_data or name in self.weights:
-            raise ValueError(f"two values of the name {name}")
+            raise ValueError(f"two different values named {name}")
         return name
 
 
 def _factor(
     low: NDArray[np.float32], high: NDArray[np.float32], matrices: list[NDArray[np.float32]], smoothing: float
 ) -> NDArray[np.float32]:
-    """What each channel of an activation is divided by, and the rows of its matrices multiplied with."""
+    """The factor by which each channel of an activation is divided and the rows of its matrices are multiplied."""
     activation = np.log(np.maximum(np.maximum(np.abs(low), np.abs(high)), 1e-5))
     weight = np.log(np.maximum(np.max([np.abs(matrix).max(axis=1) for matrix in matrices], axis=0), 1e-5))
     power = smoothing * activation - (1 - smoothing) * weight
@@ -188,13 +189,15 @@ def _factor(
 
 def _ranges(model: onnx.ModelProto, names: list[str], feeds: Sequence[Feed]) -> dict[str, Range]:
     """Smallest and largest value of each channel, float32 [channels], of each named activation."""
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
+    instrumented = onnx.ModelProto()
+    instrumented.CopyFrom(model)
     for name in names:
-        watched.graph.output.append(helper.make_empty_tensor_value_info(name))
+        instrumented.graph.output.append(helper.make_empty_tensor_value_info(name))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        instrumented.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     wanted = {value.name for value in session.get_inputs()}
     ranges: dict[str, Range] = {}
     for feed in feeds:

@@ -1,7 +1,7 @@
-"""Mild sentences that stand in for a user's rows where none are given, and that every bundle is held to.
+"""Mild sentences: they replace a user's rows where none are given, and every bundle has its expected scores on them.
 
-``expected.json`` in a bundle keeps PyTorch's probabilities for :data:`SENTENCES`, so that anybody can see on any
-machine that the bundle still says what the trained model said.
+``expected.json`` in a bundle contains PyTorch's probabilities for :data:`SENTENCES`, so that it can be checked on any
+machine that the bundle still scores as the trained model did.
 """
 
 from __future__ import annotations
@@ -35,5 +35,5 @@ _OPENINGS = ("", "Honestly,", "I think", "No way:", "Sorry, but", "To be fair,",
 
 
 def sample_texts() -> list[str]:
-    """160 texts made of the sentences: enough to see whether two models agree, too few to say how good either is."""
+    """160 texts made from the sentences: enough to check whether two models agree, not to measure their quality."""
     return [f"{opening} {sentence}".strip() for sentence in SENTENCES for opening in _OPENINGS]

@@ -1,15 +1,14 @@
-"""From logits to decisions: temperature and thresholds, fitted on held-out rows and measured on others."""
+"""Temperature and thresholds of a bundle: fitted on held-out rows, measured on others."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.convert.verify import Rows
+from toxonnx.convert.verify import VerificationRows
 from toxonnx.errors import InputError
 from toxonnx.evaluate.calibration import (
     MAX_TEMPERATURE,
@@ -21,112 +20,133 @@ from toxonnx.evaluate.calibration import (
     measure_thresholds,
 )
 from toxonnx.evaluate.intervals import cluster_ids
-from toxonnx.evaluate.metrics import Sample
+from toxonnx.evaluate.metrics import Metrics, Sample
 from toxonnx.labels import Labels
+from toxonnx.manifest import Decisions, ProbabilityError
 from toxonnx.recipe import Export
 from toxonnx.texts import fold
 
-__all__ = ["fit_temperature_and_thresholds", "measure_decisions", "target_of"]
+__all__ = ["fit_temperature_and_thresholds", "measure_on_test_rows", "threshold_target"]
 
-#: distinct labelled texts under which a temperature is not fitted
-LEAST_TEXTS = 50
+#: fewest distinct labelled texts on which a temperature is fitted
+MIN_TEXTS = 50
 FOLDS = 5
 
 
-def target_of(limits: Export) -> Target | None:
-    """What a recipe wants of thresholds."""
-    if limits.target_precision:
-        return Target("precision", limits.target_precision)
-    if limits.target_recall:
-        return Target("recall", limits.target_recall)
-    return Target("f1") if limits.best_f1 else None
+def threshold_target(settings: Export) -> Target | None:
+    """The target that a recipe sets for thresholds; None for no thresholds."""
+    if settings.target_precision:
+        return Target("precision", settings.target_precision)
+    if settings.target_recall:
+        return Target("recall", settings.target_recall)
+    return Target("f1") if settings.best_f1 else None
 
 
 def fit_temperature_and_thresholds(
-    logits: NDArray[np.float32], rows: Rows, labels: Labels, limits: Export
-) -> tuple[Labels, dict[str, Any]]:
+    logits: NDArray[np.float32], rows: VerificationRows, labels: Labels, settings: Export
+) -> tuple[Labels, Decisions | None]:
     """Fits what a recipe asks for.
 
     Args:
         logits: of the model that will be sealed, float32 [rows, labels].
         rows: held-out rows.
-        labels: the label set as the model has it.
-        limits: says whether to calibrate, and what thresholds are to reach.
+        labels: the model's label set.
+        settings: whether to calibrate, and what the thresholds have to reach.
 
     Returns:
-        The label set with its temperature and thresholds, and what the manifest says of it.
+        The label set with its temperature and thresholds, and how they were fitted; None without labelled rows.
 
     Raises:
-        InputError: thresholds are asked for, and there are no labelled rows to fit them on.
+        InputError: thresholds are requested, but there are no labelled rows to fit them on.
         GateError: no threshold reaches the target.
     """
-    target = target_of(limits)
+    target = threshold_target(settings)
     if rows.y_true is None:
         if target:
             raise InputError(
                 f"{target} needs labelled rows", "Give some with --data, --text-column and --label-column."
             )
-        return labels, {}
-    about: dict[str, Any] = {"rows": len(rows.texts), "rows_from": rows.where, "temperature": 1.0}
-    if limits.calibrate:
-        labels, about = _calibrated(logits, rows, labels, about)
+        return labels, None
+    decisions = Decisions(rows=len(rows.texts), rows_from=rows.where)
+    if settings.calibrate:
+        labels, decisions = _calibrate(logits, rows.y_true, rows.texts, labels, decisions)
     if target:
-        groups = cluster_ids([fold(text) for text in rows.texts])
+        groups = _groups(rows)
         thresholds = fit_thresholds(Sample.of_logits(logits, rows.y_true, labels, groups), target)
         labels = dataclasses.replace(labels, thresholds=thresholds)
-        about |= {
-            "target": str(target),
-            "kind": target.kind,
-            "wanted": {name: target.of(name) for name in labels.names},
-        }
-        about["fitted"] = asdict(measure_thresholds(Sample.of_logits(logits, rows.y_true, labels, groups)))
-    return labels, about
+        decisions = dataclasses.replace(
+            decisions,
+            target=str(target),
+            target_kind=target.kind,
+            wanted={name: target.of(name) for name in labels.names},
+            fitted=asdict(measure_thresholds(Sample.of_logits(logits, rows.y_true, labels, groups))),
+        )
+    return labels, decisions
 
 
-def _calibrated(
-    logits: NDArray[np.float32], rows: Rows, labels: Labels, about: dict[str, Any]
-) -> tuple[Labels, dict[str, Any]]:
-    """A temperature, where these rows show that it helps others; measured on rows that it was not fitted on."""
-    y_true, groups = rows.y_true, cluster_ids([fold(text) for text in rows.texts])
-    assert y_true is not None
+def _groups(rows: VerificationRows) -> NDArray[np.int64]:
+    return cluster_ids([fold(text) for text in rows.texts])
+
+
+def _calibrate(
+    logits: NDArray[np.float32], y_true: NDArray[np.int64], texts: list[str], labels: Labels, decisions: Decisions
+) -> tuple[Labels, Decisions]:
+    """Fits a temperature, and keeps it if cross-validation shows that it lowers the loss."""
+    groups = cluster_ids([fold(text) for text in texts])
     distinct = int(groups.max()) + 1
-    if distinct < LEAST_TEXTS:
-        return labels, {
-            **about,
-            "left": f"{distinct} distinct texts are too few to fit a temperature on ({LEAST_TEXTS} are needed)",
-        }
+    if distinct < MIN_TEXTS:
+        why = f"{distinct} distinct texts are too few to fit a temperature ({MIN_TEXTS} are needed)"
+        return labels, dataclasses.replace(decisions, not_calibrated=why)
     before = Sample.of_logits(logits, y_true, labels).metrics()
     after = cross_validated_metrics(logits, y_true, labels, groups, FOLDS)
     temperature = fit_temperature(logits, y_true, labels)
-    about |= {
-        "measured_on": f"the same rows, in {FOLDS} folds: each with the temperature of the others",
-        "before": {"ece": before.ece, "loss": before.loss},
-        "after": {"ece": after.ece, "loss": after.loss},
-    }
+    decisions = dataclasses.replace(
+        decisions,
+        measured_on=f"the same rows, by {FOLDS}-fold cross-validation",
+        before=_probability_error(before),
+        after=_probability_error(after),
+    )
     if not MIN_TEMPERATURE * 1.01 < temperature < MAX_TEMPERATURE * 0.99 or not after.loss < before.loss:
-        return labels, {**about, "left": "no temperature made the probabilities of other rows better"}
-    return dataclasses.replace(labels, temperature=temperature), {**about, "temperature": temperature}
+        return labels, dataclasses.replace(
+            decisions, not_calibrated="in cross-validation, no temperature improved the probabilities"
+        )
+    return (
+        dataclasses.replace(labels, temperature=temperature),
+        dataclasses.replace(decisions, temperature=temperature),
+    )
 
 
-def measure_decisions(
-    about: dict[str, Any], logits: NDArray[np.float32], rows: Rows, before: Labels, after: Labels
-) -> dict[str, Any]:
-    """What was settled, with what it does on rows that took no part in it: these replace the folds' metrics."""
-    if rows.y_true is None or not about:
-        return about
-    groups = cluster_ids([fold(text) for text in rows.texts])
-    plain, settled = (Sample.of_logits(logits, rows.y_true, labels, groups) for labels in (before, after))
-    found = dict(about)
+def _probability_error(metrics: Metrics) -> ProbabilityError:
+    return ProbabilityError(metrics.ece, metrics.loss)
+
+
+def measure_on_test_rows(
+    decisions: Decisions | None, logits: NDArray[np.float32], rows: VerificationRows, before: Labels, after: Labels
+) -> Decisions | None:
+    """Adds what temperature and thresholds do on test rows, in place of the cross-validated values.
+
+    Args:
+        decisions: how they were fitted.
+        logits: of the test rows, float32 [rows, labels].
+        rows: the test rows.
+        before, after: the label set without and with temperature and thresholds.
+    """
+    if rows.y_true is None or decisions is None:
+        return decisions
+    without, fitted = (Sample.of_logits(logits, rows.y_true, labels, _groups(rows)) for labels in (before, after))
     if after.temperature != before.temperature:
-        one, other = plain.metrics(), settled.metrics()
-        found["measured_on"] = f"{len(rows.texts)} rows, {rows.where}"
-        found["before"] = {"ece": one.ece, "loss": one.loss}
-        found["after"] = {"ece": other.ece, "loss": other.loss}
-    if "target" in about:
-        found["test"] = asdict(measure_thresholds(settled))
-        found["missed"] = [
+        decisions = dataclasses.replace(
+            decisions,
+            measured_on=f"{len(rows.texts)} rows, {rows.where}",
+            before=_probability_error(without.metrics()),
+            after=_probability_error(fitted.metrics()),
+        )
+    if decisions.target:
+        measured, wanted = measure_thresholds(fitted), decisions.wanted
+        missed = [
             name
-            for name, one in found["test"]["per_class"].items()
-            if about["wanted"][name] is not None and not (one[about["kind"]] or (0.0,))[0] >= about["wanted"][name]
+            for name, label in measured.per_class.items()
+            if (share := wanted[name]) is not None and not label.share(decisions.target_kind) >= share
         ]
-    return found
+        decisions = dataclasses.replace(decisions, test=asdict(measured), missed=missed)
+    return decisions

@@ -1,44 +1,34 @@
-"""Onto the device that a model is made for: what it is verified on, and whether fp16 can hold its numbers."""
+"""Loads the models that an export is verified with, on the device that they are made for."""
 
 from __future__ import annotations
 
 import dataclasses
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import onnx
-import onnxruntime
-from onnx import helper
 
-from toxonnx.bundle import Manifest, seal
+from toxonnx.bundle import seal
 from toxonnx.convert.encoder_weights import EncoderWeights
-from toxonnx.convert.fused import emulated
-from toxonnx.convert.graph import to_layout
-from toxonnx.errors import GateError, MachineError
+from toxonnx.convert.fused import emulate_packed
+from toxonnx.convert.graph import write_layout
+from toxonnx.errors import MachineError
 from toxonnx.formats import EMULATED, LAYOUTS
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.devices import query_driver, why_unavailable
 from toxonnx.inference.options import RuntimeOptions
-from toxonnx.train.adapters import Trained
+from toxonnx.manifest import Manifest
 
-__all__ = ["exact_classifier", "final_classifier", "headroom"]
-
-#: fp16 ends here; texts to come may reach higher than those that are measured
-LARGEST_FP16, SHARE = 65504.0, 0.5
-EMULATING = ", with the packed attention emulated"
-#: texts that are measured
-MEASURED = 256
+__all__ = ["load_final", "load_fp32"]
 
 
-def final_classifier(work: Path, manifest: Manifest, scratch: Path) -> tuple[Classifier, str]:
-    """Loads what is about to be sealed where it will run, or as near to that as this machine allows.
+def load_final(folder: Path, manifest: Manifest, scratch: Path) -> tuple[Classifier, str]:
+    """Loads the model that is about to be sealed, where it will run or as close to that as this machine allows.
 
     Args:
-        work: the folder, complete but for its manifest.
-        manifest: what it will say.
+        folder: complete except for the manifest.
+        manifest: the manifest.
         scratch: a folder for the stand-in of a packed graph.
 
     Returns:
@@ -47,61 +37,35 @@ def final_classifier(work: Path, manifest: Manifest, scratch: Path) -> tuple[Cla
     why = ""
     if LAYOUTS[manifest.layout].native and why_unavailable("cuda") is None:
         try:
-            return Classifier(
-                seal(work, manifest), RuntimeOptions(device="cuda")
-            ), f"CUDAExecutionProvider, {query_driver().gpus[0].name}"
-        except MachineError as error:  # its memory is full, say
+            classifier = Classifier(seal(folder, manifest), RuntimeOptions(device="cuda"))
+        except MachineError as error:  # out of memory, for example
             why = f" (CUDA: {error.what})"
-    return _on_cpu(work, manifest, scratch), f"CPUExecutionProvider{EMULATING * LAYOUTS[manifest.layout].packed}{why}"
+        else:
+            return classifier, f"CUDAExecutionProvider, {query_driver().gpus[0].name}"
+    emulated = ", with the packed attention emulated" if LAYOUTS[manifest.layout].packed else ""
+    return _on_cpu(folder, manifest, scratch), f"CPUExecutionProvider{emulated}{why}"
 
 
-def exact_classifier(work: Path, manifest: Manifest, scratch: Path, encoder: EncoderWeights | None) -> Classifier:
-    """The same graph with weights in fp32, on the CPU: what is wrong in it is no rounding.
+def load_fp32(folder: Path, manifest: Manifest, scratch: Path, encoder: EncoderWeights | None) -> Classifier:
+    """Loads the same graph with fp32 weights on the CPU: what is wrong in it is not rounding.
 
     Args:
-        work: a folder with the plain fp32 graph.
-        manifest: what will be sealed.
-        scratch: a folder to make it in.
-        encoder: the weights that a layout is written from; None for plain.
+        folder: has the plain fp32 graph.
+        manifest: of the bundle to seal.
+        scratch: a folder to write the graph in.
+        encoder: the weights from which a layout is written; None for the plain layout.
     """
-    folder = Path(tempfile.mkdtemp(dir=scratch)) / manifest.name
-    shutil.copytree(work, folder)
+    copy = Path(tempfile.mkdtemp(dir=scratch)) / manifest.name
+    shutil.copytree(folder, copy)
     if encoder:
-        to_layout(encoder, folder / "model.onnx", manifest.layout, half=False)
-    return _on_cpu(folder, dataclasses.replace(manifest, precision="fp32"), scratch)
+        write_layout(encoder, copy / "model.onnx", manifest.layout, half=False)
+    return _on_cpu(copy, dataclasses.replace(manifest, precision="fp32"), scratch)
 
 
 def _on_cpu(folder: Path, manifest: Manifest, scratch: Path) -> Classifier:
-    if manifest.layout != "packed":
+    if not LAYOUTS[manifest.layout].packed:
         return Classifier(seal(folder, manifest))
-    twin = Path(tempfile.mkdtemp(dir=scratch)) / manifest.name
-    shutil.copytree(folder, twin)
-    onnx.save(emulated(onnx.load(str(folder / "model.onnx"))), str(twin / "model.onnx"))
-    return Classifier(seal(twin, dataclasses.replace(manifest, layout=EMULATED)))
-
-
-def headroom(exact: Path, trained: Trained, texts: Sequence[str]) -> float:
-    """The largest value that a product of matrices gives in the plain fp32 model, over some texts.
-
-    Raises:
-        GateError: it comes near to what fp16 can hold, beyond which everything is infinite.
-    """
-    model = onnx.load(str(exact))
-    names = [node.output[0] for node in model.graph.node if node.op_type in {"MatMul", "Gemm"}]
-    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    wanted = {value.name for value in session.get_inputs()}
-    largest = 0.0
-    for ids in trained.tokenizer(list(texts[:MEASURED]), truncation=True, max_length=trained.max_length)["input_ids"]:
-        row = np.array([ids], dtype=np.int64)
-        feed = {"input_ids": row, "attention_mask": np.ones_like(row), "token_type_ids": np.zeros_like(row)}
-        values = session.run(names, {name: feed[name] for name in wanted})
-        largest = max(largest, *(float(np.abs(value).max()) for value in values))
-    if not largest <= SHARE * LARGEST_FP16:
-        raise GateError(
-            f"not sealed: a product inside the model reaches {largest:,.0f}; fp16 ends at {LARGEST_FP16:,.0f}",
-            "Export with --precision fp32.",
-        )
-    return largest
+    emulated = Path(tempfile.mkdtemp(dir=scratch)) / manifest.name
+    shutil.copytree(folder, emulated)
+    onnx.save(emulate_packed(onnx.load(str(folder / "model.onnx"))), str(emulated / "model.onnx"))
+    return Classifier(seal(emulated, dataclasses.replace(manifest, layout=EMULATED)))

@@ -69,7 +69,7 @@ def evaluated_bundle(classifier: Classifier) -> EvaluatedModel:
             thresholds=list(manifest.labels.thresholds),
         ),
         fingerprints={part: load_fingerprints(path) for part, path in files.items()},
-        label_columns=LabelColumns.from_plain(manifest.training.get("labels")),
+        label_columns=LabelColumns.from_plain(manifest.training.labels) if manifest.training else None,
     )
 
 

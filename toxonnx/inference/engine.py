@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.bundle import Bundle, Manifest
+from toxonnx.bundle import Bundle
 from toxonnx.errors import GateError, MachineError
 from toxonnx.formats import DEVICES, LAYOUTS
 from toxonnx.inference.batching import Batcher, EqualLengthBatcher, PackedBatcher, PaddedBatcher
@@ -24,6 +24,7 @@ from toxonnx.inference.devices import Profile, choose_devices
 from toxonnx.inference.options import ExecutionSettings, RuntimeOptions
 from toxonnx.inference.session import Session, SessionOptions
 from toxonnx.inference.tokenizer import Tokens
+from toxonnx.manifest import Manifest
 from toxonnx.system import available_cores
 
 __all__ = ["Engine"]

@@ -80,7 +80,8 @@ def run_self_test(classifier: Classifier) -> SelfTest | None:
     scored = [prediction.probabilities for _, prediction in classifier.stream(row["text"] for row in expected)]
     actual = np.array(scored).reshape(reference.shape)
     manifest = classifier.bundle.manifest
-    measured = manifest.verification.get("largest_probability_difference", 0.0)
+    verified = manifest.verification
+    measured = verified.agreement.largest_probability_difference if verified else 0.0
     tolerance = max(PRECISIONS[manifest.precision].tolerance, 2 * measured)
     largest = float(np.abs(reference - actual).max(initial=0.0))
     return SelfTest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from toxonnx.errors import CheckpointError, GateError, InputError
 from toxonnx.labels import Labels
+from toxonnx.manifest import Adapter, ModelSource
 from toxonnx.recipe import Recipe, recipe_from_dict
 from toxonnx.texts import TextSpec
 from toxonnx.train.pretrained import load_model, load_tokenizer, max_length_of, read_json, resolve_base, revision
@@ -34,7 +36,7 @@ class Trained:
         labels: label names and activation.
         text: how the columns of a file become a text.
         max_length: tokens.
-        source: what the manifest says of it: base, revision, method, adapter, largest difference of the merge.
+        source: base, revision, method and adapter, for the manifest.
         recipe: that of the run; None for a checkpoint from elsewhere.
         run: what ``run.json`` says; empty for a checkpoint from elsewhere.
         path: the folder given.
@@ -45,7 +47,7 @@ class Trained:
     labels: Labels
     text: TextSpec
     max_length: int
-    source: dict[str, Any]
+    source: ModelSource
     recipe: Recipe | None
     run: dict[str, Any]
     path: Path
@@ -84,20 +86,20 @@ def load_trained(
         base = base or run["base"]
         path = path / "checkpoint"
     if (path / "adapter_config.json").is_file():
-        model, tokenizer, about = _merge_adapter(path, base, labels)
+        model, tokenizer, about, config = _merge_adapter(path, base, labels)
     elif path.is_dir() and not (path / "config.json").is_file():
         raise CheckpointError(
             f"{path} is neither a run, an adapter nor a checkpoint",
             "It needs run.json, adapter_config.json or config.json.",
         )
     else:
-        model, tokenizer, about = _load_checkpoint(resolve_base(path if path.is_dir() else str(source)), labels)
-    if run and about["method"] == "full":
-        about |= {"base": shown(run["base"]), "revision": run["base_revision"]}
-    elif run and about["revision"] != run["base_revision"]:
+        model, tokenizer, about, config = _load_checkpoint(resolve_base(path if path.is_dir() else str(source)), labels)
+    if run and about.method == "full":
+        about = dataclasses.replace(about, base=shown(run["base"]), revision=run["base_revision"])
+    elif run and about.revision != run["base_revision"]:
         raise CheckpointError(
-            f"the base {about['base']} is not the one that the run was trained on: its weights are "
-            f"{about['revision']}, were {run['base_revision']}",
+            f"the base {about.base} is not the one that the run was trained on: its weights are "
+            f"{about.revision}, were {run['base_revision']}",
             "Name the folder that holds the right one with --base.",
         )
     text = recipe.text if recipe else TextSpec()
@@ -107,7 +109,7 @@ def load_trained(
         kinds = {"softmax": "single_label_classification", "sigmoid": "multi_label_classification"}
         model.config.problem_type = kinds[activation]
     limit = max_length or (recipe.max_length if recipe else None)
-    longest = max_length_of(about.pop("config"), tokenizer)
+    longest = max_length_of(config, tokenizer)
     if limit and limit > longest:
         raise InputError(f"a limit of {limit} tokens is over what the model takes: {longest}")
     return Trained(
@@ -134,7 +136,7 @@ def _named(labels: tuple[str, ...], head: int, where: str, known: Labels | None)
         )
 
 
-def _load_checkpoint(source: str, labels: tuple[str, ...]) -> tuple[Any, Any, dict[str, Any]]:
+def _load_checkpoint(source: str, labels: tuple[str, ...]) -> tuple[Any, Any, ModelSource, str]:
     model, missing = load_model(source, attention=ATTENTION)
     if missing:
         raise CheckpointError(
@@ -145,11 +147,11 @@ def _load_checkpoint(source: str, labels: tuple[str, ...]) -> tuple[Any, Any, di
     if labels:
         model.config.id2label = dict(enumerate(labels))
         model.config.label2id = {name: i for i, name in enumerate(labels)}
-    about = {"base": shown(source), "revision": revision(source, model), "method": "full", "config": source}
-    return model, load_tokenizer(source), about
+    about = ModelSource(base=shown(source), revision=revision(source, model), method="full")
+    return model, load_tokenizer(source), about, source
 
 
-def _merge_adapter(path: Path, base: str | None, labels: tuple[str, ...]) -> tuple[Any, Any, dict[str, Any]]:
+def _merge_adapter(path: Path, base: str | None, labels: tuple[str, ...]) -> tuple[Any, Any, ModelSource, str]:
     from peft import PeftModel
     from peft.utils import get_peft_model_state_dict
 
@@ -200,20 +202,19 @@ def _merge_adapter(path: Path, base: str | None, labels: tuple[str, ...]) -> tup
     if not difference <= MERGE_LIMIT:
         raise GateError(f"merging LoRA changed logits by {difference:.2e}, the limit is {MERGE_LIMIT:.0e}")
     has_tokenizer = any((path / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
-    about = {
-        "base": shown(name),
-        "revision": found,
-        "method": "lora",
-        "adapter": {
-            "r": config.get("r"),
-            "alpha": config.get("lora_alpha"),
-            "layers": len(loras),
-            "head": sorted({key.split(".")[0] for key in heads}),
-        },
-        "merge_largest_logit_difference": difference,
-        "config": source,
-    }
-    return merged, load_tokenizer(str(path) if has_tokenizer else source), about
+    about = ModelSource(
+        base=shown(name),
+        revision=found,
+        method="lora",
+        adapter=Adapter(
+            r=config.get("r"),
+            alpha=config.get("lora_alpha"),
+            layers=len(loras),
+            head=sorted({key.split(".")[0] for key in heads}),
+        ),
+        merge_largest_logit_difference=difference,
+    )
+    return merged, load_tokenizer(str(path) if has_tokenizer else source), about, source
 
 
 def _adapter_labels(path: Path, stored: dict[str, tuple[int, ...]], names: tuple[str, ...]) -> Labels | None:

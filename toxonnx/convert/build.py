@@ -1,0 +1,242 @@
+"""Fills a folder with a bundle: graph, tokenizer, verification, thresholds, evaluation, card, seal."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+
+import toxonnx
+from toxonnx.bundle import MANIFEST, Bundle, seal
+from toxonnx.convert import graph
+from toxonnx.convert.card import model_card
+from toxonnx.convert.encoder_weights import EncoderWeights, extract_weights
+from toxonnx.convert.evaluation import held_out_report
+from toxonnx.convert.export_rows import BUILT_IN, save_bundle_fingerprints
+from toxonnx.convert.fp16 import check_range, to_fp16
+from toxonnx.convert.int8 import quantize
+from toxonnx.convert.messages import decision_lines, verification_lines
+from toxonnx.convert.sample_texts import SENTENCES
+from toxonnx.convert.thresholds import fit_temperature_and_thresholds, measure_on_test_rows
+from toxonnx.convert.verification_models import load_final, load_fp32
+from toxonnx.convert.verify import ExportLogits, VerificationRows, check_limits, measure_agreement, reference_logits
+from toxonnx.data.examples import load_saved_rows
+from toxonnx.evaluate.suites import SuiteRequest
+from toxonnx.formats import LAYOUTS
+from toxonnx.inference.classifier import Classifier
+from toxonnx.inference.scores import probabilities
+from toxonnx.labels import Labels
+from toxonnx.manifest import CalibrationData, Graph, Manifest, Training, Verification
+from toxonnx.recipe import Export
+from toxonnx.train.adapters import Trained
+
+__all__ = ["BuildInputs", "build_bundle"]
+
+#: files that tokenizer.json makes redundant
+REDUNDANT_FILES = ("vocab.txt", "vocab.json", "merges.txt", "added_tokens.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildInputs:
+    """What a bundle is made from.
+
+    Attributes:
+        trained: the merged classifier.
+        settings: how to export, and the limits.
+        calibration: texts on which int8 scales are measured; None for other precisions.
+        rows: to verify on.
+        suite: a functional suite, if one was requested.
+    """
+
+    trained: Trained
+    settings: Export
+    calibration: VerificationRows | None
+    rows: VerificationRows
+    suite: SuiteRequest | None
+
+
+@dataclass(frozen=True)
+class _Models:
+    """The models to verify: the graph in fp32, the final one, and what that runs on."""
+
+    fp32: Classifier
+    final: Classifier
+    ran_on: str
+
+
+def build_bundle(inputs: BuildInputs, work: Path, name: str, log: Callable[[str], None]) -> Bundle:
+    """Makes a sealed bundle in ``work``, an empty folder.
+
+    Args:
+        inputs: what to make it from.
+        work: the folder.
+        name: of the bundle.
+        log: called with lines of progress.
+
+    Raises:
+        GateError: a limit is exceeded.
+    """
+    trained, settings = inputs.trained, inputs.settings
+    exported = graph.to_onnx(trained.model, work)
+    if not exported.simplified:
+        log("the graph keeps Optimum's shape computations: the simplified one did not give the same logits")
+    _write_tokenizer_and_config(trained, work, name)
+    manifest = _manifest(trained, settings, name)
+    with tempfile.TemporaryDirectory(dir=work.parent, prefix=f".{name}.", suffix=".fp32") as folder:
+        scratch = Path(folder)
+        encoder = extract_weights(trained.model) if LAYOUTS[settings.layout].native else None
+        fp32 = load_fp32(work, manifest, scratch, encoder)
+        manifest = dataclasses.replace(manifest, graph=_write_graph(inputs, work, scratch, exported, encoder))
+        models = _Models(fp32, *_final(fp32, work, manifest, scratch))
+        log(
+            f"exported to ONNX {settings.precision}, {settings.layout} layout; verifying on {len(inputs.rows.texts)} "
+            f"rows ({inputs.rows.where}), on {models.ran_on}"
+        )
+        manifest = _verify_and_evaluate(inputs, manifest, models, work, scratch, log)
+    for line in [*verification_lines(manifest), *decision_lines(manifest.decisions)]:
+        log(line)
+    (work / MANIFEST).unlink(missing_ok=True)
+    (work / "expected.json").write_text(_expected(trained, manifest.labels), encoding="utf-8")
+    (work / "README.md").write_text(model_card(manifest, trained.recipe), encoding="utf-8")
+    return seal(work, manifest)
+
+
+def _final(fp32: Classifier, work: Path, manifest: Manifest, scratch: Path) -> tuple[Classifier, str]:
+    if manifest.precision == "fp32" and not LAYOUTS[manifest.layout].native:
+        return fp32, "CPUExecutionProvider"
+    return load_final(work, manifest, scratch)
+
+
+def _write_tokenizer_and_config(trained: Trained, work: Path, name: str) -> None:
+    config = {**trained.model.config.to_dict(), "_name_or_path": name}
+    (work / "config.json").write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
+    trained.tokenizer.save_pretrained(str(work))
+    for file in REDUNDANT_FILES:
+        (work / file).unlink(missing_ok=True)
+
+
+def _manifest(trained: Trained, settings: Export, name: str) -> Manifest:
+    return Manifest(
+        name=name,
+        labels=trained.labels,
+        text=trained.text,
+        max_length=trained.max_length,
+        pad_id=int(trained.model.config.pad_token_id or 0),
+        precision=settings.precision,
+        layout=settings.layout,
+        model=trained.source,
+        training=_training(trained),
+        tools={
+            "toxonnx": toxonnx.__version__,
+            "torch": torch.__version__,
+            "onnxruntime": onnxruntime.__version__,
+            **{package: importlib.metadata.version(package) for package in ("transformers", "optimum-onnx", "onnx")},
+        },
+    )
+
+
+def _training(trained: Trained) -> Training | None:
+    run, recipe = trained.run, trained.recipe
+    if not run or recipe is None:
+        return None
+    labels = recipe.labels
+    return Training(
+        recipe=run["recipe"]["name"],
+        labels={"column": labels.column, "columns": list(labels.columns), "names": dict(labels.names)},
+        **{key: run[key] for key in ("data", "split", "best_epoch", "epochs", "metrics", "baselines")},
+    )
+
+
+def _write_graph(
+    inputs: BuildInputs, work: Path, scratch: Path, exported: Graph, encoder: EncoderWeights | None
+) -> Graph:
+    """Writes the final graph over the exported one."""
+    trained, settings = inputs.trained, inputs.settings
+    model, plain = work / "model.onnx", scratch / "plain.onnx"
+    shutil.copy(model, plain)
+    half = settings.precision == "fp16"
+    largest = check_range(plain, trained, inputs.rows.texts) if half else None
+    written = exported
+    if inputs.calibration:
+        written = _to_int8(plain, model, trained, settings, inputs.calibration, exported)
+    elif encoder:
+        written = graph.write_layout(encoder, model, settings.layout, half=half)
+    elif half:
+        to_fp16(plain, model)
+    return dataclasses.replace(written, largest_product=largest, operators=graph.count_operators(model))
+
+
+def _to_int8(
+    source: Path, target: Path, trained: Trained, settings: Export, calibration: VerificationRows, exported: Graph
+) -> Graph:
+    # Some different texts in addition, so that unusual rows fit into the scales.
+    texts = [*calibration.texts, "", *(trained.text.clean(sentence) for sentence in SENTENCES)]
+    margin = 1.3 if calibration.where == BUILT_IN else 1.0  # new rows are less like the built-in sentences
+    encoded = trained.tokenizer(texts, truncation=True, max_length=trained.max_length)["input_ids"]
+    arrays = [np.array([ids], dtype=np.int64) for ids in encoded]
+    feeds = [{"input_ids": ids, "attention_mask": np.ones_like(ids)} for ids in arrays]
+    layers = quantize(
+        source, target, feeds, smoothing=settings.smoothing, reduce_range=settings.reduce_range, margin=margin
+    )
+    return dataclasses.replace(
+        exported,
+        linear_layers_int8=layers,
+        smoothing=settings.smoothing,
+        reduce_range=settings.reduce_range,
+        calibration=CalibrationData(
+            rows=len(feeds), source=f"{calibration.where} and {1 + len(SENTENCES)} built-in", margin=margin
+        ),
+    )
+
+
+def _verify_and_evaluate(
+    inputs: BuildInputs,
+    manifest: Manifest,
+    models: _Models,
+    work: Path,
+    scratch: Path,
+    log: Callable[[str], None],
+) -> Manifest:
+    """Verifies, fits temperature and thresholds, and evaluates; returns the completed manifest."""
+    trained, settings, rows = inputs.trained, inputs.settings, inputs.rows
+    logits = ExportLogits.of(trained, models.fp32, models.final, rows.texts)
+    labels, decisions = fit_temperature_and_thresholds(logits.final, rows, trained.labels, settings)
+    # The limits apply to decisions without thresholds: these were fitted on the final model's logits, not PyTorch's.
+    without_thresholds = dataclasses.replace(labels, thresholds=trained.labels.thresholds)
+    agreement = measure_agreement(logits, rows, without_thresholds)
+    verification = Verification(agreement=agreement, limits=check_limits(agreement, settings), ran_on=models.ran_on)
+    reported, reported_logits = rows, logits.final
+    test_file = trained.path / "test.csv"
+    if trained.run and test_file.is_file():
+        reported = VerificationRows(*load_saved_rows(test_file, trained.labels), "the run's test split", "test")
+        test = ExportLogits.of(trained, models.fp32, models.final, reported.texts)
+        reported_logits = test.final
+        verification = dataclasses.replace(verification, test=measure_agreement(test, reported, without_thresholds))
+        decisions = measure_on_test_rows(decisions, test.final, reported, trained.labels, labels)
+    manifest = dataclasses.replace(manifest, labels=labels, verification=verification, decisions=decisions)
+    fitted = [rows] if labels != trained.labels else []
+    save_bundle_fingerprints(trained, [*([inputs.calibration] if inputs.calibration else []), *fitted], work)
+    with_decisions, _ = load_final(work, manifest, scratch)
+    evaluation = held_out_report(with_decisions, reported_logits, reported, inputs.suite, log)
+    return dataclasses.replace(manifest, evaluation=evaluation)
+
+
+def _expected(trained: Trained, labels: Labels) -> str:
+    """PyTorch's probabilities for a few sentences, not normalised, at the bundle's temperature."""
+    logits = reference_logits(trained, [trained.text.clean(sentence) for sentence in SENTENCES])
+    rows = probabilities(logits, labels).round(6).tolist()
+    table = {
+        "labels": list(labels.names),
+        "temperature": labels.temperature,
+        "pytorch": [{"text": text, "probabilities": row} for text, row in zip(SENTENCES, rows, strict=True)],
+    }
+    return json.dumps(table, indent=1, ensure_ascii=False) + "\n"

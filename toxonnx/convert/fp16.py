@@ -1,0 +1,60 @@
+"""Half precision: conversion of a graph, and whether its values fit into the range of fp16."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper
+
+from toxonnx.convert.quiet import silence_exporters
+from toxonnx.errors import GateError
+from toxonnx.train.adapters import Trained
+
+__all__ = ["check_range", "to_fp16"]
+
+#: the largest fp16 value, and the share of it that measured values may reach: other texts may reach higher
+LARGEST_FP16, SHARE = 65504.0, 0.5
+#: texts that are measured
+MEASURED_TEXTS = 256
+
+
+def to_fp16(source: Path, target: Path) -> None:
+    """Converts a graph to half precision inside; logits stay float32."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with silence_exporters():
+        model = convert_float_to_float16(onnx.load(str(source)), keep_io_types=True)
+    onnx.save(model, str(target))
+
+
+def check_range(model: Path, trained: Trained, texts: Sequence[str]) -> float:
+    """The largest value of a matrix product in a plain fp32 graph, over some texts.
+
+    Raises:
+        GateError: it is close to the end of fp16's range, beyond which values become infinite.
+    """
+    graph = onnx.load(str(model))
+    names = [node.output[0] for node in graph.graph.node if node.op_type in {"MatMul", "Gemm"}]
+    graph.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    inputs = {value.name for value in session.get_inputs()}
+    largest = 0.0
+    encoded = trained.tokenizer(list(texts[:MEASURED_TEXTS]), truncation=True, max_length=trained.max_length)
+    for ids in encoded["input_ids"]:
+        row = np.array([ids], dtype=np.int64)
+        feed = {"input_ids": row, "attention_mask": np.ones_like(row), "token_type_ids": np.zeros_like(row)}
+        values = session.run(names, {name: feed[name] for name in inputs})
+        largest = max(largest, *(float(np.abs(value).max()) for value in values))
+    if not largest <= SHARE * LARGEST_FP16:
+        raise GateError(
+            f"not sealed: a matrix product in the model reaches {largest:,.0f}; the largest fp16 value is "
+            f"{LARGEST_FP16:,.0f}",
+            "Export with --precision fp32.",
+        )
+    return largest

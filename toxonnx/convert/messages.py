@@ -1,0 +1,60 @@
+"""What an export prints about verification, temperature and thresholds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toxonnx.manifest import Decisions, Manifest
+
+__all__ = ["decision_lines", "verification_lines"]
+
+
+def verification_lines(manifest: Manifest) -> list[str]:
+    """The agreement with PyTorch, in words."""
+    assert manifest.verification is not None
+    agreement, precision = manifest.verification.agreement, manifest.precision
+    lines = [
+        f"ONNX fp32 vs. PyTorch: largest logit difference {agreement.fp32_largest_logit_difference:.1e}",
+        f"{precision} vs. PyTorch: same label on {agreement.label_agreement:.2%} of the rows, largest probability "
+        f"difference {agreement.largest_probability_difference:.4f}",
+    ]
+    if agreement.labelled:
+        before, after = (agreement.metrics[name]["macro_f1"] for name in ("pytorch", "final"))
+        lines.append(f"macro F1: PyTorch {before:.4f}, {precision} {after:.4f}")
+    else:
+        lines.append("no labelled rows: only agreement was verified, which the manifest records")
+    return lines
+
+
+def decision_lines(decisions: Decisions | None) -> list[str]:
+    """Temperature and thresholds, in words."""
+    if decisions is None:
+        return []
+    lines = []
+    if decisions.temperature != 1 and decisions.before and decisions.after:
+        lines.append(
+            f"probabilities: temperature {decisions.temperature:.3f}; calibration error {decisions.before.ece:.4f} "
+            f"before, {decisions.after.ece:.4f} after ({decisions.measured_on})"
+        )
+    elif decisions.not_calibrated:
+        lines.append(f"probabilities are not calibrated: {decisions.not_calibrated}")
+    for thresholds, where in ((decisions.fitted, decisions.rows_from), (decisions.test, "the run's test split")):
+        if thresholds:
+            each = ", ".join(
+                f"{name} from {one['threshold']:.3f} ({_share('precision', one)}, {_share('recall', one)})"
+                for name, one in thresholds["per_class"].items()
+            )
+            lines.append(
+                f"thresholds for {decisions.target}, on {where}: {each}; {thresholds['review']:.1%} of the rows are "
+                "marked for review"
+            )
+    if decisions.missed:
+        lines.append(
+            f"warning: on the test rows {', '.join(decisions.missed)} misses the target: a threshold for a rare label "
+            "is fitted on few rows; ask for more than you need, or fit on more rows"
+        )
+    return lines
+
+
+def _share(kind: str, one: dict[str, Any]) -> str:
+    return f"{kind} {one[kind][0]:.3f}" if one[kind] else f"no {kind}"

@@ -1,0 +1,278 @@
+"""The manifest of a bundle: what the model is, how it was made, and what was measured, as records.
+
+Sections that only reports show (metrics by label, evaluations) stay plain JSON values; their records are in
+:mod:`toxonnx.evaluate`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from toxonnx.errors import InputError
+from toxonnx.formats import LAYOUTS, PRECISIONS
+from toxonnx.labels import Labels
+from toxonnx.records import from_plain
+from toxonnx.texts import TextSpec
+
+__all__ = [
+    "SCHEMA",
+    "Adapter",
+    "Agreement",
+    "CalibrationData",
+    "Decisions",
+    "Graph",
+    "Limits",
+    "Manifest",
+    "ModelSource",
+    "ProbabilityError",
+    "Training",
+    "Verification",
+]
+
+SCHEMA = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adapter:
+    """A merged LoRA adapter: rank, alpha, number of adapted layers, modules of the classification head."""
+
+    r: int | None
+    alpha: int | None
+    layers: int
+    head: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """The trained model.
+
+    Attributes:
+        base: name of the base model.
+        revision: commit on the hub, or sha256 of the weights.
+        method: ``lora`` or ``full``.
+        adapter: for LoRA.
+        merge_largest_logit_difference: by how much merging the adapter changed a logit.
+    """
+
+    base: str = ""
+    revision: str = ""
+    method: str = "full"
+    adapter: Adapter | None = None
+    merge_largest_logit_difference: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationData:
+    """Texts on which the activation scales of int8 were measured: their number, where they are from, and the factor
+    on the measured ranges."""
+
+    rows: int
+    source: str
+    margin: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """The ONNX graph.
+
+    Attributes:
+        opset: ONNX operator set.
+        last_layer_first_token_only: whether the last layer is computed for the first token only.
+        simplified: whether the shape computations of the exporter were removed.
+        written_by: the module that wrote the graph; None where Optimum exported it.
+        linear_layers_int8: number of quantized linear layers.
+        smoothing: see :func:`toxonnx.convert.int8.quantize`.
+        reduce_range: whether int8 weights have 7 bits.
+        calibration: for int8.
+        largest_product: largest value of a matrix product on some rows, for fp16.
+        operators: operator -> how often it occurs.
+    """
+
+    opset: int = 0
+    last_layer_first_token_only: bool = False
+    simplified: bool = False
+    written_by: str | None = None
+    linear_layers_int8: int | None = None
+    smoothing: float | None = None
+    reduce_range: bool | None = None
+    calibration: CalibrationData | None = None
+    largest_product: float | None = None
+    operators: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """How far ONNX is from PyTorch on some rows.
+
+    Attributes:
+        rows: their number.
+        rows_from: where they are from.
+        labelled: whether they have true labels.
+        fp32_largest_logit_difference, fp32_label_agreement: of ONNX in fp32.
+        label_agreement: share of rows with the same label, for the final model.
+        largest_probability_difference: for the final model.
+        macro_f1_loss: macro F1 of PyTorch minus that of the final model; None without labels.
+        metrics: ``pytorch``, ``onnx_fp32`` and ``final`` -> metrics as plain values; empty without labels.
+    """
+
+    rows: int
+    rows_from: str
+    labelled: bool
+    fp32_largest_logit_difference: float
+    fp32_label_agreement: float
+    label_agreement: float
+    largest_probability_difference: float
+    macro_f1_loss: float | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The limits that an export was held to; see :class:`toxonnx.recipe.Export`."""
+
+    fp32_largest_logit_difference: float
+    label_agreement: float
+    macro_f1_loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """The verification of the export.
+
+    Attributes:
+        agreement: on the rows that the limits are about.
+        test: on the run's test rows; None without any.
+        limits: what was required.
+        ran_on: the execution provider, in words.
+    """
+
+    agreement: Agreement
+    limits: Limits
+    ran_on: str
+    test: Agreement | None = None
+
+
+@dataclass(frozen=True)
+class ProbabilityError:
+    """Expected calibration error and loss of some rows."""
+
+    ece: float
+    loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """How temperature and thresholds were fitted.
+
+    Attributes:
+        rows, rows_from: the rows they were fitted on.
+        temperature: 1 where none was fitted.
+        not_calibrated: why no temperature was fitted; empty where one was, or where none was requested.
+        measured_on: the rows of ``before`` and ``after``.
+        before, after: without and with the temperature.
+        target: the target of the thresholds, in words; empty where there are none.
+        target_kind: ``precision``, ``recall`` or ``f1``.
+        wanted: label -> share to reach; None for a label without a target.
+        fitted, test: what the thresholds do on the rows that they were fitted on, and on the test rows, as
+            :class:`toxonnx.evaluate.calibration.ThresholdMetrics` in plain values.
+        missed: labels that miss the target on the test rows.
+    """
+
+    rows: int
+    rows_from: str
+    temperature: float = 1.0
+    not_calibrated: str = ""
+    measured_on: str = ""
+    before: ProbabilityError | None = None
+    after: ProbabilityError | None = None
+    target: str = ""
+    target_kind: str = ""
+    wanted: dict[str, float | None] = field(default_factory=dict)
+    fitted: dict[str, Any] | None = None
+    test: dict[str, Any] | None = None
+    missed: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """The run that a bundle was exported from.
+
+    Attributes:
+        recipe: its name.
+        labels: the recipe's ``labels`` as plain values: ``column`` or ``columns``, and ``names``.
+        data, split, metrics, baselines: as ``run.json`` has them.
+        best_epoch, epochs: the chosen epoch, and how many there were.
+    """
+
+    recipe: str
+    labels: dict[str, Any]
+    data: dict[str, Any]
+    split: dict[str, Any]
+    best_epoch: int
+    epochs: int
+    metrics: dict[str, Any]
+    baselines: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What a bundle says about itself.
+
+    Attributes:
+        name: of the bundle.
+        labels: names in the order of the logits, activation, temperature, thresholds.
+        text: columns, template and normalisation.
+        max_length: maximum number of tokens, with special tokens; longer texts are cut.
+        pad_id: id of the padding token.
+        precision: one of :data:`toxonnx.formats.PRECISIONS`.
+        layout: one of :data:`toxonnx.formats.LAYOUTS`.
+        model: the trained model.
+        graph: the ONNX graph.
+        verification: None before it is verified.
+        decisions: None where neither temperature nor thresholds were fitted.
+        training: None for a model that toxonnx did not train.
+        evaluation: an evaluation on held-out rows, as :class:`toxonnx.evaluate.report.EvaluationReport` in plain
+            values, with ``part``, the kind of rows; empty without one.
+        tools: package -> version.
+        files: file name -> sha256.
+    """
+
+    name: str
+    labels: Labels
+    text: TextSpec
+    max_length: int
+    pad_id: int
+    precision: str
+    layout: str = "plain"
+    model: ModelSource = field(default_factory=ModelSource)
+    graph: Graph = field(default_factory=Graph)
+    verification: Verification | None = None
+    decisions: Decisions | None = None
+    training: Training | None = None
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    tools: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, the schema version first."""
+        return {"schema": SCHEMA, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Manifest:
+        """The reverse of :meth:`to_dict`; a key ``seal`` is ignored.
+
+        Raises:
+            TypeError: a value has the wrong type.
+            KeyError: a key is unknown or missing.
+            InputError: a value is out of range.
+        """
+        manifest = from_plain(cls, {key: value for key, value in table.items() if key not in {"schema", "seal"}})
+        for key, value, known in (
+            ("precision", manifest.precision, PRECISIONS), ("layout", manifest.layout, LAYOUTS),
+        ):  # fmt: skip
+            if value not in known:
+                raise InputError(f"{key} must be one of {', '.join(known)}, got {value!r}")
+        return manifest
