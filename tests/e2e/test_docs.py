@@ -209,7 +209,8 @@ def test_options_in_the_text_exist() -> None:
     known |= {"--help", "--debug", "--version"}
     for page in [*PAGES, ROOT / "CHANGELOG.md"]:
         text = page.read_text(encoding="utf-8")
-        for code in [*re.findall(r"`([^`\n]+)`", text), *(block.code for block in BLOCKS if block.page == page)]:
+        spans = re.findall(r"`([^`]+)`", _FENCE.sub("", text))
+        for code in [*spans, *(block.code for block in BLOCKS if block.page == page)]:
             if "pip install" in code:
                 continue
             unknown = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", code)) - known
