@@ -122,7 +122,7 @@ def _write_files(folder: Path, base: Path) -> None:
     posts = [[number, text] for number, (text, _) in enumerate(sentences(60, 11))]
     test = rows(80, 12)
     write_csv(folder / "posts.csv", ["id", "comment"], posts)
-    write_csv(folder / "labelled.csv", ["comment", "kind", "country"], rows(320, 13))
+    write_csv(folder / "labelled.csv", ["comment", "kind", "country"], rows(240, 13))
     write_csv(folder / "test.csv", ["comment", "kind", "country"], test)
     coded = [[text, int(kind == "offensive")] for text, kind, _ in test]
     write_csv(folder / "coded.csv", ["comment", "code"], coded)
