@@ -207,7 +207,7 @@ def quality() -> str:
     """What the shipped model gets right: on its test rows, beside counting words, and on HateCheck."""
     manifest = json.loads(SHIPPED.read_text(encoding="utf-8"))
     evaluation, decisions = manifest["evaluation"], manifest["decisions"]
-    model = evaluation["models"][0]["clean"]
+    model = evaluation["models"][0]["unseen"]
     words = manifest["training"]["baselines"]["test"]["tfidf"]
 
     def cell(key: str, value: float) -> str:
@@ -227,7 +227,7 @@ def quality() -> str:
             f"{decisions['after']['ece']:.3f} (by chance alone {low:.3f} to {high:.3f})", "",
         ]
     )  # fmt: skip
-    header = [f"{model['rows']:,} test rows", "minilm-hate-int8", "counting words"]
+    header = [f"{model['rows']:,} test rows", "minilm-hate-int8", "TF-IDF baseline"]
     suite = evaluation["suite"]
     readings = suite["models"]
     taken = [", ".join(one["positive_labels"]) for one in readings]
@@ -236,7 +236,7 @@ def quality() -> str:
         for side, title in (("positive", suite["positive"]), ("negative", suite["negative"]), ("all", "all"))
     ]
     kinds = [
-        [f"{one['code']} {one['about']} ({suite['positive' if one['positive'] else 'negative']})"]
+        [f"{one['code']} {one['description']} ({suite['positive' if one['positive'] else 'negative']})"]
         + [f"{reading['functionalities'][at]['accuracy']:.0%}" for reading in readings]
         for at, one in enumerate(readings[0]["functionalities"])
     ]
@@ -280,7 +280,7 @@ def _slower_range() -> str:
 def quality_summary() -> str:
     """Accuracy, macro F1, the weakest class, and HateCheck as a whole, for README.md."""
     manifest = json.loads(SHIPPED.read_text(encoding="utf-8"))
-    model = manifest["evaluation"]["models"][0]["clean"]
+    model = manifest["evaluation"]["models"][0]["unseen"]
     tfidf = manifest["training"]["baselines"]["test"]["tfidf"]
     metrics, intervals = model["metrics"], model["intervals"]
 
