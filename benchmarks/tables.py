@@ -293,12 +293,13 @@ def quality_summary() -> str:
     suite = manifest["evaluation"]["suite"]
     strict = suite["models"][0]
     hatecheck = [f"{strict[side]['accuracy']:.1%} of {strict[side]['cases']:,}" for side in ("positive", "negative")]
+    positive = " or ".join(strict["positive_labels"])
     rows = [
         ["accuracy", cell("accuracy", metrics["accuracy"]), f"{tfidf['accuracy']:.3f}"],
         ["macro F1", cell("macro_f1", metrics["macro_f1"]), f"{tfidf['macro_f1']:.3f}"],
         [f"F1 {weakest}, {worst['support']:,} rows", cell(f"per_class/{weakest}/f1", worst["f1"]), ""],
-        [f"{suite['title']}: {suite['positive']} cases right", hatecheck[0], ""],
-        [f"{suite['title']}: {suite['negative']} cases right", hatecheck[1], ""],
+        [f"{suite['title']}: {suite['positive']} cases predicted {positive}", hatecheck[0], ""],
+        [f"{suite['title']}: {suite['negative']} cases not predicted {positive}", hatecheck[1], ""],
     ]
     return _table([f"{model['rows']:,} test rows (95% interval)", manifest["name"], "TF-IDF baseline"], rows)
 
