@@ -1,5 +1,5 @@
-"""Writes the tables of benchmarks/README.md and of README.md from the results that are committed here, and from the
-manifest of the bundle that ships.
+"""Writes the tables of benchmarks/README.md, of docs/ and of README.md from the results that are committed here, and
+from the manifest of the bundle that ships.
 
 python benchmarks/tables.py            # writes
 python benchmarks/tables.py --check    # exit code 1 where a page says something else
@@ -207,7 +207,7 @@ def quality() -> str:
     """What the shipped model gets right: on its test rows, beside counting words, and on HateCheck."""
     manifest = json.loads(SHIPPED.read_text(encoding="utf-8"))
     evaluation, decisions = manifest["evaluation"], manifest["decisions"]
-    model = evaluation["models"][0]["clean"]
+    model = evaluation["models"][0]["unseen"]
     words = manifest["training"]["baselines"]["test"]["tfidf"]
 
     def cell(key: str, value: float) -> str:
@@ -227,7 +227,7 @@ def quality() -> str:
             f"{decisions['after']['ece']:.3f} (by chance alone {low:.3f} to {high:.3f})", "",
         ]
     )  # fmt: skip
-    header = [f"{model['rows']:,} test rows", "minilm-hate-int8", "counting words"]
+    header = [f"{model['rows']:,} test rows", "minilm-hate-int8", "TF-IDF baseline"]
     suite = evaluation["suite"]
     readings = suite["models"]
     taken = [", ".join(one["positive_labels"]) for one in readings]
@@ -236,7 +236,7 @@ def quality() -> str:
         for side, title in (("positive", suite["positive"]), ("negative", suite["negative"]), ("all", "all"))
     ]
     kinds = [
-        [f"{one['code']} {one['about']} ({suite['positive' if one['positive'] else 'negative']})"]
+        [f"{one['code']} {one['description']} ({suite['positive' if one['positive'] else 'negative']})"]
         + [f"{reading['functionalities'][at]['accuracy']:.0%}" for reading in readings]
         for at, one in enumerate(readings[0]["functionalities"])
     ]
@@ -252,6 +252,58 @@ def quality() -> str:
     )
 
 
+def speed_summary() -> str:
+    """Four rows of :func:`headline`, for README.md: toxonnx int8, the pipeline, Optimum, the fastest other engine."""
+    header, rule, *rows = headline().split("\n\n")[0].splitlines()
+    table = "\n".join([header, rule, rows[0], rows[2], rows[4], rows[-1]])
+    machine = _reports("engines-*.json")[0]["machine"]
+    cores = f"{machine['cores']} cores of {machine['cpu']}{' (virtual machine)' if machine['virtual'] else ''}"
+    vnni = [name for name in machine["instruction_sets"] if name.endswith("vnni")]
+    return f"{table}\n\nOn {cores}{f' with {vnni[-1]}' if vnni else ''}. {_slower_range()}"
+
+
+def _slower_range() -> str:
+    """Where another engine was faster than toxonnx int8, in one sentence."""
+    ratios: dict[str, list[float]] = {}
+    for report in sorted(_reports("engines-*.json"), key=_place):
+        where = f"{SHAPES[report['shape']]}, {TEXTS[report['texts']['from']]}"
+        for entry in report["candidates"]:
+            if entry["ratio"]["median"] < 1:
+                engine = entry["name"].split(",")[0]
+                ratios.setdefault(f"{engine} ({where})", []).append(entry["ratio"]["median"])
+    faster = [
+        f"{name}, where toxonnx has {min(each):.2f} to {max(each):.2f} of its speed" for name, each in ratios.items()
+    ]
+    return f"Faster than toxonnx int8: {'; '.join(faster) or 'no engine that was measured'}."
+
+
+def quality_summary() -> str:
+    """Accuracy, macro F1, the weakest class, and HateCheck as a whole, for README.md."""
+    manifest = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    model = manifest["evaluation"]["models"][0]["unseen"]
+    tfidf = manifest["training"]["baselines"]["test"]["tfidf"]
+    metrics, intervals = model["metrics"], model["intervals"]
+
+    def cell(key: str, value: float) -> str:
+        low, high = intervals[key]
+        return f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+    weakest = min(metrics["per_class"], key=lambda name: metrics["per_class"][name]["f1"])
+    worst = metrics["per_class"][weakest]
+    suite = manifest["evaluation"]["suite"]
+    strict = suite["models"][0]
+    hatecheck = [f"{strict[side]['accuracy']:.1%} of {strict[side]['cases']:,}" for side in ("positive", "negative")]
+    positive = " or ".join(strict["positive_labels"])
+    rows = [
+        ["accuracy", cell("accuracy", metrics["accuracy"]), f"{tfidf['accuracy']:.3f}"],
+        ["macro F1", cell("macro_f1", metrics["macro_f1"]), f"{tfidf['macro_f1']:.3f}"],
+        [f"F1 {weakest}, {worst['support']:,} rows", cell(f"per_class/{weakest}/f1", worst["f1"]), ""],
+        [f"{suite['title']}: {suite['positive']} cases predicted {positive}", hatecheck[0], ""],
+        [f"{suite['title']}: {suite['negative']} cases not predicted {positive}", hatecheck[1], ""],
+    ]
+    return _table([f"{model['rows']:,} test rows (95% interval)", manifest["name"], "TF-IDF baseline"], rows)
+
+
 def _place(report: dict[str, Any]) -> tuple[int, int]:
     return list(SHAPES).index(report["shape"]), list(TEXTS).index(report["texts"]["from"])
 
@@ -261,7 +313,9 @@ def main() -> int:
     wrong = 0
     pages = {
         HERE / "README.md": {"graphs": graphs, "engines": engines, "splits": splits, "host": host},
-        HERE.parent / "README.md": {"speed": headline, "quality": quality},
+        HERE.parent / "docs" / "benchmarks.md": {"speed": headline},
+        HERE.parent / "docs" / "evaluation.md": {"quality": quality},
+        HERE.parent / "README.md": {"speed-summary": speed_summary, "quality-summary": quality_summary},
     }
     for page, parts in pages.items():
         text = new = page.read_text(encoding="utf-8")
