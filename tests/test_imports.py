@@ -39,7 +39,9 @@ RULES = {
     "formats": Rule("precisions, layouts and devices, and which go together"),
     "architectures": Rule("what each encoder architecture is"),
     "recipe": Rule("recipes, read from TOML and validated", ("formats", "labels", "resources", "texts")),
-    "bundle": Rule("the bundle: manifest, hashes, open, seal", ("formats", "labels", "texts")),
+    "records": Rule("dataclasses from plain values"),
+    "manifest": Rule("the sections of a manifest", ("formats", "labels", "records", "texts")),
+    "bundle": Rule("the bundle: hashes, open, seal", ("labels", "manifest")),
     "html": Rule("building blocks of HTML reports", (), ("matplotlib",)),
     "io": Rule("sources and sinks: files in, files out", ("inference.scores",)),
     "inference.options": Rule("how to run a bundle"),
@@ -71,6 +73,7 @@ RULES = {
         (
             "bundle",
             "formats",
+            "manifest",
             "inference.batching",
             "inference.cuda_graphs",
             "inference.devices",
@@ -96,7 +99,7 @@ RULES = {
     ),
     "evaluate": Rule(
         "metrics, intervals, calibration, suites, the TF-IDF baseline, reports",
-        ("bundle", "data", "html", "inference", "io", "labels", "resources", "texts"),
+        ("bundle", "data", "html", "inference", "io", "labels", "records", "resources", "texts"),
         ("matplotlib", "numpy", "sklearn", "threadpoolctl"),
     ),
     "check": Rule(
@@ -111,14 +114,14 @@ RULES = {
     ),
     "train": Rule(
         "training, merging adapters",
-        ("architectures", "bundle", "data", "evaluate", "io", "labels", "recipe", "texts"),
+        ("architectures", "bundle", "data", "evaluate", "io", "labels", "manifest", "recipe", "records", "texts"),
         ("accelerate", "matplotlib", "numpy", *TORCH_TOOLS),
     ),
     "convert": Rule(
         "to ONNX, quantization, verification, thresholds, model card, export",
         (
-            "architectures", "bundle", "data", "evaluate", "formats", "inference", "io", "labels", "recipe", "texts",
-            "train",
+            "architectures", "bundle", "data", "evaluate", "formats", "inference", "io", "labels", "manifest", "recipe",
+            "records", "texts", "train",
         ),
         ("numpy", *ONNX_TOOLS, *TORCH_TOOLS),
     ),

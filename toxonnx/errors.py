@@ -1,11 +1,11 @@
-"""Every error that toxonnx raises on purpose, with the exit code that the command line gives it.
+"""The errors that toxonnx raises on purpose, with their exit codes on the command line.
 
 ::
 
     ToxonnxError            1
-    ├── GateError           1   a figure is over its limit: nothing was sealed, nothing is trusted
+    ├── GateError           1   a measured value exceeds its limit: nothing was sealed
     ├── InputError          2   wrong usage or bad input: what, where, what to do
-    │   ├── RowError        2   ... at a line of a file
+    │   ├── RowError        2   ... in a line of a file
     │   ├── RecipeError     2   ... in a recipe
     │   ├── BundleError     2   ... in a bundle
     │   └── CheckpointError 2   ... in a checkpoint or an adapter
@@ -34,8 +34,8 @@ class ToxonnxError(Exception):
     """Base of all errors here.
 
     Args:
-        what: what is wrong and where, one sentence without a full stop.
-        hint: what to do about it, one sentence, or nothing.
+        what: what is wrong and where, without a full stop.
+        hint: what to do about it; may be empty.
     """
 
     exit_code = 1
@@ -46,21 +46,21 @@ class ToxonnxError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _as_it_was, (type(self), self.__dict__)
+        return _restore, (type(self), self.__dict__)
 
     def __str__(self) -> str:
         return f"{self.what}\n{self.hint}" if self.hint else self.what
 
 
-def _as_it_was(kind: type[ToxonnxError], said: dict[str, Any]) -> ToxonnxError:
-    """An error that came from another process."""
-    error = kind.__new__(kind, said["what"])
-    error.__dict__.update(said)
+def _restore(kind: type[ToxonnxError], attributes: dict[str, Any]) -> ToxonnxError:
+    """An error that was pickled in another process."""
+    error = kind.__new__(kind, attributes["what"])
+    error.__dict__.update(attributes)
     return error
 
 
 class GateError(ToxonnxError):
-    """A measured figure is over its limit."""
+    """A measured value exceeds its limit."""
 
 
 class InputError(ToxonnxError):
@@ -70,7 +70,7 @@ class InputError(ToxonnxError):
 
 
 class RowError(InputError):
-    """Bad input at a line (counted from 1) of a file."""
+    """Bad input in a line (counted from 1) of a file."""
 
     def __init__(self, path: object, line: int, what: str, hint: str = "") -> None:
         super().__init__(f"{path}, line {line}: {what}", hint)
@@ -78,15 +78,15 @@ class RowError(InputError):
 
 
 class RecipeError(InputError):
-    """A recipe that cannot be followed."""
+    """A recipe that is not valid."""
 
 
 class BundleError(InputError):
-    """A folder that is not a sound, sealed bundle."""
+    """A folder that is not a valid, sealed bundle."""
 
 
 class CheckpointError(InputError):
-    """A checkpoint or an adapter that does not make a classifier."""
+    """A checkpoint or an adapter that is not a complete classifier."""
 
 
 class MachineError(ToxonnxError):

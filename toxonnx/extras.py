@@ -1,4 +1,4 @@
-"""Optional packages: one uniform error where one is missing."""
+"""Optional packages, and the error if one is missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "check": ("datasketch", "ftfy", "matplotlib", "sklearn"),
     "export": ("torch", "transformers", "peft", "optimum", "optimum.exporters.onnx", "onnx", "onnxruntime"),
 }
-#: the major version that training and export are written for
+#: major version of transformers that training and export need
 TRANSFORMERS = 4
 
 __all__ = ["EXTRAS", "missing", "require"]
@@ -27,19 +27,23 @@ def missing(extra: str) -> list[str]:
 
 
 def require(extra: str) -> None:
-    """Raises MachineError, with the pip command that mends it, unless the extra's packages are there."""
-    lacks = missing(extra)
-    if lacks:
-        wanted = "export,cpu" if extra == "export" and "onnxruntime" in lacks else extra
+    """Checks that the packages of an extra are installed.
+
+    Raises:
+        MachineError: one is missing; gives the pip command that installs it.
+    """
+    modules = missing(extra)
+    if modules:
+        wanted = "export,cpu" if extra == "export" and "onnxruntime" in modules else extra
         raise MachineError(
-            f"this needs {', '.join(lacks)}, not installed here",
+            f"this command needs {', '.join(modules)}, which {'are' if len(modules) > 1 else 'is'} not installed",
             f"pip install 'toxonnx[{wanted}]' (in a checkout: pip install '.[{wanted}]')",
         )
 
     if extra in {"train", "export"} and int(version("transformers").split(".")[0]) > TRANSFORMERS:
         raise MachineError(
-            f"transformers {version('transformers')} is installed; this needs a {TRANSFORMERS}.x (another package may "
-            "have replaced it)",
+            f"transformers {version('transformers')} is installed, but this command needs {TRANSFORMERS}.x (another "
+            "package may have replaced it)",
             "pip install 'transformers>=4.53,<4.58' (in a checkout: pip install -c constraints.txt '.[train]')",
         )
 
@@ -47,5 +51,5 @@ def require(extra: str) -> None:
 def _installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # the parent package is the one that is missing
+    except ModuleNotFoundError:  # the parent package is missing
         return False

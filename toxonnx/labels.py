@@ -1,4 +1,4 @@
-"""Label names in the model's order, and how its logits become decisions."""
+"""Label names in the model's order, and how logits become decisions."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Labels:
 
     Attributes:
         names: label names, in the order of the model's logits.
-        activation: ``softmax`` (one label a text) or ``sigmoid`` (any number of labels a text).
-        thresholds: the probability from which each label holds; see :func:`toxonnx.inference.scores.decide`. Empty for
-            ``softmax``: the likeliest label holds.
-        temperature: what logits are divided by before they become probabilities.
+        activation: ``softmax`` (single-label) or ``sigmoid`` (multi-label).
+        thresholds: the probability from which each label applies; see :func:`toxonnx.inference.scores.decide`. Empty
+            for ``softmax``: the most probable label applies.
+        temperature: logits are divided by it before softmax or sigmoid.
     """
 
     names: tuple[str, ...]
@@ -32,40 +32,44 @@ class Labels:
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
-            raise InputError(f"activation {self.activation!r} is none of {', '.join(ACTIVATIONS)}")
+            raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
         if not self.names or (self.activation == "softmax" and len(self.names) < 2):
             raise InputError(f"{len(self.names)} labels are too few for {self.activation}")
         if len(set(self.names)) != len(self.names):
-            raise InputError(f"label names repeat: {', '.join(self.names)}")
+            raise InputError(f"label names must be unique, got {', '.join(self.names)}")
         if self.activation == "sigmoid" and not self.thresholds:
             object.__setattr__(self, "thresholds", (0.5,) * len(self.names))
         if self.thresholds and len(self.thresholds) != len(self.names):
             raise InputError(f"{len(self.thresholds)} thresholds for {len(self.names)} labels")
-        # Written so that a NaN is refused.
+        # Written so that NaN fails.
         if not all(0 < threshold <= 1 for threshold in self.thresholds):
-            raise InputError(f"thresholds have to be over 0 and at most 1: {self.thresholds}")
+            raise InputError(f"thresholds must be greater than 0 and at most 1, got {self.thresholds}")
         if not 0 < self.temperature < float("inf"):
-            raise InputError(f"a temperature of {self.temperature} is none")
+            raise InputError(f"temperature must be positive and finite, got {self.temperature}")
 
     def __len__(self) -> int:
         return len(self.names)
 
     @property
     def multi(self) -> bool:
-        """Whether a text may have several labels, or none."""
+        """Whether a text can have several labels, or none."""
         return self.activation == "sigmoid"
 
     @property
     def can_abstain(self) -> bool:
-        """Whether a text can fall under the thresholds of all labels of which it has to have one."""
-        # Probabilities add up to 1: so do not all of them stay under thresholds that add up to less.
+        """Whether a text of a single-label model can be below all thresholds."""
+        # Probabilities sum to 1, so they cannot all be below thresholds that sum to less.
         return not self.multi and sum(self.thresholds) > 1 + 1e-9
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Labels:
-        """Labels of a transformers ``config.json``; the ids must run from 0 without a gap."""
+        """Labels of a transformers ``config.json``.
+
+        Raises:
+            InputError: the ids in ``id2label`` are not 0, 1, 2, ...
+        """
         table = {int(key): str(name) for key, name in (config.get("id2label") or {}).items()}
         if sorted(table) != list(range(len(table))) or not table:
-            raise InputError(f"config.json: id2label does not number its labels from 0: {sorted(table)}")
+            raise InputError(f"config.json: the ids in id2label must be 0, 1, 2, ..., got {sorted(table)}")
         multi = config.get("problem_type") == "multi_label_classification"
         return cls(tuple(table[i] for i in range(len(table))), "sigmoid" if multi else "softmax")

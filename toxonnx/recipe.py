@@ -1,4 +1,4 @@
-"""Recipes: what to train and how to export it, read from TOML and validated once."""
+"""Recipes: how to train a classifier and how to export it, read from TOML and validated."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup", "polynomial
 
 @dataclass(frozen=True)
 class LabelSpec:
-    """Where the labels stand.
+    """Where the labels are.
 
     Attributes:
-        column: one column that names the class of a row, or ...
-        columns: ... several columns of 0 and 1, for texts with any number of labels.
-        names: value in the file -> label name, in the model's order. Empty: the values found, sorted.
-        votes: label name -> column with the number of annotators who chose it. When given, training weighs each
-            label by its share of the votes instead of 1 for the winner; everything measured still uses the winner.
+        column: a column with the class of each row, or ...
+        columns: ... one column of 0 and 1 per label, for multi-label.
+        names: value in the file -> label name, in the model's order; by default the values in the file, sorted.
+        votes: label name -> column with the number of annotators who chose it. If given, the training loss uses each
+            label's share of the votes in place of the majority label; metrics still use the majority label.
     """
 
     column: str = ""
@@ -42,20 +42,20 @@ class LabelSpec:
 
 @dataclass(frozen=True)
 class Split:
-    """Shares of the rows held out, by label, with identical texts on one side."""
+    """Shares of the rows that are held out, stratified by label, with identical texts on one side."""
 
     validation: float = 0.2
     test: float = 0.0
     seed: int = 42
-    #: columns; rows that agree in them all stay on one side too (one query shown with several images)
+    #: columns; rows with equal values in all of them stay on one side, too
     group: tuple[str, ...] = ()
-    #: "grouped" keeps identical texts together; "random" is the leaky split, to show what it hides
+    #: "grouped" keeps identical texts together; "random" does not, to show how much it leaks
     method: str = "grouped"
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """LoRA. ``targets``: "attention" (query and value), "all-linear" (every linear layer of the encoder), or names."""
+    """LoRA. ``targets``: "attention" (query and value), "all-linear" (all linear layers of the encoder), or names."""
 
     r: int = 8
     alpha: int = 16
@@ -65,7 +65,7 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Model:
-    """What to start from: a folder, a hub id, or ``package:NAME/FOLDER`` for weights inside an installed package."""
+    """The base model: a folder, a hub id, or ``package:NAME/FOLDER`` for weights inside an installed package."""
 
     base: str = ""
     method: str = "lora"
@@ -74,7 +74,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Training:
-    """How to train. Names follow transformers' TrainingArguments where it has one."""
+    """How to train. Names follow transformers' TrainingArguments where possible."""
 
     epochs: int = 3
     batch_size: int = 32
@@ -87,10 +87,10 @@ class Training:
     warmup_steps: int = 0
     warmup_ratio: float = 0.0
     max_grad_norm: float = 1.0
-    #: each class weighs its inverse frequency to this power: 0 all alike, 0.5 the square root, 1 balanced
+    #: class weights are inverse frequencies to this power: 0 for equal weights, 0.5 for the square root, 1 for balanced
     class_weights: float = 0.0
     metric: str = "macro_f1"
-    #: epochs without a better metric before training stops; 0 never stops early
+    #: epochs without a better metric after which training stops; 0 for no early stopping
     patience: int = 0
     seed: int = 42
     precision: str = "auto"
@@ -99,25 +99,25 @@ class Training:
 
 @dataclass(frozen=True)
 class Export:
-    """How to export, and the limits over which nothing is sealed."""
+    """How to export, and the limits above which no bundle is sealed."""
 
     precision: str = "int8"
-    #: how the graph takes a batch: plain, as Optimum exports it; fused or packed, written for a GPU (convert.fused)
+    #: how the graph takes a batch: plain, as Optimum exports it; fused or packed, written for GPUs (convert.fused)
     layout: str = "plain"
-    #: 7-bit weights: a CPU without VNNI saturates on 8-bit ones, and would lose more than was verified on one with it
+    #: use 7-bit weights: 8-bit ones saturate on CPUs without VNNI, which lose more than a CPU with it shows
     reduce_range: bool = True
-    #: share of the activations' outliers that goes to the weights before int8; 0 leaves them (see convert.int8)
+    #: share of the activations' outliers that is moved into the weights before int8; 0 for none (convert.int8)
     smoothing: float = 0.8
     #: largest difference of a logit between PyTorch and ONNX, both in fp32
     max_logit_difference: float = 1e-4
-    #: macro F1 that the final model may lose against PyTorch (0.005: half a point)
+    #: macro F1 that the final model may lose compared with PyTorch (0.005: half a point)
     max_f1_loss: float = 0.005
-    #: share of rows on which the final model has to choose PyTorch's label
+    #: share of rows on which the final model must have PyTorch's label
     min_agreement: float = 0.97
-    #: fit a temperature on the held-out rows, so that probabilities mean what they say
+    #: fit a temperature on the held-out rows, which calibrates the probabilities
     calibrate: bool = True
-    #: thresholds that reach a precision or a recall on the held-out rows: label -> share, "*" for every label; or the
-    #: ones with the best macro F1. At most one of the three.
+    #: fit thresholds that reach a precision or a recall on the held-out rows: label -> share, "*" for every label; or
+    #: those with the best macro F1; at most one of the three
     target_precision: dict[str, float] = field(default_factory=dict)
     target_recall: dict[str, float] = field(default_factory=dict)
     best_f1: bool = False
@@ -125,7 +125,7 @@ class Export:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One recipe. The TOML file has a table for each attribute."""
+    """A recipe. The TOML file has one table per attribute that is a record or a dictionary."""
 
     name: str
     labels: LabelSpec
@@ -136,24 +136,24 @@ class Recipe:
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
     export: Export = field(default_factory=Export)
-    #: paragraphs for the model card: data, licence, bias, uses it must not be put to
+    #: title -> paragraph for the model card: data, licence, bias, limits of use
     card: dict[str, str] = field(default_factory=dict)
 
     @property
     def multi(self) -> bool:
-        """Whether a text may have several labels."""
+        """Whether a text can have several labels."""
         return bool(self.labels.columns)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, that :func:`recipe_from_dict` takes back."""
+        """Plain values; :func:`recipe_from_dict` is the reverse."""
         return dataclasses.asdict(self)
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """Reads a recipe: a TOML file, or the name of one that ships.
+    """Reads a recipe: a TOML file, or the name of one that ships with toxonnx.
 
     Raises:
-        RecipeError: not found, not TOML, an unknown key, a value of the wrong kind or out of range.
+        RecipeError: it does not exist, is not TOML, has an unknown key, or a value of the wrong type or range.
     """
     path = find_recipe(name_or_path)
     try:
@@ -164,7 +164,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 
 def recipe_from_dict(table: dict[str, Any], where: str) -> Recipe:
-    """A recipe from plain values; ``where`` is named in errors."""
+    """A recipe from plain values; errors name ``where``."""
     try:
         recipe: Recipe = _build(Recipe, table, where, "")
         _check(recipe)
@@ -177,12 +177,13 @@ def recipe_from_dict(table: dict[str, Any], where: str) -> Recipe:
 
 def _build(kind: Any, table: Any, where: str, prefix: str) -> Any:
     if not isinstance(table, dict):
-        raise RecipeError(f"{where}: {prefix.rstrip('.')} has to be a table")
+        raise RecipeError(f"{where}: {prefix.rstrip('.')} must be a table")
     hints = typing.get_type_hints(kind)
     unknown = sorted(set(table) - set(hints))
     if unknown:
         raise RecipeError(
-            f"{where}: unknown key {', '.join(prefix + key for key in unknown)}", f"Known here: {', '.join(hints)}."
+            f"{where}: unknown key {', '.join(prefix + key for key in unknown)}",
+            f"The known keys are {', '.join(hints)}.",
         )
     values = {key: _value(hints[key], value, where, prefix + key) for key, value in table.items()}
     missing = [
@@ -209,8 +210,20 @@ def _value(hint: Any, value: Any, where: str, key: str) -> Any:
         return float(value)
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    wanted = getattr(hint, "__name__", str(hint))
-    raise RecipeError(f"{where}: {key} = {value!r} is no {wanted}")
+    raise RecipeError(f"{where}: {key} must be {_type_name(hint)}, got {value!r}")
+
+
+def _type_name(hint: Any) -> str:
+    """A type in words."""
+    names = {
+        int: "an integer",
+        float: "a number",
+        str: "a string",
+        bool: "true or false",
+        dict: "a table",
+        tuple: "a list",
+    }
+    return names.get(typing.get_origin(hint) or hint, str(hint))
 
 
 def _check(recipe: Recipe) -> None:
@@ -218,13 +231,13 @@ def _check(recipe: Recipe) -> None:
         recipe.labels, recipe.split, recipe.model, recipe.training, recipe.export,
     )  # fmt: skip
     if bool(labels.column) == bool(labels.columns):
-        raise InputError("labels needs either column or columns")
+        raise InputError("labels must have either column or columns")
     if labels.columns and (labels.names or labels.votes):
-        raise InputError("labels.names and labels.votes go with one label column")
+        raise InputError("labels.names and labels.votes need labels.column, not labels.columns")
     if labels.names:
         Labels(tuple(dict.fromkeys(labels.names.values())))
     if labels.votes and set(labels.votes) != set(labels.names.values()):
-        raise InputError("labels.votes has to give a column for each of labels.names")
+        raise InputError("labels.votes must have a column for each label in labels.names")
     choices = {
         "model.method": (model.method, ("lora", "full")),
         "training.metric": (training.metric, METRICS),
@@ -234,7 +247,7 @@ def _check(recipe: Recipe) -> None:
     }
     for key, (value, known) in choices.items():
         if value not in known:
-            raise InputError(f"{key} = {value!r} is none of {', '.join(known)}")
+            raise InputError(f"{key} must be one of {', '.join(known)}, got {value!r}")
     positive = {
         "max_length": recipe.max_length - 2,
         "training.epochs": training.epochs,
@@ -246,12 +259,13 @@ def _check(recipe: Recipe) -> None:
     }
     for key, number in positive.items():
         if number <= 0:
-            raise InputError(f"{key} is too small")
+            least = "greater than 2" if key == "max_length" else "positive"
+            raise InputError(f"{key} must be {least}, got {number + 2 if key == 'max_length' else number}")
     if split.test < 0 or split.validation + split.test >= 1:
-        raise InputError("split.validation and split.test leave nothing to train on")
+        raise InputError("split.validation and split.test leave no rows for training")
     check_precision_and_layout(export.precision, export.layout)
     if sum(map(bool, (export.target_precision, export.target_recall, export.best_f1))) > 1:
-        raise InputError("export takes one of target_precision, target_recall and best_f1")
+        raise InputError("export can have only one of target_precision, target_recall and best_f1")
     shares = {
         "training.class_weights": training.class_weights,
         "training.warmup_ratio": training.warmup_ratio,
@@ -260,7 +274,7 @@ def _check(recipe: Recipe) -> None:
     }
     for key, number in shares.items():
         if not 0 <= number <= 1:
-            raise InputError(f"{key} = {number} is not between 0 and 1")
+            raise InputError(f"{key} must be between 0 and 1, got {number}")
     counts = {
         "split.seed": split.seed, "training.seed": training.seed, "training.patience": training.patience,
         "training.warmup_steps": training.warmup_steps, "training.weight_decay": training.weight_decay,
@@ -268,6 +282,6 @@ def _check(recipe: Recipe) -> None:
     }  # fmt: skip
     for key, number in counts.items():
         if number < 0:
-            raise InputError(f"{key} = {number} is negative")
+            raise InputError(f"{key} must not be negative, got {number}")
     if len(training.betas) != 2:
-        raise InputError("training.betas has two values")
+        raise InputError("training.betas must have two values")

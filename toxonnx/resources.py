@@ -1,4 +1,4 @@
-"""Where the recipes, bundles and suites that ship are: beside the package in a checkout, inside it in a wheel."""
+"""The recipes, bundles and suites that ship with toxonnx: next to the package in a checkout, inside it in a wheel."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def _root() -> Path:
 
 
 def find_recipe(name_or_path: str | Path) -> Path:
-    """The TOML file of a recipe given by path, or by the name of one that ships."""
+    """The TOML file of a recipe, given by path or by the name of one that ships with toxonnx."""
     return _toml("recipe", name_or_path, RecipeError)
 
 
 def find_suite(name_or_path: str | Path) -> Path:
-    """The TOML file of a functional suite given by path, or by the name of one that ships."""
+    """The TOML file of a functional suite, given by path or by the name of one that ships with toxonnx."""
     return _toml("suite", name_or_path, InputError)
 
 
@@ -36,11 +36,11 @@ def _toml(kind: str, name_or_path: str | Path, error: type[InputError]) -> Path:
         if candidate.stem == str(name_or_path):
             return candidate
     names = ", ".join(p.stem for p in shipped)
-    raise error(f"no {kind} {str(name_or_path)!r}", f"Give a TOML file, or one of: {names}.")
+    raise error(f"there is no {kind} {str(name_or_path)!r}", f"Give a TOML file, or one of: {names}.")
 
 
 def find_bundle(name_or_path: str | Path | None) -> Path:
-    """The folder of a bundle given by path, by the name of one that ships, or (None) the default one."""
+    """The folder of a bundle, given by path or by the name of one that ships with toxonnx; the default one for None."""
     path = Path(name_or_path or DEFAULT_BUNDLE)
     if name_or_path is not None and path.is_dir():
         return path
@@ -49,4 +49,4 @@ def find_bundle(name_or_path: str | Path | None) -> Path:
         if candidate.name == str(path):
             return candidate
     names = ", ".join(p.name for p in shipped)
-    raise BundleError(f"no bundle {str(path)!r}", f"Give a folder, or one of: {names}.")
+    raise BundleError(f"there is no bundle {str(path)!r}", f"Give a folder, or one of: {names}.")

@@ -1,4 +1,4 @@
-"""The shipped recipes on real rows, end to end to a sealed bundle, with small random models of their architectures."""
+"""The shipped recipes on real rows, up to a sealed bundle, with small random models of their architectures."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def test_a_recipe_runs_to_a_sealed_bundle(
     source = real_data(data)
     with open(source, encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
-    # The smallest class of the nine is so repetitive that a part of the file might hold one of its texts only.
+    # The smallest of the nine classes is so repetitive that a part of the file could have only one of its texts.
     kept = rows if classes == 9 else rows[:1201]
     with open(tmp_path / data, "w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(kept)
     text = (ROOT / "export" / "recipes" / f"{name}.toml").read_text()
     recipe = tmp_path / f"{name}.toml"
-    # Two epochs, and no limit on what a model that learnt nothing may lose: near-ties flip at the least rounding.
+    # Two epochs, and no limits: the models learn nothing, so their near-ties change with any rounding.
     for key in ("epochs", "min_agreement", "max_f1_loss"):
         text = re.sub(rf"^{key} = .*\n", "", text, flags=re.MULTILINE)
     text = text.replace("[training]\n", "[training]\nepochs = 2\n")
@@ -43,7 +43,7 @@ def test_a_recipe_runs_to_a_sealed_bundle(
     assert done.returncode == 0, done.stderr
     manifest = open_bundle(tmp_path / "bundle").manifest
     assert manifest.precision == "int8" and len(manifest.labels) == classes
-    assert manifest.verification["fp32_largest_logit_difference"] <= 1e-4
+    assert manifest.verification.agreement.fp32_largest_logit_difference <= 1e-4
     done = toxonnx("predict", tmp_path / data, "--bundle", tmp_path / "bundle", "-o", tmp_path / "out.csv")
     assert done.returncode == 0, done.stderr
     with open(tmp_path / "out.csv", encoding="utf-8", newline="") as file:

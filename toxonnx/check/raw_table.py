@@ -12,7 +12,7 @@ from toxonnx.errors import InputError
 from toxonnx.io.base import ReadOptions
 from toxonnx.io.csv import CsvSource
 from toxonnx.io.table import Table
-from toxonnx.texts import USUAL_COLUMNS
+from toxonnx.texts import USUAL_TEXT_COLUMNS
 
 __all__ = ["USUAL_LABELS", "Sheet", "Span", "read_sheet"]
 
@@ -189,7 +189,7 @@ def _is_text(name: str) -> bool:
 
 
 def _looks_like_a_row(columns: Mapping[str, list[str]], known: Collection[str]) -> bool:
-    usual = {*USUAL_COLUMNS, *USUAL_LABELS}
+    usual = {*USUAL_TEXT_COLUMNS, *USUAL_LABELS}
     if any(name.strip().lower() in usual for name in columns):
         return False
     named = {name: values for name, values in columns.items() if name in known}

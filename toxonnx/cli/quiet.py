@@ -1,10 +1,10 @@
-"""What the verbs that load transformers do about its advice on standard error."""
+"""Silences transformers' own messages."""
 
 from __future__ import annotations
 
 
 def silence_transformers() -> None:
-    """Errors alone from transformers and the hub: whatever else matters, toxonnx says itself."""
+    """Shows only errors of transformers and the hub client; toxonnx reports what matters."""
     from huggingface_hub.utils import logging as hub
     from transformers.utils import logging as transformers
 

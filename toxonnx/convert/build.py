@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -150,9 +150,14 @@ def _training(trained: Trained) -> Training | None:
         return None
     labels = recipe.labels
     return Training(
-        recipe=run["recipe"]["name"],
+        recipe=recipe.name,
         labels={"column": labels.column, "columns": list(labels.columns), "names": dict(labels.names)},
-        **{key: run[key] for key in ("data", "split", "best_epoch", "epochs", "metrics", "baselines")},
+        data=asdict(run.data),
+        split=run.split,
+        best_epoch=run.best_epoch,
+        epochs=run.epochs,
+        metrics=run.metrics,
+        baselines=run.baselines,
     )
 
 

@@ -24,17 +24,17 @@ __all__ = ["Examples", "label_counts", "load_examples", "load_saved_rows", "save
 
 @dataclass(frozen=True)
 class Examples:
-    """Texts as the model reads them, with their labels.
+    """Labelled texts as the model reads them.
 
     Attributes:
         texts: normalised texts.
-        y_true: int64 [rows] of label numbers, or int64 [rows, labels] of 0 and 1 for several labels a text.
-        lines: line of each row in its file.
+        y_true: int64 [rows] of label numbers, or int64 [rows, labels] of 0 and 1 for multi-label.
+        lines: the line of each row in its file.
         labels: the label set.
-        text: what made the texts out of the file's columns.
-        votes: float32 [rows, labels], each annotator's choice as a share, or None.
-        groups: what else keeps rows on one side of a split (see :class:`toxonnx.recipe.Split`); empty for nothing.
-        dropped: rows left out because their text is empty.
+        text: how the columns became texts.
+        votes: float32 [rows, labels], the share of annotators that chose each label, or None.
+        groups: keys of rows that stay on one side of a split (see :class:`toxonnx.recipe.Split`); empty for none.
+        dropped: number of rows left out because their text is empty.
     """
 
     texts: list[str]
@@ -50,16 +50,16 @@ class Examples:
         return len(self.texts)
 
     def subset(self, rows: NDArray[np.int64]) -> Examples:
-        """The rows at these positions, in the file's order."""
-        at = np.sort(rows).tolist()
+        """Some of the rows, by index, in the file's order."""
+        indices = np.sort(rows).tolist()
         return Examples(
-            [self.texts[i] for i in at],
-            self.y_true[at],
-            [self.lines[i] for i in at],
+            [self.texts[i] for i in indices],
+            self.y_true[indices],
+            [self.lines[i] for i in indices],
             self.labels,
             self.text,
-            None if self.votes is None else self.votes[at],
-            tuple(self.groups[i] for i in at) if self.groups else (),
+            None if self.votes is None else self.votes[indices],
+            tuple(self.groups[i] for i in indices) if self.groups else (),
         )
 
 
@@ -70,21 +70,21 @@ def load_examples(
     reading: ReadOptions | None = None,
     labels: Labels | None = None,
 ) -> Examples:
-    """Reads a labelled file as a recipe says.
+    """Reads a labelled file by a recipe.
 
     Args:
         path: CSV or TSV.
         recipe: names the columns.
         reading: how to read it.
-        labels: the label set to hold the file to (that of the training file, for a validation file).
+        labels: label set of the training file, if this is a validation file.
 
     Raises:
-        InputError: a column is missing, or fewer than two classes.
-        RowError: a label that the recipe does not name, or one that is empty.
+        InputError: a column is missing, or there are fewer than two classes.
+        RowError: a label is empty, or not in the recipe.
     """
     spec = recipe.labels
     with open_source(path, reading) as source:
-        # Named columns are read, or missing: training never falls back to another.
+        # Training reads the columns that the recipe names, and never others.
         columns = recipe.text.columns or recipe.text.choose_columns(source.columns)
     votes_wanted = bool(spec.votes) and labels is None
     named = [*columns, *([spec.column] if spec.column else spec.columns)]
@@ -96,15 +96,15 @@ def load_examples(
     kept = [i for i, text in enumerate(rendered) if text.strip()]
     y_true, label_set = _multi(table, spec) if recipe.multi else _single(table, spec, labels)
     if not kept:
-        raise InputError(f"{path} has no row with a text in {', '.join(map(repr, columns))}")
+        raise InputError(f"{path} has no row with text in {', '.join(map(repr, columns))}")
     votes = _votes(table, spec, label_set)[kept] if votes_wanted else None
     if labels is None:
-        held = y_true[kept] if recipe.multi else np.eye(len(label_set), dtype=np.int64)[y_true[kept]]
-        absent = [name for name, count in zip(label_set.names, held.sum(axis=0), strict=True) if not count]
+        one_hot = y_true[kept] if recipe.multi else np.eye(len(label_set), dtype=np.int64)[y_true[kept]]
+        absent = [name for name, count in zip(label_set.names, one_hot.sum(axis=0), strict=True) if not count]
         if absent:
             raise InputError(
-                f"{path} has no row with a text of the class {', '.join(map(repr, absent))}",
-                "Add rows of it, or leave it out of labels.names in the recipe.",
+                f"{path} has no row with text of the class {', '.join(map(repr, absent))}",
+                "Add such rows, or remove the class from labels.names in the recipe.",
             )
     return Examples(
         [rendered[i] for i in kept],
@@ -121,7 +121,7 @@ def load_examples(
 def _single(table: Table, spec: LabelSpec, labels: Labels | None) -> tuple[NDArray[np.int64], Labels]:
     found = [value.strip() for value in table.column(spec.column)]
     if "" in found:
-        raise RowError(table.path, table.lines[found.index("")], f"no label in column {spec.column!r}")
+        raise RowError(table.path, table.lines[found.index("")], f"column {spec.column!r} has no label")
     names = spec.names or {value: value for value in (labels.names if labels else sorted(set(found)))}
     unknown = next((i for i, value in enumerate(found) if value not in names), None)
     if unknown is not None:
@@ -129,12 +129,12 @@ def _single(table: Table, spec: LabelSpec, labels: Labels | None) -> tuple[NDArr
             table.path,
             table.lines[unknown],
             f"label {found[unknown]!r} in column {spec.column!r} is not one of {', '.join(names)}",
-            "Add it to labels.names in the recipe, or mend the row.",
+            "Add it to labels.names in the recipe, or fix the row.",
         )
     if len(set(found)) < 2 and labels is None:
-        what = f"only the class {found[0]!r}" if found else "no row"
+        what = f"only the class {found[0]!r}" if found else "no rows"
         raise InputError(
-            f"{table.path}: column {spec.column!r} holds {what}", "A classifier needs rows of two classes at least."
+            f"{table.path}: column {spec.column!r} contains {what}", "A classifier needs rows of at least two classes."
         )
     label_set = labels or Labels(tuple(dict.fromkeys(names.values())))
     number = {name: i for i, name in enumerate(label_set.names)}
@@ -147,9 +147,11 @@ def _multi(table: Table, spec: LabelSpec) -> tuple[NDArray[np.int64], Labels]:
         column = [value.strip() for value in table.column(name)]
         wrong = next((i for i, value in enumerate(column) if value not in {"0", "1"}), None)
         if wrong is not None:
-            raise RowError(table.path, table.lines[wrong], f"column {name!r} holds {column[wrong]!r}, not 0 or 1")
+            raise RowError(
+                table.path, table.lines[wrong], f"column {name!r} must contain 0 or 1, got {column[wrong]!r}"
+            )
         if len(set(column)) < 2:
-            raise InputError(f"{table.path}: column {name!r} holds only {column[0] if column else 'nothing'}")
+            raise InputError(f"{table.path}: column {name!r} contains only {column[0] if column else 'nothing'}")
         cells.append([int(value) for value in column])
     return np.array(cells, dtype=np.int64).T, Labels(spec.columns, "sigmoid")
 
@@ -167,19 +169,19 @@ def _votes(table: Table, spec: LabelSpec, labels: Labels) -> NDArray[np.float32]
         column = table.column(spec.votes[name])
         wrong = next((i for i, value in enumerate(column) if not value.strip().isdigit()), None)
         if wrong is not None:
-            where = f"column {spec.votes[name]!r} holds {column[wrong]!r}, not a number of votes"
+            where = f"column {spec.votes[name]!r} must contain a number of votes, got {column[wrong]!r}"
             raise RowError(table.path, table.lines[wrong], where)
         counts.append([int(value) for value in column])
     votes = np.array(counts, dtype=np.float32).T
     total = votes.sum(axis=1)
     if (total == 0).any():
-        raise RowError(table.path, table.lines[int(np.flatnonzero(total == 0)[0])], "nobody voted")
+        raise RowError(table.path, table.lines[int(np.flatnonzero(total == 0)[0])], "the row has no votes")
     shares: NDArray[np.float32] = votes / total[:, None]
     return shares
 
 
 def label_counts(examples: Examples) -> dict[str, int]:
-    """Rows of each label."""
+    """Label -> number of rows."""
     if examples.labels.multi:
         return dict(zip(examples.labels.names, examples.y_true.sum(axis=0).tolist(), strict=True))
     counts = Counter(examples.y_true.tolist())
@@ -187,11 +189,11 @@ def label_counts(examples: Examples) -> dict[str, int]:
 
 
 def save_examples(path: Path, examples: Examples) -> None:
-    """Keeps a held-out part beside the run: line in the data file, text as the model reads it, and labels."""
+    """Writes held-out rows into a run: line in the data file, text as the model reads it, and labels."""
 
     def names(row: Any) -> Iterable[str]:
-        at = np.flatnonzero(row) if examples.labels.multi else [row]
-        return (examples.labels.names[i] for i in at)
+        indices = np.flatnonzero(row) if examples.labels.multi else [row]
+        return (examples.labels.names[i] for i in indices)
 
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -201,11 +203,11 @@ def save_examples(path: Path, examples: Examples) -> None:
 
 
 def load_saved_rows(path: Path, labels: Labels) -> tuple[list[str], NDArray[np.int64]]:
-    """Texts and y_true of what :func:`save_examples` kept."""
+    """Texts and true labels that :func:`save_examples` wrote."""
     table = read_table(path)
     cells = [value.split("\n") if value else [] for value in table.column("labels")]
     y_true = np.zeros((len(cells), len(labels)), dtype=np.int64)
-    for i, held in enumerate(cells):
-        for name in held:
+    for i, names in enumerate(cells):
+        for name in names:
             y_true[i, labels.names.index(name)] = 1
     return table.column("text"), y_true if labels.multi else y_true.argmax(axis=1)

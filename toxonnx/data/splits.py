@@ -19,11 +19,13 @@ __all__ = ["SplitRows", "split"]
 
 @dataclass(frozen=True)
 class SplitRows:
-    """Row numbers, int64, of each side of a split.
+    """The rows of a split.
 
-    ``duplicates`` counts the rows beyond the first of those that stay together. ``leaked`` counts the held-out rows
-    that would have one of them in the training set, had the same shares been drawn row by row; ``leaking`` those that
-    do (0 unless that is what was asked for).
+    Attributes:
+        train, validation, test: row indices, int64.
+        duplicates: rows that repeat the text or group of an earlier row.
+        leaked: held-out rows that would have a duplicate in the training rows in a random split.
+        leaking: held-out rows that do have one; 0 unless a random split was requested.
     """
 
     train: NDArray[np.int64]
@@ -34,7 +36,7 @@ class SplitRows:
     leaking: int
 
     def to_dict(self) -> dict[str, int]:
-        """Counts."""
+        """Numbers of rows."""
         return {
             "train": len(self.train), "validation": len(self.validation), "test": len(self.test),
             "duplicate_rows": self.duplicates, "would_leak_in_a_random_split": self.leaked, "leaking": self.leaking,
@@ -42,20 +44,25 @@ class SplitRows:
 
 
 def split(examples: Examples, spec: SplitSpec, where: str) -> SplitRows:
-    """Draws validation and test rows, label by label, keeping identical texts on one side.
+    """Draws validation and test rows, stratified by label, with identical texts on one side.
 
-    Texts are the same when they differ in white space and case alone, after the recipe's normalisation. Rows that
-    agree in the recipe's group columns stay together too.
+    Texts are identical if they differ only in white space and case, after the recipe's normalisation. Rows with equal
+    values in the recipe's group columns stay together, too.
+
+    Args:
+        examples: the rows.
+        spec: shares, seed, groups and method.
+        where: the file, for messages.
 
     Raises:
-        InputError: a class has too few distinct texts to stand on every side.
+        InputError: a class has too few distinct texts to be on every side.
     """
     together = _together(examples)
     groups: dict[int, list[int]] = {}
     for i, root in enumerate(together):
         groups.setdefault(root, []).append(i)
-    alone = [[i] for i in range(len(examples))]
-    random = _draw(examples, alone, spec, where)
+    single = [[i] for i in range(len(examples))]
+    random = _draw(examples, single, spec, where)
     drawn = random if spec.method == "random" else _draw(examples, list(groups.values()), spec, where)
 
     def leaks(parts: tuple[NDArray[np.int64], ...]) -> int:
@@ -66,7 +73,7 @@ def split(examples: Examples, spec: SplitSpec, where: str) -> SplitRows:
 
 
 def _together(examples: Examples) -> list[int]:
-    """For each row, the first row that it has to stay with: by an equal text, an equal group, or a chain of both."""
+    """For each row, the first row that it has to stay with: by equal text, equal group, or a chain of both."""
     root = list(range(len(examples)))
 
     def find(i: int) -> int:
@@ -84,9 +91,9 @@ def _together(examples: Examples) -> list[int]:
 
 
 def _strata(examples: Examples, groups: Sequence[list[int]], needed: int, where: str) -> dict[Any, list[list[int]]]:
-    """Groups that are drawn from together: those of one label (of one combination, for several labels a text).
+    """Strata: groups of rows with one label (for multi-label: one combination of labels).
 
-    What cannot be divided so is pooled: rare combinations, and groups of a recipe whose rows have several labels.
+    Rare combinations, and groups of rows with different labels, are pooled in one stratum.
     """
     strata: dict[Any, list[list[int]]] = {}
     pooled: list[list[int]] = []
@@ -101,19 +108,19 @@ def _strata(examples: Examples, groups: Sequence[list[int]], needed: int, where:
     if examples.labels.multi:
         pooled = [group for key in [*strata] if len(strata[key]) < needed for group in strata.pop(key)]
     else:
-        of_pool = [set(examples.y_true[group].tolist()) for group in pooled]
+        pooled_labels = [set(examples.y_true[group].tolist()) for group in pooled]
         for number, name in enumerate(examples.labels.names):
-            alone = strata.get(number, [])
-            count = len(alone) + sum(number in labels for labels in of_pool)
+            own = strata.get(number, [])
+            count = len(own) + sum(number in labels for labels in pooled_labels)
             if 0 < count < needed:
-                lines = ", ".join(str(examples.lines[group[0]]) for group in alone)
+                lines = ", ".join(str(examples.lines[group[0]]) for group in own)
                 what = "group" if examples.groups else "text"
                 raise InputError(
                     f"{where}: class {name!r} has {count} distinct {what}{'s' * (count != 1)}"
                     f"{f' (line {lines})' if lines else ''}, the split needs {needed}",
-                    "Add rows of that class, leave it out, or give a validation file of its own.",
+                    "Add rows of this class, remove it, or use a separate validation file.",
                 )
-            if len(alone) < needed:
+            if len(own) < needed:
                 pooled += strata.pop(number, [])
     return {**strata, "": pooled} if pooled else strata
 
@@ -132,7 +139,7 @@ def _draw(
         total = sum(map(len, order))
         for part, share in shares.items():
             taken = 0
-            still = needed - 1 if part == 1 else 1  # groups to leave for the parts after this one
+            still = needed - 1 if part == 1 else 1  # groups to leave for the following parts
             while share and len(order) > still and (taken == 0 or taken + len(order[-1]) / 2 <= share * total):
                 group = order.pop()
                 parts[part] += group
@@ -144,6 +151,6 @@ def _draw(
         if absent:
             names = ", ".join(repr(examples.labels.names[number]) for number in sorted(absent))
             raise InputError(
-                f"{where}: no row of {names} is left to train on", "Try another split.seed, or fewer held out."
+                f"{where}: no row of {names} is left for training", "Use another split.seed, or hold out fewer rows."
             )
     return result[0], result[1], result[2]

@@ -1,4 +1,4 @@
-"""From a run, an adapter or a checkpoint to one plain classifier in fp32."""
+"""Loads a run, an adapter or a checkpoint as a single fp32 classifier; merges LoRA."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from toxonnx.manifest import Adapter, ModelSource
 from toxonnx.recipe import Recipe, recipe_from_dict
 from toxonnx.texts import TextSpec
 from toxonnx.train.pretrained import load_model, load_tokenizer, max_length_of, read_json, resolve_base, revision
+from toxonnx.train.run import RUN_FILE, RunMetadata, load_run
 
 __all__ = ["Trained", "load_trained"]
 
+#: by how much merging LoRA may change a logit
 MERGE_LIMIT = 1e-4
-#: plain products and a softmax: they trace into fewer operators than the fused call, and every architecture has them
+#: traces into fewer operators than the fused kernels, and every architecture supports it
 ATTENTION = "eager"
 
 
@@ -32,14 +34,14 @@ class Trained:
 
     Attributes:
         model: fp32, in evaluation mode, LoRA merged.
-        tokenizer: fast.
+        tokenizer: a fast one.
         labels: label names and activation.
-        text: how the columns of a file become a text.
-        max_length: tokens.
+        text: how columns become a text.
+        max_length: maximum number of tokens.
         source: base, revision, method and adapter, for the manifest.
-        recipe: that of the run; None for a checkpoint from elsewhere.
-        run: what ``run.json`` says; empty for a checkpoint from elsewhere.
-        path: the folder given.
+        recipe: of the run; None for other checkpoints.
+        run: metadata of the run; None for other checkpoints.
+        path: the given folder.
     """
 
     model: PreTrainedModel
@@ -49,7 +51,7 @@ class Trained:
     max_length: int
     source: ModelSource
     recipe: Recipe | None
-    run: dict[str, Any]
+    run: RunMetadata | None
     path: Path
 
 
@@ -65,25 +67,22 @@ def load_trained(
 
     Args:
         source: a run, a PEFT adapter folder, or a sequence-classification checkpoint (folder or hub id).
-        base: the adapter's base, in place of the one it names.
-        labels: label names in order, where the checkpoint has none of its own.
-        activation: ``softmax`` or ``sigmoid``, where neither run nor checkpoint says; softmax if nothing does.
-        max_length: tokens, where no recipe says.
+        base: base model of an adapter, in place of the one it names.
+        labels: label names in order, if the checkpoint has none.
+        activation: ``softmax`` or ``sigmoid``, if neither run nor checkpoint defines it; softmax by default.
+        max_length: maximum number of tokens, in place of the recipe's.
 
     Raises:
-        CheckpointError: no classifier comes of it: LoRA weights that match nothing, a head that is in no file, label
-            names that do not fit the head.
+        CheckpointError: it is not a complete classifier: LoRA weights match no layer, the head is in no file, or label
+            names do not fit the head.
         GateError: merging changed the logits.
     """
     path = Path(source)
-    run: dict[str, Any] = {}
     recipe: Recipe | None = None
-    if (path / "run.json").is_file():
-        run = read_json(path / "run.json")
-        if not run.get("finished"):
-            raise InputError(f"the run {path} has not finished", "Finish it with toxonnx train ... --resume.")
-        recipe = recipe_from_dict(run["recipe"], str(path / "run.json"))
-        base = base or run["base"]
+    run = load_run(path)
+    if run:
+        recipe = recipe_from_dict(run.recipe, str(path / RUN_FILE))
+        base = base or run.base
         path = path / "checkpoint"
     if (path / "adapter_config.json").is_file():
         model, tokenizer, about, config = _merge_adapter(path, base, labels)
@@ -95,23 +94,23 @@ def load_trained(
     else:
         model, tokenizer, about, config = _load_checkpoint(resolve_base(path if path.is_dir() else str(source)), labels)
     if run and about.method == "full":
-        about = dataclasses.replace(about, base=shown(run["base"]), revision=run["base_revision"])
-    elif run and about.revision != run["base_revision"]:
+        about = dataclasses.replace(about, base=shown(run.base), revision=run.base_revision)
+    elif run and about.revision != run.base_revision:
         raise CheckpointError(
-            f"the base {about.base} is not the one that the run was trained on: its weights are "
-            f"{about.revision}, were {run['base_revision']}",
-            "Name the folder that holds the right one with --base.",
+            f"the run was trained on other weights than those of the base model {about.base}: these are "
+            f"{about.revision}, were {run.base_revision}",
+            "Give the folder with the original weights with --base.",
         )
     text = recipe.text if recipe else TextSpec()
     if run:
-        text = TextSpec(tuple(run["text"]["columns"]), text.template, text.normalise)
+        text = TextSpec(tuple(run.text["columns"]), text.template, text.normalise)
     if activation and not run:
         kinds = {"softmax": "single_label_classification", "sigmoid": "multi_label_classification"}
         model.config.problem_type = kinds[activation]
     limit = max_length or (recipe.max_length if recipe else None)
     longest = max_length_of(config, tokenizer)
     if limit and limit > longest:
-        raise InputError(f"a limit of {limit} tokens is over what the model takes: {longest}")
+        raise InputError(f"max_length is {limit}, but the model takes at most {longest} tokens")
     return Trained(
         model, tokenizer, Labels.from_config(model.config.to_dict()), text, limit or longest, about, recipe, run,
         Path(source),
@@ -119,20 +118,20 @@ def load_trained(
 
 
 def shown(base: str) -> str:
-    """A base's name as others may read it: of a folder, the last part alone."""
+    """The name of a base model without private paths: of a folder, only the last part."""
     return Path(base).name if Path(base).is_absolute() or Path(base).is_dir() else base
 
 
 def _named(labels: tuple[str, ...], head: int, where: str, known: Labels | None) -> None:
-    """Refuses names that do not fit the head, or that would rename labels which have names."""
+    """Checks label names: they must fit the head, and may not rename labels that have names."""
     if not labels:
         return
     if len(labels) != head:
         raise CheckpointError(f"{len(labels)} label names given ({', '.join(labels)}), the head of {where} has {head}")
-    unnamed = {f"LABEL_{i}" for i in range(head)}  # what transformers calls labels that nobody named
+    unnamed = {f"LABEL_{i}" for i in range(head)}  # transformers' names for unnamed labels
     if known and labels != known.names and not set(known.names) <= unnamed:
         raise CheckpointError(
-            f"the labels of {where} have names, in this order: {', '.join(known.names)}", "Leave --labels out."
+            f"the labels of {where} already have names, in this order: {', '.join(known.names)}", "Remove --labels."
         )
 
 
@@ -141,7 +140,7 @@ def _load_checkpoint(source: str, labels: tuple[str, ...]) -> tuple[Any, Any, Mo
     if missing:
         raise CheckpointError(
             f"{source} lacks weights, which would be random: {', '.join(sorted(missing)[:4])}",
-            "Export a checkpoint that was fine-tuned for sequence classification, or an adapter with its head.",
+            "Use a checkpoint that was fine-tuned for sequence classification, or an adapter with its head.",
         )
     _named(labels, model.num_labels, source, Labels.from_config(model.config.to_dict()))
     if labels:
@@ -161,7 +160,7 @@ def _merge_adapter(path: Path, base: str | None, labels: tuple[str, ...]) -> tup
         raise CheckpointError(f"{path} has no adapter_model.safetensors", "Weights in .bin files are not read.")
     name = base or config.get("base_model_name_or_path")
     if not name:
-        raise CheckpointError(f"{path} does not name its base", "Name it with --base.")
+        raise CheckpointError(f"{path} does not name its base model", "Give it with --base.")
     try:
         with safe_open(str(weights), framework="pt") as file:
             stored = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
@@ -169,7 +168,7 @@ def _merge_adapter(path: Path, base: str | None, labels: tuple[str, ...]) -> tup
         raise CheckpointError(f"{weights} is damaged: {error}") from None
     loras = sorted(key for key in stored if ".lora_A." in key)
     if not loras:
-        raise CheckpointError(f"{weights} holds no LoRA weights")
+        raise CheckpointError(f"{weights} contains no LoRA weights")
     source = resolve_base(name)
     model, missing = load_model(source, _adapter_labels(path, stored, labels), attention=ATTENTION)
     found = revision(source, model)
@@ -178,20 +177,20 @@ def _merge_adapter(path: Path, base: str | None, labels: tuple[str, ...]) -> tup
         adapted = PeftModel.from_pretrained(model, str(path), is_trainable=False)
     except (ValueError, RuntimeError, KeyError) as error:
         first = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"the adapter {path} does not fit the base {name}: {first}") from None
+        raise CheckpointError(f"the adapter {path} does not fit the base model {name}: {first}") from None
     expected = set(get_peft_model_state_dict(adapted))
     lost, idle = sorted(expected - set(stored)), sorted(set(stored) - expected)
     if lost or idle:
-        what = f"{lost[0]} is in no file" if lost else f"{idle[0]} matches no module of the base"
+        what = f"{lost[0]} is in no file" if lost else f"{idle[0]} matches no module of the base model"
         raise CheckpointError(
-            f"the adapter {path} does not fit the base {name}: {what} ({len(lost) + len(idle)} such weights)",
-            "Name the base it was trained on with --base.",
+            f"the adapter {path} does not fit the base model {name}: {what} ({len(lost) + len(idle)} such weights)",
+            "Give the base model that it was trained on with --base.",
         )
     heads = [key.removeprefix("base_model.model.") for key in stored if ".lora_" not in key]
     random = sorted(key for key in missing & before if key not in heads)
     if random:
         raise CheckpointError(
-            f"neither the adapter {path} nor its base holds {', '.join(random[:4])}, which would be random",
+            f"neither the adapter {path} nor its base model contains {', '.join(random[:4])}, which would be random",
             "The adapter was saved without its whole head (modules_to_save); train it again with the head saved.",
         )
     probe = _probe(model)
@@ -218,7 +217,7 @@ def _merge_adapter(path: Path, base: str | None, labels: tuple[str, ...]) -> tup
 
 
 def _adapter_labels(path: Path, stored: dict[str, tuple[int, ...]], names: tuple[str, ...]) -> Labels | None:
-    """The label set for the head that the adapter stores; None leaves it to the base, which then has to have one."""
+    """The label set of the head that is stored with an adapter; None if the base model must have the head."""
     last = [shape[0] for key, shape in stored.items() if key.endswith(("classifier.weight", "out_proj.weight"))]
     if not last:
         return None
@@ -229,17 +228,17 @@ def _adapter_labels(path: Path, stored: dict[str, tuple[int, ...]], names: tuple
     if labels is not None:
         if len(labels) != last[0]:
             raise CheckpointError(
-                f"{path}: config.json names {len(labels)} labels ({', '.join(labels.names)}), the head has {last[0]}"
+                f"{path}: config.json has {len(labels)} labels ({', '.join(labels.names)}), but the head has {last[0]}"
             )
         return labels
     raise CheckpointError(
         f"{path} has a head of {last[0]} labels and no config.json that names them",
-        "Name them in order: --labels hate,offensive,neither",
+        "Give them in order, for example --labels hate,offensive,neither.",
     )
 
 
 def _probe(model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    """A batch of made token ids, of two lengths."""
+    """A batch of random token ids, with two lengths."""
     generator = torch.Generator().manual_seed(0)
     low = int(model.config.pad_token_id or 0) + 1
     ids = torch.randint(low, model.config.vocab_size, (4, 24), generator=generator)

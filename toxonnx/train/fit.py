@@ -1,21 +1,23 @@
-"""Training: the transformers Trainer, told by a recipe, leaving a run behind.
+"""Training with the transformers Trainer, configured by a recipe; the result is a run.
 
 A run folder::
 
-    checkpoint/       the best epoch: adapter and head, or full weights; config.json with the labels; tokenizer
-    run.json          recipe, data, split, base, best epoch, metrics, versions
-    metrics.jsonl     one line an epoch
-    curves.png        the same as a picture
-    validation.csv    the held-out rows as the model reads them (test.csv too, where the recipe asks for one)
-    calibration.csv   some training rows, which show an export how large activations get
-    training_texts.npy  hashes of the training texts, by which an evaluation knows them again
-    checkpoints/      the Trainer's own, while training runs
+    checkpoint/         the best epoch: adapter and head, or full weights; config.json with the labels; tokenizer
+    run.json            recipe, data, split, base model, best epoch, metrics, versions
+    metrics.jsonl       one line per epoch
+    curves.png          the same as a plot
+    validation.csv      the held-out rows as the model reads them (also test.csv, if the recipe has a test split)
+    calibration.csv     some training rows, on which an export measures activations
+    training_texts.npy  fingerprints of the training texts, by which an evaluation recognises them
+    checkpoints/        the Trainer's own, during training
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ import numpy as np
 import torch
 import transformers
 from transformers import PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 import toxonnx
 from toxonnx.bundle import sha256
@@ -44,219 +47,267 @@ from toxonnx.train.pretrained import (
     resolve_base,
     revision,
 )
-from toxonnx.train.report import epochs_of
-from toxonnx.train.trainer import ClassifierTrainer, precision_of
+from toxonnx.train.report import best_epoch, epochs_of
+from toxonnx.train.run import RUN_FILE, AdapterSettings, FileIdentity, RunIdentity, RunMetadata
+from toxonnx.train.trainer import ClassifierTrainer, TrainingData, precision_flags
 
-__all__ = ["Run", "fit"]
+__all__ = ["TrainRequest", "fit"]
 
-RUN = "run.json"
-
-
-@dataclass(frozen=True)
-class Run:
-    """What training left: its folder and what ``run.json`` says."""
-
-    path: Path
-    table: dict[str, Any]
+#: names of ``base`` and the other fields of a run's identity, for messages
+_IDENTITY_NAMES = {"recipe": "recipe", "data": "data", "validation_file": "validation file", "base": "base model"}
 
 
-def fit(
-    recipe: Recipe,
-    data: Path,
-    out: Path,
-    *,
-    base: str | None = None,
-    validation: Path | None = None,
-    reading: ReadOptions | None = None,
-    resume: bool = False,
-    force: bool = False,
-    log: Any = print,
-) -> Run:
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """What to train, and on what.
+
+    Attributes:
+        recipe: how to train.
+        data: labelled file.
+        output: folder of the run.
+        base: folder, hub id or ``package:NAME/FOLDER`` in place of the recipe's base model.
+        validation: labelled file to validate on, in place of a split of ``data``.
+        reading: how to read the files.
+        resume: continue from the last checkpoint in ``output``.
+        force: replace ``output``.
+    """
+
+    recipe: Recipe
+    data: Path
+    output: Path
+    base: str | None = None
+    validation: Path | None = None
+    reading: ReadOptions | None = None
+    resume: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """A model that is ready for training.
+
+    ``trained`` is ``model`` with LoRA layers, or ``model`` itself for full fine-tuning.
+    """
+
+    model: PreTrainedModel
+    trained: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    base_revision: str
+    adapter: AdapterSettings | None
+
+
+def fit(request: TrainRequest, log: Callable[[str], None] = print) -> RunMetadata:
     """Trains a classifier.
 
     Args:
-        recipe: what to do.
-        data: labelled CSV or TSV.
-        out: the run's folder.
-        base: folder, hub id or ``package:NAME/FOLDER`` in place of the recipe's.
-        validation: labelled file to validate on in place of a split of ``data``.
-        reading: how to read the files.
-        resume: go on from the last checkpoint in ``out``.
-        force: replace ``out``.
-        log: takes each line of progress.
+        request: what to train.
+        log: called with lines of progress.
+
+    Returns:
+        The metadata of the run, as written to ``run.json``.
 
     Raises:
-        InputError: bad data, or ``out`` exists and neither ``resume`` nor ``force`` was given.
-        CheckpointError: the base does not load.
+        InputError: the data is invalid, or the output exists and neither ``resume`` nor ``force`` was given.
+        CheckpointError: the base model does not load.
     """
-    named = base or recipe.model.base
+    recipe, output = request.recipe, request.output
+    named = request.base or recipe.model.base
     if not named:
-        raise InputError("no base model", "Name one with --base or as model.base in the recipe.")
+        raise InputError("there is no base model", "Give one with --base, or as model.base in the recipe.")
     source = resolve_base(named)
-    examples, parts, held = _prepare(recipe, data, validation, reading)
-    identity = {
-        "recipe": json.loads(json.dumps(recipe.to_dict())),
-        "data": {"file": data.name, "sha256": sha256(data), "rows": len(examples)},
-        "validation_file": {"file": validation.name, "sha256": sha256(validation)} if validation else None,
-        # A folder's whole path: the export may be started from elsewhere.
-        "base": str(Path(named).resolve()) if Path(named).is_dir() else named,
-    }
-    checkpoint = _look_into(out, identity, resume=resume, force=force)
-    log(_split_line(recipe, examples, parts))
-    words = {name: _baseline(examples, parts, part) for name, part in held.items()}
-    for part, one in words.items():
+    data = _load_data(request)
+    identity = _identity(request, named, len(data.examples))
+    checkpoint = _find_checkpoint(output, identity, resume=request.resume, force=request.force)
+    for line in _split_lines(recipe, data):
+        log(line)
+    baselines = {part: _measure_baselines(data, rows) for part, rows in data.held_out.items()}
+    for part, one in baselines.items():
         log(
-            f"for comparison, on {part}: counting words (TF-IDF, logistic regression) has accuracy "
-            f"{one['tfidf']['accuracy']:.4f}, macro F1 {one['tfidf']['macro_f1']:.4f}; the most frequent class "
-            f"{one['majority']['accuracy']:.4f}, {one['majority']['macro_f1']:.4f}"
+            f"baselines on {part}: TF-IDF with logistic regression has accuracy {one['tfidf']['accuracy']:.4f} and "
+            f"macro F1 {one['tfidf']['macro_f1']:.4f}; the most frequent class has {one['majority']['accuracy']:.4f} "
+            f"and {one['majority']['macro_f1']:.4f}"
         )
-
     transformers.set_seed(recipe.training.seed)
+    prepared = _prepare_model(recipe, source, data.examples)
+    count = sum(p.numel() for p in prepared.trained.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in prepared.trained.parameters())
+    log(f"training {count:,} of {total:,} weights, {precision_flags(recipe)[1]}")
+    if checkpoint is None:  # only now, when no input can be wrong any more
+        shutil.rmtree(output, ignore_errors=True)
+        output.mkdir(parents=True)
+        unfinished = {**identity.to_dict(), "finished": False}
+        (output / RUN_FILE).write_text(json.dumps(unfinished, ensure_ascii=False), encoding="utf-8")
+    trainer = ClassifierTrainer(recipe, data, prepared.trained, prepared.tokenizer, output, log)
+    if checkpoint:
+        log(f"resuming from {checkpoint.name}")
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return _finish(request, identity, data, prepared, trainer, baselines, log)
+
+
+def _finish(
+    request: TrainRequest,
+    identity: RunIdentity,
+    data: TrainingData,
+    prepared: _Prepared,
+    trainer: ClassifierTrainer,
+    baselines: dict[str, dict[str, dict[str, float]]],
+    log: Callable[[str], None],
+) -> RunMetadata:
+    """Saves the best epoch and the metadata."""
+    recipe, output, examples = request.recipe, request.output, data.examples
+    epochs = epochs_of(trainer.state.log_history)
+    target = str(output / "checkpoint")
+    prepared.trained.save_pretrained(target)
+    prepared.model.config.save_pretrained(target)  # PEFT does not save it; it has the label names
+    prepared.tokenizer.save_pretrained(target)
+    metrics = {part: trainer.metrics(part) for part in data.held_out}
+    for warning in (
+        _warn_below_majority(metrics["validation"], examples.labels.multi),
+        _warn_below_tfidf(metrics["validation"], baselines["validation"]["tfidf"]),
+    ):
+        if warning:
+            log(warning)
+    run = RunMetadata(
+        **{field.name: getattr(identity, field.name) for field in dataclasses.fields(identity)},
+        toxonnx=toxonnx.__version__,
+        base_revision=prepared.base_revision,
+        text={"columns": list(examples.text.columns)},
+        labels=list(examples.labels.names),
+        split={
+            **data.split.to_dict(),
+            "dropped_empty": examples.dropped,
+            "validation_rows": len(data.held_out["validation"]),
+        },
+        adapter=prepared.adapter,
+        best_epoch=best_epoch(epochs, recipe.training.metric)["epoch"],
+        epochs=len(epochs),
+        metrics={part: one.to_dict() for part, one in metrics.items()},
+        baselines=baselines,
+        versions={"torch": str(torch.__version__), "transformers": transformers.__version__},
+    )
+    (output / RUN_FILE).write_text(json.dumps(run.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    shutil.rmtree(output / "checkpoints", ignore_errors=True)
+    return run
+
+
+def _identity(request: TrainRequest, base: str, rows: int) -> RunIdentity:
+    data, validation = request.data, request.validation
+    return RunIdentity(
+        recipe=json.loads(json.dumps(request.recipe.to_dict())),
+        data=FileIdentity(file=data.name, sha256=sha256(data), rows=rows),
+        validation_file=FileIdentity(file=validation.name, sha256=sha256(validation)) if validation else None,
+        # The absolute path of a folder: the export may be started from elsewhere.
+        base=str(Path(base).resolve()) if Path(base).is_dir() else base,
+    )
+
+
+def _load_data(request: TrainRequest) -> TrainingData:
+    recipe = request.recipe
+    examples = load_examples(request.data, recipe, reading=request.reading)
+    if request.validation is not None:
+        held_out = load_examples(request.validation, recipe, reading=request.reading, labels=examples.labels)
+        all_rows, no_rows = np.arange(len(examples), dtype=np.int64), np.array([], dtype=np.int64)
+        training_texts = {fold(text) for text in examples.texts}
+        leaking = sum(fold(text) in training_texts for text in held_out.texts)
+        rows = SplitRows(all_rows, no_rows, no_rows, 0, leaking, leaking)
+        return TrainingData(examples, rows, {"validation": held_out})
+    rows = split(examples, recipe.split, str(request.data))
+    held = {"validation": examples.subset(rows.validation)}
+    if len(rows.test):
+        held["test"] = examples.subset(rows.test)
+    return TrainingData(examples, rows, held)
+
+
+def _measure_baselines(data: TrainingData, rows: Examples) -> dict[str, dict[str, float]]:
+    train, labels = data.train, data.examples.labels
+    return {
+        "tfidf": baseline(train.texts, train.y_true, rows.texts, rows.y_true, labels),
+        "majority": majority(train.y_true, rows.y_true, labels),
+    }
+
+
+def _split_lines(recipe: Recipe, data: TrainingData) -> list[str]:
+    examples, rows = data.examples, data.split
+    counts = ", ".join(f"{name} {count}" for name, count in label_counts(examples).items())
+    lines = [f"{len(examples)} rows ({counts})"]
+    if examples.dropped:
+        lines.append(f"{examples.dropped} rows with an empty text are left out")
+    if not len(rows.validation):
+        lines.append(f"training on {len(rows.train)} rows, validating on the given file")
+        if rows.leaking:
+            lines.append(f"warning: {rows.leaking} validation rows are also in the training file; metrics are inflated")
+        return lines
+    lines.append(
+        f"training on {len(rows.train)} rows, validating on {len(rows.validation)}, testing on {len(rows.test)}"
+    )
+    if rows.leaking:
+        lines.append(f"warning: random split as requested: {rows.leaking} held-out rows are also in the training rows")
+    elif rows.duplicates:
+        group = f" or {' and '.join(recipe.split.group)}" if recipe.split.group else ""
+        lines.append(
+            f"{rows.duplicates} rows repeat the text{group} of another row and are kept on one side of the split "
+            f"({rows.leaked} would leak in a random split)"
+        )
+    return lines
+
+
+def _find_checkpoint(output: Path, identity: RunIdentity, *, resume: bool, force: bool) -> Path | None:
+    """The checkpoint to resume from; None to start from the beginning, replacing what is there."""
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        if resume:
+            raise InputError(f"there is no run to resume in {output}", "Start it without --resume.")
+        return None
+    if force and not resume:
+        if not (output / RUN_FILE).is_file():
+            raise InputError(f"{output} is not a run, so --force does not replace it", "Use another folder.")
+        return None
+    if not resume:
+        raise InputError(
+            f"{output} already exists", "Add --resume to continue from its last checkpoint, or --force to replace it."
+        )
+    try:
+        before = json.loads((output / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(f"{output} is not a run: {RUN_FILE} is missing or damaged", "Use another folder.") from None
+    if before.get("finished"):
+        raise InputError(f"the run {output} has finished", "Export it, or add --force to train again.")
+    changed = [_IDENTITY_NAMES[key] for key, value in identity.to_dict().items() if before.get(key) != value]
+    if changed:
+        raise InputError(
+            f"the run {output} was started with another {', '.join(changed)}",
+            "Resume it with the same, or add --force to start again.",
+        )
+    # trainer_state.json is the last file that the Trainer writes: without it the checkpoint is incomplete.
+    complete = [path.parent for path in output.glob("checkpoints/checkpoint-*/trainer_state.json")]
+    return max(complete, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+
+
+def _prepare_model(recipe: Recipe, source: str, examples: Examples) -> _Prepared:
     model, missing = load_model(source, examples.labels)
     heads = head_modules(model)
     unexpected = sorted(key for key in missing if key.split(".")[0] not in heads and ".pooler." not in key)
     if unexpected:
         raise InputError(
             f"{source} lacks weights of the encoder: {', '.join(unexpected[:3])} ...",
-            "It is no checkpoint of the architecture that its config.json names.",
+            "It is not a checkpoint of the architecture in its config.json.",
         )
     tokenizer = load_tokenizer(source)
     longest = max_length_of(source, tokenizer)
     if recipe.max_length > longest:
-        raise InputError(f"max_length = {recipe.max_length} is over what {source} takes: {longest}")
-    # A pooler that the base lacks is as new as the head, and has to be saved like it.
+        raise InputError(f"max_length is {recipe.max_length}, but {source} takes at most {longest} tokens")
+    # A pooler that the base model lacks is newly initialised like the head, and has to be saved with it.
     heads += sorted({key.rsplit(".", 1)[0] for key in missing if ".pooler." in key})
     found = revision(source, model)
-    trained = model
-    adapter: dict[str, Any] | None = None
+    trained, adapter = model, None
     if recipe.model.method == "lora":
         targets = [name for name in lora_targets(model, recipe.model.lora.targets) if name not in heads]
-        trained = _with_lora(model, recipe, targets, heads)
-        adapter = {"r": recipe.model.lora.r, "alpha": recipe.model.lora.alpha, "layers": len(targets), "head": heads}
-    count = sum(p.numel() for p in trained.parameters() if p.requires_grad)
-    log(f"training {count:,} of {sum(p.numel() for p in trained.parameters()):,} weights, {precision_of(recipe)[1]}")
-
-    if checkpoint is None:  # made only now, when nothing about the input can be wrong any more
-        shutil.rmtree(out, ignore_errors=True)
-        out.mkdir(parents=True)
-        (out / RUN).write_text(json.dumps({**identity, "finished": False}, ensure_ascii=False), encoding="utf-8")
-    trainer = ClassifierTrainer(recipe, examples, parts, held, trained, tokenizer, out, log)
-    if checkpoint:
-        log(f"resuming from {checkpoint.name}")
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-
-    epochs = epochs_of(trainer.state.log_history)
-    best = _best(epochs, recipe.training.metric)
-    target = out / "checkpoint"
-    trained.save_pretrained(str(target))
-    model.config.save_pretrained(str(target))  # PEFT leaves it out; it holds the label names
-    tokenizer.save_pretrained(str(target))
-    metrics = {name: trainer.metrics(name) for name in held}
-    for warning in (
-        _learnt_nothing(metrics["validation"], examples.labels.multi),
-        _less_than_words(metrics["validation"], words["validation"]["tfidf"]),
-    ):
-        if warning:
-            log(warning)
-    table = {
-        "toxonnx": toxonnx.__version__,
-        **identity,
-        "base_revision": found,
-        "text": {"columns": list(examples.text.columns)},
-        "labels": list(examples.labels.names),
-        "split": {**parts.to_dict(), "dropped_empty": examples.dropped, "validation_rows": len(held["validation"])},
-        "adapter": adapter,
-        "best_epoch": best["epoch"],
-        "epochs": len(epochs),
-        "metrics": {name: one.to_dict() for name, one in metrics.items()},
-        "baselines": words,
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-        "finished": True,
-    }
-    (out / RUN).write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    return Run(out, table)
+        trained = _add_lora(model, recipe, targets, heads)
+        lora = recipe.model.lora
+        adapter = AdapterSettings(r=lora.r, alpha=lora.alpha, layers=len(targets), head=heads)
+    return _Prepared(model=model, trained=trained, tokenizer=tokenizer, base_revision=found, adapter=adapter)
 
 
-def _prepare(
-    recipe: Recipe, data: Path, validation: Path | None, reading: ReadOptions | None
-) -> tuple[Examples, SplitRows, dict[str, Examples]]:
-    examples = load_examples(data, recipe, reading=reading)
-    if validation is not None:
-        held = load_examples(validation, recipe, reading=reading, labels=examples.labels)
-        everything = np.arange(len(examples), dtype=np.int64)
-        nothing = np.array([], dtype=np.int64)
-        seen = {fold(text) for text in examples.texts}
-        leaking = sum(fold(text) in seen for text in held.texts)
-        return examples, SplitRows(everything, nothing, nothing, 0, leaking, leaking), {"validation": held}
-    parts = split(examples, recipe.split, str(data))
-    held_parts = {"validation": examples.subset(parts.validation)}
-    if len(parts.test):
-        held_parts["test"] = examples.subset(parts.test)
-    return examples, parts, held_parts
-
-
-def _baseline(examples: Examples, parts: SplitRows, held: Examples) -> dict[str, dict[str, float]]:
-    """What needs no transformer, on the same rows."""
-    train = examples.subset(parts.train)
-    return {
-        "tfidf": baseline(train.texts, train.y_true, held.texts, held.y_true, examples.labels),
-        "majority": majority(train.y_true, held.y_true, examples.labels),
-    }
-
-
-def _split_line(recipe: Recipe, examples: Examples, parts: SplitRows) -> str:
-    counts = ", ".join(f"{name} {count}" for name, count in label_counts(examples).items())
-    also = " or " + " and ".join(recipe.split.group) if recipe.split.group else ""
-    lines = [f"{len(examples)} rows ({counts})"]
-    if examples.dropped:
-        lines.append(f"{examples.dropped} rows have an empty text and are left out")
-    lines.append(f"training on {len(parts.train)}, validating on {len(parts.validation)}, testing on {len(parts.test)}")
-    if not len(parts.validation):
-        lines[-1] = f"training on {len(parts.train)}, validating on the file given"
-        if parts.leaking:
-            lines.append(f"WARNING: {parts.leaking} validation rows stand in the training file too; metrics flatter")
-    elif parts.leaking:
-        lines.append(f"WARNING: leaky split as asked: {parts.leaking} held-out rows stand in the training set too")
-    elif parts.duplicates:
-        lines.append(
-            f"{parts.duplicates} rows repeat another's text{also}; kept on one side "
-            f"({parts.leaked} would have leaked in a random split)"
-        )
-    return "\n".join(lines)
-
-
-def _look_into(out: Path, identity: dict[str, Any], *, resume: bool, force: bool) -> Path | None:
-    """The checkpoint to go on from; None to start anew, in place of whatever is there."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        if resume:
-            raise InputError(f"there is nothing to resume in {out}", "Leave --resume out to begin.")
-        return None
-    if force and not resume:
-        if not (out / RUN).is_file():
-            raise InputError(f"{out} is no run, so --force does not replace it", "Name another folder.")
-        return None
-    if not resume:
-        raise InputError(
-            f"{out} exists already", "Add --resume to go on from its last checkpoint, or --force to replace it."
-        )
-    try:
-        before = json.loads((out / RUN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise InputError(f"{out} is no run: {RUN} is missing or damaged", "Name another folder.") from None
-    if before.get("finished"):
-        raise InputError(f"{out} has finished already", "Export it, or give --force to train anew.")
-    changed = [key for key, value in identity.items() if before.get(key) != value]
-    if changed:
-        raise InputError(
-            f"{out} was begun with another {', '.join(changed)}", "Resume with the same, or give --force to start anew."
-        )
-    # trainer_state.json is the last file that the Trainer writes: without it the kill came in the middle.
-    whole = [p.parent for p in out.glob("checkpoints/checkpoint-*/trainer_state.json")]
-    return max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
-
-
-def _with_lora(model: PreTrainedModel, recipe: Recipe, targets: list[str], heads: list[str]) -> PreTrainedModel:
+def _add_lora(model: PreTrainedModel, recipe: Recipe, targets: list[str], heads: list[str]) -> PreTrainedModel:
     from peft import LoraConfig, TaskType, get_peft_model
 
     lora = recipe.model.lora
@@ -266,34 +317,27 @@ def _with_lora(model: PreTrainedModel, recipe: Recipe, targets: list[str], heads
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=targets,
-        # By name, whatever PEFT would guess: a head that is not saved with its adapter is lost.
+        # By name, not by PEFT's guess: a head that is not saved with its adapter is lost.
         modules_to_save=heads,
     )
     adapted: Any = get_peft_model(model, config)
     return adapted
 
 
-def _learnt_nothing(metrics: Metrics, multi: bool) -> str:
-    """A warning where the model is no better than always saying the most frequent class; else nothing."""
+def _warn_below_majority(metrics: Metrics, multi: bool) -> str:
     supports = [one.support for one in metrics.per_class.values()]
     if multi or metrics.accuracy > max(supports) / sum(supports):
         return ""
     return (
-        f"WARNING: accuracy {metrics.accuracy:.4f} is no better than always saying the most frequent class "
+        f"warning: accuracy {metrics.accuracy:.4f} is no better than always predicting the most frequent class "
         f"({max(supports) / sum(supports):.4f}); LoRA often needs a learning rate of 1e-4 to 1e-3"
     )
 
 
-def _less_than_words(metrics: Metrics, words: dict[str, float]) -> str:
-    """A warning where counting words does better by both metrics; else nothing."""
-    if metrics.macro_f1 >= words["macro_f1"] or metrics.accuracy >= words["accuracy"]:
+def _warn_below_tfidf(metrics: Metrics, tfidf: dict[str, float]) -> str:
+    if metrics.macro_f1 >= tfidf["macro_f1"] or metrics.accuracy >= tfidf["accuracy"]:
         return ""
     return (
-        f"WARNING: counting words does better (macro F1 {words['macro_f1']:.4f} against {metrics.macro_f1:.4f}): train "
-        "for more epochs, at another learning rate, or on more rows"
+        f"warning: the TF-IDF baseline is better (macro F1 {tfidf['macro_f1']:.4f}, this model "
+        f"{metrics.macro_f1:.4f}): train for more epochs, with another learning rate, or on more rows"
     )
-
-
-def _best(epochs: list[dict[str, Any]], metric: str) -> dict[str, Any]:
-    sign = -1 if metric == "loss" else 1
-    return max(epochs, key=lambda epoch: sign * epoch[f"validation_{metric}"])

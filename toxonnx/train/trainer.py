@@ -1,9 +1,12 @@
-"""The transformers Trainer with class weights, votes, our metrics and our report."""
+"""The transformers Trainer with class weights, annotator votes, and reports after each epoch."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,49 +25,78 @@ from toxonnx.labels import Labels
 from toxonnx.recipe import Recipe
 from toxonnx.train.report import EpochTable, draw_curves, epochs_of
 
-__all__ = ["ClassifierTrainer", "precision_of"]
+__all__ = ["ClassifierTrainer", "TrainingData", "precision_flags"]
 
 CALIBRATION = "calibration.csv"
 CALIBRATION_ROWS = 400
 
 
-def precision_of(recipe: Recipe) -> tuple[dict[str, bool], str]:
-    """The Trainer's flags for the precision that recipe and machine allow, and the same in words."""
-    asked = recipe.training.precision
+@dataclass(frozen=True)
+class TrainingData:
+    """Labelled rows for a run.
+
+    Attributes:
+        examples: all rows of the labelled file.
+        split: which of them are for training, validation and test.
+        held_out: ``validation`` and, with a test split, ``test`` -> rows.
+    """
+
+    examples: Examples
+    split: SplitRows
+    held_out: dict[str, Examples]
+
+    @cached_property
+    def train(self) -> Examples:
+        """The training rows."""
+        return self.examples.subset(self.split.train)
+
+
+def precision_flags(recipe: Recipe) -> tuple[dict[str, bool], str]:
+    """The Trainer's arguments for the precision that recipe and machine allow, and the same in words."""
+    precision = recipe.training.precision
     if not torch.cuda.is_available():
-        return {"use_cpu": True}, "fp32 on the CPU" + (f" ({asked} needs a GPU)" if asked in {"fp16", "bf16"} else "")
-    if asked == "auto":
-        # Emulated bf16, which older cards have too, is slower than fp32.
-        asked = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    flags = {asked: True} if asked in {"fp16", "bf16"} else {}
+        return {"use_cpu": True}, "fp32 on the CPU" + (
+            f" ({precision} needs a GPU)" if precision in {"fp16", "bf16"} else ""
+        )
+    if precision == "auto":
+        # Emulated bf16, on older GPUs, is slower than fp32.
+        precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    flags = {precision: True} if precision in {"fp16", "bf16"} else {}
     count = torch.cuda.device_count()
-    also = f", {count} of them: each takes batch_size rows, so a step is {count} times as large" if count > 1 else ""
-    return flags, f"{asked} on {torch.cuda.get_device_name()}{also}"
+    several = f", {count} GPUs: each takes batch_size rows, so a step is {count} times as large" if count > 1 else ""
+    return flags, f"{precision} on {torch.cuda.get_device_name()}{several}"
 
 
 class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed strictly
-    """Trains on one part of some examples and leaves the other parts, metrics and curves in the run's folder."""
+    """Trains on the training rows; writes the held-out rows, metrics and plots into the run's folder.
+
+    Args:
+        recipe: how to train.
+        data: the rows.
+        model: with LoRA layers where the recipe asks for them.
+        tokenizer: of the model.
+        output: folder of the run.
+        log: called with lines of progress.
+    """
 
     def __init__(
         self,
         recipe: Recipe,
-        examples: Examples,
-        parts: SplitRows,
-        held: dict[str, Examples],
+        data: TrainingData,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        out: Path,
-        log: Any,
+        output: Path,
+        log: Callable[[str], None],
     ) -> None:
-        self._labels = examples.labels
-        self._cut = recipe.max_length
-        self._tokens = tokenizer
-        train = examples.subset(parts.train)
+        self._labels = data.examples.labels
+        self._max_length = recipe.max_length
+        self._tokenizer = tokenizer
+        train = data.train
         self._weights = _class_weights(train, recipe.training.class_weights)
         settings = recipe.training
-        flags, _ = precision_of(recipe)
+        flags, _ = precision_flags(recipe)
         arguments = TrainingArguments(
-            output_dir=str(out / "checkpoints"),
+            output_dir=str(output / "checkpoints"),
             num_train_epochs=settings.epochs,
             per_device_train_batch_size=settings.batch_size,
             per_device_eval_batch_size=settings.eval_batch_size,
@@ -84,7 +116,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
             logging_strategy="epoch",
             save_total_limit=2,
             load_best_model_at_end=True,
-            restore_callback_states_from_checkpoint=True,  # early stopping goes on counting
+            restore_callback_states_from_checkpoint=True,  # early stopping continues its count
             metric_for_best_model=f"eval_{settings.metric}",
             greater_is_better=settings.metric != "loss",
             seed=settings.seed,
@@ -99,10 +131,10 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
             model=model,
             args=arguments,
             train_dataset=self._rows(train),
-            eval_dataset=self._rows(held["validation"]),
+            eval_dataset=self._rows(data.held_out["validation"]),
             data_collator=self._collate,
             compute_metrics=self._metrics,
-            callbacks=[_Report(out, settings.metric, log)],
+            callbacks=[_EpochReport(output, settings.metric, log)],
         )
         self.remove_callback(PrinterCallback)
         self.remove_callback(ProgressCallback)
@@ -110,23 +142,23 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
             self.add_callback(_QuietProgress())
         if settings.patience:
             self.add_callback(EarlyStoppingCallback(early_stopping_patience=settings.patience))
-        self._held = {name: self._rows(part) for name, part in held.items()}
-        for name, part in held.items():
-            save_examples(out / f"{name}.csv", part)
-        # What int8 is calibrated on: held-out rows would flatter what they later verify.
+        self._held_out = {name: self._rows(rows) for name, rows in data.held_out.items()}
+        for name, rows in data.held_out.items():
+            save_examples(output / f"{name}.csv", rows)
+        # For the calibration of int8: held-out rows would make its verification too optimistic.
         rng = np.random.default_rng(settings.seed)
         sample = rng.permutation(len(train))[:CALIBRATION_ROWS]
-        save_examples(out / CALIBRATION, train.subset(sample))
-        save_fingerprints(out / FINGERPRINT_FILES["training"], train.texts)
+        save_examples(output / CALIBRATION, train.subset(sample))
+        save_fingerprints(output / FINGERPRINT_FILES["training"], train.texts)
 
     def metrics(self, part: str) -> Metrics:
-        """Metrics of the model as it stands on a held-out part."""
-        # The y_true comes back beside the predictions: grouping by length reorders the rows of an evaluation too.
-        output = self.predict(self._held[part])
+        """Metrics of the current model on a held-out part."""
+        # The labels are returned with the predictions: grouping by length reorders the rows.
+        output = self.predict(self._held_out[part])
         return evaluate(np.asarray(output.predictions), np.asarray(output.label_ids), self._labels)
 
     def _rows(self, examples: Examples) -> list[dict[str, Any]]:
-        encoded = self._tokens(examples.texts, truncation=True, max_length=self._cut)["input_ids"]
+        encoded = self._tokenizer(examples.texts, truncation=True, max_length=self._max_length)["input_ids"]
         rows = [
             {"input_ids": ids, "length": len(ids), "label": y_true}
             for ids, y_true in zip(encoded, examples.y_true.tolist(), strict=True)
@@ -137,7 +169,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         return rows
 
     def _collate(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        batch = dict(self._tokens.pad({"input_ids": [row["input_ids"] for row in rows]}, return_tensors="pt"))
+        batch = dict(self._tokenizer.pad({"input_ids": [row["input_ids"] for row in rows]}, return_tensors="pt"))
         batch["labels"] = torch.tensor([row["label"] for row in rows])
         if "votes" in rows[0]:
             batch["votes"] = torch.tensor([row["votes"] for row in rows])
@@ -146,7 +178,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Weighted cross-entropy while training; the plain one while validating, so that epochs compare."""
+        """Weighted cross-entropy in training, unweighted in validation, so that epochs are comparable."""
         inputs = dict(inputs)
         y_true, votes = inputs.pop("labels"), inputs.pop("votes", None)
         outputs = model(**inputs)
@@ -182,24 +214,24 @@ def _class_weights(examples: Examples, power: float) -> torch.Tensor | None:
 
 
 class _QuietProgress(ProgressCallback):  # type: ignore[misc]
-    """The Trainer's bar without its print of raw logs."""
+    """The Trainer's progress bar without its raw logs."""
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Prints nothing: the epoch table does."""
+        """Prints nothing; the epoch table does."""
 
 
-class _Report(TrainerCallback):  # type: ignore[misc]
-    """A table row, a line of metrics.jsonl and the picture, after each epoch."""
+class _EpochReport(TrainerCallback):  # type: ignore[misc]
+    """Prints a table row and writes metrics.jsonl and the plot after each epoch."""
 
-    def __init__(self, out: Path, metric: str, log: Any) -> None:
-        self._out, self._metric = out, metric
+    def __init__(self, output: Path, metric: str, log: Callable[[str], None]) -> None:
+        self._output, self._metric = output, metric
         self._table = EpochTable(metric, log)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Called after each epoch's validation."""
         epochs = epochs_of(state.log_history)
-        # Written whole from the Trainer's history, so that a resumed run leaves each epoch once.
+        # Written completely from the Trainer's history, so that a resumed run has each epoch once.
         lines = "".join(json.dumps(epoch) + "\n" for epoch in epochs)
-        (self._out / "metrics.jsonl").write_text(lines, encoding="utf-8")
+        (self._output / "metrics.jsonl").write_text(lines, encoding="utf-8")
         self._table.show(epochs)
-        draw_curves(epochs, self._metric, self._out / "curves.png")
+        draw_curves(epochs, self._metric, self._output / "curves.png")

@@ -1,0 +1,108 @@
+"""The metadata of a run, ``run.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from toxonnx.errors import CheckpointError, InputError
+from toxonnx.records import from_plain
+
+__all__ = ["RUN_FILE", "AdapterSettings", "FileIdentity", "RunIdentity", "RunMetadata", "load_run"]
+
+RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileIdentity:
+    """A labelled file: its name, its sha256, and the number of rows used."""
+
+    file: str
+    sha256: str
+    rows: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunIdentity:
+    """What has to be the same for a run to be resumed.
+
+    Attributes:
+        recipe: as plain values.
+        data: the labelled file.
+        validation_file: a labelled file to validate on; None for a split of ``data``.
+        base: the base model; the absolute path of a folder.
+    """
+
+    recipe: dict[str, Any]
+    data: FileIdentity
+    validation_file: FileIdentity | None
+    base: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterSettings:
+    """LoRA: rank, alpha, number of adapted layers, modules of the head that are saved with the adapter."""
+
+    r: int
+    alpha: int
+    layers: int
+    head: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunMetadata(RunIdentity):
+    """A finished run.
+
+    Attributes:
+        toxonnx: version.
+        base_revision: see :func:`toxonnx.train.pretrained.revision`.
+        text: ``columns``, the text columns of the file.
+        labels: label names.
+        split: number of rows in each part, and of duplicates and leaks; see
+            :meth:`toxonnx.data.splits.SplitRows.to_dict`.
+        adapter: None for full fine-tuning.
+        best_epoch, epochs: the chosen epoch, and how many there were.
+        metrics: held-out part -> metrics as plain values.
+        baselines: held-out part -> ``tfidf`` and ``majority`` -> accuracy and macro F1.
+        versions: package -> version.
+        finished: always True; an unfinished run has only the fields of :class:`RunIdentity`.
+    """
+
+    toxonnx: str
+    base_revision: str
+    text: dict[str, list[str]]
+    labels: list[str]
+    split: dict[str, int]
+    adapter: AdapterSettings | None
+    best_epoch: int
+    epochs: int
+    metrics: dict[str, dict[str, Any]]
+    baselines: dict[str, dict[str, dict[str, float]]]
+    versions: dict[str, str] = field(default_factory=dict)
+    finished: bool = True
+
+
+def load_run(folder: Path) -> RunMetadata | None:
+    """The metadata of a finished run; None where the folder is not a run.
+
+    Raises:
+        InputError: the run has not finished.
+        CheckpointError: ``run.json`` is damaged.
+    """
+    path = folder / RUN_FILE
+    if not path.is_file():
+        return None
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(table, dict) and not table.get("finished"):
+            raise InputError(f"the run {folder} has not finished", "Finish it with toxonnx train ... --resume.")
+        return from_plain(RunMetadata, table)
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{path} is damaged: {error.args[0] if error.args else error}") from None
