@@ -14,9 +14,6 @@ from pathlib import Path
 import pytest
 from helpers import recipe, sentences, toxonnx, write_csv
 
-from toxonnx.recipe import LabelSpec, Recipe, Training
-from toxonnx.train.trainer import precision_flags
-
 
 def _metrics(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
