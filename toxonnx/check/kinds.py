@@ -114,7 +114,7 @@ _KINDS = (
     ),
     FindingKind(
         "bidirectional-overrides", "Texts contain characters that change the display order of letters.", "warning",
-        "View these rows in an editor that shows such characters: annotators saw a different text than the model reads.",
+        "View these rows in an editor that shows such characters: annotators did not see what the model reads.",
     ),
     FindingKind(
         "truncation", "Texts are longer than the model's maximum length.", None,
