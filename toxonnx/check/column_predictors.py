@@ -150,7 +150,7 @@ def measure_columns(
     names = [name for name in columns if name not in roles.label]
     limitations = []
     if len(names) > MAX_COLUMNS:
-        limitations.append(f"single columns: {MAX_COLUMNS} of {len(names)} columns, the text columns and the first others")
+        limitations.append(f"single columns: {MAX_COLUMNS} of {len(names)}, the text columns and the first others")
         names = [*roles.text, *(name for name in names if name not in roles.text)][:MAX_COLUMNS]
     rows = np.arange(len(examples))
     if len(examples) > MAX_ROWS:
@@ -220,9 +220,9 @@ class _CrossValidator:
         predictors: dict[str, Predictor] = {}
         # With about twenty rows per value, the class of each value can be learned.
         if len(distinct) <= max(10, len(values) // 20):
-            predictors["a lookup table"] = lambda y_true, fold: _predict_by_lookup(codes, y_true, fold)
+            predictors["a lookup table"] = lambda y_true, rows: _predict_by_lookup(codes, y_true, rows)
         if numbers is not None:
-            predictors["a decision tree"] = lambda y_true, fold: _predict_by_tree(numbers, y_true, fold)
+            predictors["a decision tree"] = lambda y_true, rows: _predict_by_tree(numbers, y_true, rows)
         targets = self._measure_values(predictors) if predictors else self._measure_text(values, name)
         return ColumnResult(name, in_text, len(distinct), not predictors, tuple(targets)) if targets else None
 
@@ -252,7 +252,7 @@ class _CrossValidator:
         folds = [(train, held_out) for train, held_out in folds if len(train) and len(held_out)]
         return [
             _target_result(
-                target, _accuracy(lambda y_true, fold: _predict_by_tfidf(values, y_true, fold), target.y_true, folds),
+                target, _accuracy(lambda y_true, rows: _predict_by_tfidf(values, y_true, rows), target.y_true, folds),
                 _accuracy(_predict_majority, target.y_true, folds), "TF-IDF and logistic regression",
             )
             for target in targets if folds
@@ -300,12 +300,12 @@ def _accuracy(predictor: Predictor, y_true: IntArray, folds: Sequence[Fold]) -> 
     return correct / sum(len(held_out) for _, held_out in folds)
 
 
-def _predict_majority(y_true: IntArray, fold: Fold) -> NDArray[Any]:
-    return np.full(len(fold[1]), np.bincount(y_true[fold[0]]).argmax())
+def _predict_majority(y_true: IntArray, rows: Fold) -> NDArray[Any]:
+    return np.full(len(rows[1]), np.bincount(y_true[rows[0]]).argmax())
 
 
-def _predict_by_lookup(codes: IntArray, y_true: IntArray, fold: Fold) -> NDArray[Any]:
-    train, held_out = fold
+def _predict_by_lookup(codes: IntArray, y_true: IntArray, rows: Fold) -> NDArray[Any]:
+    train, held_out = rows
     counts = np.zeros((int(codes.max()) + 1, int(y_true.max()) + 1))
     np.add.at(counts, (codes[train], y_true[train]), 1)
     # The majority class is predicted for values that are not in the training rows, and breaks ties.
@@ -313,16 +313,16 @@ def _predict_by_lookup(codes: IntArray, y_true: IntArray, fold: Fold) -> NDArray
     return np.asarray(counts.argmax(axis=1)[codes[held_out]])
 
 
-def _predict_by_tree(numbers: NDArray[np.float64], y_true: IntArray, fold: Fold) -> NDArray[Any]:
+def _predict_by_tree(numbers: NDArray[np.float64], y_true: IntArray, rows: Fold) -> NDArray[Any]:
     from sklearn.tree import DecisionTreeClassifier
 
-    train, held_out = fold
+    train, held_out = rows
     tree = DecisionTreeClassifier(max_depth=3, random_state=0).fit(numbers[train, None], y_true[train])
     return np.asarray(tree.predict(numbers[held_out, None]))
 
 
-def _predict_by_tfidf(values: Sequence[str], y_true: IntArray, fold: Fold) -> NDArray[Any]:
-    train, held_out = fold
+def _predict_by_tfidf(values: Sequence[str], y_true: IntArray, rows: Fold) -> NDArray[Any]:
+    train, held_out = rows
     labels = Labels(tuple(str(i) for i in range(max(2, int(y_true.max()) + 1))))
     baseline = TfidfBaseline([values[i] for i in train.tolist()], y_true[train], labels)
     return np.asarray(baseline.logits([values[i] for i in held_out.tolist()]).argmax(axis=1))
