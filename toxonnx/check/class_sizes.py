@@ -76,9 +76,9 @@ def class_findings(
         small = [i for i in small if sizes[i].rows]
     refused = [i for i in small if sizes[i].distinct_texts < needed and not file]
     for severity, limit, indices, advice in (
-        ("error", needed, refused, f"Add texts to the class or remove it; training needs at least {needed} per class."),
+        ("error", needed, refused, f"Add texts or remove the class; training needs at least {needed} per class."),
         ("warning", SMALL_CLASS, [i for i in small if i not in refused],
-         "Add texts to the class: a single error changes its metrics by several points."),
+         "Add texts: with so few, a single error changes the metrics of a class by several points."),
     ):  # fmt: skip
         if not indices:
             continue

@@ -1,4 +1,4 @@
-"""How well each column of a file predicts the label without the others."""
+"""How well each column of a file predicts the label on its own."""
 
 from __future__ import annotations
 

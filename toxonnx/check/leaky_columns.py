@@ -1,4 +1,4 @@
-"""Columns that give the label away: they predict it too well without the other columns."""
+"""Columns that give the label away: they predict it too well on their own."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _leaky_column_finding(column: ColumnResult, targets: Sequence[TargetResult],
     what = f"class {best.class_name!r} against the rest" if best.class_name else "the label"
     return make_finding(
         "leaky-column",
-        f"{'Text column' if column.in_text else 'Column'} {name!r} predicts {what} without the other columns: accuracy "
+        f"{'Text column' if column.in_text else 'Column'} {name!r} predicts {what} on its own: accuracy "
         f"{best.accuracy:.1%} on held-out rows, majority class {best.majority:.1%} ({best.predictor} avoids "
         f"{best.error_reduction:.0%} of the errors)",
         severity="note" if is_note else "warning", count=1, advice=advice,

@@ -39,7 +39,7 @@ class NearDuplicates:
         pairs: positions of the two texts, each pair once; the earlier text first if one list was searched.
         compared: number of texts compared.
         too_short: number of texts too short to be compared.
-        limitation: what was skipped to bound the time, for people; empty for nothing.
+        limitation: what was sampled or skipped to bound the time, as a message; empty if nothing was.
     """
 
     pairs: list[tuple[int, int]]
@@ -119,7 +119,7 @@ def find_near_duplicates(keys: Sequence[str], others: Sequence[str] = (), seed: 
 def _signatures(keys: Sequence[str], rows: Sequence[int]) -> Iterator[tuple[int, Any]]:
     from datasketch import MinHash
 
-    # Some scripts have no spaces between words, so a text of one long "word" is compared too.
+    # Some scripts have no spaces between words, so a long text without spaces is compared too.
     comparable = [i for i in rows if len(keys[i].split()) >= MIN_WORDS or len(keys[i]) >= MIN_CHARACTERS]
     data = ([shingle.encode("utf-8", "surrogatepass") for shingle in shingles(keys[i])] for i in comparable)
     yield from zip(comparable, MinHash.generator(data, num_perm=BANDS * BAND_SIZE), strict=True)

@@ -144,7 +144,7 @@ def _columns(report: CheckReport) -> list[str]:
     return [
         "<h2>Single columns</h2>",
         figure(_column_bars(columns), "share of the majority class's errors that each column avoids"),
-        "<p class='dim'>How well each column predicts the label without the others: the share of the majority class's "
+        "<p class='dim'>How well each column predicts the label on its own: the share of the majority class's "
         "errors on held-out rows that it avoids, for all classes, and for the class that it separates best from the "
         "rest. A column outside the text with a high value contains the label in another form. If one of several text "
         "columns has a high value, a model may rely on that column only.</p>",

@@ -170,7 +170,7 @@ def score_subsets(
     for name, mask in (
         (f"all of {file}", np.ones(len(validation), dtype=np.bool_)),
         (f"{file} without duplicates", ~overlap.duplicates),
-        (f"{file} without near duplicates", ~overlap.duplicates & ~overlap.near_duplicates),
+        (f"{file} without (near) duplicates", ~overlap.duplicates & ~overlap.near_duplicates),
     ):
         if not mask.any() or (results and int(mask.sum()) == results[-1].held_out_rows):
             continue
