@@ -135,9 +135,7 @@ def one_file_label_findings(
     return findings
 
 
-def label_shift_findings(
-    training: Sequence[ClassSize], validation: Sequence[ClassSize], file: str
-) -> list[Finding]:
+def label_shift_findings(training: Sequence[ClassSize], validation: Sequence[ClassSize], file: str) -> list[Finding]:
     """Classes whose share in the validation file differs much from their share in the training file.
 
     Args:

@@ -300,9 +300,7 @@ def _median(values: Iterable[int]) -> int:
     return int(statistics.median(values))
 
 
-def split_findings(
-    results: Sequence[SplitResult], groupings: Sequence[Grouping], *, grouped: bool
-) -> list[Finding]:
+def split_findings(results: Sequence[SplitResult], groupings: Sequence[Grouping], *, grouped: bool) -> list[Finding]:
     """Whether a random split inflates the metrics and why, and whether the baseline is nearly perfect.
 
     Args:

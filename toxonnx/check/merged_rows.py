@@ -44,9 +44,7 @@ def merged_row_findings(table: RawTable, spec: LabelSpec, labels: RowLabels) -> 
     return [make_finding("merged-rows", message, lines, file=table.file)]
 
 
-def _contains_row(
-    fields: Sequence[str], label_index: int, width: int, delimiter: str, labels: frozenset[str]
-) -> bool:
+def _contains_row(fields: Sequence[str], label_index: int, width: int, delimiter: str, labels: frozenset[str]) -> bool:
     """Whether a line inside a field has as many delimiters as a row, and a label in the label column."""
     for i, value in enumerate(fields):
         lines = value.split("\n")

@@ -164,9 +164,7 @@ def near_duplicate_findings(
     ]  # fmt: skip
 
 
-def _share_a_group(
-    near: NearDuplicates, distinct: Sequence[str], keys: Sequence[str], groups: Sequence[str]
-) -> bool:
+def _share_a_group(near: NearDuplicates, distinct: Sequence[str], keys: Sequence[str], groups: Sequence[str]) -> bool:
     """Whether the texts of each pair share a group, which keeps them on one side of a split."""
     groups_of_text: dict[str, set[str]] = {}
     for key, group in zip(keys, groups, strict=True):

@@ -50,9 +50,7 @@ class RowLabels:
         return [np.flatnonzero(mask).tolist() for mask in masks]
 
 
-def read_labels(
-    table: RawTable, spec: LabelSpec, training: RowLabels | None = None
-) -> tuple[RowLabels, list[Finding]]:
+def read_labels(table: RawTable, spec: LabelSpec, training: RowLabels | None = None) -> tuple[RowLabels, list[Finding]]:
     """Reads the labels of all rows as training does.
 
     Args:
@@ -63,9 +61,7 @@ def read_labels(
     return _read_multi_label(table, spec, training) if spec.columns else _read_single_label(table, spec, training)
 
 
-def _read_single_label(
-    table: RawTable, spec: LabelSpec, training: RowLabels | None
-) -> tuple[RowLabels, list[Finding]]:
+def _read_single_label(table: RawTable, spec: LabelSpec, training: RowLabels | None) -> tuple[RowLabels, list[Finding]]:
     values = LabelValues(table.column(spec.column), table.table.lines, spec.names)
     names = spec.names or {value: value for value in (training.names if training else sorted(values.counts))}
     order = tuple(dict.fromkeys(names.values()))
