@@ -56,7 +56,7 @@ class TargetResult:
     """How well a column predicts a target.
 
     Attributes:
-        class_name: the class that is told from the rest; empty for all classes at once.
+        class_name: the class predicted against the rest; empty for all classes at once.
         accuracy: of the column, on held-out rows.
         majority: accuracy of the majority class.
         error_reduction: share of the majority class's errors that the column avoids; below 0 if it makes more.

@@ -1,4 +1,4 @@
-"""Which columns hold the text and the label: as the recipe or the options say, or by their names."""
+"""Chooses the text and label columns: those of the recipe or the options, else by their names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from toxonnx.texts import TextSpec
 
 __all__ = ["read_files", "resolve_recipe"]
 
-#: a column with more distinct values holds labels only if each value has five rows on average
+#: a column with more distinct values is a label column only if it has five rows per value on average
 MANY_VALUES = 50
 
 

@@ -94,7 +94,7 @@ class ScoreRange:
 
     @classmethod
     def of(cls, scores: Sequence[float]) -> ScoreRange:
-        """The range of some scores."""
+        """The median and range of the scores."""
         return cls(statistics.median(scores), min(scores), max(scores))
 
 
@@ -116,8 +116,8 @@ class SplitResult:
         train_rows: training rows.
         held_out_rows: held-out rows.
         leaking_rows: held-out rows whose text (or group) is in the training set.
-        leaking_in_random_split: held-out rows of a random split that share with a training row what this split keeps
-            together; None if no random split could be drawn.
+        leaking_in_random_split: held-out rows of a random split that have the same text (or group) as a training
+            row; None if no random split could be drawn.
         leaking_in_text_split: the same for a split that keeps only identical texts together.
         baseline: scores of the TF-IDF baseline.
         majority: scores of the majority class.

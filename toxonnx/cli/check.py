@@ -29,7 +29,9 @@ UNLIMITED = 1 << 24
 @click.option("--recipe", metavar="NAME|FILE", help="Recipe with the columns, maximum length, group and shares.")
 @click.option("--validation", type=click.Path(path_type=Path), help="A validation file to compare DATA with.")
 @click.option(
-    "--bundle", metavar="DIR|NAME", help="Bundle whose tokenizer counts  [default: the one that ships with toxonnx]"
+    "--bundle",
+    metavar="DIR|NAME",
+    help="Bundle whose tokenizer counts the tokens  [default: the one that ships with toxonnx]",
 )
 @click.option(
     "--max-length", type=click.IntRange(min=3),
@@ -37,7 +39,7 @@ UNLIMITED = 1 << 24
 )  # fmt: skip
 @click.option(
     "--group", multiple=True, metavar="COLUMN",
-    help="Keep rows with the same value in this column on one side of a split; repeat for further columns.",
+    help="Group column, repeatable: rows with equal values in all group columns stay on one side of a split.",
 )  # fmt: skip
 @read_options
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the splits  [default: the recipe's, or 42]")
