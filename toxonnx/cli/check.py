@@ -29,10 +29,9 @@ UNLIMITED = 1 << 24
 @click.option("--recipe", metavar="NAME|FILE", help="Recipe with the columns, maximum length, group and shares.")
 @click.option("--validation", type=click.Path(path_type=Path), help="A validation file to compare DATA with.")
 @click.option(
-    "--bundle",
-    metavar="DIR|NAME",
+    "--bundle", metavar="DIR|NAME",
     help="Bundle whose tokenizer counts the tokens  [default: the one that ships with toxonnx]",
-)
+)  # fmt: skip
 @click.option(
     "--max-length", type=click.IntRange(min=3),
     help="Tokens that the model reads  [default: the recipe's; without a recipe, the bundle's]",
