@@ -1,1 +1,1 @@
-"""What makes a labelled file's metrics lie, looked for before anything is trained on it."""
+"""Problems in a labelled file that would inflate the metrics of a model trained on it. Needs no torch."""

@@ -1,35 +1,38 @@
-"""One trouble of a file: what, how much, where, what to do. Never the text of a row."""
+"""A single problem in a file: what it is, how many rows have it, where they are and what to do.
+
+Findings never contain the text of a row.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["LINES", "LONGEST", "SEVERITIES", "Finding", "format_share", "listing", "make_finding", "plural"]
+from toxonnx.check.kinds import KINDS
 
-#: from bad to harmless
-SEVERITIES = ("error", "warning", "note")
-#: line numbers that a finding keeps
-LINES = 20
-#: characters of a label or of a column's name that are shown at most: what is longer may be a text in the wrong place
-LONGEST = 40
+__all__ = ["MAX_LINES", "MAX_NAME_LENGTH", "Finding", "format_names", "format_share", "make_finding", "plural"]
+
+#: line numbers stored per finding
+MAX_LINES = 20
+#: characters of a label or column name that are shown; anything longer may be a text in the wrong place
+MAX_NAME_LENGTH = 40
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One trouble.
+    """A problem.
 
     Attributes:
-        kind: a name that stays the same from version to version.
-        severity: one of :data:`SEVERITIES`.
+        kind: an id of :data:`toxonnx.check.kinds.KINDS`.
+        severity: one of :data:`toxonnx.check.kinds.SEVERITIES`.
         message: one sentence with counts and shares.
-        count: how many rows, texts or columns it is about.
-        lines: numbers of the first lines concerned, :data:`LINES` at most; empty where it is about no line.
-        more: how many lines there are beyond these.
-        advice: what to do, one sentence.
-        file: name of the file, where it is not the one that is checked.
-        details: further plain values.
+        count: number of rows, texts, classes or columns concerned.
+        lines: the first line numbers concerned, at most :data:`MAX_LINES`; empty if the finding is not about lines.
+        more_lines: number of further lines.
+        advice: what to do.
+        file: name of the file, unless it is the file being checked.
+        details: further JSON values.
     """
 
     kind: str
@@ -37,45 +40,63 @@ class Finding:
     message: str
     count: int
     lines: tuple[int, ...] = ()
-    more: int = 0
+    more_lines: int = 0
     advice: str = ""
     file: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
+        """JSON values."""
         return {**asdict(self), "lines": list(self.lines)}
 
 
 def make_finding(
     kind: str,
-    severity: str,
     message: str,
     lines: Iterable[int] = (),
     *,
+    severity: str | None = None,
     count: int | None = None,
-    advice: str = "",
+    advice: str | None = None,
     file: str = "",
-    details: dict[str, Any] | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> Finding:
-    """A finding at these lines; it counts them where no count is given."""
+    """Makes a finding of a registered kind.
+
+    Args:
+        kind: an id of :data:`toxonnx.check.kinds.KINDS`.
+        message: see :class:`Finding`.
+        lines: all lines concerned, in any order.
+        severity: required if the kind has no fixed severity.
+        count: the number of distinct lines when None.
+        advice: the kind's default when None.
+        file: see :class:`Finding`.
+        details: see :class:`Finding`.
+    """
+    registered = KINDS[kind]
+    severity = severity or registered.severity
+    if severity is None:
+        raise ValueError(f"a finding of kind {kind} needs a severity")
     every = sorted(set(lines))
-    how_many = len(every) if count is None else count
-    first = tuple(every[:LINES])
-    return Finding(kind, severity, message, how_many, first, len(every) - len(first), advice, file, details or {})
+    first = tuple(every[:MAX_LINES])
+    return Finding(
+        kind=kind, severity=severity, message=message, count=len(every) if count is None else count, lines=first,
+        more_lines=len(every) - len(first), advice=registered.advice if advice is None else advice, file=file,
+        details=details or {},
+    )  # fmt: skip
 
 
-def plural(count: int, what: str, many: str = "") -> str:
+def plural(count: int, noun: str, plural_noun: str = "") -> str:
     """``1 row``, ``2 rows``."""
-    return f"{count:,} {what if count == 1 else many or what + 's'}"
+    return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
 
 
-def format_share(count: int, whole: int, what: str = "row") -> str:
+def format_share(count: int, total: int, noun: str = "row") -> str:
     """``3 of 1,000 rows (0.30%)``."""
-    return f"{count:,} of {plural(whole, what)} ({count / whole:.2%})"
+    return f"{count:,} of {plural(total, noun)} ({count / total:.2%})"
 
 
-def listing(names: Sequence[str], most: int = 10) -> str:
-    """Names for a sentence, the first few of them."""
-    rest = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+def format_names(names: Sequence[str], limit: int = 10) -> str:
+    """The first ``limit`` names, separated by commas, and the number of further names."""
+    rest = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest

@@ -1,4 +1,4 @@
-"""Rows that a quote, opened by mistake, has put together in silence."""
+"""Rows that an unbalanced quote has merged into one, which is valid CSV and raises no error."""
 
 from __future__ import annotations
 
@@ -6,54 +6,56 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from toxonnx.check.classes import Classes
 from toxonnx.check.finding import Finding, format_share, make_finding
-from toxonnx.check.raw_table import Sheet
+from toxonnx.check.raw_table import RawTable
+from toxonnx.check.row_labels import RowLabels
 from toxonnx.recipe import LabelSpec
 
-__all__ = ["swallowed"]
+__all__ = ["merged_row_findings"]
 
-#: lines from which a record is long, and times the usual
-LONG, TIMES = 5, 3
-#: share of the rows up to which records of several lines are no habit of the file; three are none either
-RARE = 0.01
+#: a record is suspiciously long from this many lines, if it is also this many times longer than usual
+LONG_RECORD_LINES, LONG_RECORD_RATIO = 5, 3
+#: if more records than this share (and more than three) span several lines, long records are usual in the file
+MULTILINE_SHARE = 0.01
 
 
-def swallowed(sheet: Sheet, spec: LabelSpec, classes: Classes) -> list[Finding]:
-    """Records that a quote, opened by mistake, has made of several rows."""
-    header = list(sheet.table.columns)
-    place = header.index(spec.columns[0] if spec.columns else spec.column)
+def merged_row_findings(table: RawTable, spec: LabelSpec, labels: RowLabels) -> list[Finding]:
+    """Records that look like several rows merged by an unbalanced quote.
+
+    Args:
+        table: the file.
+        spec: the label columns.
+        labels: labels of the file.
+    """
+    header = list(table.table.columns)
+    label_index = header.index(spec.columns[0] if spec.columns else spec.column)
     usual = 1.0
-    if len(sheet.spans) > max(3, RARE * sheet.rows):
-        usual = float(np.percentile([span.lines for span in sheet.spans], 99))
-    bad = [
-        span.line for span in sheet.spans
-        if (span.lines >= LONG and span.lines > TIMES * usual)
-        or _holds_a_row(span.fields, place, len(header), sheet.delimiter, classes.sure)
-    ]  # fmt: skip
-    if not bad:
+    if len(table.multiline_records) > max(3, MULTILINE_SHARE * table.rows):
+        usual = float(np.percentile([record.line_count for record in table.multiline_records], 99))
+    lines = [
+        record.line
+        for record in table.multiline_records
+        if (record.line_count >= LONG_RECORD_LINES and record.line_count > LONG_RECORD_RATIO * usual)
+        or _contains_row(record.fields, label_index, len(header), table.delimiter, labels.certain)
+    ]
+    if not lines:
         return []
-    return [
-        make_finding(
-            "swallowed-rows", "warning",
-            f"{format_share(len(bad), sheet.rows)} run over several lines and look like several rows in one", bad,
-            file=sheet.file,
-            advice="Look for a quote at the start of a field that is not closed: it takes all up to the next quote.",
-        )
-    ]  # fmt: skip
+    message = f"{format_share(len(lines), table.rows)} span several lines and look like several merged rows"
+    return [make_finding("merged-rows", message, lines, file=table.file)]
 
 
-def _holds_a_row(fields: Sequence[str], place: int, width: int, delimiter: str, labels: frozenset[str]) -> bool:
-    """Whether a line inside a field has as many delimiters as a row would, and a label where a row has it."""
+def _contains_row(fields: Sequence[str], label_index: int, width: int, delimiter: str, labels: frozenset[str]) -> bool:
+    """Whether a line inside a field has as many delimiters as a row, and a label in the label column."""
     for i, value in enumerate(fields):
         lines = value.split("\n")
-        for at, line in enumerate(lines if len(lines) > 1 else []):
+        for number, line in enumerate(lines if len(lines) > 1 else []):
             cells = line.rstrip("\r").split(delimiter)
-            start = i if at == 0 else 0
-            whole = (i + 1 if at == len(lines) - 1 else width) - start
-            here = place - start
-            fits = len(cells) == whole > 1 and 0 <= here < whole
-            # A space behind the comma is a comma of the sentence.
-            if fits and cells[here].strip('"') in labels and not any(cell.startswith(" ") for cell in cells[1:]):
+            # The first line of a field continues the cells before it, the last line those after it.
+            start = i if number == 0 else 0
+            expected = (i + 1 if number == len(lines) - 1 else width) - start
+            label_cell = label_index - start
+            fits = len(cells) == expected > 1 and 0 <= label_cell < expected
+            # A comma followed by a space is punctuation of a sentence.
+            if fits and cells[label_cell].strip('"') in labels and not any(cell.startswith(" ") for cell in cells[1:]):
                 return True
     return False

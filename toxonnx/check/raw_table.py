@@ -1,4 +1,4 @@
-"""A labelled file as it is: every row that can be read, what of it may be shown, and what is wrong with its form."""
+"""A labelled file before it is interpreted: its rows, the column names that may be shown, and format problems."""
 
 from __future__ import annotations
 
@@ -7,179 +7,175 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from toxonnx.check.finding import LONGEST, Finding, format_share, make_finding, plural
+from toxonnx.check.finding import MAX_NAME_LENGTH, Finding, format_share, make_finding, plural
 from toxonnx.errors import InputError
 from toxonnx.io.base import ReadOptions
 from toxonnx.io.csv import CsvSource
 from toxonnx.io.table import Table
 from toxonnx.texts import USUAL_TEXT_COLUMNS
 
-__all__ = ["USUAL_LABELS", "Sheet", "Span", "read_sheet"]
+__all__ = ["USUAL_LABEL_COLUMNS", "MultilineRecord", "RawTable", "read_raw_table"]
 
-#: names that a label column usually has, when nobody says which one it is
-USUAL_LABELS = (
+#: usual names of a label column, used if no column is named
+USUAL_LABEL_COLUMNS = (
     "label", "labels", "class", "category", "target", "toxic", "toxicity", "hate", "hateful", "hate_speech",
     "offensive", "label_gold", "gold_label", "annotation", "y",
 )  # fmt: skip
-#: characters and words from which the name of a column is rather a text
+#: a column name with more characters, or at least this many words, is probably a text
 TEXT_CHARACTERS, TEXT_WORDS = 60, 8
-#: words from which it may be one, where more speaks for that
+#: a column name with at least this many words may be a text, if there is other evidence
 SENTENCE_WORDS = 3
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
-class Span:
-    """A record that runs over several lines of the file."""
+class MultilineRecord:
+    """A record that spans several lines of the file.
+
+    Attributes:
+        line: where it starts, counted from 1.
+        line_count: how many lines it spans.
+        fields: its values.
+    """
 
     line: int
-    lines: int
+    line_count: int
     fields: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A whole file in memory.
+@dataclass(frozen=True, kw_only=True)
+class RawTable:
+    """A whole file in memory, with everything that is wrong with its format.
 
     Attributes:
-        table: rows with as many fields as the header; bytes that do not decode are U+FFFD there.
-        names: each column's name as it may be shown.
-        delimiter: between the fields.
-        ragged: lines of the other rows.
-        undecodable: lines of rows with bytes that do not decode.
-        again: lines that repeat the header.
-        spans: records that run over several lines.
-        blank: blank lines.
-        headless: whether the first line looks like a row.
-        broken_header: whether the first line has bytes that do not decode.
-        file: its name where it is not the file that is checked, for findings.
+        table: the rows with as many fields as the header; undecodable bytes are replaced by U+FFFD.
+        display_names: column name -> the name to show, which never is a text.
+        delimiter: the delimiter.
+        ragged_lines: lines of rows with more or fewer fields than the header; not in ``table``.
+        undecodable_lines: lines of rows with undecodable bytes.
+        repeated_header_lines: lines that repeat the header; not in ``table``.
+        multiline_records: records that span several lines.
+        blank_lines: number of blank lines.
+        missing_header: whether the first line looks like data.
+        undecodable_header: whether the first line has undecodable bytes.
+        file: name of the file for findings; empty for the file being checked.
     """
 
     table: Table
-    names: Mapping[str, str]
+    display_names: Mapping[str, str]
     delimiter: str
-    ragged: list[int] = field(default_factory=list)
-    undecodable: list[int] = field(default_factory=list)
-    again: list[int] = field(default_factory=list)
-    spans: list[Span] = field(default_factory=list)
-    blank: int = 0
-    headless: bool = False
-    broken_header: bool = False
+    ragged_lines: list[int] = field(default_factory=list)
+    undecodable_lines: list[int] = field(default_factory=list)
+    repeated_header_lines: list[int] = field(default_factory=list)
+    multiline_records: list[MultilineRecord] = field(default_factory=list)
+    blank_lines: int = 0
+    missing_header: bool = False
+    undecodable_header: bool = False
     file: str = ""
 
     @property
     def rows(self) -> int:
-        """All rows under the header."""
-        return len(self.table) + len(self.ragged) + len(self.again)
+        """Number of rows below the header, readable or not."""
+        return len(self.table) + len(self.ragged_lines) + len(self.repeated_header_lines)
 
     def column(self, name: str) -> list[str]:
-        """The values of one column.
+        """The values of a column.
 
         Raises:
-            InputError: no such column.
+            InputError: there is no such column.
         """
         if name not in self.table.columns:
-            raise InputError(f"{self.table.path} has no column {name!r}", self.hint())
+            raise InputError(f"{self.table.path} has no column {name!r}", self.column_hint())
         return self.table.columns[name]
 
-    def hint(self, then: str = "") -> str:
-        """What to do when a column is not found."""
-        if self.headless:
-            return (
-                f"The first line of {self.table.path.name} does not look like a header: put the columns' names there."
-            )
-        if self.broken_header:
-            return "The header has bytes that are not text in this encoding: name the file's encoding with --encoding."
-        if len(self.names) == 1:
-            for mark, name in ((";", ";"), ("\t", "tab"), ("|", "|"), (",", ",")):
-                if mark in next(iter(self.table.columns)):
-                    return f"The header is one field: add --delimiter '{name}'."
-        return f"Its columns: {', '.join(map(repr, self.names.values()))}.{then}"
+    def column_hint(self, advice: str = "") -> str:
+        """What to do if a column is not found; ``advice`` follows the list of columns."""
+        if self.missing_header:
+            return f"The first line of {self.table.path.name} does not look like a header: add one with column names."
+        if self.undecodable_header:
+            return "The header has bytes that are invalid in this encoding: pass the file's encoding with --encoding."
+        if len(self.display_names) == 1:
+            for delimiter, name in ((";", ";"), ("\t", "tab"), ("|", "|"), (",", ",")):
+                if delimiter in next(iter(self.table.columns)):
+                    return f"The header has only one field: add --delimiter '{name}'."
+        return f"Its columns: {', '.join(map(repr, self.display_names.values()))}.{advice}"
 
     def findings(self) -> list[Finding]:
-        """What is wrong with the file before anything is known of its columns."""
+        """Problems of the file format, which do not depend on what the columns mean."""
         result = []
-        if self.headless:
-            result.append(
-                make_finding(
-                    "no-header", "error", "The first line does not look like a header", [1], file=self.file,
-                    advice="Put the columns' names on a line of their own; the first line was taken for them.",
-                )
-            )  # fmt: skip
-        for kind, lines, what, advice in (
-            (
-                "ragged-rows", self.ragged,
-                f"do not have {plural(len(self.names), 'field')} as the header has",
-                "Quote the fields that hold the delimiter or a line's end; these rows were left out here.",
-            ),
-            (
-                "undecodable-bytes", self.undecodable, "hold bytes that are not text in this encoding",
-                "Name the file's encoding with --encoding, or mend the rows.",
-            ),
-            (
-                "repeated-header", self.again, "are the header once more",
-                "Take them out: files were put together line by line; they were left out here.",
-            ),
+        if self.missing_header:
+            message = "The first line does not look like a header"
+            result.append(make_finding("missing-header", message, [1], file=self.file))
+        for kind, lines, what in (
+            ("ragged-rows", self.ragged_lines,
+             f"do not have the {plural(len(self.display_names), 'field')} of the header"),
+            ("undecodable-bytes", self.undecodable_lines, "contain bytes that are invalid in this encoding"),
+            ("repeated-header", self.repeated_header_lines, "repeat the header"),
         ):  # fmt: skip
             if lines:
                 message = f"{format_share(len(lines), self.rows)} {what}"
-                result.append(make_finding(kind, "error", message, lines, file=self.file, advice=advice))
+                result.append(make_finding(kind, message, lines, file=self.file))
         return result
 
 
-def read_sheet(path: Path, reading: ReadOptions | None, file: str = "", known: Collection[str] = ()) -> Sheet:
-    """Reads all that can be read of a file.
+def read_raw_table(
+    path: Path, reading: ReadOptions | None, file: str = "", named_columns: Collection[str] = ()
+) -> RawTable:
+    """Reads everything in a file that is readable.
 
     Args:
         path: the file.
         reading: how to read it.
-        file: see :class:`Sheet`.
-        known: columns that somebody named: a first line that holds one of them is a header, unless it reads like a row.
+        file: see :class:`RawTable`.
+        named_columns: columns named by the user or the recipe. A first line that contains one of them is a header,
+            unless it reads like a sentence.
 
     Raises:
-        InputError: no such file, no rows, and what :class:`toxonnx.io.csv.CsvSource` raises on opening it.
-        RowError: a NUL byte, a quote that is left open.
+        InputError: the file does not exist, has no rows, or :class:`toxonnx.io.csv.CsvSource` cannot open it.
+        RowError: a NUL byte or an unclosed quote.
     """
-    places: dict[str, list[int]] = {"ragged": [], "undecodable": [], "again": []}
+    ragged: list[int] = []
+    undecodable: list[int] = []
+    repeated: list[int] = []
+    multiline: list[MultilineRecord] = []
     lines: list[int] = []
-    kept: list[list[str]] = []
-    spans: list[Span] = []
+    rows: list[list[str]] = []
     blank = 0
-    with CsvSource(path, reading, lenient=True) as reader:
-        header = [_sound(name) or f"(column {i})" for i, name in enumerate(reader.columns, start=1)]
-        for row in reader:
-            if not row.fields:
+    with CsvSource(path, reading, lenient=True) as source:
+        header = [_replace_surrogates(name) or f"(column {i})" for i, name in enumerate(source.columns, start=1)]
+        for record in source:
+            if not record.fields:
                 blank += 1
                 continue
-            if row.fields == reader.columns:
-                places["again"].append(row.line)
+            if record.fields == source.columns:
+                repeated.append(record.line)
                 continue
-            if _SURROGATE.search(row.raw):
-                places["undecodable"].append(row.line)
-            fields = [_sound(value) for value in row.fields]
-            if "\n" in row.raw:
-                spans.append(Span(row.line, row.raw.count("\n") + 1, tuple(fields)))
+            if _SURROGATE.search(record.raw):
+                undecodable.append(record.line)
+            fields = [_replace_surrogates(value) for value in record.fields]
+            if "\n" in record.raw:
+                multiline.append(MultilineRecord(record.line, record.raw.count("\n") + 1, tuple(fields)))
             if len(fields) == len(header):
-                lines.append(row.line)
-                kept.append(fields)
+                lines.append(record.line)
+                rows.append(fields)
             else:
-                places["ragged"].append(row.line)
-        broken, mark = any(map(_SURROGATE.search, reader.columns)), reader.delimiter
-    if not kept:
-        ragged = len(places["ragged"])
-        why = f"{plural(ragged, 'row')}, none with as many fields as the header" if ragged else "no rows"
-        raise InputError(f"{path} has {why}", "Check the delimiter (--delimiter)." if ragged else "")
-    columns = {name: [row[i] for row in kept] for i, name in enumerate(header)}
-    headless = _looks_like_a_row(columns, known)
-    names = _names(header, headless)
-    return Sheet(
-        Table(path, columns, lines), names, mark, **places, spans=spans, blank=blank, headless=headless,
-        broken_header=broken, file=file,
+                ragged.append(record.line)
+        undecodable_header, delimiter = any(map(_SURROGATE.search, source.columns)), source.delimiter
+    if not rows:
+        what = f"{plural(len(ragged), 'row')}, none with as many fields as the header" if ragged else "no rows"
+        raise InputError(f"{path} has {what}", "Check the delimiter (--delimiter)." if ragged else "")
+    columns = {name: [row[i] for row in rows] for i, name in enumerate(header)}
+    missing_header = _looks_like_data(columns, named_columns)
+    return RawTable(
+        table=Table(path, columns, lines), display_names=_display_names(header, missing_header), delimiter=delimiter,
+        ragged_lines=ragged, undecodable_lines=undecodable, repeated_header_lines=repeated,
+        multiline_records=multiline, blank_lines=blank, missing_header=missing_header,
+        undecodable_header=undecodable_header, file=file,
     )  # fmt: skip
 
 
-def _sound(value: str) -> str:
+def _replace_surrogates(value: str) -> str:
     # A lone surrogate can be neither tokenized nor written.
     return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
 
@@ -188,22 +184,23 @@ def _is_text(name: str) -> bool:
     return len(name) > TEXT_CHARACTERS or len(name.split()) >= TEXT_WORDS
 
 
-def _looks_like_a_row(columns: Mapping[str, list[str]], known: Collection[str]) -> bool:
-    usual = {*USUAL_TEXT_COLUMNS, *USUAL_LABELS}
+def _looks_like_data(columns: Mapping[str, list[str]], named_columns: Collection[str]) -> bool:
+    usual = {*USUAL_TEXT_COLUMNS, *USUAL_LABEL_COLUMNS}
     if any(name.strip().lower() in usual for name in columns):
         return False
-    named = {name: values for name, values in columns.items() if name in known}
-    if named:  # a column spam may hold spam and ham; but beside what reads like a sentence it is a row
-        again = any(name in values for name, values in named.items())
-        return any(_is_text(name) or (again and len(name.split()) >= SENTENCE_WORDS) for name in named)
+    named = {name: values for name, values in columns.items() if name in named_columns}
+    if named:
+        # A column named spam may contain the labels spam and ham, so a repeated name is no evidence by itself.
+        repeated = any(name in values for name, values in named.items())
+        return any(_is_text(name) or (repeated and len(name.split()) >= SENTENCE_WORDS) for name in named)
     return any(_is_text(name) or name in values for name, values in columns.items())
 
 
-def _names(header: Sequence[str], headless: bool) -> dict[str, str]:
-    """Names that may be shown: none that may be a text, none twice."""
+def _display_names(header: Sequence[str], missing_header: bool) -> dict[str, str]:
+    """Names that may be shown: unique, and never a text."""
     result: dict[str, str] = {}
     for i, name in enumerate(header, start=1):
-        short = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
-        hidden = headless or _is_text(name) or short in result.values()
+        short = name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"
+        hidden = missing_header or _is_text(name) or short in result.values()
         result[name] = f"(column {i})" if hidden else short
     return result

@@ -1,135 +1,131 @@
-"""A report in words and tables, as the screen and the page show it."""
+"""A report as lines of text and table cells, for the terminal and the HTML page."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from toxonnx.check.finding import listing, plural
+from toxonnx.check.finding import Finding, format_names, plural
+from toxonnx.check.leaky_splits import ScoreRange
+from toxonnx.check.report import CheckReport
 
 __all__ = [
-    "MOST",
+    "MAX_TABLE_ROWS",
     "baseline_table",
     "class_table",
     "column_table",
     "fact_lines",
     "finding_lines",
-    "verdict",
+    "summary_line",
 ]
 
-Content = tuple[list[str], list[list[str]]]
+#: header and rows
+TableContent = tuple[list[str], list[list[str]]]
 
-#: classes and columns that are shown, at most
-MOST = 30
+#: classes and columns shown in tables and plots
+MAX_TABLE_ROWS = 30
 
 
-def fact_lines(report: dict[str, Any]) -> dict[str, str]:
-    """Facts of the file: name -> value."""
-    names = listing([repr(name) for name in report["columns"]], 20)
+def fact_lines(report: CheckReport) -> dict[str, str]:
+    """Facts about the file: name -> value."""
+    names = format_names([repr(name) for name in report.columns], 20)
+    normalisation = f"normalised: {', '.join(report.normalise)}" if report.normalise else "not normalised"
     facts = {
-        "rows": f"{report['rows']:,} in {report['file']}, {report['usable_rows']:,} with a text and a known label",
-        "columns": f"{len(report['columns'])}: {names}",
-        "text": ", ".join(map(repr, report["text_columns"]))
-        + (f", normalised: {', '.join(report['normalise'])}" if report["normalise"] else ", not normalised"),
-        "label": ", ".join(map(repr, report["label_columns"])),
+        "rows": f"{report.rows:,} in {report.file}, {report.usable_rows:,} with a text and a usable label",
+        "columns": f"{len(report.columns)}: {names}",
+        "text": f"{', '.join(map(repr, report.text_columns))}, {normalisation}",
+        "label": ", ".join(map(repr, report.label_columns)),
     }
-    if report["recipe"]:
-        facts["recipe"] = report["recipe"]
-    if report["tokens"]:
-        one = report["tokens"]
+    if report.recipe:
+        facts["recipe"] = report.recipe
+    if report.tokens:
+        tokens = report.tokens
         facts["tokens"] = (
-            f"{one['mean']:.1f} on average, median {one['p50']:.0f}, 95% up to {one['p95']:.0f}, most {one['max']:,}; "
-            f"limit {one['limit']} (tokenizer of {one['tokenizer']})"
+            f"mean {tokens.mean:.1f}, median {tokens.p50:.0f}, 95th percentile {tokens.p95:.0f}, maximum "
+            f"{tokens.max:,}; the model reads {tokens.max_length} (tokenizer of {tokens.tokenizer})"
         )
-    if report["usable_rows"]:
-        facts["distinct texts"] = f"{report['distinct_texts']:,}"
-    if report["blank_lines"]:
-        facts["blank lines"] = f"{report['blank_lines']:,}"
+    if report.usable_rows:
+        facts["distinct texts"] = f"{report.distinct_texts:,}"
+    if report.blank_lines:
+        facts["blank lines"] = f"{report.blank_lines:,}"
     return facts
 
 
-def class_table(report: dict[str, Any]) -> Content:
-    """Rows, share and distinct texts of each class, the largest first where not all are shown."""
-    classes = report["classes"]
-    if len(classes) > MOST:
-        classes = sorted(classes, key=lambda one: -one["rows"])[:MOST]
-    rows = [[one["name"], f"{one['rows']:,}", f"{one['share']:.1%}", f"{one['distinct_texts']:,}"] for one in classes]
-    if len(report["classes"]) > MOST:
-        rows.append([f"and {len(report['classes']) - MOST:,} more", "", "", ""])
-    return ["label" if report["multi_label"] else "class", "rows", "share", "distinct texts"], rows
+def class_table(report: CheckReport) -> TableContent:
+    """Rows, share and distinct texts of each class; if there are too many to show, the largest ones."""
+    classes = list(report.classes)
+    if len(classes) > MAX_TABLE_ROWS:
+        classes = sorted(classes, key=lambda size: -size.rows)[:MAX_TABLE_ROWS]
+    rows = [[size.name, f"{size.rows:,}", f"{size.share:.1%}", f"{size.distinct_texts:,}"] for size in classes]
+    if len(report.classes) > MAX_TABLE_ROWS:
+        rows.append([f"and {len(report.classes) - MAX_TABLE_ROWS:,} more", "", "", ""])
+    return ["label" if report.multi_label else "class", "rows", "share", "distinct texts"], rows
 
 
-def finding_lines(finding: dict[str, Any]) -> list[str]:
-    """What a finding says: the sentence, where, and what to do."""
-    lines = [f"{finding['kind']}: {finding['message']}"]
-    if finding["lines"]:
-        numbers = ", ".join(map(str, finding["lines"]))
-        more = f" and {finding['more']:,} more" if finding["more"] else ""
-        where = f" of {finding['file']}" if finding["file"] else ""
-        lines.append(f"{'lines' if len(finding['lines']) > 1 else 'line'} {numbers}{more}{where}")
-    if finding["advice"]:
-        lines.append(finding["advice"])
+def finding_lines(finding: Finding) -> list[str]:
+    """A finding: the message, where it applies, and what to do."""
+    lines = [f"{finding.kind}: {finding.message}"]
+    if finding.lines:
+        numbers = ", ".join(map(str, finding.lines))
+        more = f" and {finding.more_lines:,} more" if finding.more_lines else ""
+        where = f" of {finding.file}" if finding.file else ""
+        lines.append(f"{'lines' if len(finding.lines) > 1 else 'line'} {numbers}{more}{where}")
+    if finding.advice:
+        lines.append(finding.advice)
     return lines
 
 
-def baseline_table(report: dict[str, Any]) -> Content:
-    """What the majority guess and counted words score on each split."""
-    header = ["split", "held out", "leaking", "accuracy", "range", "macro F1", "range", "majority", "its macro F1"]
+def baseline_table(report: CheckReport) -> TableContent:
+    """Scores of the TF-IDF baseline and of the majority class on each kind of split and on the validation file."""
+    header = [
+        "split", "held out", "leaking", "accuracy", "range", "macro F1", "range", "majority accuracy",
+        "majority macro F1",
+    ]  # fmt: skip
     rows = []
-    for one in report["baselines"]:
-        words, guess = one["baseline"], one["majority"]
+    for result in report.baselines:
+        baseline, majority = result.baseline, result.majority
         rows.append(
             [
-                one["split"], f"{one['held_out_rows']:,}", f"{one['leaking_rows']:,}",
-                f"{words['accuracy']['median']:.3f}", _range(words["accuracy"]),
-                f"{words['macro_f1']['median']:.3f}", _range(words["macro_f1"]),
-                f"{guess['accuracy']['median']:.3f}", f"{guess['macro_f1']['median']:.3f}",
+                result.split, f"{result.held_out_rows:,}", f"{result.leaking_rows:,}",
+                f"{baseline.accuracy.median:.3f}", _format_range(baseline.accuracy),
+                f"{baseline.macro_f1.median:.3f}", _format_range(baseline.macro_f1),
+                f"{majority.accuracy.median:.3f}", f"{majority.macro_f1.median:.3f}",
             ]
         )  # fmt: skip
-    for one in (report["validation"] or {}).get("baselines", []):
-        words, guess = one["baseline"], one["majority"]
+    for subset in report.validation.baselines if report.validation else ():
         rows.append(
             [
-                one["split"], f"{one['held_out_rows']:,}", "", f"{words['accuracy']:.3f}", "",
-                f"{words['macro_f1']:.3f}", "", f"{guess['accuracy']:.3f}", f"{guess['macro_f1']:.3f}",
+                subset.split, f"{subset.held_out_rows:,}", "", f"{subset.baseline.accuracy:.3f}", "",
+                f"{subset.baseline.macro_f1:.3f}", "", f"{subset.majority.accuracy:.3f}",
+                f"{subset.majority.macro_f1:.3f}",
             ]
         )  # fmt: skip
     return header, rows
 
 
-def _range(values: dict[str, float]) -> str:
-    return f"{values['min']:.3f}-{values['max']:.3f}"
+def _format_range(scores: ScoreRange) -> str:
+    return f"{scores.min:.3f}-{scores.max:.3f}"
 
 
-def column_table(report: dict[str, Any]) -> Content:
-    """What each column by itself predicts: all classes, and the one that it tells from the rest best."""
+def column_table(report: CheckReport) -> TableContent:
+    """How well each column predicts the label: all classes, and the class that it predicts best."""
     header = [
-        "column",
-        "in the text",
-        "values",
-        "right",
-        "majority",
-        "errors taken away",
-        "one class best",
-        "its errors",
-    ]
+        "column", "in text", "values", "accuracy", "majority", "errors avoided", "best class", "errors avoided",
+    ]  # fmt: skip
     rows = []
-    for one in report["columns_alone"][:MOST]:
-        whole = next((target for target in one["targets"] if not target["class"]), None)
-        single = [target for target in one["targets"] if target["class"]]
-        best = max(single, key=lambda target: target["errors_removed"], default=None)
-        row = [one["column"], "yes" if one["in_text"] else "", f"{one['distinct']:,}"]
-        row += [f"{whole[key]:.1%}" for key in ("accuracy", "majority")] if whole else ["", ""]
-        row += [_percent(whole["errors_removed"]) if whole else ""]
-        row += [best["class"], _percent(best["errors_removed"])] if best else ["", ""]
+    for column in report.single_columns[:MAX_TABLE_ROWS]:
+        overall, best = column.all_classes, column.best_class
+        row = [column.column, "yes" if column.in_text else "", f"{column.distinct:,}"]
+        if overall:
+            row += [f"{overall.accuracy:.1%}", f"{overall.majority:.1%}", _format_percent(overall.error_reduction)]
+        else:
+            row += ["", "", ""]
+        row += [best.class_name, _format_percent(best.error_reduction)] if best else ["", ""]
         rows.append(row)
     return header, rows
 
 
-def _percent(share: float) -> str:
+def _format_percent(share: float) -> str:
     return f"{share:.0%}".replace("-0%", "0%") if share > -0.005 else f"{share:.0%}"
 
 
-def verdict(report: dict[str, Any]) -> str:
-    """One closing line."""
-    counts = report["counts"]
-    return ", ".join(plural(counts[severity], severity) for severity in ("error", "warning", "note"))
+def summary_line(report: CheckReport) -> str:
+    """The number of findings by severity."""
+    return ", ".join(plural(count, severity) for severity, count in report.counts().items())

@@ -1,105 +1,185 @@
-"""A validation file beside the file that is trained on: what of it was seen, and what that is worth."""
+"""A validation file compared with the training data: overlapping texts, and baseline scores with and without them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.check.duplicates import NEAR, near
+from toxonnx.check.class_sizes import ClassSize
 from toxonnx.check.finding import Finding, format_share, make_finding
-from toxonnx.check.sampling import draw_to_learn
+from toxonnx.check.near_duplicates import SIMILARITY, find_near_duplicates
+from toxonnx.check.sampling import sample_for_baseline
 from toxonnx.data.examples import Examples
 from toxonnx.evaluate.baseline import TfidfBaseline, majority
 
-__all__ = ["beside", "compare"]
+__all__ = ["Overlap", "Scores", "SubsetResult", "ValidationResult", "find_overlap", "overlap_findings", "score_subsets"]
 
-Bools = NDArray[np.bool_]
+BoolArray = NDArray[np.bool_]
 
 
-def beside(
-    data: Sequence[str], held: Sequence[str], lines: Sequence[int], file: str
-) -> tuple[dict[str, Any], tuple[Bools, Bools], list[Finding]]:
-    """Which of a validation file's texts stand in the data, and which nearly do.
+@dataclass(frozen=True)
+class Overlap:
+    """Rows of a validation file whose text is in the training data.
+
+    Attributes:
+        duplicates: bool [rows], rows with a text of the training data.
+        near_duplicates: bool [rows], rows with a near duplicate in the training data, and no duplicate.
+        limitation: see :class:`toxonnx.check.near_duplicates.NearDuplicates`.
+    """
+
+    duplicates: BoolArray
+    near_duplicates: BoolArray
+    limitation: str = ""
+
+    def subset(self, rows: NDArray[np.int64]) -> Overlap:
+        """The overlap of these rows."""
+        return Overlap(self.duplicates[rows], self.near_duplicates[rows], self.limitation)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a baseline."""
+
+    accuracy: float
+    macro_f1: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubsetResult:
+    """Baseline scores on a subset of a validation file.
+
+    Attributes:
+        split: which rows.
+        train_rows: training rows.
+        held_out_rows: rows of the subset.
+        baseline: scores of the TF-IDF baseline.
+        majority: scores of the majority class.
+    """
+
+    split: str
+    train_rows: int
+    held_out_rows: int
+    baseline: Scores
+    majority: Scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationResult:
+    """The validation file in the report.
+
+    Attributes:
+        file: its name.
+        rows: number of usable rows.
+        duplicate_rows: rows with a text of the training data.
+        near_duplicate_rows: rows with a near duplicate in the training data, and no duplicate.
+        limitation: see :class:`toxonnx.check.near_duplicates.NearDuplicates`.
+        classes: its classes, in the order of the training data's.
+        baselines: baseline scores, with and without overlapping rows.
+    """
+
+    file: str
+    rows: int
+    duplicate_rows: int
+    near_duplicate_rows: int
+    limitation: str
+    classes: tuple[ClassSize, ...]
+    baselines: tuple[SubsetResult, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            **asdict(self), "classes": [size.to_dict() for size in self.classes],
+            "baselines": [asdict(result) for result in self.baselines],
+        }  # fmt: skip
+
+
+def find_overlap(training: Sequence[str], validation: Sequence[str]) -> Overlap:
+    """Finds texts of a validation file that are, or nearly are, in the training data.
 
     Args:
-        data: folded texts to train on.
-        held: folded texts to validate on.
-        lines: line of each of these.
-        file: name of the validation file.
-
-    Returns:
-        Counts; bool [held] of those seen and of those nearly seen; findings.
+        training: folded training texts.
+        validation: folded validation texts.
     """
-    there = set(data)
-    fresh = [key for key in dict.fromkeys(held) if key not in there]
-    twins = near(fresh, list(dict.fromkeys(data)))
-    close = {fresh[i] for _, i in twins.pairs}
-    seen = np.array([key in there for key in held], dtype=np.bool_)
-    near_rows = np.array([key in close for key in held], dtype=np.bool_)
-    limit = f" ({twins.bounded})" if twins.bounded else ""
+    in_training = set(training)
+    new = [key for key in dict.fromkeys(validation) if key not in in_training]
+    near = find_near_duplicates(new, list(dict.fromkeys(training)))
+    close = {new[i] for _, i in near.pairs}
+    return Overlap(
+        np.array([key in in_training for key in validation], dtype=np.bool_),
+        np.array([key in close for key in validation], dtype=np.bool_),
+        near.limitation,
+    )
+
+
+def overlap_findings(overlap: Overlap, lines: Sequence[int], file: str) -> list[Finding]:
+    """Reports overlapping rows.
+
+    Args:
+        overlap: from :func:`find_overlap`.
+        lines: line of each row.
+        file: name of the validation file.
+    """
+    limitation = f" ({overlap.limitation})" if overlap.limitation else ""
     findings = []
-    for kind, severity, rows, what in (
-        ("seen-rows", "error", seen, "have a text that stands in the data"),
-        ("nearly-seen-rows", "warning", near_rows, f"have a near twin in the data (similarity {NEAR}){limit}"),
-    ):
-        at = np.flatnonzero(rows).tolist()
-        if at:
-            findings.append(
-                make_finding(
-                    kind, severity, f"{format_share(len(at), len(held))} of {file} {what}", [lines[i] for i in at], file=file,
-                    advice="Take these rows out of one of the two files, or say what the others score alone.",
-                )
-            )  # fmt: skip
-    counts = {"rows": len(held), "seen_rows": int(seen.sum()), "nearly_seen_rows": int(near_rows.sum())}
-    return {"file": file, **counts, "bounded": twins.bounded, "baselines": []}, (seen, near_rows), findings
+    for kind, mask, what in (
+        ("train-validation-overlap", overlap.duplicates, "have a text of the training data"),
+        ("train-validation-near-duplicates", overlap.near_duplicates,
+         f"have a near duplicate in the training data (similarity {SIMILARITY} or more){limitation}"),
+    ):  # fmt: skip
+        rows = np.flatnonzero(mask).tolist()
+        if rows:
+            message = f"{format_share(len(rows), len(lines))} of {file} {what}"
+            findings.append(make_finding(kind, message, [lines[i] for i in rows], file=file))
+    return findings
 
 
-def compare(
-    data: Examples, held: Examples, seen: tuple[Bools, Bools], file: str, seed: int, log: Callable[[str], None]
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """What counting words learns from the data and scores on the validation file, with and without what was seen.
+def score_subsets(
+    training: Examples, validation: Examples, overlap: Overlap, file: str, *, seed: int, log: Callable[[str], None]
+) -> tuple[list[SubsetResult], list[str]]:
+    """Fits the TF-IDF baseline on the training data and scores it on the validation file, with and without overlap.
 
     Args:
-        data: rows to train on.
-        held: rows to validate on, with the same label set.
-        seen: of :func:`beside`.
+        training: rows to fit on.
+        validation: rows to score, with the same label set.
+        overlap: of the validation rows.
         file: name of the validation file.
-        seed: of the draw, where there are too many rows.
-        log: takes words on progress.
+        seed: seed of the samples if there are too many rows.
+        log: takes progress messages.
 
     Returns:
-        A row for each part of the validation file; what was left out, in words.
+        A result per subset; limitations.
     """
-    log("baseline: the data, measured on the validation file")
-    kept = draw_to_learn(data.texts, data.labels, seed)
-    left_out = []
-    if len(kept) < len(data):
-        left_out.append(f"the baseline of {file} was learnt from {format_share(len(kept), len(data))}, drawn at random")
-        data = data.subset(kept)
-    measured = draw_to_learn(held.texts, held.labels, seed)
-    if len(measured) < len(held):
-        left_out.append(
-            f"that baseline was measured on {format_share(len(measured), len(held))} of {file}, drawn at random"
-        )
-        held, seen = held.subset(measured), (seen[0][measured], seen[1][measured])
-    words = TfidfBaseline(data.texts, data.y_true, data.labels)
-    rows: list[dict[str, Any]] = []
-    for what, mask in (
-        (f"all of {file}", np.ones(len(held), dtype=np.bool_)),
-        (f"{file} without texts of the data", ~seen[0]),
-        (f"{file} without these and their near twins", ~seen[0] & ~seen[1]),
+    log(f"baseline: fitted on the training data, scored on {file}")
+    limitations = []
+    sampled = sample_for_baseline(training.texts, training.labels, seed)
+    if len(sampled) < len(training):
+        share = format_share(len(sampled), len(training))
+        limitations.append(f"baseline of {file}: fitted on a random sample of {share}")
+        training = training.subset(sampled)
+    sampled = sample_for_baseline(validation.texts, validation.labels, seed)
+    if len(sampled) < len(validation):
+        share = format_share(len(sampled), len(validation))
+        limitations.append(f"baseline of {file}: scored on a random sample of {share}")
+        validation, overlap = validation.subset(sampled), overlap.subset(sampled)
+    baseline = TfidfBaseline(training.texts, training.y_true, training.labels)
+    results: list[SubsetResult] = []
+    for name, mask in (
+        (f"all of {file}", np.ones(len(validation), dtype=np.bool_)),
+        (f"{file} without duplicates", ~overlap.duplicates),
+        (f"{file} without (near) duplicates", ~overlap.duplicates & ~overlap.near_duplicates),
     ):
-        if not mask.any() or (rows and int(mask.sum()) == rows[-1]["held_out_rows"]):
+        if not mask.any() or (results and int(mask.sum()) == results[-1].held_out_rows):
             continue
-        some = held.subset(np.flatnonzero(mask))
-        rows.append(
-            {
-                "split": what, "train_rows": len(data), "held_out_rows": len(some),
-                "majority": majority(data.y_true, some.y_true, data.labels),
-                "baseline": words.score(some.texts, some.y_true),
-            }
+        rows = validation.subset(np.flatnonzero(mask))
+        results.append(
+            SubsetResult(
+                split=name, train_rows=len(training), held_out_rows=len(rows),
+                baseline=Scores(**baseline.score(rows.texts, rows.y_true)),
+                majority=Scores(**majority(training.y_true, rows.y_true, training.labels)),
+            )
         )  # fmt: skip
-    return rows, left_out
+    return results, limitations

@@ -4,43 +4,55 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from toxonnx.cli.options import read_options
+from toxonnx.cli.options import read_options, text_column_option
 
 if TYPE_CHECKING:
+    from toxonnx.check.report import CheckReport
     from toxonnx.io.base import ReadOptions
+
+SEVERITY_COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
+#: no text is truncated, since tokens beyond the model's maximum length are counted too
+UNLIMITED = 1 << 24
 
 
 @click.command("check")
 @click.argument("data", type=click.Path(path_type=Path))
+@text_column_option
 @click.option(
-    "--text-column", multiple=True, metavar="COLUMN", help="Column with the text; again for each further column."
-)
-@click.option(
-    "--label-column", multiple=True, metavar="COLUMN",
-    help="Column with the label; again for each further one, if a text may have several labels (columns of 0 and 1).",
+    "--label-column", "label_columns", multiple=True, metavar="COLUMN",
+    help="Column with the label; repeat for columns of 0 and 1, if a text can have several labels.",
 )  # fmt: skip
-@click.option("--recipe", metavar="NAME|FILE", help="A recipe that names columns, limit, group and shares.")
-@click.option("--validation", type=click.Path(path_type=Path), help="A second labelled file, held beside DATA.")
-@click.option("--bundle", metavar="DIR|NAME", help="Whose tokenizer counts; the bundle that ships if not given.")
-@click.option("--max-length", type=click.IntRange(min=3), help="Tokens a model reads; the recipe's or the bundle's.")
+@click.option("--recipe", metavar="NAME|FILE", help="Recipe with the columns, maximum length, group and shares.")
+@click.option("--validation", type=click.Path(path_type=Path), help="A validation file to compare DATA with.")
 @click.option(
-    "--group", multiple=True, metavar="COLUMN", help="Rows that agree in this column (these columns) stay together."
-)
+    "--bundle", metavar="DIR|NAME",
+    help="Bundle whose tokenizer counts the tokens  [default: the one that ships with toxonnx]",
+)  # fmt: skip
+@click.option(
+    "--max-length", type=click.IntRange(min=3),
+    help="Tokens that the model reads  [default: the recipe's; without a recipe, the bundle's]",
+)  # fmt: skip
+@click.option(
+    "--group", multiple=True, metavar="COLUMN",
+    help="Group column, repeatable: rows with equal values in all group columns stay on one side of a split.",
+)  # fmt: skip
 @read_options
-@click.option("--seed", type=click.IntRange(min=0), help="Of the splits; the recipe's, or 42.")
-@click.option("--no-baseline", is_flag=True, help="Train nothing: no baselines, no columns by themselves.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all of it.")
-@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write one page with plots.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of the splits  [default: the recipe's, or 42]")
+@click.option("--no-baseline", is_flag=True, help="Skip the baselines and the check of single columns.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report as JSON to this file.")
+@click.option(
+    "--html", "html_path", type=click.Path(path_type=Path), help="Write the report as an HTML page to this file."
+)
 @click.option("--force", is_flag=True, help="Replace these files if they exist.")
-@click.option("--strict", is_flag=True, help="Exit code 1 if there is any error or warning.")
+@click.option("--strict", is_flag=True, help="Exit with code 1 if there is an error or a warning.")
 def command(
     data: Path,
-    text: tuple[str, ...],
-    label: tuple[str, ...],
+    text_columns: tuple[str, ...],
+    label_columns: tuple[str, ...],
     recipe: str | None,
     validation: Path | None,
     bundle: str | None,
@@ -54,10 +66,10 @@ def command(
     force: bool,
     strict: bool,
 ) -> None:
-    """Look for what makes the metrics of labelled DATA (CSV or TSV) lie, before training.
+    """Find problems in labelled DATA (CSV or TSV) that would inflate the metrics of a model trained on it.
 
-    Bad rows and labels, texts that stand there twice, splits that flatter, columns that give the label away, and what
-    counting words scores. Nothing that it says or writes holds the text of a row.
+    Reports bad rows and labels, duplicates, splits that leak, columns that give the label away, and the scores of a
+    TF-IDF baseline. Reports never contain the text of a row.
     """
     from toxonnx.bundle import open_bundle
     from toxonnx.cli.outputs import open_outputs
@@ -66,65 +78,68 @@ def command(
     from toxonnx.recipe import load_recipe
     from toxonnx.resources import find_bundle
 
-    wanted_recipe = load_recipe(recipe) if recipe else None
+    loaded_recipe = load_recipe(recipe) if recipe else None
     require("check")
     opened = open_bundle(find_bundle(bundle))
-    from toxonnx.check.columns import Wanted
-    from toxonnx.check.report import check
+    from toxonnx.check.options import CheckOptions
+    from toxonnx.check.run import check
     from toxonnx.inference.tokenizer import Tokenizer
 
-    limit = max_length or (None if wanted_recipe else opened.manifest.max_length)
-    wanted = Wanted(
-        data, wanted_recipe, text, label, group, limit, seed, validation, reading, not no_baseline
+    options = CheckOptions(
+        data=data, recipe=loaded_recipe, text_columns=text_columns, label_columns=label_columns, group=group,
+        max_length=max_length or (None if loaded_recipe else opened.manifest.max_length), seed=seed,
+        validation=validation, reading=reading, with_baseline=not no_baseline,
     )  # fmt: skip
-    # It has to count what lies behind the limit too.
-    tokenizer = Tokenizer(opened.path / "tokenizer.json", 1 << 24)
+    tokenizer = Tokenizer(opened.path / "tokenizer.json", UNLIMITED)
     paths = {"--json": json_path, "--html": html_path}
-    with open_outputs(paths, inputs=[data, validation], force=force) as sinks:
+    with open_outputs(paths, inputs=[data, validation], force=force) as outputs:
         try:
-            report = check(wanted, tokenizer, opened.manifest.name, _log)
+            report = check(options, tokenizer, opened.manifest.name, lambda line: click.echo(line, err=True))
         except MemoryError:
-            raise MachineError(f"{data}: there is not enough memory", "Check a part of the file.") from None
-        if "--json" in sinks:
-            sinks["--json"].write(json.dumps(report, indent=1) + "\n")
-        if "--html" in sinks:
+            raise MachineError(f"{data}: not enough memory", "Check a part of the file.") from None
+        if "--json" in outputs:
+            outputs["--json"].write(json.dumps(report.to_dict(), indent=1) + "\n")
+        if "--html" in outputs:
             from toxonnx.check.page import page
 
-            sinks["--html"].write(page(report))
-    _show(report)
-    bad = report["counts"]["error"] + report["counts"]["warning"]
-    if strict and bad:
-        raise GateError(f"{data}: {bad} finding{'s' * (bad > 1)} of severity error or warning")
+            outputs["--html"].write(page(report))
+    _print_report(report)
+    counts = report.counts()
+    severe = counts["error"] + counts["warning"]
+    if strict and severe:
+        raise GateError(f"{data}: {severe} finding{'s' * (severe > 1)} of severity error or warning")
 
 
-def _log(line: str) -> None:
-    click.echo(line, err=True)
-
-
-def _show(report: dict[str, Any]) -> None:
-    from toxonnx.check.render import baseline_table, class_table, column_table, fact_lines, finding_lines, verdict
+def _print_report(report: CheckReport) -> None:
+    from toxonnx.check.render import (
+        baseline_table,
+        class_table,
+        column_table,
+        fact_lines,
+        finding_lines,
+        summary_line,
+    )
     from toxonnx.cli.console import Terminal
 
-    screen = Terminal(132)
-    screen.table(["", ""], [[key, value] for key, value in fact_lines(report).items()], left=2)
-    screen.print_text("")
-    screen.table(*class_table(report))
-    for one in report["findings"]:
-        colour = {"error": "red", "warning": "yellow", "note": "cyan"}[one["severity"]]
-        first, *others = finding_lines(one)
-        screen.print_text("")
-        screen.print_text(f"{one['severity']} {first}", f"bold {colour}")
+    terminal = Terminal(132)
+    terminal.table(["", ""], [[key, value] for key, value in fact_lines(report).items()], left=2)
+    terminal.print_text("")
+    terminal.table(*class_table(report))
+    for finding in report.findings:
+        first, *others = finding_lines(finding)
+        terminal.print_text("")
+        terminal.print_text(f"{finding.severity} {first}", f"bold {SEVERITY_COLOURS[finding.severity]}")
         for line in others:
-            screen.print_text(f"  {line}")
+            terminal.print_text(f"  {line}")
     for title, (header, rows) in (
-        ("what needs no transformer (TF-IDF and logistic regression)", baseline_table(report)),
-        ("each column by itself", column_table(report)),
+        ("Baselines (TF-IDF and logistic regression)", baseline_table(report)),
+        ("Single columns as predictors of the label", column_table(report)),
     ):
         if rows:
-            screen.print_text("")
-            screen.print_text(title, "bold")
-            screen.table(header, rows)
-    for line in report["left_out"]:
-        screen.print_text(f"left out: {line}")
-    screen.print_text("")
-    screen.print_text(verdict(report))
+            terminal.print_text("")
+            terminal.print_text(title, "bold")
+            terminal.table(header, rows)
+    for limitation in report.limitations:
+        terminal.print_text(f"limitation: {limitation}")
+    terminal.print_text("")
+    terminal.print_text(summary_line(report))

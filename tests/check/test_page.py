@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from check_helpers import Rows, assert_complete_page, check_file, distinct_sentences
+from helpers import write_csv
+
+from toxonnx.check.page import page
+from toxonnx.inference.tokenizer import Tokenizer
+
+
+def test_names_with_special_characters_are_drawn_literally(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    rows: Rows = []
+    for i, (text, label) in enumerate(distinct_sentences(200)):
+        kind = {"praise": "_$x^{", "complaint": "$5 & <b>"}[label] if i % 3 else "other"
+        rows.append([text, kind, i % 3])
+    report = check_file(write_csv(tmp_path / "d.csv", ["text", "class", "_$third"], rows), tokenizer)
+    html = page(report)
+    assert_complete_page(html, report.to_dict(), plots=4)
+    for name in ("_$x^{", "$5 &amp; &lt;b&gt;", "_$third"):
+        assert name in html[html.index("<svg") : html.rindex("</svg>")]

@@ -1,0 +1,126 @@
+"""Reads the labels of all rows of a file, and reports those that training would refuse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toxonnx.check.finding import Finding, format_names, format_share, make_finding
+from toxonnx.check.label_values import LabelValues, spelling_findings
+from toxonnx.check.raw_table import RawTable
+from toxonnx.labels import Labels
+from toxonnx.recipe import LabelSpec
+
+__all__ = ["RowLabels", "read_labels"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowLabels:
+    """The labels of all rows of a file.
+
+    Attributes:
+        names: label names, in the model's order.
+        display_names: the names to show, which never are texts.
+        multi: whether a row can have several labels.
+        y_true: int64 [rows] of label indices, or int64 [rows, labels] of 0 and 1.
+        valid: bool [rows], whether the row has a usable label; ``y_true`` is undefined for the others.
+        certain: values of the label column that are certainly labels, not texts.
+    """
+
+    names: tuple[str, ...]
+    display_names: tuple[str, ...]
+    multi: bool
+    y_true: NDArray[np.int64]
+    valid: NDArray[np.bool_]
+    certain: frozenset[str]
+
+    @property
+    def labels(self) -> Labels | None:
+        """The label set, with names that may be shown; None if there is only one class."""
+        if not self.multi and len(self.display_names) < 2:
+            return None
+        return Labels(self.display_names, "sigmoid" if self.multi else "softmax")
+
+    def members(self, rows: NDArray[np.int64]) -> list[list[int]]:
+        """For each label, the positions in ``rows`` (int64 row numbers) of the rows that have it."""
+        y_true = self.y_true[rows]
+        masks = y_true.T == 1 if self.multi else [y_true == i for i in range(len(self.names))]
+        return [np.flatnonzero(mask).tolist() for mask in masks]
+
+
+def read_labels(table: RawTable, spec: LabelSpec, training: RowLabels | None = None) -> tuple[RowLabels, list[Finding]]:
+    """Reads the labels of all rows as training does.
+
+    Args:
+        table: the file.
+        spec: the label columns.
+        training: labels of the training file, if ``table`` is a validation file.
+    """
+    return _read_multi_label(table, spec, training) if spec.columns else _read_single_label(table, spec, training)
+
+
+def _read_single_label(table: RawTable, spec: LabelSpec, training: RowLabels | None) -> tuple[RowLabels, list[Finding]]:
+    values = LabelValues(table.column(spec.column), table.table.lines, spec.names)
+    names = spec.names or {value: value for value in (training.names if training else sorted(values.counts))}
+    order = tuple(dict.fromkeys(names.values()))
+    index = {value: order.index(name) for value, name in names.items()}
+    y_true = np.array([index.get(value, -1) for value in values.stripped], dtype=np.int64)
+    where = f"column {table.display_names[spec.column]!r}"
+    findings = []
+    empty = values.lines_of({""})
+    if empty:
+        message = f"{format_share(len(empty), len(y_true))} have no label in {where}"
+        findings.append(make_finding("empty-labels", message, empty, file=table.file))
+    unknown = [value for value, _ in values.counts.most_common() if value not in names]
+    if unknown:
+        listing = format_names([f"{values.display(value)} ({values.counts[value]:,})" for value in unknown])
+        lines = values.lines_of(set(unknown))
+        if spec.names:
+            share = format_share(len(lines), len(y_true))
+            message = f"{share} have a label in {where} that is not in the recipe: {listing}"
+            findings.append(make_finding("unknown-labels", message, lines, file=table.file))
+        else:
+            message = f"Labels that occur only in {table.file}: {listing}"
+            findings.append(make_finding("unseen-labels", message, lines, count=len(unknown), file=table.file))
+    findings += spelling_findings(values, where, table.file)
+    if spec.names:
+        display_names = order
+    elif training:
+        display_names = training.display_names
+    else:
+        display_names = tuple(values.display(name, quote=False) for name in order)
+    certain = frozenset(value for value in values.counts if values.may_be_shown(value))
+    row_labels = RowLabels(
+        names=order, display_names=display_names, multi=False, y_true=y_true, valid=y_true >= 0, certain=certain
+    )
+    return row_labels, findings
+
+
+def _read_multi_label(table: RawTable, spec: LabelSpec, training: RowLabels | None) -> tuple[RowLabels, list[Finding]]:
+    cells = [[value.strip() for value in table.column(name)] for name in spec.columns]
+    valid = np.array([[value in {"0", "1"} for value in column] for column in cells], dtype=np.bool_).T
+    y_true = np.array([[value == "1" for value in column] for column in cells], dtype=np.int64).T
+    findings = []
+    lines = np.array(table.table.lines)
+    for i, name in enumerate(spec.columns):
+        where = f"column {table.display_names[name]!r}"
+        if not valid[:, i].all():
+            invalid = lines[~valid[:, i]].tolist()
+            message = f"{format_share(len(invalid), len(y_true))} have a value other than 0 and 1 in {where}"
+            advice = "Write 1 if the label applies and 0 if it does not."
+            if {"0.0", "1.0"} & set(cells[i]):
+                advice = "Write 1 and 0 instead of 1.0 and 0.0, which spreadsheets and data frames make of them."
+            findings.append(make_finding("unknown-labels", message, invalid, file=table.file, advice=advice))
+        # A label without any row is reported as a small class.
+        if training is None and set(cells[i]) == {"1"}:
+            advice = "Remove the label, or add rows without it; training refuses a label that every row has."
+            findings.append(
+                make_finding("single-class", f"All rows have 1 in {where}", severity="error", count=1, advice=advice)
+            )
+    row_labels = RowLabels(
+        names=spec.columns, display_names=tuple(table.display_names[name] for name in spec.columns), multi=True,
+        y_true=y_true, valid=np.asarray(valid.all(axis=1)), certain=frozenset("01"),
+    )  # fmt: skip
+    return row_labels, findings
