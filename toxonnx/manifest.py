@@ -40,7 +40,7 @@ class Adapter:
     """A merged LoRA adapter: rank, alpha, number of adapted layers, modules of the classification head."""
 
     r: int | None
-    alpha: int | None
+    alpha: int | float | None
     layers: int
     head: list[str]
 

@@ -175,6 +175,7 @@ def _write_graph(
         written = _to_int8(plain, model, trained, settings, inputs.calibration, exported)
     elif encoder:
         written = graph.write_layout(encoder, model, settings.layout, half=half)
+        written = dataclasses.replace(written, simplified=exported.simplified)
     elif half:
         to_fp16(plain, model)
     return dataclasses.replace(written, largest_product=largest, operators=graph.count_operators(model))

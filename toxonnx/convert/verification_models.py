@@ -38,10 +38,9 @@ def load_final(folder: Path, manifest: Manifest, scratch: Path) -> tuple[Classif
     if LAYOUTS[manifest.layout].native and why_unavailable("cuda") is None:
         try:
             classifier = Classifier(seal(folder, manifest), RuntimeOptions(device="cuda"))
+            return classifier, f"CUDAExecutionProvider, {query_driver().gpus[0].name}"
         except MachineError as error:  # out of memory, for example
             why = f" (CUDA: {error.what})"
-        else:
-            return classifier, f"CUDAExecutionProvider, {query_driver().gpus[0].name}"
     emulated = ", with the packed attention emulated" if LAYOUTS[manifest.layout].packed else ""
     return _on_cpu(folder, manifest, scratch), f"CPUExecutionProvider{emulated}{why}"
 
