@@ -17,12 +17,14 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from toxonnx import sessions
 from toxonnx.bench.synthetic_texts import tweet_lengths
-from toxonnx.bundle import EMULATED, Bundle, Manifest, seal
+from toxonnx.bundle import Bundle, seal
 from toxonnx.convert.encoder_weights import extract_weights
-from toxonnx.convert.fused import emulated, fused, packed
+from toxonnx.convert.fused import emulate_packed, fused, packed
+from toxonnx.formats import EMULATED
 from toxonnx.inference.engine import Engine
 from toxonnx.inference.tokenizer import Tokens
 from toxonnx.labels import Labels
+from toxonnx.manifest import Manifest
 from toxonnx.texts import TextSpec
 
 TOKENIZER = Path(__file__).parent.parent / "export" / "bundles" / "minilm-hate-int8" / "tokenizer.json"
@@ -52,7 +54,7 @@ class Bench:
         self.bundles: dict[str, Bundle] = {}
         for layout, graph in (("fused", fused(encoder, half=True)), ("packed", packed(encoder, half=True))):
             if layout == "packed" and device == "cpu":
-                layout, graph = EMULATED, emulated(graph)
+                layout, graph = EMULATED, emulate_packed(graph)
             self.bundles[layout.partition("-")[0]] = self._sealed(work / layout, layout, graph)
         self.model.to(device)
 
@@ -64,7 +66,11 @@ class Bench:
         table = {"id2label": dict(enumerate(names))}
         (folder / "config.json").write_text(json.dumps(table), encoding="utf-8")
         text = TextSpec((), "", ("html", "urls", "mentions", "spaces"))
-        return seal(folder, Manifest(f"distilbert-{layout}", Labels(names), text, 128, 0, "fp16", layout))
+        manifest = Manifest(
+            name=f"distilbert-{layout}", labels=Labels(names), text=text, max_length=128, pad_id=0, precision="fp16",
+            layout=layout,
+        )  # fmt: skip
+        return seal(folder, manifest)
 
     def engine(self, layout: str, max_batch_tokens: int | None = None) -> Engine:
         """A bundle's model on the device."""

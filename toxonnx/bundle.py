@@ -1,6 +1,6 @@
-"""The bundle: one folder that contains a classifier, sealed after it was verified.
+"""The bundle: a folder with a classifier, sealed after verification.
 
-Training and export meet inference here and nowhere else. ``toxonnx.json`` is the manifest; it lists the sha256 of every
+It is all that export hands over to inference. ``toxonnx.json`` is the manifest; it lists the sha256 of every
 other file and contains a hash of itself, the seal, so that a changed byte in any file is found before a text is scored.
 """
 
@@ -20,7 +20,7 @@ from toxonnx.manifest import SCHEMA, Manifest
 __all__ = ["MANIFEST", "Bundle", "open_bundle", "seal", "sha256"]
 
 MANIFEST = "toxonnx.json"
-_REQUIRED = ("model.onnx", "tokenizer.json", "config.json")
+_REQUIRED_FILES = ("model.onnx", "tokenizer.json", "config.json")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _text(error: Exception) -> str:
+def _message(error: Exception) -> str:
+    # str() of a KeyError is the quoted key.
     return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
 
 
@@ -63,7 +64,7 @@ def seal(folder: Path, manifest: Manifest) -> Bundle:
 
 
 def open_bundle(path: str | Path) -> Bundle:
-    """Opens a folder and checks it: seal, schema version, every hash, labels that agree with ``config.json``.
+    """Opens a folder, and checks schema, seal, the hash of every file, and the labels in ``config.json``.
 
     Raises:
         BundleError: it is not a valid bundle; names the file that is wrong.
@@ -85,17 +86,17 @@ def open_bundle(path: str | Path) -> Bundle:
         raise BundleError(f"{manifest} is not a manifest: {error}") from None
     if table.get("schema") != SCHEMA:
         raise BundleError(
-            f"{manifest}: this version of toxonnx reads schema {SCHEMA}, got {table.get('schema')!r}",
+            f"{manifest} has schema {table.get('schema')!r}, this version of toxonnx reads schema {SCHEMA}",
             "Export the bundle again, or use the version of toxonnx that wrote it.",
         )
-    damaged = "The bundle was changed or damaged after it was sealed; copy it or export it again."
+    damaged = "The bundle was changed or damaged after it was sealed; copy it again, or export it again."
     if table.get("seal") != _seal_of(table):
         raise BundleError(f"{manifest} does not match its seal", damaged)
     try:
         content = Manifest.from_dict(table)
     except (TypeError, KeyError, InputError) as error:
-        raise BundleError(f"{manifest} is not a manifest of schema {SCHEMA}: {_text(error)}") from None
-    for name in (*_REQUIRED, *content.files):
+        raise BundleError(f"{manifest} is not a manifest of schema {SCHEMA}: {_message(error)}") from None
+    for name in (*_REQUIRED_FILES, *content.files):
         if name not in content.files or not (folder / name).is_file():
             raise BundleError(f"{folder}: {name} is missing", damaged)
     for name, digest in content.files.items():

@@ -1,7 +1,6 @@
-"""The manifest of a bundle: what the model is, how it was made, and what was measured, as records.
+"""The manifest of a bundle, ``toxonnx.json``: one record per section.
 
-Sections that only reports show (metrics by label, evaluations) stay plain JSON values; their records are in
-:mod:`toxonnx.evaluate`.
+Metrics and evaluation reports are plain JSON values here; their records are in :mod:`toxonnx.evaluate`.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Adapter:
     """A merged LoRA adapter: rank, alpha, number of adapted layers, modules of the classification head."""
 
     r: int | None
-    alpha: int | None
+    alpha: int | float | None
     layers: int
     head: list[str]
 
@@ -54,7 +53,7 @@ class ModelSource:
         revision: commit on the hub, or sha256 of the weights.
         method: ``lora`` or ``full``.
         adapter: for LoRA.
-        merge_largest_logit_difference: by how much merging the adapter changed a logit.
+        merge_largest_logit_difference: largest change of a logit when the adapter was merged.
     """
 
     base: str = ""
@@ -88,7 +87,7 @@ class Graph:
         reduce_range: whether int8 weights have 7 bits.
         calibration: for int8.
         largest_product: largest value of a matrix product on some rows, for fp16.
-        operators: operator -> how often it occurs.
+        operators: operator -> count, most frequent first.
     """
 
     opset: int = 0
@@ -105,11 +104,11 @@ class Graph:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How far ONNX is from PyTorch on some rows.
+    """How closely ONNX agrees with PyTorch on some rows.
 
     Attributes:
         rows: their number.
-        rows_from: where they are from.
+        rows_from: a description of where they are from.
         labelled: whether they have true labels.
         fp32_largest_logit_difference, fp32_label_agreement: of ONNX in fp32.
         label_agreement: share of rows with the same label, for the final model.
@@ -131,7 +130,7 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The limits that an export was held to; see :class:`toxonnx.recipe.Export`."""
+    """The limits of an export; see :class:`toxonnx.recipe.Export`."""
 
     fp32_largest_logit_difference: float
     label_agreement: float
@@ -143,10 +142,10 @@ class Verification:
     """The verification of the export.
 
     Attributes:
-        agreement: on the rows that the limits are about.
+        agreement: on the rows for which the limits hold.
         test: on the run's test rows; None without any.
-        limits: what was required.
-        ran_on: the execution provider, in words.
+        limits: for ``agreement``.
+        ran_on: execution provider, and the GPU.
     """
 
     agreement: Agreement
@@ -157,7 +156,7 @@ class Verification:
 
 @dataclass(frozen=True)
 class ProbabilityError:
-    """Expected calibration error and loss of some rows."""
+    """Expected calibration error (0 to 1) and cross-entropy (nats) of probabilities."""
 
     ece: float
     loss: float
@@ -173,12 +172,12 @@ class Decisions:
         not_calibrated: why no temperature was fitted; empty where one was, or where none was requested.
         measured_on: the rows of ``before`` and ``after``.
         before, after: without and with the temperature.
-        target: the target of the thresholds, in words; empty where there are none.
+        target: description of what thresholds have to reach; empty where there are none.
         target_kind: ``precision``, ``recall`` or ``f1``.
         wanted: label -> share to reach; None for a label without a target.
-        fitted, test: what the thresholds do on the rows that they were fitted on, and on the test rows, as
+        fitted, test: the effect of the thresholds on the rows that they were fitted on, and on the test rows, as
             :class:`toxonnx.evaluate.calibration.ThresholdMetrics` in plain values.
-        missed: labels that miss the target on the test rows.
+        missed: labels that do not reach the target on the test rows.
     """
 
     rows: int
@@ -204,7 +203,7 @@ class Training:
         recipe: its name.
         labels: the recipe's ``labels`` as plain values: ``column`` or ``columns``, and ``names``.
         data, split, metrics, baselines: as ``run.json`` has them.
-        best_epoch, epochs: the chosen epoch, and how many there were.
+        best_epoch, epochs: the exported epoch, counted from 1, and the number of epochs.
     """
 
     recipe: str
@@ -219,19 +218,19 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a bundle says about itself.
+    """The description of a bundle.
 
     Attributes:
         name: of the bundle.
         labels: names in the order of the logits, activation, temperature, thresholds.
         text: columns, template and normalisation.
-        max_length: maximum number of tokens, with special tokens; longer texts are cut.
+        max_length: maximum number of tokens, including special tokens; longer texts are truncated.
         pad_id: id of the padding token.
         precision: one of :data:`toxonnx.formats.PRECISIONS`.
         layout: one of :data:`toxonnx.formats.LAYOUTS`.
         model: the trained model.
         graph: the ONNX graph.
-        verification: None before it is verified.
+        verification: None before verification.
         decisions: None where neither temperature nor thresholds were fitted.
         training: None for a model that toxonnx did not train.
         evaluation: an evaluation on held-out rows, as :class:`toxonnx.evaluate.report.EvaluationReport` in plain

@@ -46,7 +46,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if origin in {types.UnionType, typing.Union}:
         if value is None and type(None) in inner:
             return None
-        hint = next(option for option in inner if option is not type(None))
+        options = [option for option in inner if option is not type(None)]
+        hint = next((option for option in options if option is type(value)), options[0])
         origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         return from_plain(hint, value, where)  # type: ignore[arg-type]  # it is a type, not an instance

@@ -30,5 +30,5 @@ def test_a_target_missed_on_other_rows_is_reported() -> None:
     other = measure_on_test_rows(decisions, hard, harder, labels, fitted)
     assert other.missed == ["rude"] and other.test["per_class"]["rude"]["precision"][0] < 0.95
     assert other.measured_on == "200 rows, harder rows" and other.after != decisions.after
-    with pytest.raises(InputError, match=r"precision 0\.95 of rude needs labelled rows"):
+    with pytest.raises(InputError, match=r"precision 0\.95 of rude can only be fitted on labelled rows"):
         fit_temperature_and_thresholds(easy, VerificationRows(texts, None, "rows", "data"), labels, settings)

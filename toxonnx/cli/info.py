@@ -75,11 +75,11 @@ def _print_verification(terminal: Terminal, manifest: Manifest) -> None:
             continue
         ran_on = f" (on {verification.ran_on})" if precision == "fp16" else ""
         terminal.print_text(
-            f"\n{title} on {agreement.rows} rows, {agreement.rows_from}: {precision} has PyTorch's label on "
-            f"{agreement.label_agreement:.2%}, ONNX fp32 is within {agreement.fp32_largest_logit_difference:.1e} of "
-            f"its logits{ran_on}"
+            f"\n{title} on {agreement.rows} rows, {agreement.rows_from}: {precision} predicts PyTorch's label for "
+            f"{agreement.label_agreement:.2%}{ran_on}; the logits of ONNX fp32 differ from PyTorch's by at most "
+            f"{agreement.fp32_largest_logit_difference:.1e}"
         )
         if agreement.labelled:
             terminal.table(*comparison(agreement.metrics, precision))
         else:
-            terminal.print_text("no labelled rows were given: only agreement was verified")
+            terminal.print_text("there were no labelled rows: only the agreement was verified")

@@ -47,13 +47,13 @@ REDUNDANT_FILES = ("vocab.txt", "vocab.json", "merges.txt", "added_tokens.json")
 
 @dataclass(frozen=True, kw_only=True)
 class BuildInputs:
-    """What a bundle is made from.
+    """A loaded and checked export.
 
     Attributes:
         trained: the merged classifier.
         settings: how to export, and the limits.
         calibration: texts on which int8 scales are measured; None for other precisions.
-        rows: to verify on.
+        rows: the rows to verify on.
         suite: a functional suite, if one was requested.
     """
 
@@ -66,7 +66,7 @@ class BuildInputs:
 
 @dataclass(frozen=True)
 class _Models:
-    """The models to verify: the graph in fp32, the final one, and what that runs on."""
+    """The models to verify: the graph with fp32 weights, and the exported model with what it runs on."""
 
     fp32: Classifier
     final: Classifier
@@ -74,10 +74,10 @@ class _Models:
 
 
 def build_bundle(inputs: BuildInputs, work: Path, name: str, log: Callable[[str], None]) -> Bundle:
-    """Makes a sealed bundle in ``work``, an empty folder.
+    """Creates a sealed bundle in ``work``, an empty folder.
 
     Args:
-        inputs: what to make it from.
+        inputs: the model, the rows, and how to export.
         work: the folder.
         name: of the bundle.
         log: called with lines of progress.
@@ -175,6 +175,7 @@ def _write_graph(
         written = _to_int8(plain, model, trained, settings, inputs.calibration, exported)
     elif encoder:
         written = graph.write_layout(encoder, model, settings.layout, half=half)
+        written = dataclasses.replace(written, simplified=exported.simplified)
     elif half:
         to_fp16(plain, model)
     return dataclasses.replace(written, largest_product=largest, operators=graph.count_operators(model))
@@ -183,7 +184,7 @@ def _write_graph(
 def _to_int8(
     source: Path, target: Path, trained: Trained, settings: Export, calibration: VerificationRows, exported: Graph
 ) -> Graph:
-    # Some different texts in addition, so that unusual rows fit into the scales.
+    # With some texts of other kinds, so that unusual rows stay within the scales.
     texts = [*calibration.texts, "", *(trained.text.clean(sentence) for sentence in SENTENCES)]
     margin = 1.3 if calibration.where == BUILT_IN else 1.0  # new rows are less like the built-in sentences
     encoded = trained.tokenizer(texts, truncation=True, max_length=trained.max_length)["input_ids"]

@@ -15,7 +15,7 @@ __all__ = ["model_card"]
 
 
 def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
-    """Markdown: what the model is, what was measured, and what it must not be used for."""
+    """The card in Markdown, from the manifest and from the description and paragraphs of the recipe."""
     labels = ", ".join(f"`{name}`" for name in manifest.labels.names)
     lines = [f"# {manifest.name}", ""]
     if recipe and recipe.description:
@@ -49,12 +49,12 @@ def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
 def _other_tools(manifest: Manifest) -> str:
     if LAYOUTS[manifest.layout].packed:
         return (
-            "The graph takes the concatenated tokens of all rows and runs on CUDA only; other tools cannot use it. "
-            "Export with `--layout fused` or `plain` for them."
+            "The graph takes the concatenated tokens of all rows and runs only on CUDA; other tools cannot use it. "
+            "For them, export with `--layout fused` or `plain`."
         )
     steps = ", ".join(manifest.text.normalise)
     return (
-        "The folder also loads in `optimum.onnxruntime.ORTModelForSequenceClassification`. "
+        "The folder can also be loaded with `optimum.onnxruntime.ORTModelForSequenceClassification`. "
         + (f"Texts must then be normalised first as in `toxonnx.json`: {steps}." if steps else "")
     ).strip()
 
@@ -80,7 +80,7 @@ def _model_lines(manifest: Manifest) -> list[str]:
 def _training_lines(training: Training) -> list[str]:
     split, data = training.split, training.data
     leaks = (
-        f"LEAKY: {split['leaking']} held-out rows are also in the training rows"
+        f"LEAKY: the texts of {split['leaking']} held-out rows are also in the training rows"
         if split["leaking"]
         else f"identical texts are on one side of the split (a random split would leak "
         f"{split['would_leak_in_a_random_split']} rows)"
@@ -88,7 +88,7 @@ def _training_lines(training: Training) -> list[str]:
     return [
         f"- recipe `{training.recipe}`, epoch {training.best_epoch} of {training.epochs} (the best one)",
         f"- data: {data['file']}, {data['rows']} rows (sha256 {data['sha256'][:16]}): {split['train']} for training, "
-        f"{split['validation_rows']} for validation, {split['test']} for test; {leaks}",
+        f"{split['validation_rows']} for validation, {split['test']} for testing; {leaks}",
     ]
 
 
@@ -98,13 +98,16 @@ def _evaluation(manifest: Manifest) -> list[str]:
     part = table.pop("part")
     report, lines = EvaluationReport.from_dict(table), []
     if part == "validation" and report.models:
-        lines += ["There was no test split: these rows chose the epoch, so the metrics are inflated.", ""]
+        lines += [
+            "There is no test split: these rows were used to choose the epoch, which inflates the metrics on them.",
+            "",
+        ]
     if manifest.training and (baselines := manifest.training.baselines.get(part)):
         tfidf, majority = baselines["tfidf"], baselines["majority"]
         lines += [
-            f"Baselines trained and measured on the same rows ({part}): TF-IDF with logistic regression has accuracy "
-            f"{tfidf['accuracy']:.4f} and macro F1 {tfidf['macro_f1']:.4f}; always predicting the most frequent class "
-            f"has {majority['accuracy']:.4f} and {majority['macro_f1']:.4f}.",
+            f"Baselines, trained on the same training rows and measured on the same {part} rows: TF-IDF with logistic "
+            f"regression has an accuracy of {tfidf['accuracy']:.4f} and a macro F1 of {tfidf['macro_f1']:.4f}; always "
+            f"predicting the most frequent class has {majority['accuracy']:.4f} and {majority['macro_f1']:.4f}.",
             "",
         ]
     lines.append(markdown(sections(report), level=3).rstrip())
@@ -137,7 +140,7 @@ def _decisions(decisions: Decisions) -> list[str]:
         if measured:
             tables.append(threshold_section(title, from_plain(ThresholdMetrics, measured)))
     if decisions.missed:
-        lines += [f"On the test rows, {', '.join(decisions.missed)} misses the target.", ""]
+        lines += [f"On the test rows, {', '.join(decisions.missed)} does not reach the target.", ""]
     return [*lines, markdown(tables, level=3).rstrip()]
 
 
@@ -147,7 +150,7 @@ def _verification(manifest: Manifest) -> list[str]:
     assert verification is not None
     lines = []
     if manifest.decisions and manifest.decisions.target:
-        lines += ["By the most probable label, without the thresholds.", ""]
+        lines += ["Labels are the most probable ones, without the thresholds.", ""]
     for_gpu = manifest.precision == "fp16" or LAYOUTS[manifest.layout].native
     if for_gpu:
         lines += [f"The model ran on {verification.ran_on}.", ""]
@@ -166,9 +169,11 @@ def _verification(manifest: Manifest) -> list[str]:
 
 
 def _without_gpu(manifest: Manifest) -> list[str]:
-    sentences = ["No GPU was used."]
+    sentences = ["It was not verified on a GPU."]
     if manifest.precision == "fp16":
-        sentences.append("Weights were rounded to fp16, but not every intermediate value, as a GPU's kernels do.")
+        sentences.append(
+            "Weights were rounded to fp16, but not all intermediate values, which a GPU's kernels round as well."
+        )
     if LAYOUTS[manifest.layout].packed:
         sentences.append("Packed attention was computed with standard operators in place of the CUDA kernel.")
     sentences.append(
@@ -184,10 +189,10 @@ def _agreement(agreement: Agreement, manifest: Manifest) -> list[str]:
         f"On {agreement.rows} rows ({agreement.rows_from}), compared with the merged model in PyTorch:",
         "",
         f"- ONNX {fp32}: largest logit difference {agreement.fp32_largest_logit_difference:.1e}",
-        f"- {manifest.precision}: same label on {agreement.label_agreement:.2%} of the rows, largest probability "
+        f"- {manifest.precision}: same label for {agreement.label_agreement:.2%} of the rows, largest probability "
         f"difference {agreement.largest_probability_difference:.4f}",
     ]
     if not agreement.labelled:
-        return [*lines, "- no labelled rows were given: only agreement was verified, not accuracy"]
+        return [*lines, "- there were no labelled rows: only the agreement was verified, not the accuracy"]
     header, rows = comparison(agreement.metrics, manifest.precision)
     return [*lines, "", markdown([Section("", [], header, rows)]).rstrip(), ""]

@@ -92,16 +92,16 @@ def extract_weights(model: PreTrainedModel) -> EncoderWeights:
         CheckpointError: its architecture, or this variant of it, is not supported.
     """
     config = model.config
-    supported = {kind: one for kind, one in ARCHITECTURES.items() if one.weights}
+    supported = {name: known for name, known in ARCHITECTURES.items() if known.weights}
     architecture = supported.get(config.model_type)
     if architecture is None or architecture.weights is None:
-        raise _unknown(f"{config.model_type} is not one of {', '.join(supported)}")
+        raise _unsupported(f"{config.model_type} is not one of {', '.join(supported)}")
     names = architecture.weights
     if getattr(config, "position_embedding_type", "absolute") != "absolute" or getattr(config, "is_decoder", False):
-        raise _unknown("its position embeddings are not absolute, or it is a decoder")
+        raise _unsupported("its position embeddings are not absolute, or it is a decoder")
     activation = getattr(config, "hidden_act", None) or getattr(config, "activation", None)
     if activation not in _GELUS:
-        raise _unknown(f"its activation {activation!r} is not one of {', '.join(_GELUS)}")
+        raise _unsupported(f"its activation {activation!r} is not one of {', '.join(_GELUS)}")
     base = model.get_submodule(names.encoder)
     embeddings = base.get_submodule("embeddings")
     positions = _array(embeddings.position_embeddings.weight)
@@ -111,8 +111,9 @@ def extract_weights(model: PreTrainedModel) -> EncoderWeights:
         positions = positions + _array(embeddings.token_type_embeddings.weight)[:1]
     layers = tuple(_layer(layer, names.layer) for layer in base.get_submodule(names.layers))
     width = embeddings.word_embeddings.weight.shape[1]
-    if any(part.weight.shape != (width, width) for layer in layers for part in (layer.query, layer.key, layer.value)):
-        raise _unknown("heads were pruned, or its embeddings and layers have different widths")
+    attention = [linear for layer in layers for linear in (layer.query, layer.key, layer.value)]
+    if any(linear.weight.shape != (width, width) for linear in attention):
+        raise _unsupported("attention heads were pruned, or its embeddings and layers have different widths")
     return EncoderWeights(
         words=_array(embeddings.word_embeddings.weight),
         positions=positions,
@@ -124,8 +125,8 @@ def extract_weights(model: PreTrainedModel) -> EncoderWeights:
     )
 
 
-def _layer(module: Any, parts: tuple[str, ...]) -> Layer:
-    query, key, value, out, attention_norm, up, down, norm = (module.get_submodule(part) for part in parts)
+def _layer(module: Any, names: tuple[str, ...]) -> Layer:
+    query, key, value, out, attention_norm, up, down, norm = (module.get_submodule(name) for name in names)
     return Layer(
         query=_linear(query), key=_linear(key), value=_linear(value), out=_linear(out),
         attention_norm=_norm(attention_norm), up=_linear(up), down=_linear(down), norm=_norm(norm),
@@ -145,5 +146,5 @@ def _array(parameter: Any) -> Array:
     return array
 
 
-def _unknown(why: str) -> CheckpointError:
-    return CheckpointError(f"no graph for GPUs can be written for this model: {why}", "Export with --layout plain.")
+def _unsupported(reason: str) -> CheckpointError:
+    return CheckpointError(f"no graph for GPUs can be written for this model: {reason}", "Export with --layout plain.")

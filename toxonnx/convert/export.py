@@ -30,7 +30,7 @@ __all__ = ["ExportRequest", "export"]
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRequest:
-    """What to export, and how.
+    """A model to export, and how.
 
     Attributes:
         source: a run, an adapter folder, or a checkpoint (folder or hub id).
@@ -39,9 +39,9 @@ class ExportRequest:
         labels, activation, max_length: for checkpoints that do not define them.
         data: rows to verify on, in place of the run's validation rows.
         reading: how to read ``data``.
-        text_columns, label_columns: of ``data``. Without label columns, only agreement is verified.
-        recipe: its limits and card are used in place of the run's; for other checkpoints, its text too.
-        settings: fields of :class:`toxonnx.recipe.Export`, in place of the recipe's.
+        text_columns, label_columns: of ``data``. Without label columns, only the agreement with PyTorch is verified.
+        recipe: its limits and card replace those of the run; for a checkpoint from elsewhere, its text does, too.
+        settings: fields of :class:`toxonnx.recipe.Export` that replace those of the recipe.
         suite: a functional suite to run and to put into the card.
         force: replace ``output``.
     """
@@ -63,10 +63,10 @@ class ExportRequest:
 
 
 def export(request: ExportRequest, log: Callable[[str], None] = print) -> Bundle:
-    """Makes a bundle.
+    """Exports a model as a bundle.
 
     Args:
-        request: what to export, and how.
+        request: the model, and how to export it.
         log: called with lines of progress.
 
     Raises:
@@ -131,7 +131,7 @@ def _load(request: ExportRequest) -> Trained:
     if recipe:
         trained = dataclasses.replace(trained, recipe=recipe)
     if request.text_columns and not trained.text.columns:
-        # The model has no text columns of its own: from now on it reads the ones that it was verified with.
+        # A model without text columns gets those that it is verified on.
         text = TextSpec(request.text_columns, "", trained.text.normalise)
         trained = dataclasses.replace(trained, text=text)
     return trained

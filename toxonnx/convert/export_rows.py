@@ -1,4 +1,4 @@
-"""The rows that an export is verified and calibrated on, and fingerprints of the rows that it has seen."""
+"""The rows that an export is verified and calibrated on, and fingerprints of the rows that it was made with."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def verification_rows(
 def calibration_rows(trained: Trained, rows: VerificationRows) -> tuple[VerificationRows, VerificationRows]:
     """Texts on which to measure activations for int8, and the rows that remain to verify on.
 
-    A run keeps a sample of its training rows for this. Without one, every fourth row to verify on is used, if there are
-    enough.
+    A run contains a sample of its training rows for this. Otherwise, every fourth row to verify on is used, if there
+    are enough.
     """
     saved = trained.path / "calibration.csv"
     if trained.run and saved.is_file():
@@ -67,12 +67,12 @@ def calibration_rows(trained: Trained, rows: VerificationRows) -> tuple[Verifica
 
 
 def save_bundle_fingerprints(trained: Trained, fitted: Sequence[VerificationRows], folder: Path) -> None:
-    """Writes fingerprints of the texts that the model has seen; see :mod:`toxonnx.data.fingerprints`.
+    """Writes fingerprints of the texts used to make the model; see :mod:`toxonnx.data.fingerprints`.
 
     Args:
-        trained: its run, if it has one, keeps its training and validation texts.
+        trained: if it is from a run, those of its training and validation texts are included.
         fitted: rows on which scales, temperature or thresholds were fitted.
-        folder: the bundle's.
+        folder: of the bundle.
     """
     if (training := trained.path / FINGERPRINT_FILES["training"]).is_file():
         shutil.copyfile(training, folder / FINGERPRINT_FILES["training"])

@@ -21,7 +21,7 @@ from toxonnx.architectures import ARCHITECTURES
 __all__ = ["first_token_only"]
 
 
-class _BertLayer(nn.Module):  # type: ignore[misc]  # torch is not typed for us
+class _BertLayer(nn.Module):  # type: ignore[misc]  # torch has no types here
     """Replaces the last layer of BERT, RoBERTa, XLM-R, CamemBERT or ELECTRA."""
 
     def __init__(self, layer: Any) -> None:
@@ -63,7 +63,7 @@ def _attend(
     scores = q @ k.transpose(-1, -2) * (width // heads) ** -0.5
     if mask is not None:
         lowest = torch.finfo(scores.dtype).min
-        if mask.dim() == 2:  # 1 keeps a token
+        if mask.dim() == 2:  # 1 for tokens to attend to
             scores = scores + (1.0 - mask[:, None, None, :].to(scores.dtype)) * lowest
         elif mask.dtype == torch.bool:
             scores = scores.masked_fill(~mask[:, :, :1], lowest)
@@ -73,7 +73,7 @@ def _attend(
     return context.transpose(1, 2).reshape(rows, -1, width)
 
 
-#: by :attr:`toxonnx.architectures.Architecture.first_token_layer`
+#: :attr:`toxonnx.architectures.Architecture.first_token_layer` -> module
 _LAYERS: dict[str, type[nn.Module]] = {"distilbert": _DistilBertLayer, "bert": _BertLayer}
 
 
@@ -92,9 +92,9 @@ def first_token_only(model: PreTrainedModel) -> Iterator[bool]:
         return
     encoder: Any = model.base_model
     layers = encoder.transformer.layer if kind is _DistilBertLayer else encoder.encoder.layer
-    whole = layers[-1]
-    layers[-1] = kind(whole).eval()
+    original = layers[-1]
+    layers[-1] = kind(original).eval()
     try:
         yield True
     finally:
-        layers[-1] = whole
+        layers[-1] = original

@@ -1,4 +1,4 @@
-"""Half precision: conversion of a graph, and whether its values fit into the range of fp16."""
+"""fp32 to fp16, and a check that the values stay within the range of fp16."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from toxonnx.train.adapters import Trained
 __all__ = ["check_range", "to_fp16"]
 
 #: the largest fp16 value, and the share of it that measured values may reach: other texts may reach higher
-LARGEST_FP16, SHARE = 65504.0, 0.5
+LARGEST_FP16, MAX_SHARE = 65504.0, 0.5
 #: texts that are measured
 MEASURED_TEXTS = 256
 
 
 def to_fp16(source: Path, target: Path) -> None:
-    """Converts a graph to half precision inside; logits stay float32."""
+    """Converts the weights and activations of a graph to fp16; logits stay float32."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     with silence_exporters():
@@ -32,10 +32,10 @@ def to_fp16(source: Path, target: Path) -> None:
 
 
 def check_range(model: Path, trained: Trained, texts: Sequence[str]) -> float:
-    """The largest value of a matrix product in a plain fp32 graph, over some texts.
+    """The largest absolute value of a matrix product in a plain fp32 graph, on the first texts.
 
     Raises:
-        GateError: it is close to the end of fp16's range, beyond which values become infinite.
+        GateError: it is too close to the largest fp16 value, beyond which values become infinite.
     """
     graph = onnx.load(str(model))
     names = [node.output[0] for node in graph.graph.node if node.op_type in {"MatMul", "Gemm"}]
@@ -51,7 +51,7 @@ def check_range(model: Path, trained: Trained, texts: Sequence[str]) -> float:
         feed = {"input_ids": row, "attention_mask": np.ones_like(row), "token_type_ids": np.zeros_like(row)}
         values = session.run(names, {name: feed[name] for name in inputs})
         largest = max(largest, *(float(np.abs(value).max()) for value in values))
-    if not largest <= SHARE * LARGEST_FP16:
+    if not largest <= MAX_SHARE * LARGEST_FP16:
         raise GateError(
             f"not sealed: a matrix product in the model reaches {largest:,.0f}; the largest fp16 value is "
             f"{LARGEST_FP16:,.0f}",

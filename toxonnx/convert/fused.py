@@ -72,35 +72,41 @@ class _Writer:
             inputs.append(self.constant(f"{x}.bias", bias))
         return self.add("SkipLayerNormalization", inputs, output, domain=DOMAIN, epsilon=norm.epsilon)
 
-    def product(self, x: str, weight: NDArray[np.float32], output: str) -> str:
+    def matmul(self, x: str, weight: NDArray[np.float32], output: str) -> str:
         return self.add("MatMul", [x, self.constant(f"{output}.weight", weight)], output)
 
     def after_attention(self, number: int, layer: Layer, context: str, x: str) -> str:
         """The part of a layer after the attention."""
-        name = f"layer.{number}"
-        mixed = self.product(context, layer.out.weight, f"{name}.attention.out")
-        x = self.norm(mixed, x, layer.attention_norm, f"{name}.attention.norm", layer.out.bias)
-        wide = self.product(x, layer.up.weight, f"{name}.up")
+        prefix = f"layer.{number}"
+        mixed = self.matmul(context, layer.out.weight, f"{prefix}.attention.out")
+        x = self.norm(mixed, x, layer.attention_norm, f"{prefix}.attention.norm", layer.out.bias)
+        wide = self.matmul(x, layer.up.weight, f"{prefix}.up")
         wide = self.add(
-            self.encoder.gelu, [wide, self.constant(f"{name}.up.bias", layer.up.bias)], f"{name}.gelu", domain=DOMAIN
+            self.encoder.gelu,
+            [wide, self.constant(f"{prefix}.up.bias", layer.up.bias)],
+            f"{prefix}.gelu",
+            domain=DOMAIN,
         )
-        narrow = self.product(wide, layer.down.weight, f"{name}.down")
-        return self.norm(narrow, x, layer.norm, f"{name}.norm", layer.down.bias)
+        narrow = self.matmul(wide, layer.down.weight, f"{prefix}.down")
+        return self.norm(narrow, x, layer.norm, f"{prefix}.norm", layer.down.bias)
 
     def classify(self, x: str) -> None:
         """The classification head: logits, float32, from the first tokens' states [rows, width]."""
         for number, (linear, after) in enumerate(self.encoder.head):
-            at = f"head.{number}"
-            weight, bias = self.constant(f"{at}.weight", linear.weight), self.constant(f"{at}.bias", linear.bias)
-            x = self.add("Gemm", [x, weight, bias], at)
-            x = self.add(after, [x], f"{at}.activation") if after else x
+            prefix = f"head.{number}"
+            weight, bias = (
+                self.constant(f"{prefix}.weight", linear.weight),
+                self.constant(f"{prefix}.bias", linear.bias),
+            )
+            x = self.add("Gemm", [x, weight, bias], prefix)
+            x = self.add(after, [x], f"{prefix}.activation") if after else x
         self.add("Cast", [x], "logits", to=FLOAT)
 
     def finish(self, inputs: Mapping[str, list[str]]) -> onnx.ModelProto:
         labels = len(self.encoder.head[-1][0].bias)
-        given = [helper.make_tensor_value_info(name, INT32, shape) for name, shape in inputs.items()]
+        int32_inputs = [helper.make_tensor_value_info(name, INT32, shape) for name, shape in inputs.items()]
         logits = helper.make_tensor_value_info("logits", FLOAT, ["rows", labels])
-        graph = helper.make_graph(self.nodes, "classifier", given, [logits], list(self._constants.values()))
+        graph = helper.make_graph(self.nodes, "classifier", int32_inputs, [logits], list(self._constants.values()))
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
@@ -124,24 +130,24 @@ def fused(encoder: EncoderWeights, *, half: bool) -> onnx.ModelProto:
     )  # fmt: skip
     first = writer.constant("first", np.zeros(1, dtype=np.int32))
     for number, layer in enumerate(encoder.layers):
-        at = f"layer.{number}"
+        prefix = f"layer.{number}"
         weight, bias = _stacked(layer)
         if number < len(encoder.layers) - 1:
-            inputs = [x, writer.constant(f"{at}.qkv.weight", weight), writer.constant(f"{at}.qkv.bias", bias)]
+            inputs = [x, writer.constant(f"{prefix}.qkv.weight", weight), writer.constant(f"{prefix}.qkv.bias", bias)]
             context = writer.add(
-                "Attention", [*inputs, "lengths"], f"{at}.attention", domain=DOMAIN, num_heads=encoder.heads
+                "Attention", [*inputs, "lengths"], f"{prefix}.attention", domain=DOMAIN, num_heads=encoder.heads
             )
         else:
             key, value = (
-                writer.product(x, linear.weight, f"{at}.{name}")
+                writer.matmul(x, linear.weight, f"{prefix}.{name}")
                 for name, linear in (("key", layer.key), ("value", layer.value))
             )
-            x = writer.add("Gather", [x, first], f"{at}.first", axis=1)
-            query = writer.product(x, layer.query.weight, f"{at}.query")
+            x = writer.add("Gather", [x, first], f"{prefix}.first", axis=1)
+            query = writer.matmul(x, layer.query.weight, f"{prefix}.query")
             context = writer.add(
                 "MultiHeadAttention",
-                [query, key, value, writer.constant(f"{at}.qkv.bias", bias), "lengths"],
-                f"{at}.attention",
+                [query, key, value, writer.constant(f"{prefix}.qkv.bias", bias), "lengths"],
+                f"{prefix}.attention",
                 domain=DOMAIN,
                 num_heads=encoder.heads,
             )
@@ -162,27 +168,27 @@ def packed(encoder: EncoderWeights, *, half: bool) -> onnx.ModelProto:
     """
     writer = _Writer(encoder, half)
     words = writer.add("Gather", [writer.constant("words", encoder.words), "input_ids"], "word")
-    places = writer.add("Gather", [writer.constant("positions", encoder.positions), "position_ids"], "position")
-    x = writer.norm(words, places, encoder.norm, "embedded")
+    positions = writer.add("Gather", [writer.constant("positions", encoder.positions), "position_ids"], "position")
+    x = writer.norm(words, positions, encoder.norm, "embedded")
     size = encoder.width // encoder.heads
-    apart = writer.constant("apart", np.array([-1, encoder.heads, 3, size], dtype=np.int64))
+    by_head = writer.constant("apart", np.array([-1, encoder.heads, 3, size], dtype=np.int64))
     for number, layer in enumerate(encoder.layers):
-        at = f"layer.{number}"
+        prefix = f"layer.{number}"
         weight, bias = _stacked(layer)
         # The operator expects each head's query, key and value next to each other, but in its bias all queries first.
         columns = np.arange(3 * encoder.width).reshape(3, encoder.heads, size).transpose(1, 0, 2).reshape(-1)
-        qkv = writer.product(x, weight[:, columns], f"{at}.qkv")
-        qkv = writer.add("Reshape", [qkv, apart], f"{at}.qkv_apart")
+        qkv = writer.matmul(x, weight[:, columns], f"{prefix}.qkv")
+        qkv = writer.add("Reshape", [qkv, by_head], f"{prefix}.qkv_apart")
         context = writer.add(
             "PackedMultiHeadAttention",
-            [qkv, "", "", writer.constant(f"{at}.qkv.bias", bias), "token_offset", "cu_seqlens"],
-            f"{at}.attention",
+            [qkv, "", "", writer.constant(f"{prefix}.qkv.bias", bias), "token_offset", "cu_seqlens"],
+            f"{prefix}.attention",
             domain=DOMAIN,
             num_heads=encoder.heads,
         )
         if number == len(encoder.layers) - 1:
-            context = writer.add("Gather", [context, "first_tokens"], f"{at}.attention_first")
-            x = writer.add("Gather", [x, "first_tokens"], f"{at}.first")
+            context = writer.add("Gather", [context, "first_tokens"], f"{prefix}.attention_first")
+            x = writer.add("Gather", [x, "first_tokens"], f"{prefix}.first")
         x = writer.after_attention(number, layer, context, x)
     writer.classify(x)
     return writer.finish(PACKED_INPUTS)
@@ -190,8 +196,8 @@ def packed(encoder: EncoderWeights, *, half: bool) -> onnx.ModelProto:
 
 def _stacked(layer: Layer) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Query, key and value concatenated: float32 [width, 3 * width] and [3 * width]."""
-    parts: list[Linear] = [layer.query, layer.key, layer.value]
-    return np.concatenate([part.weight for part in parts], axis=1), np.concatenate([part.bias for part in parts])
+    linears: list[Linear] = [layer.query, layer.key, layer.value]
+    return np.concatenate([x.weight for x in linears], axis=1), np.concatenate([x.bias for x in linears])
 
 
 def emulate_packed(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -217,7 +223,7 @@ def emulate_packed(model: onnx.ModelProto) -> onnx.ModelProto:
         "emulated.scale": np.float32((width // heads) ** -0.5),
         "emulated.bias_shape": np.array([1, 3, heads, width // heads], dtype=np.int64),
         "emulated.flat": np.array([-1, width], dtype=np.int64),
-        **{f"emulated.{at}": np.int64(at) for at in range(3)},
+        **{f"emulated.{index}": np.int64(index) for index in range(3)},
     }  # fmt: skip
     emulated.graph.ClearField("node")
     emulated.graph.node.extend(nodes)
@@ -252,27 +258,27 @@ def _mask() -> list[onnx.NodeProto]:
 def _attention(node: onnx.NodeProto, half: bool) -> list[onnx.NodeProto]:
     """Standard operators, in float32, for one PackedMultiHeadAttention with packed queries, keys and values."""
     qkv, bias, out = node.input[0], node.input[3], node.output[0]
-    made: list[onnx.NodeProto] = []
+    nodes: list[onnx.NodeProto] = []
 
     def add(operator: str, inputs: list[str], name: str, **attributes: Any) -> str:
-        made.append(helper.make_node(operator, inputs, [f"{out}/{name}"], name=f"{out}/{name}", **attributes))
+        nodes.append(helper.make_node(operator, inputs, [f"{out}/{name}"], name=f"{out}/{name}", **attributes))
         return f"{out}/{name}"
 
-    exact = add("Cast", [qkv], "qkv", to=FLOAT)
-    added = add("Cast", [bias], "bias", to=FLOAT)
-    added = add("Reshape", [added, "emulated.bias_shape"], "bias_apart")
-    added = add("Transpose", [added], "bias_by_head", perm=[0, 2, 1, 3])
-    exact = add("Add", [exact, added], "qkv_biased")
+    qkv32 = add("Cast", [qkv], "qkv", to=FLOAT)
+    bias32 = add("Cast", [bias], "bias", to=FLOAT)
+    bias32 = add("Reshape", [bias32, "emulated.bias_shape"], "bias_apart")
+    bias32 = add("Transpose", [bias32], "bias_by_head", perm=[0, 2, 1, 3])
+    qkv32 = add("Add", [qkv32, bias32], "qkv_biased")
     orders = {0: [1, 0, 2], 1: [1, 2, 0], 2: [1, 0, 2]}
     query, key, value = (
-        add("Transpose", [add("Gather", [exact, f"emulated.{at}"], f"{at}", axis=2)], f"{at}_by_head", perm=order)
-        for at, order in orders.items()
+        add("Transpose", [add("Gather", [qkv32, f"emulated.{i}"], f"{i}", axis=2)], f"{i}_by_head", perm=order)
+        for i, order in orders.items()
     )
     scores = add("Mul", [add("MatMul", [query, key], "scores"), "emulated.scale"], "scaled")
     shares = add("Softmax", [add("Add", [scores, "emulated.mask"], "masked")], "shares", axis=-1)
     context = add("Transpose", [add("MatMul", [shares, value], "context")], "by_token", perm=[1, 0, 2])
     context = add("Reshape", [context, "emulated.flat"], "flat")
-    made.append(
+    nodes.append(
         helper.make_node("Cast", [context], [out], name=f"{out}/cast", to=onnx.TensorProto.FLOAT16 if half else FLOAT)
     )
-    return made
+    return nodes

@@ -45,7 +45,7 @@ def to_onnx(model: PreTrainedModel, folder: Path) -> Graph:
     from optimum.exporters.onnx import onnx_export_from_model
 
     model = copy.deepcopy(model)
-    with first_token_only(model) as short, silence_exporters():
+    with first_token_only(model) as shortened, silence_exporters():
         try:
             onnx_export_from_model(
                 model, str(folder), task="text-classification", opset=OPSET, do_validation=False,
@@ -55,61 +55,61 @@ def to_onnx(model: PreTrainedModel, folder: Path) -> Graph:
             kind = model.config.model_type
             raise CheckpointError(f"Optimum does not export {kind!r} classifiers: {error}") from None
     path, simplified = folder / "model.onnx", folder / "simplified.onnx"
-    onnx.save(_simplified(onnx.load(str(path))), str(simplified))
-    same = _same(path, simplified)
+    onnx.save(_simplify(onnx.load(str(path))), str(simplified))
+    same = _give_same_logits(path, simplified)
     if same:
         os.replace(simplified, path)
     else:
         simplified.unlink()
-    return Graph(opset=OPSET, last_layer_first_token_only=short, simplified=same)
+    return Graph(opset=OPSET, last_layer_first_token_only=shortened, simplified=same)
 
 
-def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
+def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same model without redundant nodes of the exporter."""
     weights = {value.name for value in model.graph.initializer}
     # Weights with equal content are stored once, and the others refer to them.
-    same = {
+    original = {
         node.output[0]: node.input[0]
         for node in model.graph.node
         if node.op_type == "Identity" and node.input[0] in weights
     }
     for node in model.graph.node:
-        for at, name in enumerate(node.input):
-            node.input[at] = same.get(name, name)
-    _fix_shapes(model)
+        for position, name in enumerate(node.input):
+            node.input[position] = original.get(name, name)
+    _use_constant_shapes(model)
     return _without_dead_nodes(model)
 
 
-def _same(one: Path, other: Path) -> bool:
+def _give_same_logits(one: Path, other: Path) -> bool:
     """Whether two files run and give the same logits, in batches of several rows."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     logits: list[list[NDArray[np.float32]]] = [[], []]
     try:
-        for path, found in zip((one, other), logits, strict=True):
+        for path, outputs in zip((one, other), logits, strict=True):
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             for rows, tokens in ((1, 1), (3, 5), (2, 9)):
                 ids = np.arange(rows * tokens, dtype=np.int64).reshape(rows, tokens) % 7 + 3
-                given = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-                found += session.run(None, {value.name: given[value.name] for value in session.get_inputs()})
-    except Exception:  # the runtime's exceptions have no base class of their own
+                feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+                outputs += session.run(None, {value.name: feed[value.name] for value in session.get_inputs()})
+    except Exception:  # ONNX Runtime's exceptions have no base class of their own
         return False
     return all(np.allclose(a, b, atol=1e-5) for a, b in zip(*logits, strict=True))
 
 
-def _fix_shapes(model: onnx.ModelProto) -> None:
+def _use_constant_shapes(model: onnx.ModelProto) -> None:
     """Makes reshapes copy dimensions instead of computing the batch size and length again in every layer.
 
-    The exporter writes ``x.view(rows, -1, heads, size)`` as half a dozen small operators; on short texts, each costs as
-    much as one that does real work.
+    The exporter writes ``x.view(rows, -1, heads, size)`` as half a dozen small operators; on short texts, each takes as
+    long as one that computes something.
     """
-    made = {name: node for node in model.graph.node for name in node.output}
-    known = {
+    producer = {name: node for node in model.graph.node for name in node.output}
+    constants = {
         value.name: numpy_helper.to_array(value)
         for value in model.graph.initializer
         if value.data_type == onnx.TensorProto.INT64
     }
-    known |= {
+    constants |= {
         node.output[0]: numpy_helper.to_array(node.attribute[0].t)
         for node in model.graph.node
         if node.op_type == "Constant" and node.attribute[0].name == "value"
@@ -117,23 +117,23 @@ def _fix_shapes(model: onnx.ModelProto) -> None:
 
     def size(name: str, position: int, data: str) -> int | None:
         """An entry of a shape: a number, or 0 to copy it from ``data``, the reshaped tensor."""
-        if name in known:
-            return int(known[name].reshape(-1)[0]) if known[name].size == 1 else None
-        chain = [made.get(name)]
+        if name in constants:
+            return int(constants[name].reshape(-1)[0]) if constants[name].size == 1 else None
+        chain = [producer.get(name)]
         for kind in ("Unsqueeze", "Gather", "Shape"):
             node = chain[-1]
             if node is None or node.op_type != kind:
                 return None
-            chain.append(made.get(node.input[0]))
+            chain.append(producer.get(node.input[0]))
         gather, shape = chain[1], chain[2]
         assert gather is not None and shape is not None
-        at = known.get(gather.input[1])
+        index = constants.get(gather.input[1])
         # The first dimension of every tensor in an encoder is the batch.
-        same = at is not None and int(at) == position and (position == 0 or shape.input[0] == data)
+        same = index is not None and int(index) == position and (position == 0 or shape.input[0] == data)
         return 0 if same else None
 
     for node in model.graph.node:
-        concat = made.get(node.input[1]) if node.op_type == "Reshape" else None
+        concat = producer.get(node.input[1]) if node.op_type == "Reshape" else None
         if concat is None or concat.op_type != "Concat" or any(a.name == "allowzero" and a.i for a in node.attribute):
             continue
         sizes = [size(name, position, node.input[0]) for position, name in enumerate(concat.input)]
@@ -161,9 +161,9 @@ def _without_dead_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
         if needed & set(node.output):
             nodes.append(node)
             needed |= inputs_of(node)
-    kept = [value for value in model.graph.initializer if value.name in needed]
-    about = model.graph
-    graph = helper.make_graph(nodes[::-1], about.name, about.input, about.output, kept)
+    initializers = [value for value in model.graph.initializer if value.name in needed]
+    old = model.graph
+    graph = helper.make_graph(nodes[::-1], old.name, old.input, old.output, initializers)
     return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 

@@ -52,7 +52,7 @@ def quantize(
         source: fp32 model.
         target: int8 model.
         feeds: inputs of the model, int64 [rows, tokens] each, on which the ranges of activations are measured.
-        smoothing: share of the activations' outliers that is moved into the weights, from 0 (none) to 1.
+        smoothing: the exponent ``a`` above, from 0 (no smoothing) to 1.
         reduce_range: use 7-bit weights, which do not saturate on CPUs without VNNI.
         margin: factor on the measured ranges, for calibration rows that differ from the rows to be scored.
 
@@ -63,28 +63,28 @@ def quantize(
         CheckpointError: the graph has no linear layer.
     """
     model = onnx.load(str(source))
-    graph = _Graph(model, steps=63 if reduce_range else 127, margin=margin)
+    quantizer = _Quantizer(model, steps=63 if reduce_range else 127, margin=margin)
     for node in model.graph.node:
         if node.op_type == "Gather":
-            graph.embedding(node)
-    # Products with the same input share its scale: query, key and value.
+            quantizer.quantize_embedding(node)
+    # Matrix products with the same input (query, key and value) share its scale.
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
-        if node.op_type == "MatMul" and graph.is_matrix(node.input[1]):
+        if node.op_type == "MatMul" and quantizer.is_matrix(node.input[1]):
             readers.setdefault(node.input[0], []).append(node)
     if not readers:
         raise CheckpointError("the exported graph has no linear layer to quantize", "Export with --precision fp32.")
     ranges = _ranges(model, list(readers), feeds)
     for activation, nodes in readers.items():
         # A matrix that several layers share (ALBERT) cannot be smoothed for one of them.
-        shared = any(graph.uses[node.input[1]] > 1 for node in nodes)
-        graph.linear(activation, nodes, ranges[activation], 0.0 if shared else smoothing)
-    onnx.save(graph.result(), str(target))
+        shared = any(quantizer.uses[node.input[1]] > 1 for node in nodes)
+        quantizer.quantize_linear(activation, nodes, ranges[activation], 0.0 if shared else smoothing)
+    onnx.save(quantizer.result(), str(target))
     return sum(map(len, readers.values()))
 
 
-class _Graph:
-    """A model during quantization. Replacements are collected first and applied at the end."""
+class _Quantizer:
+    """Collects the nodes that replace those of an fp32 model; :meth:`result` builds the int8 model."""
 
     def __init__(self, model: onnx.ModelProto, steps: int, margin: float) -> None:
         self.model, self._steps, self._margin = model, steps, margin
@@ -93,14 +93,14 @@ class _Graph:
         self.uses.update(value.name for value in model.graph.output)
         self._replaced: dict[str, list[onnx.NodeProto]] = {}  # by the node's first output
         self._added: dict[str, onnx.TensorProto] = {}
-        self._following = {name: node for node in model.graph.node if node.op_type == "Add" for name in node.input}
+        self._next_add = {name: node for node in model.graph.node if node.op_type == "Add" for name in node.input}
 
     def is_matrix(self, name: str) -> bool:
         """Whether a value is a weight of a linear layer, float32 [inputs, outputs]."""
         weight = self.weights.get(name)
         return weight is not None and len(weight.dims) == 2 and weight.data_type == FLOAT
 
-    def embedding(self, node: onnx.NodeProto) -> None:
+    def quantize_embedding(self, node: onnx.NodeProto) -> None:
         """Quantizes a table of at least MIN_TABLE_ROWS rows, with one scale per row."""
         axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
         if not self.is_matrix(node.input[0]) or self.weights[node.input[0]].dims[0] < MIN_TABLE_ROWS or axis != 0:
@@ -108,45 +108,45 @@ class _Graph:
         table = self.weights[node.input[0]]
         rows, (out,) = numpy_helper.to_array(table), node.output
         scale = np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-8).astype(np.float32) / 127
-        numbers = self._constant(f"{table.name}/rows_int8", np.rint(rows / scale).astype(np.int8))
+        int8_rows = self._constant(f"{table.name}/rows_int8", np.rint(rows / scale).astype(np.int8))
         scales = self._constant(f"{table.name}/rows_scale", scale)
-        found, cast, by = (f"{out}/{part}" for part in ("rows_int8", "rows_cast", "rows_scale"))
+        gathered, cast, row_scale = (f"{out}/{name}" for name in ("rows_int8", "rows_cast", "rows_scale"))
         self._replaced[out] = [
-            helper.make_node("Gather", [numbers, node.input[1]], [found], name=found, axis=0),
-            helper.make_node("Cast", [found], [cast], name=cast, to=FLOAT),
-            helper.make_node("Gather", [scales, node.input[1]], [by], name=by, axis=0),
-            helper.make_node("Mul", [cast, by], [out], name=f"{out}/rows"),
+            helper.make_node("Gather", [int8_rows, node.input[1]], [gathered], name=gathered, axis=0),
+            helper.make_node("Cast", [gathered], [cast], name=cast, to=FLOAT),
+            helper.make_node("Gather", [scales, node.input[1]], [row_scale], name=row_scale, axis=0),
+            helper.make_node("Mul", [cast, row_scale], [out], name=f"{out}/rows"),
         ]
 
-    def linear(self, activation: str, nodes: list[onnx.NodeProto], extent: Range, smoothing: float) -> None:
-        """Quantizes the products that read one activation, each with the bias that follows it."""
+    def quantize_linear(self, activation: str, nodes: list[onnx.NodeProto], limits: Range, smoothing: float) -> None:
+        """Quantizes all matrix products with the same input, each with the bias that is added to it."""
         matrices = [numpy_helper.to_array(self.weights[node.input[1]]) for node in nodes]
-        low, high = extent
-        given, before = activation, []
+        low, high = limits
+        source, inserted = activation, []
         if smoothing:
-            factor = _factor(low, high, matrices, smoothing)
+            factor = _smoothing_factor(low, high, matrices, smoothing)
             matrices = [matrix * factor[:, None] for matrix in matrices]
             low, high = low / factor, high / factor
-            given = f"{activation}/smooth"
+            source = f"{activation}/smooth"
             inverse = self._constant(f"{activation}/smoothing", 1 / factor)
-            before.append(helper.make_node("Mul", [activation, inverse], [given], name=given))
+            inserted.append(helper.make_node("Mul", [activation, inverse], [source], name=source))
         lowest, highest = min(0.0, float(low.min()) * self._margin), max(0.0, float(high.max()) * self._margin)
         step = max(highest - lowest, 1e-8) / 255
         scale = self._constant(f"{activation}/step", np.float32(step))
         zero = self._constant(f"{activation}/zero", np.uint8(np.clip(round(-lowest / step), 0, 255)))
-        whole = f"{activation}/uint8"
-        before.append(helper.make_node("QuantizeLinear", [given, scale, zero], [whole], name=whole))
+        quantized = f"{activation}/uint8"
+        inserted.append(helper.make_node("QuantizeLinear", [source, scale, zero], [quantized], name=quantized))
         for node, matrix in zip(nodes, matrices, strict=True):
-            self._replaced[node.output[0]] = [*before, self._product(node, matrix, [whole, scale, zero])]
-            before = []
+            self._replaced[node.output[0]] = [*inserted, self._matmul(node, matrix, [quantized, scale, zero])]
+            inserted = []
 
-    def _product(self, node: onnx.NodeProto, matrix: NDArray[np.float32], quantized: list[str]) -> onnx.NodeProto:
+    def _matmul(self, node: onnx.NodeProto, matrix: NDArray[np.float32], quantized_input: list[str]) -> onnx.NodeProto:
         (out,), name = node.output, node.input[1]
         scales = np.maximum(np.abs(matrix).max(axis=0), 1e-8).astype(np.float32) / self._steps
         weights = self._constant(f"{name}/int8", np.rint(matrix / scales).astype(np.int8))
-        whole, scale, zero = quantized
-        inputs = [whole, weights, scale, self._constant(f"{name}/scale", scales), zero]
-        add = self._following.get(out)
+        quantized, scale, zero = quantized_input
+        inputs = [quantized, weights, scale, self._constant(f"{name}/scale", scales), zero]
+        add = self._next_add.get(out)
         if add is not None and self.uses[out] == 1:
             biases = [name for name in add.input if name in self.weights]
             if len(biases) == 1 and list(self.weights[biases[0]].dims) == [matrix.shape[1]]:
@@ -161,22 +161,22 @@ class _Graph:
         for node in self.model.graph.node:
             nodes += self._replaced.get(node.output[0], [node])
         used = {name for node in nodes for name in inputs_of(node)}
-        kept = {name: value for name, value in (self.weights | self._added).items() if name in used}
-        about = self.model.graph
-        graph = helper.make_graph(nodes, about.name, about.input, about.output, list(kept.values()))
+        initializers = [value for name, value in (self.weights | self._added).items() if name in used]
+        old = self.model.graph
+        graph = helper.make_graph(nodes, old.name, old.input, old.output, initializers)
         opsets = [*self.model.opset_import, helper.make_opsetid(DOMAIN, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=self.model.ir_version)
 
     def _constant(self, name: str, value: Any) -> str:
-        """Stores a value under its name, once: shared weights are stored several times."""
+        """Stores a value under its name; weights that layers share are stored once."""
         tensor = numpy_helper.from_array(np.ascontiguousarray(value), name)
-        before = self._added.setdefault(name, tensor)
-        if before.raw_data != tensor.raw_data or name in self.weights:
-            raise ValueError(f"two different values named {name}")
+        stored = self._added.setdefault(name, tensor)
+        if stored.raw_data != tensor.raw_data or name in self.weights:
+            raise ValueError(f"there are two different values named {name}")
         return name
 
 
-def _factor(
+def _smoothing_factor(
     low: NDArray[np.float32], high: NDArray[np.float32], matrices: list[NDArray[np.float32]], smoothing: float
 ) -> NDArray[np.float32]:
     """The factor by which each channel of an activation is divided and the rows of its matrices are multiplied."""
@@ -198,10 +198,10 @@ def _ranges(model: onnx.ModelProto, names: list[str], feeds: Sequence[Feed]) -> 
     session = onnxruntime.InferenceSession(
         instrumented.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    wanted = {value.name for value in session.get_inputs()}
+    inputs = {value.name for value in session.get_inputs()}
     ranges: dict[str, Range] = {}
     for feed in feeds:
-        if "token_type_ids" in wanted:
+        if "token_type_ids" in inputs:
             feed = {**feed, "token_type_ids": np.zeros_like(feed["input_ids"])}
         for name, value in zip(names, session.run(names, feed), strict=True):
             rows = value.reshape(-1, value.shape[-1])

@@ -1,4 +1,4 @@
-"""What an export prints about verification, temperature and thresholds."""
+"""Lines for the terminal about verification, temperature and thresholds."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ __all__ = ["decision_lines", "verification_lines"]
 
 
 def verification_lines(manifest: Manifest) -> list[str]:
-    """The agreement with PyTorch, in words."""
+    """The agreement with PyTorch."""
     assert manifest.verification is not None
     agreement, precision = manifest.verification.agreement, manifest.precision
     lines = [
         f"ONNX fp32 vs. PyTorch: largest logit difference {agreement.fp32_largest_logit_difference:.1e}",
-        f"{precision} vs. PyTorch: same label on {agreement.label_agreement:.2%} of the rows, largest probability "
+        f"{precision} vs. PyTorch: same label for {agreement.label_agreement:.2%} of the rows, largest probability "
         f"difference {agreement.largest_probability_difference:.4f}",
     ]
     if agreement.labelled:
         before, after = (agreement.metrics[name]["macro_f1"] for name in ("pytorch", "final"))
         lines.append(f"macro F1: PyTorch {before:.4f}, {precision} {after:.4f}")
     else:
-        lines.append("no labelled rows: only agreement was verified, which the manifest records")
+        lines.append("no labelled rows: only the agreement was verified, as the manifest records")
     return lines
 
 
 def decision_lines(decisions: Decisions | None) -> list[str]:
-    """Temperature and thresholds, in words."""
+    """Temperature and thresholds, if any were fitted."""
     if decisions is None:
         return []
     lines = []
@@ -41,8 +41,8 @@ def decision_lines(decisions: Decisions | None) -> list[str]:
     for thresholds, where in ((decisions.fitted, decisions.rows_from), (decisions.test, "the run's test split")):
         if thresholds:
             each = ", ".join(
-                f"{name} from {one['threshold']:.3f} ({_share('precision', one)}, {_share('recall', one)})"
-                for name, one in thresholds["per_class"].items()
+                f"{name} from {label['threshold']:.3f} ({_share('precision', label)}, {_share('recall', label)})"
+                for name, label in thresholds["per_class"].items()
             )
             lines.append(
                 f"thresholds for {decisions.target}, on {where}: {each}; {thresholds['review']:.1%} of the rows are "
@@ -50,11 +50,11 @@ def decision_lines(decisions: Decisions | None) -> list[str]:
             )
     if decisions.missed:
         lines.append(
-            f"warning: on the test rows {', '.join(decisions.missed)} misses the target: a threshold for a rare label "
-            "is fitted on few rows; ask for more than you need, or fit on more rows"
+            f"warning: on the test rows {', '.join(decisions.missed)} does not reach the target: a threshold for a "
+            "rare label is fitted on few rows; ask for more than you need, or fit on more rows"
         )
     return lines
 
 
-def _share(kind: str, one: dict[str, Any]) -> str:
-    return f"{kind} {one[kind][0]:.3f}" if one[kind] else f"no {kind}"
+def _share(kind: str, label: dict[str, Any]) -> str:
+    return f"{kind} {label[kind][0]:.3f}" if label[kind] else f"no {kind}"

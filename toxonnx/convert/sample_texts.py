@@ -1,7 +1,7 @@
-"""Mild sentences: they replace a user's rows where none are given, and every bundle has its expected scores on them.
+"""Mild sentences to verify a model on where no rows are given, and to test bundles with on other machines.
 
-``expected.json`` in a bundle contains PyTorch's probabilities for :data:`SENTENCES`, so that it can be checked on any
-machine that the bundle still scores as the trained model did.
+``expected.json`` in a bundle contains PyTorch's probabilities for :data:`SENTENCES`, so that any machine
+can check that its scores still agree; see :mod:`toxonnx.inference.self_test`.
 """
 
 from __future__ import annotations

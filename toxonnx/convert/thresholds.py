@@ -45,16 +45,16 @@ def threshold_target(settings: Export) -> Target | None:
 def fit_temperature_and_thresholds(
     logits: NDArray[np.float32], rows: VerificationRows, labels: Labels, settings: Export
 ) -> tuple[Labels, Decisions | None]:
-    """Fits what a recipe asks for.
+    """Fits temperature and thresholds as a recipe asks for them.
 
     Args:
-        logits: of the model that will be sealed, float32 [rows, labels].
+        logits: of the exported model, float32 [rows, labels].
         rows: held-out rows.
         labels: the model's label set.
-        settings: whether to calibrate, and what the thresholds have to reach.
+        settings: whether to calibrate, and the target of the thresholds.
 
     Returns:
-        The label set with its temperature and thresholds, and how they were fitted; None without labelled rows.
+        The label set with its temperature and thresholds, and the manifest's section; None without labelled rows.
 
     Raises:
         InputError: thresholds are requested, but there are no labelled rows to fit them on.
@@ -64,7 +64,8 @@ def fit_temperature_and_thresholds(
     if rows.y_true is None:
         if target:
             raise InputError(
-                f"{target} needs labelled rows", "Give some with --data, --text-column and --label-column."
+                f"thresholds for {target} can only be fitted on labelled rows",
+                "Add labelled rows with --data, --text-column and --label-column.",
             )
         return labels, None
     decisions = Decisions(rows=len(rows.texts), rows_from=rows.where)
@@ -95,8 +96,8 @@ def _calibrate(
     groups = cluster_ids([fold(text) for text in texts])
     distinct = int(groups.max()) + 1
     if distinct < MIN_TEXTS:
-        why = f"{distinct} distinct texts are too few to fit a temperature ({MIN_TEXTS} are needed)"
-        return labels, dataclasses.replace(decisions, not_calibrated=why)
+        reason = f"{distinct} distinct texts are too few to fit a temperature ({MIN_TEXTS} are needed)"
+        return labels, dataclasses.replace(decisions, not_calibrated=reason)
     before = Sample.of_logits(logits, y_true, labels).metrics()
     after = cross_validated_metrics(logits, y_true, labels, groups, FOLDS)
     temperature = fit_temperature(logits, y_true, labels)
@@ -123,10 +124,10 @@ def _probability_error(metrics: Metrics) -> ProbabilityError:
 def measure_on_test_rows(
     decisions: Decisions | None, logits: NDArray[np.float32], rows: VerificationRows, before: Labels, after: Labels
 ) -> Decisions | None:
-    """Adds what temperature and thresholds do on test rows, in place of the cross-validated values.
+    """Measures temperature and thresholds on test rows; this replaces the cross-validated values.
 
     Args:
-        decisions: how they were fitted.
+        decisions: what was fitted.
         logits: of the test rows, float32 [rows, labels].
         rows: the test rows.
         before, after: the label set without and with temperature and thresholds.

@@ -1,4 +1,4 @@
-"""Loads the models that an export is verified with, on the device that they are made for."""
+"""Loads the ONNX models that are compared with PyTorch."""
 
 from __future__ import annotations
 
@@ -24,35 +24,34 @@ __all__ = ["load_final", "load_fp32"]
 
 
 def load_final(folder: Path, manifest: Manifest, scratch: Path) -> tuple[Classifier, str]:
-    """Loads the model that is about to be sealed, where it will run or as close to that as this machine allows.
+    """Loads the exported model on the device that it is made for, or on the CPU if that is not possible.
 
     Args:
         folder: complete except for the manifest.
         manifest: the manifest.
-        scratch: a folder for the stand-in of a packed graph.
+        scratch: a folder for the emulation of a packed graph.
 
     Returns:
-        The classifier, and in words what it runs on.
+        The classifier, and a description of what it runs on.
     """
     why = ""
     if LAYOUTS[manifest.layout].native and why_unavailable("cuda") is None:
         try:
             classifier = Classifier(seal(folder, manifest), RuntimeOptions(device="cuda"))
+            return classifier, f"CUDAExecutionProvider, {query_driver().gpus[0].name}"
         except MachineError as error:  # out of memory, for example
             why = f" (CUDA: {error.what})"
-        else:
-            return classifier, f"CUDAExecutionProvider, {query_driver().gpus[0].name}"
     emulated = ", with the packed attention emulated" if LAYOUTS[manifest.layout].packed else ""
     return _on_cpu(folder, manifest, scratch), f"CPUExecutionProvider{emulated}{why}"
 
 
 def load_fp32(folder: Path, manifest: Manifest, scratch: Path, encoder: EncoderWeights | None) -> Classifier:
-    """Loads the same graph with fp32 weights on the CPU: what is wrong in it is not rounding.
+    """Loads the same graph with fp32 weights on the CPU, where it may differ from PyTorch only by rounding.
 
     Args:
-        folder: has the plain fp32 graph.
+        folder: contains the plain fp32 graph.
         manifest: of the bundle to seal.
-        scratch: a folder to write the graph in.
+        scratch: a folder for temporary graphs.
         encoder: the weights from which a layout is written; None for the plain layout.
     """
     copy = Path(tempfile.mkdtemp(dir=scratch)) / manifest.name

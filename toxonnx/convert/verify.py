@@ -1,4 +1,4 @@
-"""Verification: how far an export is from PyTorch, and whether it stays within a recipe's limits."""
+"""Verification: how closely an export agrees with PyTorch, and whether it keeps the limits of its recipe."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class VerificationRows:
     Attributes:
         texts: normalised.
         y_true: true labels, see :func:`toxonnx.evaluate.metrics.evaluate`; None where unknown.
-        where: where they are from, in words.
+        where: a description of where they are from.
         part: ``training``, ``validation`` or ``test`` for rows of a run, ``data`` for those of a given file,
             ``built-in`` for the sentences that ship with toxonnx.
     """
@@ -51,7 +51,7 @@ class ExportLogits:
     Attributes:
         pytorch: of the merged model in PyTorch.
         onnx_fp32: of the ONNX graph in fp32.
-        final: of the model that will be sealed.
+        final: of the exported model.
     """
 
     pytorch: NDArray[np.float32]
@@ -112,8 +112,8 @@ def check_limits(agreement: Agreement, settings: Export) -> Limits:
         )
     if not agreement.label_agreement >= settings.min_agreement:
         failed.append(
-            f"the final model has PyTorch's label on {agreement.label_agreement:.2%} of {agreement.rows} rows (limit "
-            f"{settings.min_agreement:.2%})"
+            f"the exported model predicts PyTorch's label for {agreement.label_agreement:.2%} of {agreement.rows} rows "
+            f"(limit {settings.min_agreement:.2%})"
         )
     loss = agreement.macro_f1_loss
     if loss is not None and not loss <= settings.max_f1_loss:
