@@ -143,7 +143,11 @@ def _load_texts(bundle: Bundle, options: BenchOptions) -> tuple[list[str], str]:
         return synthetic_texts(options.rows or SYNTHETIC_ROWS), "synthetic texts as long as tweets"
     spec = bundle.manifest.text
     with open_source(options.file, options.reading) as reader:
-        values = reader.value_getter(spec.choose_columns(reader.columns, options.text_columns))
+        try:
+            columns = spec.choose_columns(reader.columns, options.text_columns)
+        except InputError as error:
+            raise InputError(f"{options.file}: {error.what}", reader.columns_hint or error.hint) from None
+        values = reader.value_getter(columns)
         texts: list[str] = []
         for record in reader:
             row = values(record)

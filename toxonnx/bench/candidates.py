@@ -54,7 +54,7 @@ def build_candidates(
         MachineError: the packages of the train extra are not installed.
     """
     names = bundle.manifest.labels.names
-    candidates = [_bundle(f"toxonnx, {bundle.manifest.name}", bundle, options, comparable=False)]
+    candidates = [_bundle(f"toxonnx ({bundle.manifest.name})", bundle, options, comparable=False)]
     for number, source in enumerate(sources):
         folder = Path(source).absolute()
         if source != RANDOM_WEIGHTS and (folder / MANIFEST).is_file():
@@ -87,9 +87,9 @@ def _other_bundle(name: str, bundle: Bundle, options: CandidateOptions, log: Cal
     settings = Engine(bundle, RuntimeOptions(device="cpu" if options.device == "cpu" else "auto")).settings
     if settings.fallback:
         log(f"{name} runs on the CPU: {settings.fallback}")
-        name = f"{name} on the CPU"
+        name = f"{name}, on the CPU"
     other = CandidateOptions(cores=options.cores, device=settings.device)
-    return _bundle(f"toxonnx, {name}", bundle, other, comparable=True)
+    return _bundle(f"toxonnx ({name})", bundle, other, comparable=True)
 
 
 def _checkpoint(source: str, folder: Path, bundle: Bundle, options: CandidateOptions) -> list[Candidate]:
@@ -102,7 +102,7 @@ def _checkpoint(source: str, folder: Path, bundle: Bundle, options: CandidateOpt
     random = source == RANDOM_WEIGHTS
     name = "random weights" if random else Path(source).absolute().name
     return [
-        Candidate(f"{engine}, {name}", factory, arguments, options.cores, comparable=not random)
+        Candidate(f"{engine} ({name})", factory, arguments, options.cores, comparable=not random)
         for engine, factory in (
             (f"transformers pipeline{'' if on_cpu else ' fp32'}", "toxonnx.bench.scorers:pipeline"),
             (f"PyTorch sorted{'' if on_cpu else ' fp16'}", "toxonnx.bench.scorers:pytorch"),

@@ -68,7 +68,7 @@ class CandidateReport:
         rows_per_second: over the rounds.
         speedup: how many times as fast as this candidate the first one was, over the rounds.
         latency_ms: ``p50``, ... -> milliseconds for a single text.
-        load_seconds: to load the model.
+        load_seconds: to import the engine and load the model.
         loaded_memory_mb: resident memory once it is loaded.
         peak_memory_mb: peak resident memory.
         busy_cores: CPU time divided by wall time of the rounds.

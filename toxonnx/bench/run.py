@@ -61,7 +61,7 @@ class Measurements:
     """Raw samples of one candidate.
 
     Attributes:
-        load_seconds: to load the model, without imports of this package.
+        load_seconds: to import the engine and load the model.
         loaded_memory_kb: resident memory once it is loaded.
         probabilities: float32 [texts, labels].
         seconds: of each round.

@@ -128,9 +128,7 @@ class _PyTorch:
         mask = np.arange(lengths.max()) < lengths[:, None]
         ids = np.full(mask.shape, self.pad_id, dtype=np.int64)
         ids[mask] = np.fromiter(itertools.chain.from_iterable(rows), np.int64, lengths.sum())
-        return self.model(
-            input_ids=self._to_device(ids), attention_mask=self._to_device(mask.astype(np.int64))
-        ).logits
+        return self.model(input_ids=self._to_device(ids), attention_mask=self._to_device(mask.astype(np.int64))).logits
 
     def _to_device(self, array: NDArray[np.int64]) -> Any:
         import torch

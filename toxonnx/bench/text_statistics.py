@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from toxonnx.inference.engine import Engine
 from toxonnx.inference.tokenizer import Tokens
 
-__all__ = ["TextStatistics", "padding_shares", "padding_share"]
+__all__ = ["TextStatistics", "padding_share", "padding_shares"]
 
 
 @dataclass(frozen=True, kw_only=True)
