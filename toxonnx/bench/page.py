@@ -43,9 +43,9 @@ def page(report: BenchReport) -> str:
         "<p class='dim'>Share of tokens that are padding when these texts are batched in different ways.</p>",
         "<h2>All measurements</h2>",
         _measurements(entries, report.price_per_hour),
-        "<p class='dim'>Load time: importing the engine and loading the model. Peak memory: resident memory of the process that "
-        "scores all rows. Busy cores: CPU time divided by wall time. Cold start: a new process until it has scored one "
-        "text, with the files in the page cache.</p>",
+        "<p class='dim'>Load time: importing the engine and loading the model. Peak memory: resident memory of "
+        "the process that scores all rows. Busy cores: CPU time divided by wall time. Cold start: a new process until "
+        "it has scored one text, with the files in the page cache.</p>",
         "<h2>Agreement</h2>",
         _agreement(entries),
         "<h2>Machine</h2>",
