@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import pytest
 from bench_helpers import write_engines
 
 from toxonnx.bench.report import summarize

@@ -13,7 +13,8 @@ from toxonnx.errors import MachineError
 def test_every_candidate_scores_all_texts_in_every_round(tmp_path: Path) -> None:
     path = (str(write_engines(tmp_path)),)
     candidates = [
-        Candidate(name, "engines:Sleeper", {"seconds": seconds}, 1, path) for name, seconds in (("a", 0.06), ("b", 0.02))
+        Candidate(name, "engines:Sleeper", {"seconds": seconds}, 1, path)
+        for name, seconds in (("a", 0.06), ("b", 0.02))
     ]
     results = run_benchmark(candidates, ["a", "bb", "ccc"], rounds=3, latency_samples=2)
     assert list(results) == ["a", "b"]
