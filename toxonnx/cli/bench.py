@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ def command(
     reported.
     """
     from toxonnx.cli.outputs import open_outputs
-    from toxonnx.extras import missing, require
+    from toxonnx.extras import require
 
     require("cpu")
     if html_path:
@@ -89,10 +90,8 @@ def command(
         latency_samples=latency_samples, device=device, threads=threads, max_batch_tokens=max_batch_tokens,
         price_per_hour=price_per_hour, require_comparison=min_speedup is not None,
     )  # fmt: skip
-    if not missing("train"):
-        from toxonnx.cli.quiet import silence_transformers
-
-        silence_transformers()
+    for variable in ("TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY"):  # read when these are imported, also by workers
+        os.environ.setdefault(variable, "error")
     with open_outputs({"--json": json_path, "--html": html_path}, inputs=[file], force=force) as outputs:
         report = benchmark_bundle(options, lambda line: click.echo(line, err=True))
         if "--json" in outputs:
