@@ -1,8 +1,9 @@
-"""Writes the generated tables of benchmarks/README.md, docs/ and README.md, from the committed results and the manifest of
-the bundle that ships.
+"""Writes the generated tables of benchmarks/README.md, docs/ and README.md.
 
-python benchmarks/tables.py            # writes
-python benchmarks/tables.py --check    # exit code 1 if a page is out of date
+They come from the committed results and from the manifest of the bundle that ships.
+
+    python benchmarks/tables.py            # writes
+    python benchmarks/tables.py --check    # exit code 1 if a page is out of date
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ STATIC_INT8 = "int8, static scales, batches of one length"
 COMMON_ENGINES = {
     "toxonnx int8": "toxonnx int8",
     "toxonnx fp32": "toxonnx fp32",
-    "transformers pipeline, file order, 32": "transformers pipeline (PyTorch), called as in its documentation",
-    "PyTorch fp32, sorted, 32": "PyTorch, sorted by length",
-    "Optimum + ONNX Runtime int8, file order, 32": "Optimum + ONNX Runtime int8, in file order",
-    "OpenVINO int8, file order, 32": "OpenVINO int8, in file order",
-    "CTranslate2 int8, file order, 32": "CTranslate2 int8, in file order",
+    "transformers pipeline, file order, batch 32": "transformers pipeline (PyTorch), called as in its documentation",
+    "PyTorch fp32, sorted, batch 32": "PyTorch, sorted by length",
+    "Optimum + ONNX Runtime int8, file order, batch 32": "Optimum + ONNX Runtime int8, in file order",
+    "OpenVINO int8, file order, batch 32": "OpenVINO int8, in file order",
+    "CTranslate2 int8, file order, batch 32": "CTranslate2 int8, in file order",
 }
 SUMMARY_ENGINES = [
-    "toxonnx int8", "transformers pipeline, file order, 32", "Optimum + ONNX Runtime int8, file order, 32",
+    "toxonnx int8", "transformers pipeline, file order, batch 32", "Optimum + ONNX Runtime int8, file order, batch 32",
 ]  # fmt: skip
 #: operators in the table of a profile
 OPERATORS = 12
@@ -140,7 +141,8 @@ def speed_summary() -> str:
     machine = _engine_reports()[0]["machine"]
     cores = f"{machine['cores']} cores of {machine['cpu']}{' (virtual machine)' if machine['virtual'] else ''}"
     vnni = [name for name in machine["instruction_sets"] if name.endswith("vnni")]
-    return f"{_speed_table(SUMMARY_ENGINES)}\n\nOn {cores}{f' with {vnni[-1]}' if vnni else ''}. {_faster_engines_summary()}"
+    where = f"On {cores}{f' with {vnni[-1]}' if vnni else ''}."
+    return f"{_speed_table(SUMMARY_ENGINES)}\n\n{where} {_faster_engines_summary()}"
 
 
 def _speed_table(engines: list[str]) -> str:
@@ -305,7 +307,7 @@ def _metrics(manifest: dict[str, Any]) -> str:
 
 def _suite(suite: dict[str, Any]) -> str:
     models = suite["models"]
-    columns = [f"{suite['positive']} is: {', '.join(model['positive_labels'])}" for model in models]
+    columns = [f"counted as {suite['positive']}: {', '.join(model['positive_labels'])}" for model in models]
     totals = [
         [f"{title}, {models[0][part]['cases']:,} cases", *(f"{model[part]['accuracy']:.1%}" for model in models)]
         for part, title in (("positive", suite["positive"]), ("negative", suite["negative"]), ("all", "all"))
