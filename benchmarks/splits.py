@@ -1,8 +1,8 @@
-"""What a split hides: collects the metrics of runs that differ in their split alone.
+"""Collects the metrics of runs that differ only in their split.
 
-python benchmarks/splits.py RUN [RUN ...] -o benchmarks/results/splits-NAME.json
+    python benchmarks/splits.py RUN [RUN ...] -o benchmarks/results/splits-NAME.json
 
-Each RUN is what toxonnx train left; its metrics and those of counting words on the same rows stand in its run.json.
+Each RUN is a folder written by toxonnx train; its run.json has the metrics of the model and of the baselines.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 
-def row(folder: Path) -> dict[str, Any]:
-    """What one run says of its split."""
+def collect(folder: Path) -> dict[str, Any]:
+    """Split, settings and metrics of one run."""
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     split, training = run["recipe"]["split"], run["recipe"]["training"]
     return {
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("-o", "--output", required=True, type=Path)
     arguments = parser.parse_args()
-    rows = [row(folder) for folder in arguments.runs]
+    rows = [collect(folder) for folder in arguments.runs]
     arguments.output.write_text(json.dumps({"rows": rows}, indent=1) + "\n", encoding="utf-8")
 
 

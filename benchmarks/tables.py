@@ -1,14 +1,14 @@
-"""Writes the tables of benchmarks/README.md, of docs/ and of README.md from the results that are committed here, and
-from the manifest of the bundle that ships.
+"""Writes the generated tables of benchmarks/README.md, docs/ and README.md.
 
-python benchmarks/tables.py            # writes
-python benchmarks/tables.py --check    # exit code 1 where a page says something else
+They come from the committed results and from the manifest of the bundle that ships.
+
+    python benchmarks/tables.py            # writes
+    python benchmarks/tables.py --check    # exit code 1 if a page is out of date
 """
 
 from __future__ import annotations
 
 import json
-import re
 import statistics
 import sys
 from pathlib import Path
@@ -16,14 +16,37 @@ from typing import Any
 
 HERE = Path(__file__).parent
 SHAPES = {"distilbert": "DistilBERT, 9 labels", "minilm": "the shipped MiniLM"}
-TEXTS = {"tweets": "tweets", "short": "short cases (HateCheck)", "long": "long rows"}
+TEXTS = {"tweets": "tweets", "short": "short texts (HateCheck)", "long": "long texts"}
 SHIPPED = HERE.parent / "export" / "bundles" / "minilm-hate-int8" / "toxonnx.json"
-BARE = "MatMulInteger alone, batches of one length"
-OURS = "int8, fixed scales, batches of one length"
+MATMUL_ONLY = "MatMulInteger only, batches of one length"
+STATIC_INT8 = "int8, static scales, batches of one length"
+#: candidate -> its title in tables of the engines as they are commonly used
+COMMON_ENGINES = {
+    "toxonnx int8": "toxonnx int8",
+    "toxonnx fp32": "toxonnx fp32",
+    "transformers pipeline, file order, batch 32": "transformers pipeline (PyTorch), called as in its documentation",
+    "PyTorch fp32, sorted, batch 32": "PyTorch, sorted by length",
+    "Optimum + ONNX Runtime int8, file order, batch 32": "Optimum + ONNX Runtime int8, in file order",
+    "OpenVINO int8, file order, batch 32": "OpenVINO int8, in file order",
+    "CTranslate2 int8, file order, batch 32": "CTranslate2 int8, in file order",
+}
+SUMMARY_ENGINES = [
+    "toxonnx int8", "transformers pipeline, file order, batch 32", "Optimum + ONNX Runtime int8, file order, batch 32",
+]  # fmt: skip
+#: operators in the table of a profile
+OPERATORS = 12
 
 
 def _reports(pattern: str) -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((HERE / "results").glob(pattern))]
+
+
+def _engine_reports() -> list[dict[str, Any]]:
+    """In the order of SHAPES, then TEXTS."""
+    return sorted(
+        _reports("engines-*.json"),
+        key=lambda report: (list(SHAPES).index(report["shape"]), list(TEXTS).index(report["texts"]["source"])),
+    )
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
@@ -37,299 +60,302 @@ def _machine(machine: dict[str, Any]) -> str:
     return f"{machine['cpu']}{virtual}, {machine['cores']} cores, {', '.join(machine['instruction_sets'])}; {versions}."
 
 
+def _spread(values: dict[str, float], digits: int = 0) -> str:
+    return f"{values['median']:,.{digits}f} ({values['min']:,.{digits}f} to {values['max']:,.{digits}f})"
+
+
 def graphs() -> str:
-    """The table of graph variants, a column for each shape."""
+    """Graph variants and the profile of the int8 graph, one column per shape."""
     reports = _reports("graphs-*.json")
+    shapes = [report["shape"] for report in reports]
     rows = []
     for name in reports[0]["seconds"]:
         cells = [name]
         for report in reports:
             seconds = report["seconds"][name]
-            spread = (max(seconds) - min(seconds)) / statistics.median(seconds)
-            rate = report["rows"] / statistics.median(seconds)
-            ratio = statistics.median(next(iter(report["seconds"].values()))) / statistics.median(seconds)
-            cells.append(f"{rate:,.0f} ({ratio:.2f}), spread {spread:.0%}")
+            median = statistics.median(seconds)
+            ratio = statistics.median(next(iter(report["seconds"].values()))) / median
+            spread = (max(seconds) - min(seconds)) / median
+            cells.append(f"{report['rows'] / median:,.0f} ({ratio:.2f}), spread {spread:.0%}")
         rows.append(cells)
     shares = []
     for report in reports:
-        pairs = zip(report["seconds"][BARE], report["seconds"][OURS], strict=True)
-        each = [bare / ours for bare, ours in pairs]
-        shares.append(f"{statistics.median(each):.0%} ({min(each):.0%} to {max(each):.0%})")
-    rows.append(["**share of the bare rate that int8 with fixed scales reaches**", *shares])
-    about = [f"{report['shape']}: {_machine(report['machine'])}" for report in reports]
-    header = ["rows/s (ratio to the first), spread of the rounds", *(report["shape"] for report in reports)]
+        pairs = zip(report["seconds"][MATMUL_ONLY], report["seconds"][STATIC_INT8], strict=True)
+        ratios = [matmul / static for matmul, static in pairs]
+        shares.append(f"{statistics.median(ratios):.0%} ({min(ratios):.0%} to {max(ratios):.0%})")
+    rows.append(["**int8 with static scales, as a share of the MatMulInteger-only rate**", *shares])
     operators = sorted(
         {name for report in reports for name in report["operators"]},
         key=lambda name: -sum(report["operators"].get(name, 0) for report in reports),
-    )[:12]
+    )[:OPERATORS]
     profile = [[name, *(f"{report['operators'].get(name, 0):.1%}" for report in reports)] for name in operators]
-    shares_of = ["where int8 with fixed scales spends its time", *(report["shape"] for report in reports)]
-    return "\n\n".join([_table(header, rows), _table(shares_of, profile), "\n".join(about)])
+    machines = [f"{report['shape']}: {_machine(report['machine'])}" for report in reports]
+    return "\n\n".join(
+        [
+            _table(["rows/s (ratio to the first row), spread of the rounds", *shapes], rows),
+            _table(["share of time per operator, int8 with static scales", *shapes], profile),
+            "\n".join(machines),
+        ]
+    )
 
 
 def engines() -> str:
     """A table for each shape and kind of texts, fastest engine first."""
     parts = []
-    for report in sorted(_reports("engines-*.json"), key=_place):
+    for report in _engine_reports():
         texts = report["texts"]
         rows = []
         for entry in sorted(report["candidates"], key=lambda entry: -entry["rows_per_second"]["median"]):
-            rate, ratio = entry["rows_per_second"], entry["ratio"]
             name = entry["name"]
             rows.append(
                 [
-                    f"**{name}**" if name.startswith("toxonnx") else name,
-                    f"{rate['median']:,.0f} ({rate['min']:,.0f} to {rate['max']:,.0f})",
-                    f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})",
-                    f"{entry['peak_memory_mb']:,.0f}",
+                    f"**{name}**" if name.startswith("toxonnx") else name, _spread(entry["rows_per_second"]),
+                    _spread(entry["speedup"], 2), f"{entry['peak_memory_mb']:,.0f}",
                     f"{entry['agreement']['same_label_as_pytorch']:.2%}",
                 ]
             )  # fmt: skip
         header = [
-            "engine", "rows/s (slowest and fastest round)", "toxonnx int8 is so many times as fast",
-            "peak MB", "PyTorch's label",
+            "engine", "rows/s (slowest to fastest round)", "speedup of toxonnx int8", "peak memory, MB",
+            "same label as PyTorch",
         ]  # fmt: skip
-        if report["weights"] == "random":  # decisions of random weights say nothing
+        if report["weights"] == "random":  # labels of random weights mean nothing
             header.pop()
             rows = [row[:-1] for row in rows]
         parts.append(
-            f"### {SHAPES[report['shape']]}, {TEXTS[texts['from']]}\n\n{texts['rows']} rows, {texts['tokens_mean']} "
+            f"### {SHAPES[report['shape']]}, {TEXTS[texts['source']]}\n\n{texts['rows']} rows, {texts['tokens_mean']} "
             f"tokens on average, {report['weights']} weights, {report['rounds']} rounds. {_machine(report['machine'])}"
             f"\n\n{_table(header, rows)}"
         )
     return "\n\n".join(parts)
 
 
-def headline() -> str:
-    """What a newcomer wants to know: one engine a line, tweets, both shapes."""
-    reports = [
-        report for report in sorted(_reports("engines-*.json"), key=_place) if report["texts"]["from"] == "tweets"
-    ]
-    wanted = [
-        ("toxonnx int8", "toxonnx int8"),
-        ("toxonnx fp32", "toxonnx fp32"),
-        ("transformers pipeline, file order, 32", "transformers pipeline (PyTorch), as its documentation writes it"),
-        ("PyTorch fp32, sorted, 32", "PyTorch, sorted by length"),
-        ("Optimum + ONNX Runtime int8, file order, 32", "Optimum + ONNX Runtime int8, in the file's order"),
-        ("OpenVINO int8, file order, 32", "OpenVINO int8, in the file's order"),
-        ("CTranslate2 int8, file order, 32", "CTranslate2 int8, in the file's order"),
-    ]
-    others = {entry["name"] for entry in reports[0]["candidates"]} - {"toxonnx int8", "toxonnx fp32"}
-    rows = []
-    for name, title in wanted:
-        rates = []
-        for report in reports:
-            by_name = {entry["name"]: entry for entry in report["candidates"]}
-            rates.append(f"{by_name[name]['rows_per_second']['median']:,.0f}")
-        rows.append([title, *rates])
-    best = []
-    for report in reports:
-        top = max(
-            (entry for entry in report["candidates"] if entry["name"] in others),
-            key=lambda entry: entry["rows_per_second"]["median"],
-        )
-        best.append(f"{top['rows_per_second']['median']:,.0f} ({top['name']})")
-    rows.append(["the fastest other engine of all, sorted", *best])
-    header = ["rows/s on 768 tweets", *(SHAPES[report["shape"]] for report in reports)]
-    return "\n\n".join([_table(header, rows), _slower(), _machine(reports[0]["machine"])])
-
-
-def _slower() -> str:
-    """Where another engine was faster than toxonnx int8."""
-    found = []
-    for report in sorted(_reports("engines-*.json"), key=_place):
-        where = f"{SHAPES[report['shape']]}, {TEXTS[report['texts']['from']]}"
-        for entry in report["candidates"]:
-            if entry["ratio"]["median"] < 1:
-                found.append(f"{entry['name']} ({where}: toxonnx is {entry['ratio']['median']:.2f} times as fast)")
-    return f"Faster than toxonnx int8: {'; '.join(found) or 'no engine that was raced'}."
-
-
-def splits() -> str:
-    """What the same recipe scores on a random split, with identical texts together, and with one query together."""
-    parts = []
-    for path in sorted((HERE / "results").glob("splits-*.json")):
-        runs = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        rows = []
-        for run in runs:
-            kept = f"identical texts and the same {' and '.join(run['group'])}" if run["group"] else "identical texts"
-            what = "random, row by row" if run["method"] == "random" else f"{kept} together"
-            metrics = [f"{run[who]['macro_f1']:.3f}" for who in ("model", "tfidf", "majority")]
-            rows.append([what, f"{run['held_out']}", f"{run['leaking']}", *metrics, f"{run['model']['accuracy']:.3f}"])
-        first = runs[0]
-        header = [
-            "split", "held-out rows", "of these in the training set", "MiniLM, LoRA: macro F1", "counting words",
-            "most frequent class", "MiniLM: accuracy",
-        ]  # fmt: skip
-        versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
-        epochs = " / ".join(str(run["epochs"]) for run in runs)
-        about = (
-            f"{first['data']['file']}, {first['data']['rows']:,} rows; {first['base']}, LoRA on query and value, "
-            f"learning rate {first['learning_rate']:g}, {epochs} epochs, the best kept; "
-            f"seed {first['seed']}; {versions}."
-        )
-        parts.append(_table(header, rows) + "\n\n" + about)
-    return "\n\n".join(parts)
-
-
-def _between(rate: dict[str, float]) -> str:
-    return f"{rate['median']:,.0f} ({rate['min']:,.0f} to {rate['max']:,.0f})"
-
-
-def host() -> str:
-    """What a machine does beside its GPU: tokenizing by itself, and CSV to CSV with a model that answers at once."""
-    parts = []
-    for report in _reports("host-*.json"):
-        rows = []
-        for processes, one in report["host"].items():
-            own = one["microseconds_of_the_main_process_a_row"]
-            most = f"{round(1e6 / own['median'], -3):,.0f}" if processes != "0" else ""
-            rows.append(
-                [
-                    "none: the tokenizer's threads, in the main process" if processes == "0" else processes,
-                    _between(report["tokenizer"][processes]), _between(one["rows_per_second"]),
-                    f"{own['median']:.1f} ({own['min']:.1f} to {own['max']:.1f})", most,
-                ]
-            )  # fmt: skip
-        header = [
-            "processes that tokenize", "normalising and tokenizing alone, rows/s", "CSV to CSV without a model, rows/s",
-            "main process, microseconds a row", "so at most, with more cores, rows/s",
-        ]  # fmt: skip
-        count = next(iter(report["host"].values()))["rows"]
-        parts.append(
-            _table(header, rows)
-            + f"\n\n{count:,} made-up rows, {report['rounds']} rounds by turns. {_machine(report['machine'])}"
-        )
-    return "\n\n".join(parts)
-
-
-def quality() -> str:
-    """What the shipped model gets right: on its test rows, beside counting words, and on HateCheck."""
-    manifest = json.loads(SHIPPED.read_text(encoding="utf-8"))
-    evaluation, decisions = manifest["evaluation"], manifest["decisions"]
-    model = evaluation["models"][0]["unseen"]
-    words = manifest["training"]["baselines"]["test"]["tfidf"]
-
-    def cell(key: str, value: float) -> str:
-        low, high = model["intervals"][key]
-        return f"{value:.3f} ({low:.3f} to {high:.3f})"
-
-    rows = [
-        [title, cell(key, model["metrics"][key]), f"{words[key]:.3f}"]
-        for key, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1"))
-    ]
-    for label, one in model["metrics"]["per_class"].items():
-        rows.append([f"F1 {label}, {one['support']:,} rows", cell(f"per_class/{label}/f1", one["f1"]), ""])
-    low, high = model["chance_ece"]
-    rows.append(
-        [
-            f"calibration error (without its temperature {decisions['before']['ece']:.3f})",
-            f"{decisions['after']['ece']:.3f} (by chance alone {low:.3f} to {high:.3f})", "",
-        ]
-    )  # fmt: skip
-    header = [f"{model['rows']:,} test rows", "minilm-hate-int8", "TF-IDF baseline"]
-    suite = evaluation["suite"]
-    readings = suite["models"]
-    taken = [", ".join(one["positive_labels"]) for one in readings]
-    found = [
-        [f"{title}, {readings[0][side]['cases']:,} cases", *(f"{one[side]['accuracy']:.1%}" for one in readings)]
-        for side, title in (("positive", suite["positive"]), ("negative", suite["negative"]), ("all", "all"))
-    ]
-    kinds = [
-        [f"{one['code']} {one['description']} ({suite['positive' if one['positive'] else 'negative']})"]
-        + [f"{reading['functionalities'][at]['accuracy']:.0%}" for reading in readings]
-        for at, one in enumerate(readings[0]["functionalities"])
-    ]
-    columns = [f"taken for {suite['positive']}: {one}" for one in taken]
+def speed() -> str:
+    """Engines as they are commonly used, on tweets, one column per shape."""
     return "\n\n".join(
-        [
-            _table(header, rows),
-            _table([f"{suite['title']}, right answers", *columns], found),
-            f"<details><summary>{suite['title']} by functionality</summary>",
-            _table(["functionality", *columns], kinds),
-            "</details>",
-        ]
+        [_speed_table(list(COMMON_ENGINES)), _faster_engines(), _machine(_engine_reports()[0]["machine"])]
     )
 
 
 def speed_summary() -> str:
-    """Four rows of :func:`headline`, for README.md: toxonnx int8, the pipeline, Optimum, the fastest other engine."""
-    header, rule, *rows = headline().split("\n\n")[0].splitlines()
-    table = "\n".join([header, rule, rows[0], rows[2], rows[4], rows[-1]])
-    machine = _reports("engines-*.json")[0]["machine"]
+    """The main rows of :func:`speed`, for README.md."""
+    machine = _engine_reports()[0]["machine"]
     cores = f"{machine['cores']} cores of {machine['cpu']}{' (virtual machine)' if machine['virtual'] else ''}"
     vnni = [name for name in machine["instruction_sets"] if name.endswith("vnni")]
-    return f"{table}\n\nOn {cores}{f' with {vnni[-1]}' if vnni else ''}. {_slower_range()}"
+    where = f"On {cores}{f' with {vnni[-1]}' if vnni else ''}."
+    return f"{_speed_table(SUMMARY_ENGINES)}\n\n{where} {_faster_engines_summary()}"
 
 
-def _slower_range() -> str:
-    """Where another engine was faster than toxonnx int8, in one sentence."""
-    ratios: dict[str, list[float]] = {}
-    for report in sorted(_reports("engines-*.json"), key=_place):
-        where = f"{SHAPES[report['shape']]}, {TEXTS[report['texts']['from']]}"
-        for entry in report["candidates"]:
-            if entry["ratio"]["median"] < 1:
-                engine = entry["name"].split(",")[0]
-                ratios.setdefault(f"{engine} ({where})", []).append(entry["ratio"]["median"])
-    faster = [
-        f"{name}, where toxonnx has {min(each):.2f} to {max(each):.2f} of its speed" for name, each in ratios.items()
+def _speed_table(engines: list[str]) -> str:
+    reports = [report for report in _engine_reports() if report["texts"]["source"] == "tweets"]
+    rows = []
+    for name in engines:
+        rates = [
+            entry["rows_per_second"]["median"]
+            for report in reports
+            for entry in report["candidates"]
+            if entry["name"] == name
+        ]
+        rows.append([COMMON_ENGINES[name], *(f"{rate:,.0f}" for rate in rates)])
+    best = []
+    for report in reports:
+        others = (entry for entry in report["candidates"] if not entry["name"].startswith("toxonnx"))
+        fastest = max(others, key=lambda entry: entry["rows_per_second"]["median"])
+        best.append(f"{fastest['rows_per_second']['median']:,.0f} ({fastest['name']})")
+    rows.append(["the fastest other engine", *best])
+    return _table(["rows/s on 768 tweets", *(SHAPES[report["shape"]] for report in reports)], rows)
+
+
+def _faster() -> list[tuple[str, str, float]]:
+    """Where another engine was faster than toxonnx int8: its name, the shape and texts, the speedup of toxonnx."""
+    return [
+        (entry["name"], f"{SHAPES[report['shape']]}, {TEXTS[report['texts']['source']]}", entry["speedup"]["median"])
+        for report in _engine_reports()
+        for entry in report["candidates"]
+        if entry["speedup"]["median"] < 1
     ]
-    return f"Faster than toxonnx int8: {'; '.join(faster) or 'no engine that was measured'}."
+
+
+def _faster_engines() -> str:
+    faster = [f"{name} ({where}: toxonnx int8 is {speedup:.2f} times as fast)" for name, where, speedup in _faster()]
+    return f"Faster than toxonnx int8: {'; '.join(faster) or 'none of the engines measured'}."
+
+
+def _faster_engines_summary() -> str:
+    """One entry per engine, for all of its batch sizes and orders."""
+    speedups: dict[str, list[float]] = {}
+    for name, where, speedup in _faster():
+        speedups.setdefault(f"{name.split(',')[0]} ({where})", []).append(speedup)
+    faster = [
+        f"{name}, where toxonnx int8 is {min(values):.2f} to {max(values):.2f} times as fast"
+        for name, values in speedups.items()
+    ]
+    return f"Faster than toxonnx int8: {'; '.join(faster) or 'none of the engines measured'}."
+
+
+def splits() -> str:
+    """Metrics of the same recipe with different splits."""
+    parts = []
+    for report in _reports("splits-*.json"):
+        runs = report["rows"]
+        header = [
+            "split", "held-out rows", "of these also in the training set", "MiniLM, LoRA: macro F1", "TF-IDF baseline",
+            "majority class", "MiniLM: accuracy",
+        ]  # fmt: skip
+        rows = []
+        for run in runs:
+            metrics = [f"{run[model]['macro_f1']:.3f}" for model in ("model", "tfidf", "majority")]
+            rows.append(
+                [_split(run), f"{run['held_out']}", f"{run['leaking']}", *metrics, f"{run['model']['accuracy']:.3f}"]
+            )
+        first = runs[0]
+        versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
+        epochs = " / ".join(str(run["epochs"]) for run in runs)
+        setup = (
+            f"{first['data']['file']}, {first['data']['rows']:,} rows; {first['base']}, LoRA on query and value, "
+            f"learning rate {first['learning_rate']:g}, {epochs} epochs (best epoch used), seed {first['seed']}; "
+            f"{versions}."
+        )
+        parts.append(f"{_table(header, rows)}\n\n{setup}")
+    return "\n\n".join(parts)
+
+
+def _split(run: dict[str, Any]) -> str:
+    if run["method"] == "random":
+        return "random"
+    columns = f", and by {' and '.join(run['group'])}" if run["group"] else ""
+    return f"grouped by identical text{columns}"
+
+
+def host() -> str:
+    """The CPU's share of the work with a GPU: tokenization, and CSV to CSV without a model."""
+    parts = []
+    for report in _reports("host-*.json"):
+        rows = []
+        for processes, result in report["host"].items():
+            main = result["main_process_microseconds_per_row"]
+            limit = f"{round(1e6 / main['median'], -3):,.0f}" if processes != "0" else ""
+            rows.append(
+                [
+                    "none: threads of the main process" if processes == "0" else processes,
+                    _spread(report["tokenizer"][processes]), _spread(result["rows_per_second"]),
+                    _spread(main, 1), limit,
+                ]
+            )  # fmt: skip
+        header = [
+            "tokenizer processes", "normalization and tokenization only, rows/s", "CSV to CSV without a model, rows/s",
+            "main process, microseconds per row", "upper limit with more cores, rows/s",
+        ]  # fmt: skip
+        count = next(iter(report["host"].values()))["rows"]
+        setup = f"{count:,} synthetic rows, {report['rounds']} interleaved rounds. {_machine(report['machine'])}"
+        parts.append(f"{_table(header, rows)}\n\n{setup}")
+    return "\n\n".join(parts)
+
+
+def quality() -> str:
+    """Metrics of the shipped model on its test rows and on HateCheck."""
+    manifest = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    return "\n\n".join([_metrics(manifest), _suite(manifest["evaluation"]["suite"])])
 
 
 def quality_summary() -> str:
     """Accuracy, macro F1, the weakest class, and HateCheck as a whole, for README.md."""
     manifest = json.loads(SHIPPED.read_text(encoding="utf-8"))
-    model = manifest["evaluation"]["models"][0]["unseen"]
-    tfidf = manifest["training"]["baselines"]["test"]["tfidf"]
-    metrics, intervals = model["metrics"], model["intervals"]
-
-    def cell(key: str, value: float) -> str:
-        low, high = intervals[key]
-        return f"{value:.3f} ({low:.3f} to {high:.3f})"
-
+    model, baseline = manifest["evaluation"]["models"][0]["unseen"], manifest["training"]["baselines"]["test"]["tfidf"]
+    metrics = model["metrics"]
     weakest = min(metrics["per_class"], key=lambda name: metrics["per_class"][name]["f1"])
     worst = metrics["per_class"][weakest]
     suite = manifest["evaluation"]["suite"]
     strict = suite["models"][0]
-    hatecheck = [f"{strict[side]['accuracy']:.1%} of {strict[side]['cases']:,}" for side in ("positive", "negative")]
     positive = " or ".join(strict["positive_labels"])
+    rates = [f"{strict[part]['accuracy']:.1%} of {strict[part]['cases']:,}" for part in ("positive", "negative")]
     rows = [
-        ["accuracy", cell("accuracy", metrics["accuracy"]), f"{tfidf['accuracy']:.3f}"],
-        ["macro F1", cell("macro_f1", metrics["macro_f1"]), f"{tfidf['macro_f1']:.3f}"],
-        [f"F1 {weakest}, {worst['support']:,} rows", cell(f"per_class/{weakest}/f1", worst["f1"]), ""],
-        [f"{suite['title']}: {suite['positive']} cases predicted {positive}", hatecheck[0], ""],
-        [f"{suite['title']}: {suite['negative']} cases not predicted {positive}", hatecheck[1], ""],
+        ["accuracy", _interval(model, "accuracy", metrics["accuracy"]), f"{baseline['accuracy']:.3f}"],
+        ["macro F1", _interval(model, "macro_f1", metrics["macro_f1"]), f"{baseline['macro_f1']:.3f}"],
+        [f"F1 {weakest}, {worst['support']:,} rows", _interval(model, f"per_class/{weakest}/f1", worst["f1"]), ""],
+        [f"{suite['title']}: {suite['positive']} cases predicted {positive}", rates[0], ""],
+        [f"{suite['title']}: {suite['negative']} cases not predicted {positive}", rates[1], ""],
     ]
     return _table([f"{model['rows']:,} test rows (95% interval)", manifest["name"], "TF-IDF baseline"], rows)
 
 
-def _place(report: dict[str, Any]) -> tuple[int, int]:
-    return list(SHAPES).index(report["shape"]), list(TEXTS).index(report["texts"]["from"])
+def _interval(model: dict[str, Any], key: str, value: float) -> str:
+    low, high = model["intervals"][key]
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _metrics(manifest: dict[str, Any]) -> str:
+    decisions, model = manifest["decisions"], manifest["evaluation"]["models"][0]["unseen"]
+    baseline = manifest["training"]["baselines"]["test"]["tfidf"]
+
+    rows = [
+        [title, _interval(model, key, model["metrics"][key]), f"{baseline[key]:.3f}"]
+        for key, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1"))
+    ]
+    for label, metrics in model["metrics"]["per_class"].items():
+        rows.append(
+            [f"F1 {label}, {metrics['support']:,} rows", _interval(model, f"per_class/{label}/f1", metrics["f1"]), ""]
+        )
+    low, high = model["chance_ece"]
+    rows.append(
+        [
+            f"calibration error, ECE (without temperature scaling {decisions['before']['ece']:.3f})",
+            f"{decisions['after']['ece']:.3f} (expected by chance {low:.3f} to {high:.3f})", "",
+        ]
+    )  # fmt: skip
+    return _table([f"{model['rows']:,} test rows (95% interval)", "minilm-hate-int8", "TF-IDF baseline"], rows)
+
+
+def _suite(suite: dict[str, Any]) -> str:
+    models = suite["models"]
+    columns = [f"counted as {suite['positive']}: {', '.join(model['positive_labels'])}" for model in models]
+    totals = [
+        [f"{title}, {models[0][part]['cases']:,} cases", *(f"{model[part]['accuracy']:.1%}" for model in models)]
+        for part, title in (("positive", suite["positive"]), ("negative", suite["negative"]), ("all", "all"))
+    ]
+    functionalities = [
+        [
+            f"{first['code']} {first['description']} ({suite['positive' if first['positive'] else 'negative']})",
+            *(f"{model['functionalities'][position]['accuracy']:.0%}" for model in models),
+        ]
+        for position, first in enumerate(models[0]["functionalities"])
+    ]
+    return "\n\n".join(
+        [
+            _table([f"{suite['title']}, accuracy", *columns], totals),
+            f"<details><summary>{suite['title']} by functionality</summary>",
+            _table(["functionality", *columns], functionalities),
+            "</details>",
+        ]
+    )
+
+
+PAGES = {
+    HERE / "README.md": {"graphs": graphs, "engines": engines, "splits": splits, "host": host},
+    HERE.parent / "docs" / "benchmarks.md": {"speed": speed},
+    HERE.parent / "docs" / "evaluation.md": {"quality": quality},
+    HERE.parent / "README.md": {"speed-summary": speed_summary, "quality-summary": quality_summary},
+}
 
 
 def main() -> int:
     """Writes or checks."""
-    wrong = 0
-    pages = {
-        HERE / "README.md": {"graphs": graphs, "engines": engines, "splits": splits, "host": host},
-        HERE.parent / "docs" / "benchmarks.md": {"speed": headline},
-        HERE.parent / "docs" / "evaluation.md": {"quality": quality},
-        HERE.parent / "README.md": {"speed-summary": speed_summary, "quality-summary": quality_summary},
-    }
-    for page, parts in pages.items():
+    check, outdated = "--check" in sys.argv, []
+    for page, parts in PAGES.items():
         text = new = page.read_text(encoding="utf-8")
         for name, make in parts.items():
             start, end = f"<!-- {name}: written by benchmarks/tables.py -->", f"<!-- end of {name} -->"
-            made = f"{start}\n\n{make()}\n\n{end}"
-            new, count = re.subn(
-                re.escape(start) + ".*?" + re.escape(end), lambda _, made=made: made, new, flags=re.DOTALL
-            )
-            assert count == 1, f"{page}: no place for {name}"
-        wrong += new != text
-        if "--check" not in sys.argv:
-            page.write_text(new, encoding="utf-8")
-    return int("--check" in sys.argv and wrong > 0)
+            before, opened, rest = new.partition(start)
+            _, closed, after = rest.partition(end)
+            if not opened or not closed:
+                sys.exit(f"{page}: the markers of {name} are missing")
+            new = f"{before}{start}\n\n{make()}\n\n{end}{after}"
+        if new != text:
+            outdated.append(page)
+            if not check:
+                page.write_text(new, encoding="utf-8")
+    for page in outdated if check else []:
+        print(f"{page} is out of date", file=sys.stderr)
+    return int(check and bool(outdated))
 
 
 if __name__ == "__main__":

@@ -107,15 +107,15 @@ RULES = {
         ("data", "evaluate", "html", "inference.tokenizer", "io", "labels", "recipe", "texts"),
         ("datasketch", "ftfy", "matplotlib", "numpy", "sklearn"),
     ),
-    "bench": Rule(
-        "benchmarks of engines, each in its own process",
-        ("bundle", "extras", "html", "inference", "io", "labels", "resources", "system", "texts"),
-        ("matplotlib", "numpy", "tokenizers", "torch", "transformers"),
-    ),
     "train": Rule(
         "training, merging adapters",
         ("architectures", "bundle", "data", "evaluate", "io", "labels", "manifest", "recipe", "records", "texts"),
         ("accelerate", "matplotlib", "numpy", *TORCH_TOOLS),
+    ),
+    "bench": Rule(
+        "benchmarks of engines, each in its own process",
+        ("bundle", "extras", "html", "inference", "io", "labels", "resources", "system", "texts", "train.adapters"),
+        ("matplotlib", "numpy", "tokenizers", "torch", "transformers"),
     ),
     "convert": Rule(
         "to ONNX, quantization, verification, thresholds, model card, export",

@@ -1,7 +1,7 @@
-"""Engines to race against: a file each, each with the same ``load``."""
+"""Other engines to compare with, one module each. Every module has a factory ``load``; see ``_common.py``."""
 
 import os
 
-# Before any engine is imported: nothing is fetched from a hub, and no statistics of use are sent. OpenVINO's tools send
-# them from the import on, unless they are in CI.
+# Set before any engine is imported: no downloads from the hub, no usage reports. OpenVINO's tools send reports from the
+# import on, except in CI.
 os.environ.update(HF_HUB_OFFLINE="1", DO_NOT_TRACK="1", CI="true", TOKENIZERS_PARALLELISM="true")

@@ -1,7 +1,7 @@
-"""OpenVINO over its own conversion from PyTorch: fp32, bf16, or int8 by NNCF's calibrated quantization.
+"""OpenVINO with its own conversion from PyTorch: fp32, bf16, or int8 by NNCF's static quantization.
 
-Batches go through an asynchronous queue under the throughput hint: the next is tokenized while the last still runs,
-and OpenVINO chooses how many run side by side.
+Batches go through an asynchronous queue with the throughput hint: the next batch is tokenized while the previous ones
+run, and OpenVINO chooses how many run at the same time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import openvino as ov
 import torch
 
-from ._common import Rows, Scorer, converted, open_tokenizer, pad, scorer
+from ._common import BatchScorer, TokenIds, batch_scorer, converted, open_tokenizer, pad
 
 
 def load(
@@ -28,16 +28,16 @@ def load(
     precision: str = "fp32",
     calibration: Iterable[str] = (),
     **_: object,
-) -> Scorer:
-    """See the package; ``precision`` is fp32, bf16 or int8."""
+) -> BatchScorer:
+    """See ``_common.py``. ``precision`` is fp32, bf16 or int8; ``calibration`` are texts for int8."""
     if precision not in ("fp32", "bf16", "int8"):
-        raise ValueError(f"precision is {precision}")
+        raise ValueError(f"precision must be fp32, bf16 or int8, got {precision!r}")
     torch.set_num_threads(threads)
-    folder = converted(cache, model, "openvino", lambda into: _convert(model, into))
+    folder = converted(cache, model, "openvino", lambda target: _convert(model, target))
     if precision == "int8":
         fp32, texts = folder, list(calibration)
-        rows = [each.ids for each in open_tokenizer(model, threads, max_length).encode_batch_fast(texts)]
-        folder = converted(cache, model, "openvino-int8", lambda into: _quantize(fp32, rows, into), texts)
+        rows = [encoding.ids for encoding in open_tokenizer(model, threads, max_length).encode_batch_fast(texts)]
+        folder = converted(cache, model, "openvino-int8", lambda target: _quantize(fp32, rows, target), texts)
     settings: dict[str, Any] = {
         "PERFORMANCE_HINT": "THROUGHPUT",
         "INFERENCE_NUM_THREADS": threads,
@@ -46,7 +46,7 @@ def load(
     compiled = ov.Core().compile_model(folder / "model.xml", "CPU", settings)
     queue = ov.AsyncInferQueue(compiled)
 
-    def run(batches: Iterable[Rows]) -> list[np.ndarray]:
+    def run(batches: Iterable[TokenIds]) -> list[np.ndarray]:
         logits: dict[int, np.ndarray] = {}
         queue.set_callback(lambda request, i: logits.update({i: request.get_output_tensor().data.copy()}))
         for i, rows in enumerate(batches):
@@ -54,7 +54,7 @@ def load(
         queue.wait_all()
         return [logits[i] for i in range(len(logits))]
 
-    return scorer(model, run, threads=threads, batch=batch, order=order, max_length=max_length)
+    return batch_scorer(model, run, threads=threads, batch=batch, order=order, max_length=max_length)
 
 
 def _convert(model: Path, folder: Path) -> None:
@@ -65,7 +65,7 @@ def _convert(model: Path, folder: Path) -> None:
     ov.save_model(ov.convert_model(network, example_input=example), folder / "model.xml", compress_to_fp16=False)
 
 
-def _quantize(fp32: Path, rows: Rows, folder: Path) -> None:
+def _quantize(fp32: Path, rows: TokenIds, folder: Path) -> None:
     import nncf
 
     network = ov.Core().read_model(fp32 / "model.xml")

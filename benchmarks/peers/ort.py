@@ -1,4 +1,4 @@
-"""Optimum's ORTModelForSequenceClassification, fp32 or with the int8 of its documentation (dynamic, per tensor)."""
+"""Optimum's ORTModelForSequenceClassification in fp32, or in int8 as in its documentation (dynamic, per tensor)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from onnxruntime import SessionOptions
 
-from ._common import Scorer, batchwise, converted, onnx_folder, scorer
+from ._common import BatchScorer, batch_scorer, converted, onnx_folder, run_padded
 
 
 def load(
@@ -21,8 +21,8 @@ def load(
     cache: Path,
     precision: str = "fp32",
     **_: object,
-) -> Scorer:
-    """See the package; ``precision`` is fp32 or int8."""
+) -> BatchScorer:
+    """See ``_common.py``. ``precision`` is fp32 or int8."""
     from optimum.onnxruntime import ORTModelForSequenceClassification
 
     torch.set_num_threads(threads)
@@ -31,15 +31,18 @@ def load(
     folder, file = onnx_folder(cache, model), "model.onnx"
     if precision == "int8":
         fp32 = folder
-        folder, file = converted(cache, model, "onnx-int8", lambda into: _quantize(fp32, into)), "model_quantized.onnx"
+        folder, file = (
+            converted(cache, model, "onnx-int8", lambda target: _quantize(fp32, target)),
+            "model_quantized.onnx",
+        )
     elif precision != "fp32":
-        raise ValueError(f"precision is {precision}")
+        raise ValueError(f"precision must be fp32 or int8, got {precision!r}")
     network = ORTModelForSequenceClassification.from_pretrained(folder, file_name=file, session_options=options)
 
     def forward(inputs: dict[str, np.ndarray]) -> np.ndarray:
-        return network(**inputs).logits  # arrays in, arrays out; it makes the token types that a BERT asks for
+        return network(**inputs).logits  # takes and returns arrays; adds BERT's token types itself
 
-    return scorer(model, batchwise(forward), threads=threads, batch=batch, order=order, max_length=max_length)
+    return batch_scorer(model, run_padded(forward), threads=threads, batch=batch, order=order, max_length=max_length)
 
 
 def _quantize(fp32: Path, folder: Path) -> None:

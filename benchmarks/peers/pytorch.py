@@ -1,6 +1,6 @@
-"""PyTorch with padded batches: compiled, bf16, or int8 by its dynamic quantization.
+"""PyTorch with padded batches: compiled, in bf16, or in int8 by dynamic quantization (per channel, all Linear layers).
 
-Attention is what transformers chooses (scaled_dot_product_attention); int8 is per channel in every Linear.
+Attention is the default of transformers, scaled_dot_product_attention.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.ao.quantization import per_channel_dynamic_qconfig, quantize_dynamic
 
-from ._common import Scorer, batchwise, scorer
+from ._common import BatchScorer, batch_scorer, run_padded
 
 
 def load(
@@ -25,8 +25,8 @@ def load(
     cache: Path,
     mode: str,
     **_: object,
-) -> Scorer:
-    """See the package; ``mode`` is compile, bf16 or int8."""
+) -> BatchScorer:
+    """See ``_common.py``. ``mode`` is compile, bf16 or int8."""
     from transformers import AutoModelForSequenceClassification
 
     torch.set_num_threads(threads)
@@ -39,15 +39,15 @@ def load(
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache / "inductor")
         network = torch.compile(network, dynamic=True)
     else:
-        raise ValueError(f"mode is {mode}")
+        raise ValueError(f"mode must be compile, bf16 or int8, got {mode!r}")
 
     @torch.inference_mode()
     def forward(inputs: dict[str, np.ndarray]) -> np.ndarray:
         logits = network(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits
         return logits.float().numpy()
 
-    score = scorer(model, batchwise(forward), threads=threads, batch=batch, order=order, max_length=max_length)
-    if mode == "compile":  # here, not in the first call: a whole batch, one of another shape, and a single text
+    scorer = batch_scorer(model, run_padded(forward), threads=threads, batch=batch, order=order, max_length=max_length)
+    if mode == "compile":  # compiles now, not in the first call: a full batch, another shape, and a single text
         for texts in (["a"] * batch, ["a b c"] * batch + ["a"]):
-            score(texts)
-    return score
+            scorer.score(texts)
+    return scorer

@@ -1,1 +1,1 @@
-"""Throughput and latency, measured side by side: engines in processes of their own, rounds interleaved."""
+"""Throughput and latency of a bundle compared with other engines, each in its own process, in interleaved rounds."""

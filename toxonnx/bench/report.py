@@ -1,141 +1,189 @@
-"""What a race measured, as plain values: medians with their spread, ratios, percentiles, cost."""
+"""The report of a benchmark: per candidate throughput, speedup, latency, memory, cost and agreement."""
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import statistics
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.errors import MachineError
+from toxonnx.bench.cold_start import ColdStart
+from toxonnx.bench.run import Candidate, Measurements
+from toxonnx.bench.text_statistics import TextStatistics
+from toxonnx.errors import GateError
+from toxonnx.inference.options import ExecutionSettings
 from toxonnx.inference.scores import decide
 from toxonnx.labels import Labels
+from toxonnx.system import System
 
-__all__ = ["PERCENTILES", "cold_start", "padding", "summary", "text_figures"]
+__all__ = ["PERCENTILES", "Agreement", "BenchReport", "CandidateReport", "Spread", "summarize"]
 
 PERCENTILES = (50, 90, 95, 99)
 
 
-def text_figures(texts: Sequence[str], lengths: NDArray[np.int64], truncated: NDArray[np.bool_]) -> dict[str, Any]:
-    """What the texts are like, as far as speed depends on it."""
-    return {
-        "rows": len(texts),
-        "distinct": len(set(texts)),
-        "tokens": int(lengths.sum()),
-        "tokens_mean": round(float(lengths.mean()), 1),
-        "tokens_p95": int(np.percentile(lengths, 95)),
-        "tokens_longest": int(lengths.max()),
-        "truncated": int(truncated.sum()),
-    }
+@dataclass(frozen=True)
+class Spread:
+    """Median, smallest and largest value over the rounds."""
+
+    median: float
+    min: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """The spread of a value per round."""
+        return cls(statistics.median(values), min(values), max(values))
 
 
-def padding(lengths: NDArray[np.int64], batch: int, *, ordered: bool) -> float:
-    """Share of padding in batches of so many rows, taken in the file's order or ordered by length."""
-    rows = np.sort(lengths)[::-1] if ordered else lengths
-    sent = sum(int(rows[i : i + batch].max()) * len(rows[i : i + batch]) for i in range(0, len(rows), batch))
-    return 1 - int(rows.sum()) / sent
+@dataclass(frozen=True)
+class Agreement:
+    """A candidate's probabilities compared with those of the first candidate.
+
+    Attributes:
+        same_label: share of texts with the same decision.
+        largest_probability_difference: over all texts and labels.
+    """
+
+    same_label: float
+    largest_probability_difference: float
+
+    @classmethod
+    def of(cls, probs: NDArray[np.float32], reference: NDArray[np.float32], labels: Labels) -> Agreement:
+        """Compares probabilities [texts, labels]."""
+        a, b = reference.astype(np.float64), probs.astype(np.float64)
+        same = (decide(a, labels) == decide(b, labels)).all(axis=1)
+        return cls(float(same.mean()), float(np.abs(a - b).max()))
 
 
-def summary(
-    results: Mapping[str, Mapping[str, Any]],
-    rows: int,
+@dataclass(frozen=True, kw_only=True)
+class CandidateReport:
+    """Results of one candidate.
+
+    Attributes:
+        name: of the candidate.
+        rows_per_second: over the rounds.
+        speedup: how many times as fast as this candidate the first one was, over the rounds.
+        latency_ms: ``p50``, ... -> milliseconds for a single text.
+        load_seconds: to import the engine and load the model.
+        loaded_memory_mb: resident memory once it is loaded.
+        peak_memory_mb: peak resident memory.
+        busy_cores: CPU time divided by wall time of the rounds.
+        cost_per_million_rows: in the currency of the price; None without a price.
+        agreement: with the first candidate; None if the two are not comparable.
+        samples: raw seconds: ``seconds`` and ``cpu_seconds`` per round, ``latency_seconds`` per single text.
+        settings: the candidate's options.
+        cold_start: of a new process; None if it was not measured.
+    """
+
+    name: str
+    rows_per_second: Spread
+    speedup: Spread
+    latency_ms: dict[str, float]
+    load_seconds: float
+    loaded_memory_mb: float
+    peak_memory_mb: float
+    busy_cores: float
+    cost_per_million_rows: float | None
+    agreement: Agreement | None
+    samples: dict[str, list[float]]
+    settings: dict[str, Any] = field(default_factory=dict)
+    cold_start: ColdStart | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchReport:
+    """Result of :func:`toxonnx.bench.benchmark.benchmark_bundle`.
+
+    Attributes:
+        bundle: name of the bundle, which is the first candidate.
+        precision: of the bundle.
+        settings: how the bundle runs.
+        texts: what was scored.
+        cores: for each candidate.
+        rounds: timed passes over the texts.
+        price_per_hour: of the machine, in any currency; None if not given.
+        machine: what it ran on.
+        candidates: results, the bundle first.
+    """
+
+    bundle: str
+    precision: str
+    settings: ExecutionSettings
+    texts: TextStatistics
+    cores: int
+    rounds: int
+    price_per_hour: float | None
+    machine: System
+    candidates: tuple[CandidateReport, ...]
+
+    def check_speedup(self, minimum: float) -> None:
+        """Compares the median speedup over each other candidate with a minimum.
+
+        Raises:
+            GateError: the bundle is less than ``minimum`` times as fast as some other candidate.
+        """
+        others = self.candidates[1:]
+        slowest = min(others, key=lambda other: other.speedup.median, default=None)
+        if slowest is not None and not slowest.speedup.median >= minimum:
+            raise GateError(
+                f"{self.bundle} is {slowest.speedup.median:.2f} times as fast as {slowest.name}, "
+                f"--min-speedup requires {minimum:g}"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return dataclasses.asdict(self)
+
+
+def summarize(
+    candidates: Sequence[Candidate],
+    results: Mapping[str, Measurements],
     labels: Labels,
     *,
-    comparable: frozenset[str],
-    price_per_hour: float | None,
-) -> list[dict[str, Any]]:
-    """One entry a candidate, in their order; the first is what the others are compared with.
+    price_per_hour: float | None = None,
+) -> list[CandidateReport]:
+    """Results of all candidates, compared with the first.
 
     Args:
-        results: of :func:`toxonnx.bench.run.race`.
-        rows: texts that were scored in a round.
-        labels: of the first one.
-        comparable: names of those whose scores mean the same as the first one's.
+        candidates: as given to :func:`toxonnx.bench.run.run_benchmark`.
+        results: what it returned.
+        labels: of the first candidate.
         price_per_hour: of the machine, in any currency.
-
-    Returns:
-        For each, rows a second with its smallest and largest round; ``ratio``, how many times as fast the first one
-        was, round by round; latency in milliseconds; seconds to load; memory in MB; cost of a million rows; how far
-        its labels and probabilities are from the first one's; and the raw samples.
     """
-    first = next(iter(results.values()))
-    entries = []
-    for name, result in results.items():
-        rates = [rows / seconds for seconds in result["seconds"]]
-        ratios = [theirs / ours for ours, theirs in zip(first["seconds"], result["seconds"], strict=True)]
-        latency = np.percentile(np.array(result["latency_seconds"]) * 1e3, PERCENTILES).round(3).tolist()
-        agreement = None
-        if name in comparable and result is not first:
-            ours, theirs = first["scores"].astype(np.float64), result["scores"].astype(np.float64)
-            same = (decide(ours, labels) == decide(theirs, labels)).all(axis=1)
-            agreement = {
-                "same_label": float(same.mean()),
-                "largest_probability_difference": float(np.abs(ours - theirs).max()),
-            }
-        entries.append(
-            {
-                "name": name,
-                "rows_per_second": _spread(rates),
-                "ratio": _spread(ratios),
-                "latency_ms": {f"p{p}": value for p, value in zip(PERCENTILES, latency, strict=True)},
-                "load_seconds": round(result["load_seconds"], 3),
-                "loaded_memory_mb": round(result["loaded_memory_kb"] / 1024, 1),
-                "peak_memory_mb": round(result["peak_memory_kb"] / 1024, 1),
-                "busy_cores": round(sum(result["cpu_seconds"]) / sum(result["seconds"]), 2),
-                "cost_per_million_rows": None
-                if price_per_hour is None
-                else price_per_hour / 3600 * 1e6 / statistics.median(rates),
-                "agreement": agreement,
-                "samples": {key: list(result[key]) for key in ("seconds", "cpu_seconds", "latency_seconds")},
-            }
-        )
-    return entries
-
-
-#: A process inherits the peak memory of the one that starts it, so a small one stands between.
-LAUNCHER = """
-import json, os, subprocess, sys, time
-os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
-started = time.perf_counter()
-process = subprocess.Popen(sys.argv[2:], stdout=subprocess.DEVNULL)
-_, status, used = os.wait4(process.pid, 0)
-seconds = time.perf_counter() - started
-print(json.dumps([os.waitstatus_to_exitcode(status), seconds, used.ru_maxrss]))
-"""
-
-
-def cold_start(command: Sequence[str], repeats: int, given: str = "", cores: int = 1) -> dict[str, Any]:
-    """A whole command, from nothing to its end.
-
-    Args:
-        command: program and arguments.
-        repeats: how many times.
-        given: what it reads on standard input.
-        cores: how many it may use.
-
-    Returns:
-        ``seconds``, a value a run, and ``peak_memory_mb`` of the largest.
-
-    Raises:
-        MachineError: the command failed.
-    """
-    seconds, memory = [], 0
-    for _ in range(repeats):
-        launch = [sys.executable, "-I", "-S", "-c", LAUNCHER, str(cores), *command]
-        done = subprocess.run(launch, input=given, capture_output=True, text=True, check=True)
-        code, took, peak = json.loads(done.stdout)
-        if code:
-            last = done.stderr.strip().splitlines()[-1:]
-            raise MachineError(f"{' '.join(command[:4])} ended with exit code {code}: {last[0] if last else 'no word'}")
-        seconds.append(took)
-        memory = max(memory, peak)
-    return {"seconds": seconds, "peak_memory_mb": round(memory / 1024, 1)}
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    first = results[candidates[0].name]
+    rows = len(first.probabilities)
+    reports = []
+    for candidate in candidates:
+        result = results[candidate.name]
+        rates = [rows / seconds for seconds in result.seconds]
+        speedups = [theirs / ours for ours, theirs in zip(first.seconds, result.seconds, strict=True)]
+        latency = np.percentile(np.array(result.latency_seconds) * 1e3, PERCENTILES).round(3).tolist()
+        compared = candidate.comparable and result is not first
+        cost = None if price_per_hour is None else price_per_hour / 3600 * 1e6 / statistics.median(rates)
+        reports.append(
+            CandidateReport(
+                name=candidate.name,
+                rows_per_second=Spread.of(rates),
+                speedup=Spread.of(speedups),
+                latency_ms={f"p{p}": value for p, value in zip(PERCENTILES, latency, strict=True)},
+                load_seconds=round(result.load_seconds, 3),
+                loaded_memory_mb=round(result.loaded_memory_kb / 1024, 1),
+                peak_memory_mb=round(result.peak_memory_kb / 1024, 1),
+                busy_cores=round(sum(result.cpu_seconds) / sum(result.seconds), 2),
+                cost_per_million_rows=cost,
+                agreement=Agreement.of(result.probabilities, first.probabilities, labels) if compared else None,
+                samples={
+                    "seconds": result.seconds, "cpu_seconds": result.cpu_seconds,
+                    "latency_seconds": result.latency_seconds,
+                },
+            )
+        )  # fmt: skip
+    return reports

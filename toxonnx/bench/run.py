@@ -1,4 +1,4 @@
-"""Engines side by side on the same texts: rounds interleaved, raw samples kept."""
+"""Runs engines on the same texts in interleaved rounds, each in a process of its own, and keeps the raw samples."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from toxonnx.errors import MachineError
 
-__all__ = ["Candidate", "run_benchmark"]
+__all__ = ["WORKER", "Candidate", "Measurements", "run_benchmark"]
 
 WORKER = Path(__file__).with_name("worker.py")
-#: seconds between turns, for threads that spin after their work to fall asleep
+#: seconds between turns, after which threads that spin when they run out of work are asleep
 PAUSE = 0.3
-#: lone texts at the start of each turn that are not timed
-WAKING = 5
+#: single texts at the start of each turn that are not timed
+WARM_UP_TEXTS = 5
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,13 @@ class Candidate:
     """An engine with its settings.
 
     Attributes:
-        name: what tables call it.
+        name: unique name, used in tables.
         factory: ``module:function``; see :mod:`toxonnx.bench.worker`.
-        options: keyword arguments of the factory, as JSON can hold them.
-        cores: how many its process may use, all of its threads together.
-        path: folders that it imports from.
+        options: keyword arguments of the factory, JSON values only.
+        cores: how many its process may use, for all of its threads.
+        path: folders to import from.
         python: the interpreter that has its packages.
+        comparable: whether its probabilities should equal those of the first candidate.
     """
 
     name: str
@@ -46,15 +48,39 @@ class Candidate:
     cores: int
     path: tuple[str, ...] = ()
     python: str = field(default=sys.executable)
+    comparable: bool = False
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What its process is told first."""
+        """The first line that its process reads; see :mod:`toxonnx.bench.worker`."""
         return {"factory": self.factory, "options": self.options, "cores": self.cores, "path": self.path}
 
 
+@dataclass(kw_only=True)
+class Measurements:
+    """Raw samples of one candidate.
+
+    Attributes:
+        load_seconds: to import the engine and load the model.
+        loaded_memory_kb: resident memory once it is loaded.
+        probabilities: float32 [texts, labels].
+        seconds: of each round.
+        cpu_seconds: CPU time of each round.
+        latency_seconds: of each text that was scored on its own.
+        peak_memory_kb: peak resident memory.
+    """
+
+    load_seconds: float
+    loaded_memory_kb: int
+    probabilities: NDArray[np.float32]
+    seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
+    latency_seconds: list[float] = field(default_factory=list)
+    peak_memory_kb: int = 0
+
+
 class _Worker:
-    """A candidate's process, from the entry of a ``with`` to its end."""
+    """A candidate's process; a context manager."""
 
     def __init__(self, candidate: Candidate, errors: Path) -> None:
         self.candidate, self._errors = candidate, errors
@@ -66,7 +92,7 @@ class _Worker:
                 text=True, encoding="utf-8",
             )  # fmt: skip
         try:
-            self.loaded = self._log(self.candidate.spec)
+            self.loaded = self._request(self.candidate.spec)
         except BaseException:
             self._process.kill()
             self._process.wait()
@@ -81,19 +107,21 @@ class _Worker:
             self._process.kill()
         self._process.wait()
 
-    def ask(self, do: str, **details: Any) -> dict[str, Any]:
-        return self._log({"do": do, **details})
+    def request(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """Sends a command and returns the answer."""
+        return self._request({"command": command, **arguments})
 
-    def _log(self, what: dict[str, Any]) -> dict[str, Any]:
+    def _request(self, message: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None and self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # the missing answer tells
-            self._process.stdin.write(json.dumps(what) + "\n")
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer either, which is handled below
+            self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
             code = self._process.wait()
-            last = self._errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            raise MachineError(f"{self.candidate.name} stopped (exit code {code}): {last[0] if last else 'no word'}")
+            lines = self._errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            reason = lines[-1] if lines else "no error output"
+            raise MachineError(f"{self.candidate.name} stopped (exit code {code}): {reason}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -103,30 +131,28 @@ def run_benchmark(
     texts: Sequence[str],
     *,
     rounds: int,
-    singles: int,
+    latency_samples: int,
     log: Callable[[str], None] = lambda _: None,
-) -> dict[str, dict[str, Any]]:
-    """Runs all candidates on the same texts, a round at a time.
+) -> dict[str, Measurements]:
+    """Measures all candidates on the same texts, in interleaved rounds.
 
-    Every candidate has a process of its own, loads once, and scores everything once before anything is timed. In each
-    round all take their turn, and the one that begins changes; a turn starts with a few texts that are not timed.
-    Where candidates see the same weights, their scores can be compared: they are kept.
+    Each candidate has its own process, loads once, and scores all texts once before anything is timed. In each round,
+    every candidate has one turn, and the order rotates; a turn starts with a few texts that are not timed.
 
     Args:
-        candidates: at least one, names unique.
+        candidates: at least one.
         texts: what is scored.
         rounds: timed passes over the texts.
-        singles: texts that are scored one at a time, back to back, in each round; no more than there are.
-        log: takes a line of progress.
+        latency_samples: texts that are scored one at a time, back to back, in each round; at most ``len(texts)``.
+        log: receives lines of progress.
 
     Returns:
-        For each name: ``load_seconds``, ``seconds`` (a value a round), ``cpu_seconds``, ``latency_seconds`` (a value a
-        single text), ``loaded_memory_kb``, ``peak_memory_kb`` and ``scores`` (float32 [texts, labels]).
+        Name of each candidate -> its measurements, in the order of the candidates.
 
     Raises:
         MachineError: a candidate did not start, or stopped.
     """
-    results: dict[str, dict[str, Any]] = {}
+    results: dict[str, Measurements] = {}
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="toxonnx-bench-")))
         file = folder / "texts.json"
@@ -135,35 +161,37 @@ def run_benchmark(
         for number, candidate in enumerate(candidates):
             log(f"loading {candidate.name}")
             worker = stack.enter_context(_Worker(candidate, folder / f"{number}.txt"))
-            kept = folder / f"{number}.npy"
-            worker.ask("texts", file=str(file))
-            worker.ask("score", keep=str(kept))  # warms up
-            worker.ask("latency", start=0, stop=WAKING)
-            results[candidate.name] = {
-                "load_seconds": worker.loaded["load_seconds"],
-                "loaded_memory_kb": worker.loaded["memory_kb"],
-                "scores": np.load(kept),
-                "seconds": [], "cpu_seconds": [], "latency_seconds": [],
-            }  # fmt: skip
+            results[candidate.name] = _warm_up(worker, file, folder / f"{number}.npy")
             workers.append(worker)
         for number in range(rounds):
-            for worker in _rotated(workers, number):
-                result = results[worker.candidate.name]
-                time.sleep(PAUSE)
-                worker.ask("latency", start=0, stop=WAKING)  # untimed: others had the caches meanwhile
-                answer = worker.ask("score")
-                result["seconds"].append(answer["seconds"])
-                result["cpu_seconds"].append(answer["cpu_seconds"])
-                result["peak_memory_kb"] = answer["peak_memory_kb"]
-                time.sleep(PAUSE)
-                start = number * singles % max(len(texts) - singles + 1, 1)
-                answer = worker.ask("latency", start=start, stop=start + singles)
-                result["latency_seconds"] += answer["seconds"]
-            rates = ", ".join(f"{name} {len(texts) / result['seconds'][-1]:,.0f}" for name, result in results.items())
+            start = number * latency_samples % max(len(texts) - latency_samples + 1, 1)
+            first = number % len(workers)
+            for worker in workers[first:] + workers[:first]:
+                _measure(worker, results[worker.candidate.name], start, start + latency_samples)
+            rates = ", ".join(f"{name} {len(texts) / result.seconds[-1]:,.0f}" for name, result in results.items())
             log(f"round {number + 1} of {rounds}, rows/s: {rates}")
     return results
 
 
-def _rotated(workers: list[_Worker], by: int) -> Iterator[_Worker]:
-    yield from workers[by % len(workers) :]
-    yield from workers[: by % len(workers)]
+def _warm_up(worker: _Worker, texts: Path, save: Path) -> Measurements:
+    """Scores all texts once, untimed, and keeps the probabilities."""
+    worker.request("load", file=str(texts))
+    worker.request("score", save=str(save))
+    worker.request("latency", start=0, stop=WARM_UP_TEXTS)
+    return Measurements(
+        load_seconds=worker.loaded["load_seconds"],
+        loaded_memory_kb=worker.loaded["memory_kb"],
+        probabilities=np.load(save),
+    )
+
+
+def _measure(worker: _Worker, result: Measurements, start: int, stop: int) -> None:
+    """One turn: a pass over all texts, then texts ``start`` to ``stop`` one at a time."""
+    time.sleep(PAUSE)
+    worker.request("latency", start=0, stop=WARM_UP_TEXTS)  # the other candidates have filled the CPU caches
+    answer = worker.request("score")
+    result.seconds.append(answer["seconds"])
+    result.cpu_seconds.append(answer["cpu_seconds"])
+    result.peak_memory_kb = answer["peak_memory_kb"]
+    time.sleep(PAUSE)
+    result.latency_seconds += worker.request("latency", start=start, stop=stop)["seconds"]

@@ -1,88 +1,140 @@
-"""The engines that every race has: a bundle here, and PyTorch as people run it and at its best.
+"""The engines of ``toxonnx bench``: a bundle, the transformers pipeline, and PyTorch with batches sorted by length.
 
-Each function loads a model and returns one from texts to probabilities, float32 [texts, labels], in the texts' order.
+Each factory loads a model and returns a :class:`toxonnx.inference.scores.Scorer`; :mod:`toxonnx.bench.worker` calls
+them by name.
 """
 
 from __future__ import annotations
 
 import inspect
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from toxonnx.inference.scores import Scorer, Scores
+from toxonnx.labels import Labels
 from toxonnx.texts import TextSpec
 
-__all__ = ["bundle", "pipeline", "pytorch"]
+__all__ = ["bundle", "pipeline", "pytorch", "scores_from_probabilities"]
 
-#: tokens of a batch of PyTorch on a GPU, padding included
-GPU_TOKENS = 1 << 15
+#: tokens in a batch of PyTorch on a GPU, padding included
+GPU_BATCH_TOKENS = 1 << 15
 
-Scorer = Callable[[list[str]], NDArray[np.float32]]
+
+def scores_from_probabilities(probs: NDArray[np.floating], labels: Labels) -> Scores:
+    """Scores of an engine that returns probabilities [texts, labels] only.
+
+    The logits are the logarithms of the probabilities (softmax) or their log-odds (sigmoid), times the temperature, so
+    that the probabilities of the result are the given ones up to float32 rounding.
+    """
+    p = probs.astype(np.float64)
+    with np.errstate(divide="ignore"):  # a probability of 0 or 1 has an infinite logit, which is converted back exactly
+        logits = np.log(p) - np.log1p(-p) if labels.multi else np.log(p)
+    return Scores.of(labels, (labels.temperature * logits).astype(np.float32))
 
 
 def bundle(
     model: Path, *, threads: int, device: str = "cpu", max_batch_tokens: int | None = None, window: int | None = None
 ) -> Scorer:
-    """A bundle, as ``toxonnx predict`` runs it; a text that comes alone, as ``Classifier.predict`` does."""
+    """A bundle, as ``toxonnx predict`` runs it; a single text as ``Classifier.predict`` scores it."""
     from toxonnx.bundle import open_bundle
     from toxonnx.inference.classifier import Classifier
     from toxonnx.inference.options import RuntimeOptions
 
-    classifier = Classifier(
-        open_bundle(model),
-        RuntimeOptions(
-            device=device,
-            threads=threads if device == "cpu" else None,
-            window=window,
-            max_batch_tokens=max_batch_tokens,
-        ),
+    options = RuntimeOptions(
+        device=device, threads=threads if device == "cpu" else None, window=window, max_batch_tokens=max_batch_tokens
     )
+    return Classifier(open_bundle(model), options)
 
-    def score(texts: list[str]) -> NDArray[np.float32]:
-        if len(texts) == 1:
-            (answer,) = classifier.predict(texts, top_k=None)
-            by_name = {item["label"]: item["score"] for item in answer}
-            return np.array([[by_name[name] for name in classifier.labels.names]], dtype=np.float32)
-        return np.array([prediction.probabilities for _, prediction in classifier.stream(texts)], dtype=np.float32)
 
-    return score
+@dataclass(frozen=True)
+class _Pipeline:
+    """A transformers pipeline and the arguments of its calls."""
+
+    labels: Labels
+    classify: Any
+    text: TextSpec
+    arguments: dict[str, Any]
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        rows = self.classify([self.text.clean(text) for text in texts], **self.arguments)
+        by_name = ({item["label"]: item["score"] for item in row} for row in rows)
+        probs = np.array([[row[name] for name in self.labels.names] for row in by_name], dtype=np.float32)
+        return scores_from_probabilities(probs, self.labels)
 
 
 def pipeline(
     model: Path, *, threads: int, max_length: int, batch: int = 32, normalise: Sequence[str] = (), multi: bool = False,
     device: str = "cpu",
 ) -> Scorer:  # fmt: skip
-    """A checkpoint in transformers' own pipeline, batches in the file's order, as its documentation writes it."""
+    """A checkpoint in the transformers pipeline, called as its documentation does: batches of rows in file order."""
     import torch
     import transformers
 
     torch.set_num_threads(threads)
     classify = transformers.pipeline("text-classification", str(model), device=device)
-    # It hands the model whatever the tokenizer makes; a DistilBERT with a BERT's tokenizer takes no token types.
-    takes = inspect.signature(classify.model.forward).parameters
-    classify.tokenizer.model_input_names = [name for name in classify.tokenizer.model_input_names if name in takes]
-    names = [classify.model.config.id2label[i] for i in range(classify.model.config.num_labels)]
-    function = "sigmoid" if multi else "softmax"
+    # It passes everything that the tokenizer returns to the model, but DistilBERT takes no token types.
+    accepted = inspect.signature(classify.model.forward).parameters
+    classify.tokenizer.model_input_names = [name for name in classify.tokenizer.model_input_names if name in accepted]
+    arguments = {
+        "batch_size": batch, "truncation": True, "max_length": max_length, "top_k": None,
+        "function_to_apply": "sigmoid" if multi else "softmax",
+    }  # fmt: skip
+    return _Pipeline(_labels(classify.model.config, multi), classify, TextSpec((), "", tuple(normalise)), arguments)
 
-    clean = TextSpec((), "", tuple(normalise)).clean
 
-    def score(texts: list[str]) -> NDArray[np.float32]:
-        rows = classify(
-            [clean(text) for text in texts],
-            batch_size=batch,
-            truncation=True,
-            max_length=max_length,
-            top_k=None,
-            function_to_apply=function,
-        )
-        by_name = ({item["label"]: item["score"] for item in row} for row in rows)
-        return np.array([[row[name] for name in names] for row in by_name], dtype=np.float32)
+@dataclass(frozen=True)
+class _PyTorch:
+    """A PyTorch model with a Rust tokenizer; sorts texts by length."""
 
-    return score
+    labels: Labels
+    model: Any
+    tokenizer: Any
+    pad_id: int
+    text: TextSpec
+    batch: int
+    device: str
+
+    def score(self, texts: Sequence[str]) -> Scores:
+        import torch
+
+        encodings = self.tokenizer.encode_batch_fast([self.text.clean(text) for text in texts])
+        rows = [encoding.ids for encoding in encodings]
+        logits = np.empty((len(rows), len(self.labels)), dtype=np.float32)
+        with torch.inference_mode():
+            pending = [(batch, self._forward([rows[i] for i in batch])) for batch in self._batches(rows)]
+            for batch, output in pending:  # after all batches are queued, so that a GPU does not wait in between
+                logits[batch] = output.float().cpu().numpy()
+        return Scores.of(self.labels, logits)
+
+    def _batches(self, rows: list[list[int]]) -> list[list[int]]:
+        """Positions of the rows of each batch, longest rows first."""
+        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
+        batches, start = [], 0
+        while start < len(order):
+            size = self.batch if self.device == "cpu" else max(1, GPU_BATCH_TOKENS // len(rows[order[start]]))
+            batches.append(order[start : start + size])
+            start += size
+        return batches
+
+    def _forward(self, rows: list[list[int]]) -> Any:
+        """Logits of a batch, on the device."""
+        lengths = np.array([len(row) for row in rows])
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        ids = np.full(mask.shape, self.pad_id, dtype=np.int64)
+        ids[mask] = np.fromiter(itertools.chain.from_iterable(rows), np.int64, lengths.sum())
+        return self.model(input_ids=self._to_device(ids), attention_mask=self._to_device(mask.astype(np.int64))).logits
+
+    def _to_device(self, array: NDArray[np.int64]) -> Any:
+        import torch
+
+        tensor = torch.from_numpy(array)
+        return tensor if self.device == "cpu" else tensor.pin_memory().to(self.device, non_blocking=True)
 
 
 def pytorch(
@@ -91,7 +143,7 @@ def pytorch(
 ) -> Scorer:  # fmt: skip
     """A checkpoint in PyTorch at its best: sorted by length, inference mode, the Rust tokenizer called directly.
 
-    On a GPU in fp16 with SDPA, in batches of about GPU_TOKENS tokens in place of ``batch`` rows. Not compiled.
+    On a GPU in fp16 with SDPA, in batches of about GPU_BATCH_TOKENS tokens instead of ``batch`` rows. Not compiled.
     """
     import torch
     from tokenizers import Tokenizer
@@ -101,36 +153,20 @@ def pytorch(
     network: Any = AutoModelForSequenceClassification.from_pretrained(model).eval().to(device)
     if device != "cpu":
         network = network.half()
-    pad_id = AutoTokenizer.from_pretrained(model).pad_token_id or 0
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
     tokenizer.enable_truncation(max_length)
     tokenizer.no_padding()
-    clean = TextSpec((), "", tuple(normalise)).clean
+    return _PyTorch(
+        labels=_labels(network.config, multi),
+        model=network,
+        tokenizer=tokenizer,
+        pad_id=AutoTokenizer.from_pretrained(model).pad_token_id or 0,
+        text=TextSpec((), "", tuple(normalise)),
+        batch=batch,
+        device=device,
+    )
 
-    def sent(array: NDArray[np.int64]) -> Any:
-        tensor = torch.from_numpy(array)
-        return tensor if device == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
-    def score(texts: list[str]) -> NDArray[np.float32]:
-        rows = [encoding.ids for encoding in tokenizer.encode_batch_fast([clean(text) for text in texts])]
-        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
-        logits = np.empty((len(rows), network.config.num_labels), dtype=np.float32)
-        waiting: list[tuple[list[int], Any]] = []
-        start = 0
-        with torch.inference_mode():
-            while start < len(order):
-                width = len(rows[order[start]])
-                some = order[start : start + (batch if device == "cpu" else max(1, GPU_TOKENS // width))]
-                start += len(some)
-                lengths = np.array([len(rows[i]) for i in some])
-                held = np.arange(width) < lengths[:, None]
-                ids = np.full(held.shape, pad_id, dtype=np.int64)
-                ids[held] = np.fromiter(itertools.chain.from_iterable(rows[i] for i in some), np.int64, lengths.sum())
-                waiting.append((some, network(input_ids=sent(ids), attention_mask=sent(held.astype(np.int64))).logits))
-            for some, found in waiting:  # a GPU is waited for once
-                logits[some] = found.float().cpu().numpy()
-        scores = torch.from_numpy(logits)
-        result: NDArray[np.float32] = (torch.sigmoid(scores) if multi else torch.softmax(scores, dim=-1)).numpy()
-        return result
-
-    return score
+def _labels(config: Any, multi: bool) -> Labels:
+    names = tuple(config.id2label[i] for i in range(config.num_labels))
+    return Labels(names, "sigmoid" if multi else "softmax")

@@ -1,0 +1,22 @@
+"""``toxonnx doctor``, run as a command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from helpers import COMMENTS, toxonnx
+
+from toxonnx.system import available_cores
+
+
+def test_doctor_and_predict_show_how_a_bundle_runs(bundles: dict[str, Path]) -> None:
+    done = toxonnx("doctor", "--json", "--bundle", bundles["int8"])
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["settings"]["threads"] == report["system"]["cores"] == available_cores()
+    assert report["settings"]["precision"] == "int8" and report["missing_modules"]["cpu"] == []
+    table = toxonnx("doctor").stdout
+    assert "minilm-hate-int8: int8, layout plain, on CPUExecutionProvider" in table
+    verbose = toxonnx("predict", "-v", "--threads", 1, COMMENTS)
+    assert "layout plain, on CPUExecutionProvider; 1 batches at a time" in verbose.stderr
