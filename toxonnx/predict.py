@@ -30,7 +30,7 @@ class Summary:
         rows: rows scored.
         position: the last record's ``end_position``.
         seconds: since the start.
-        truncated: rows whose text was cut at the maximum length.
+        truncated: rows whose text was truncated to the maximum length.
         empty: rows without a text, scored as an empty text.
         cached: rows that reused the scores of an identical text.
         review: rows marked for review.

@@ -40,7 +40,7 @@ def test_the_example_is_kept_byte_for_byte_and_scored(tmp_path: Path) -> None:
     assert toxonnx("predict", source).stdout == (tmp_path / "out.csv").read_text()
 
 
-def test_any_delimiter_is_one(tmp_path: Path) -> None:
+def test_any_character_can_be_the_delimiter(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("n%text\n1%what a lovely morning\n", encoding="utf-8")
     done = toxonnx("predict", tmp_path / "in.csv", "--delimiter", "%", "--review-below", "0.5")
     assert done.returncode == 0, done.stderr
@@ -50,7 +50,7 @@ def test_any_delimiter_is_one(tmp_path: Path) -> None:
 
 
 def test_odd_files_keep_their_bytes(tmp_path: Path) -> None:
-    # CRLF, a byte-order mark, blank lines, an empty text, a long one, quotes, no end at the end; a label column.
+    # CRLF, a byte-order mark, blank lines, an empty text, a long one, quotes, no line end after the last row; a label column.
     content = (
         "\ufeffid,text,label\r\n1,a fine day,x\r\n\r\n2,,y\r\n3,"
         + "word " * 200_000
@@ -61,8 +61,8 @@ def test_odd_files_keep_their_bytes(tmp_path: Path) -> None:
     done = toxonnx("predict", path, "-o", tmp_path / "out.csv")
     assert done.returncode == 0, done.stderr
     assert "the new ones are predicted_label, predicted_score, predicted_hate" in done.stderr
-    assert "cut at 128 tokens: 1 " in done.stderr
-    assert "empty texts, scored as such: 1" in done.stderr
+    assert "truncated to 128 tokens: 1 " in done.stderr
+    assert "empty texts: 1" in done.stderr
     out = (tmp_path / "out.csv").read_bytes().decode()
     records = content.split("\r\n")
     lines = out.split("\r\n")
@@ -105,7 +105,7 @@ def test_tsv_and_encodings(tmp_path: Path) -> None:
         ("text,n\na,1\n", ["--threads", "0"], 2, "0 is not in the range"),
         ("text,n\na,1\n", ["--encoding", "utf-9"], 2, "unknown encoding 'utf-9'"),
         ("PK\x03\x04 and so on", [], 2, "is a workbook or a zip archive"),
-        ("text,n\na,1\n", ["--delimiter", ";;"], 2, "the delimiter ';;' is not one character"),
+        ("text,n\na,1\n", ["--delimiter", ";;"], 2, "the delimiter ';;' is not a single usable character"),
         ("text,n\na,1\n", ["--encoding", "hex"], 2, "unknown encoding 'hex'"),
     ],
 )
@@ -150,7 +150,7 @@ def test_an_output_that_exists_is_kept(tmp_path: Path) -> None:
     source, out = write_csv(tmp_path / "in.csv", ["text"], [["a fine day"]]), tmp_path / "out.csv"
     out.write_text("precious")
     refused = toxonnx("predict", source, "-o", out)
-    assert refused.returncode == 2 and "exists already" in refused.stderr and "--force" in refused.stderr
+    assert refused.returncode == 2 and "already exists" in refused.stderr and "--force" in refused.stderr
     assert out.read_text() == "precious"
     assert toxonnx("predict", source, "-o", out, "--force").returncode == 0
     assert out.read_text().startswith("text,label")
@@ -161,7 +161,7 @@ def _limit_file_size() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
 
-def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
     source = write_csv(tmp_path / "in.csv", ["text"], [[f"day {i}"] for i in range(3000)])
     if os.path.exists("/dev/full"):  # noqa: PTH110
         done = toxonnx("predict", source, "-o", "/dev/full")
@@ -176,7 +176,7 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["in.csv"]
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
     source = write_csv(tmp_path / "in.csv", ["text"], [[f"day {i} " + "long " * 30] for i in range(4000)])
     line = f"set -o pipefail; {sys.executable} -m toxonnx predict {source} | head -n 2"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
@@ -247,7 +247,7 @@ def test_scoring_needs_no_torch(tmp_path: Path) -> None:
     assert "pip install 'toxonnx[train]'" in done.stderr
 
 
-def test_without_onnxruntime_the_way_out_is_named(tmp_path: Path) -> None:
+def test_without_onnxruntime_the_error_says_what_to_install(tmp_path: Path) -> None:
     source = write_csv(tmp_path / "in.csv", ["text"], [["a fine day"]])
     script = "import sys; sys.modules['onnxruntime'] = None; from toxonnx.cli import main; main()"
     for arguments in (["predict", str(source)], ["doctor"], ["bench"]):

@@ -71,7 +71,7 @@ class ScoredRows:
         name: of the model.
         description: of the model.
         sample: scores and true labels.
-        truncated, empty, review: bool [rows]: cut at the maximum length; without a text; marked for review by the
+        truncated, empty, review: bool [rows]: truncated to the maximum length; without a text; marked for review by the
             model's thresholds.
         seen: ``training``, ``validation`` or ``fitted`` -> bool [rows], whether the text was seen there; only the parts
             that the model has fingerprints of.

@@ -117,7 +117,7 @@ def _notes(model: ModelReport) -> list[str]:
     elif not model.leaky_rows:
         notes.append(f"No text is among those whose fingerprints {name} contains: {', '.join(model.leaks)}.")
     if model.truncated:
-        notes.append(f"{model.truncated:,} texts were cut at {model.max_length} tokens ({name}).")
+        notes.append(f"{model.truncated:,} texts were truncated to {model.max_length} tokens ({name}).")
     if model.empty:
         notes.append(f"{model.empty:,} texts are empty ({name}).")
     if model.kind == "PyTorch":

@@ -70,7 +70,7 @@ class Prediction(NamedTuple):
         labels: names of the labels that apply: exactly one (softmax), or any number (sigmoid).
         score: probability of the label (softmax), or of the most probable one (sigmoid).
         probabilities: float64 [labels], in the bundle's order.
-        truncated: whether the text was cut at the maximum length.
+        truncated: whether the text was truncated to the maximum length.
         cached: whether an identical text was scored before and its scores were reused.
         needs_review: whether a person should look at it, by the bundle's thresholds and ``review_below``.
     """
@@ -90,7 +90,7 @@ class Scores:
     Attributes:
         labels: label names in the order of the columns, with activation, temperature and thresholds.
         logits: float32 [rows, labels].
-        truncated: bool [rows], whether the text was cut at the maximum length.
+        truncated: bool [rows], whether the text was truncated to the maximum length.
         cached: bool [rows], whether the row reused the scores of an identical text.
         review_below: probability under which a prediction is marked for review; 0 marks by thresholds only.
     """

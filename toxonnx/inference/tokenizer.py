@@ -25,7 +25,7 @@ class Tokens:
     Attributes:
         ids: int32 [tokens of all texts], text after text, with special tokens.
         lengths: int64 [texts].
-        truncated: bool [texts], whether the text was cut at the maximum length.
+        truncated: bool [texts], whether the text was truncated to the maximum length.
     """
 
     ids: NDArray[np.int32]

@@ -36,11 +36,11 @@ class ReadOptions:
 
 
 class Record(Protocol):
-    """One record of a source; what else it holds is the format's own business."""
+    """One record of a source; everything else in it is up to the format."""
 
     @property
     def line(self) -> int:
-        """Where it starts, counted from 1, as error messages name it."""
+        """Line in which it starts, counted from 1, as in error messages."""
         ...
 
     @property
@@ -50,7 +50,7 @@ class Record(Protocol):
 
 
 R = TypeVar("R", bound=Record)
-#: a record, where only some format's own sink reads it
+#: a record, in the signatures of sinks
 R_contra = TypeVar("R_contra", bound=Record, contravariant=True)
 
 
@@ -69,12 +69,12 @@ class Source(Protocol[R]):
 
     @property
     def columns_hint(self) -> str:
-        """What may be wrong where the expected columns are missing; empty where nothing is suspected."""
+        """What may be wrong if the expected columns are missing; empty if nothing is suspected."""
         ...
 
     @property
     def size(self) -> int | None:
-        """Bytes of the input; None where that is unknown, as for a pipe."""
+        """Bytes of the input; None if unknown, as for a pipe."""
         ...
 
     def __iter__(self) -> Iterator[R]:
@@ -118,10 +118,10 @@ class Sink(Protocol[R_contra]):
 
 
 def open_source(path: str | Path, options: ReadOptions | None = None) -> Source[Any]:
-    """Opens a file to read, in the format that its suffix names (CSV where it names none).
+    """Opens a file to read, in the format of its suffix (CSV for any unknown suffix).
 
     Raises:
-        InputError: it cannot be read, or its header is not sound.
+        InputError: it cannot be read, or its header is invalid.
     """
     source: Source[Any] = _module(path).open_source(path, options or ReadOptions())
     return source
