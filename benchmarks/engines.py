@@ -58,7 +58,7 @@ ENGINES: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("CTranslate2 float32", "ctranslate2", "sorted:8", {"precision": "float32"}),
     ("CTranslate2 int8", "ctranslate2", "file:32 sorted:8 sorted:32", {"precision": "int8"}),
 )
-INFINITY = ("Infinity", "infinity", "sorted:32", {})
+INFINITY: tuple[str, str, str, dict[str, str]] = ("Infinity", "infinity", "sorted:32", {})
 
 
 def checkpoint(shape: str, given: Path | None, folder: Path) -> Path:
@@ -211,7 +211,7 @@ def main() -> None:
     if arguments.json:
         tokens = Tokenizer(bundles["fp32"] / "tokenizer.json", MAX_LENGTH)(texts)
         padding = {"batches of 32, file order": padding_share(tokens.lengths, 32, by_length=False)}
-        report = {
+        document = {
             "shape": arguments.shape,
             "weights": "trained" if arguments.checkpoint else "random",
             "texts": TextStatistics.of(texts, tokens, arguments.texts, padding).to_dict(),
@@ -221,7 +221,7 @@ def main() -> None:
             "candidates": [with_agreement(report, results) for report in reports],
         }
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Reports as one HTML file: no script, nothing fetched, pictures inside."""
+"""Building blocks of self-contained HTML reports: no scripts, nothing loaded from elsewhere, plots as inline SVG."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["axes", "bars", "document", "drawn", "facts", "figure", "table"]
+__all__ = ["document", "escape_label", "horizontal_bars", "key_value_table", "new_figure", "svg_figure", "table"]
 
 STYLE = """
 :root { color-scheme: light; --ink: #1c2330; --dim: #5d6778; --line: #dfe3ea; --mark: #0b6e4f; }
@@ -23,16 +23,16 @@ p { margin: .5rem 0; max-width: 46rem; } .dim { color: var(--dim); } .lead { fon
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .84rem; }
 th, td { padding: .35rem .7rem .35rem 0; text-align: right; border-bottom: 1px solid var(--line); }
-th { color: var(--dim); font-weight: 600; vertical-align: bottom; } .words { text-align: left; }
+th { color: var(--dim); font-weight: 600; vertical-align: bottom; } .left { text-align: left; }
 tr.first td { font-weight: 600; color: var(--mark); }
-table.facts td { text-align: left; white-space: normal; }
+table.key-values td { text-align: left; white-space: normal; }
 figure { margin: .5rem 0; } figure svg { max-width: 100%; height: auto; }
 details { margin: .75rem 0; } summary { cursor: pointer; }
 """
 
 
 def document(title: str, *parts: str) -> str:
-    """A whole page of parts that are HTML already."""
+    """A complete page; ``parts`` are HTML and are not escaped."""
     body = "\n".join(parts)
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
@@ -42,72 +42,84 @@ def document(title: str, *parts: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, mark_first: bool = False, left: int = 1) -> str:
-    """A table; its cells are plain text, those of the first ``left`` columns words."""
+    """A table.
 
-    def cells(kind: str, row: Sequence[str]) -> str:
-        words = f'<{kind} class="words">'
-        return "".join(f"{words if at < left else f'<{kind}>'}{_kept(cell)}</{kind}>" for at, cell in enumerate(row))
+    Args:
+        header: column names.
+        rows: cells, as plain text.
+        mark_first: highlight the first row.
+        left: number of columns that are aligned to the left; the others are aligned to the right.
+    """
+
+    def cells(tag: str, row: Sequence[str]) -> str:
+        aligned = f'<{tag} class="left">'
+        return "".join(
+            f"{aligned if i < left else f'<{tag}>'}{_escape_cell(cell)}</{tag}>" for i, cell in enumerate(row)
+        )
 
     lines = []
     for number, row in enumerate(rows):
-        kind = ' class="first"' if mark_first and number == 0 else ""
-        lines.append(f"<tr{kind}>{cells('td', row)}</tr>")
+        attribute = ' class="first"' if mark_first and number == 0 else ""
+        lines.append(f"<tr{attribute}>{cells('td', row)}</tr>")
     return f'<div class="scroll"><table><tr>{cells("th", header)}</tr>{"".join(lines)}</table></div>'
 
 
-def _kept(cell: str) -> str:
-    """A cell that breaks before an interval, if it has to, and not inside."""
-    return re.sub(r"\((?:chance: )?[-+]?\d[^()]*\)", lambda found: found[0].replace(" ", "&nbsp;"), escape(cell))
+def _escape_cell(cell: str) -> str:
+    """The cell, escaped, with no line breaks inside an interval."""
+    return re.sub(r"\((?:chance: )?[-+]?\d[^()]*\)", lambda match: match[0].replace(" ", "&nbsp;"), escape(cell))
 
 
-def facts(values: Mapping[str, str]) -> str:
-    """A table of names and values."""
+def key_value_table(values: Mapping[str, str]) -> str:
+    """A table of names and values, without a header."""
     lines = (f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in values.items())
-    return f'<table class="facts">{"".join(lines)}</table>'
+    return f'<table class="key-values">{"".join(lines)}</table>'
 
 
-def drawn(name: str) -> str:
-    """A name from a file as matplotlib draws it letter by letter: no formula, no hidden legend, no endless line."""
+def escape_label(name: str) -> str:
+    """A name from a file for matplotlib: shortened to 80 characters, with no math text, and never hidden in a legend.
+
+    matplotlib parses text between dollar signs as a formula, and leaves labels that start with ``_`` out of legends.
+    """
     short = name if len(name) <= 80 else f"{name[:77]}..."
     return ("\u200b" if short.startswith("_") else "") + short.replace("$", r"\$")
 
 
-def axes(width: float, height: float) -> tuple[Any, Any]:
-    """A drawing and its axes, of so many inches."""
+def new_figure(width: float, height: float) -> tuple[Any, Any]:
+    """A matplotlib figure and its axes; width and height in inches."""
     from matplotlib.figure import Figure
 
-    drawing = Figure(figsize=(width, height))
-    found = drawing.subplots()
-    found.spines[["top", "right"]].set_visible(False)
-    found.tick_params(length=0)
-    return drawing, found
+    figure = Figure(figsize=(width, height))
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(length=0)
+    return figure, axes
 
 
-def bars(names: Sequence[str], longest: float, room: float) -> tuple[Any, Any]:
-    """A drawing and its axes for lying bars, the first on top.
+def horizontal_bars(names: Sequence[str], longest: float, margin: float) -> tuple[Any, Any]:
+    """A figure and its axes for a horizontal bar chart, with the first bar at the top. The bars are not drawn.
 
     Args:
-        names: what the bars at 0, 1, ... are called.
-        longest: of the bars.
-        room: share of it that is kept free behind it, for a text.
+        names: labels of the bars at 0, 1, ...
+        longest: length of the longest bar.
+        margin: share of it that is left free to the right of it, for text.
     """
-    drawing, found = axes(9, 0.5 + 0.45 * len(names))
-    found.set_yticks(range(len(names)), list(map(drawn, names)))
-    found.set_ylim(len(names) - 0.5, -0.5)
-    found.set_xlim(0, longest * (1 + room))
-    found.xaxis.set_visible(False)
-    found.spines["bottom"].set_visible(False)
-    return drawing, found
+    figure, axes = new_figure(9, 0.5 + 0.45 * len(names))
+    axes.set_yticks(range(len(names)), [escape_label(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlim(0, longest * (1 + margin))
+    axes.xaxis.set_visible(False)
+    axes.spines["bottom"].set_visible(False)
+    return figure, axes
 
 
-def figure(drawing: Figure, caption: str) -> str:
-    """A matplotlib figure as SVG inside the page, its letters as text."""
+def svg_figure(figure: Figure, caption: str) -> str:
+    """A matplotlib figure as inline SVG, with its text kept as text."""
     import matplotlib
 
     buffer = io.StringIO()
     settings = {"svg.fonttype": "none", "svg.hashsalt": "toxonnx", "font.family": "sans-serif"}
     with matplotlib.rc_context(settings):
-        drawing.savefig(buffer, format="svg", transparent=True, metadata={"Date": None}, bbox_inches="tight")
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None}, bbox_inches="tight")
     svg = buffer.getvalue()
     label = f'<svg role="img" aria-label="{escape(caption, quote=True)}"'
     return f"<figure>{svg[svg.index('<svg') :].replace('<svg', label, 1)}</figure>"

@@ -11,8 +11,7 @@ import numpy as np
 
 from toxonnx.bench.render import repeats_sentence, speedup_sentence
 from toxonnx.bench.report import PERCENTILES, BenchReport, CandidateReport
-from toxonnx.html import axes as new_axes
-from toxonnx.html import bars, document, facts, figure, table
+from toxonnx.html import document, horizontal_bars, key_value_table, new_figure, svg_figure, table
 from toxonnx.system import System
 
 __all__ = ["page"]
@@ -33,13 +32,13 @@ def page(report: BenchReport) -> str:
         *(f"<p class='lead'>{escape(verdict)}.</p>" for verdict in verdicts),
         f"<p class='dim'>{escape(repeats)}.</p>" if repeats else "",
         "<h2>Throughput</h2>",
-        figure(_throughput(entries), "rows per second of each candidate"),
+        svg_figure(_throughput(entries), "rows per second of each candidate"),
         "<p class='dim'>Median of the rounds; lines from the slowest to the fastest round. Includes tokenization.</p>",
         "<h2>Latency of a single text</h2>",
-        figure(_latency(entries), "share of single texts that were scored within a time"),
+        svg_figure(_latency(entries), "share of single texts that were scored within a time"),
         _latency_table(entries),
         "<h2>Padding</h2>",
-        figure(_padding(report.texts.padding), "share of tokens that are padding"),
+        svg_figure(_padding(report.texts.padding), "share of tokens that are padding"),
         "<p class='dim'>Share of tokens that are padding when these texts are batched in different ways.</p>",
         "<h2>All measurements</h2>",
         _measurements(entries, report.price_per_hour),
@@ -65,11 +64,11 @@ def _setup(report: BenchReport) -> str:
 
 def _bars(names: list[str], values: list[float], colors: list[str], texts: list[str]) -> tuple[Any, Any]:
     longest = max(values) or 1
-    drawing, axes = bars(names, longest, 0.18)
+    figure, axes = horizontal_bars(names, longest, 0.18)
     axes.barh(range(len(names)), values, color=colors, height=0.62)
     for position, (value, text) in enumerate(zip(values, texts, strict=True)):
         axes.text(value + longest * 0.02, position, text, va="center", fontsize=10)
-    return drawing, axes
+    return figure, axes
 
 
 def _colors(count: int) -> list[str]:
@@ -79,15 +78,15 @@ def _colors(count: int) -> list[str]:
 def _throughput(entries: Sequence[CandidateReport]) -> Any:
     rates = [entry.rows_per_second for entry in entries]
     names, texts = [entry.name for entry in entries], [f"{rate.median:,.0f} rows/s" for rate in rates]
-    drawing, axes = _bars(names, [rate.max for rate in rates], ["none"] * len(names), texts)
+    figure, axes = _bars(names, [rate.max for rate in rates], ["none"] * len(names), texts)
     axes.barh(range(len(names)), [rate.median for rate in rates], color=_colors(len(names)), height=0.62)
     for position, rate in enumerate(rates):
         axes.plot([rate.min, rate.max], [position] * 2, color="#1c2330", linewidth=1.2, solid_capstyle="butt")
-    return drawing
+    return figure
 
 
 def _latency(entries: Sequence[CandidateReport]) -> Any:
-    drawing, axes = new_axes(9, 3.6)
+    figure, axes = new_figure(9, 3.6)
     for entry, color in zip(entries, _colors(len(entries)), strict=True):
         values = np.sort(np.array(entry.samples["latency_seconds"]) * 1e3)
         axes.step(values, np.arange(1, len(values) + 1) / len(values), where="post", color=color, label=entry.name)
@@ -100,7 +99,7 @@ def _latency(entries: Sequence[CandidateReport]) -> Any:
     axes.grid(axis="both", color="#dfe3ea", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    return drawing
+    return figure
 
 
 def _latency_table(entries: Sequence[CandidateReport]) -> str:
@@ -155,7 +154,7 @@ def _agreement(entries: Sequence[CandidateReport]) -> str:
 
 def _machine(machine: System) -> str:
     boost = {"1": "on", "0": "off"}.get(machine.boost or "", "not reported")
-    return facts(
+    return key_value_table(
         {
             "CPU": machine.cpu + (" (virtual machine)" if machine.virtual else ""),
             "instruction sets": ", ".join(machine.instruction_sets),

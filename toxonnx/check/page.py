@@ -22,8 +22,7 @@ from toxonnx.check.render import (
 )
 from toxonnx.check.report import CheckReport
 from toxonnx.check.token_lengths import TokenLengths
-from toxonnx.html import axes as new_axes
-from toxonnx.html import bars, document, drawn, facts, figure, table
+from toxonnx.html import document, escape_label, horizontal_bars, key_value_table, new_figure, svg_figure, table
 
 __all__ = ["page"]
 
@@ -37,7 +36,7 @@ def page(report: CheckReport) -> str:
     return document(
         title,
         f"<h1>{escape(title)}</h1><p class='lead'>{escape(summary_line(report))}</p>",
-        facts(fact_lines(report)),
+        key_value_table(fact_lines(report)),
         _findings(report.findings),
         *_classes(report),
         *_lengths(report.tokens),
@@ -65,7 +64,7 @@ def _classes(report: CheckReport) -> list[str]:
         return []
     return [
         f"<h2>{'Labels' if report.multi_label else 'Classes'}</h2>",
-        figure(_class_bars(report.classes), "rows and distinct texts per class"),
+        svg_figure(_class_bars(report.classes), "rows and distinct texts per class"),
         "<details><summary>Table</summary>" + table(*class_table(report)) + "</details>",
     ]
 
@@ -73,7 +72,7 @@ def _classes(report: CheckReport) -> list[str]:
 def _class_bars(classes: Sequence[ClassSize]) -> Any:
     largest = sorted(classes, key=lambda size: -size.rows)[:MAX_TABLE_ROWS]
     longest = max(size.rows for size in largest) or 1
-    drawing, axes = bars([size.name for size in largest], longest, 0.3)
+    figure, axes = horizontal_bars([size.name for size in largest], longest, 0.3)
     positions = range(len(largest))
     axes.barh(positions, [size.rows for size in largest], color=DIM, height=0.62, label="rows")
     axes.barh(positions, [size.distinct_texts for size in largest], color=MARK, height=0.3, label="distinct texts")
@@ -81,14 +80,14 @@ def _class_bars(classes: Sequence[ClassSize]) -> Any:
         text = f"{size.rows:,} rows, {size.distinct_texts:,} texts"
         axes.text(size.rows + longest * 0.01, i, text, va="center", fontsize=10)
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
-    return drawing
+    return figure
 
 
 def _lengths(tokens: TokenLengths | None) -> list[str]:
     if not tokens:
         return []
     edges, counts, limit = tokens.histogram.edges, tokens.histogram.counts, tokens.max_length
-    drawing, axes = new_axes(9, 2.8)
+    figure, axes = new_figure(9, 2.8)
     axes.bar(edges[:-1], counts, width=[b - a for a, b in pairwise(edges)], align="edge", color=MARK)
     axes.axvline(limit, color=WARM, linewidth=1.5)
     axes.text(
@@ -104,7 +103,7 @@ def _lengths(tokens: TokenLengths | None) -> list[str]:
     )
     return [
         "<h2>Text length</h2>",
-        figure(drawing, "rows by number of tokens"),
+        svg_figure(figure, "rows by number of tokens"),
         f"<p class='dim'>{escape(caption)}</p>",
     ]
 
@@ -115,7 +114,7 @@ def _baselines(report: CheckReport) -> list[str]:
         return []
     parts = ["<h2>Baselines</h2>"]
     if report.baselines:
-        parts.append(figure(_baseline_bars(report.baselines), "macro F1 of the TF-IDF baseline per kind of split"))
+        parts.append(svg_figure(_baseline_bars(report.baselines), "macro F1 of the TF-IDF baseline per kind of split"))
     return [
         *parts,
         "<p class='dim'>Macro F1 of logistic regression on TF-IDF features of words and pairs of words. Bars are the "
@@ -126,7 +125,7 @@ def _baselines(report: CheckReport) -> list[str]:
 
 
 def _baseline_bars(results: Sequence[SplitResult]) -> Any:
-    drawing, axes = bars([result.split for result in results], 1, 0.3)
+    figure, axes = horizontal_bars([result.split for result in results], 1, 0.3)
     colours = [WARM if result.split == RANDOM else MARK for result in results]
     axes.barh(range(len(results)), [result.baseline.macro_f1.median for result in results], color=colours, height=0.62)
     for i, result in enumerate(results):
@@ -134,7 +133,7 @@ def _baseline_bars(results: Sequence[SplitResult]) -> Any:
         axes.plot([score.min, score.max], [i, i], color=INK, linewidth=1.2, solid_capstyle="butt")
         axes.plot([majority, majority], [i - 0.31, i + 0.31], color=INK, linewidth=1, linestyle=":")
         axes.text(score.max + 0.015, i, f"{score.median:.3f}", va="center", fontsize=10)
-    return drawing
+    return figure
 
 
 def _columns(report: CheckReport) -> list[str]:
@@ -143,7 +142,7 @@ def _columns(report: CheckReport) -> list[str]:
         return []
     return [
         "<h2>Single columns</h2>",
-        figure(_column_bars(columns), "share of the majority class's errors that each column avoids"),
+        svg_figure(_column_bars(columns), "share of the majority class's errors that each column avoids"),
         "<p class='dim'>How well each column predicts the label on its own: the share of the majority class's "
         "errors on held-out rows that it avoids, for all classes, and for the class that it separates best from the "
         "rest. A column outside the text with a high value contains the label in another form. If one of several text "
@@ -153,7 +152,9 @@ def _columns(report: CheckReport) -> list[str]:
 
 
 def _column_bars(columns: Sequence[ColumnResult]) -> Any:
-    drawing, axes = bars([column.column + (" (text)" if column.in_text else "") for column in columns], 1, 0.3)
+    figure, axes = horizontal_bars(
+        [column.column + (" (text)" if column.in_text else "") for column in columns], 1, 0.3
+    )
     legend: dict[str, Any] = {}
     for i, column in enumerate(columns):
         end = 0.0
@@ -167,6 +168,6 @@ def _column_bars(columns: Sequence[ColumnResult]) -> Any:
                 legend[name] = axes.barh(i, share, color=colour, height=height)
                 end = max(end, share)
                 texts.insert(0, f"{target.class_name} {share:.0%}".strip())
-        axes.text(end + 0.015, i, drawn("; ".join(texts)), va="center", fontsize=10)
+        axes.text(end + 0.015, i, escape_label("; ".join(texts)), va="center", fontsize=10)
     axes.legend(legend.values(), legend.keys(), frameon=False, loc="lower center", bbox_to_anchor=(0.4, 1), ncols=2)
-    return drawing
+    return figure

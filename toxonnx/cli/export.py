@@ -98,7 +98,7 @@ def command(
             "target_recall": _parse_shares(target_recall, "--target-recall"),
             "best_f1": best_f1,
         }
-    request = read_suite_request(suite, cases, positive_labels)
+    request = read_suite_request(suite, cases, positive_labels, reading)
     loaded_recipe = load_recipe(recipe) if recipe else None
     from toxonnx.extras import require
 

@@ -17,8 +17,7 @@ from toxonnx.evaluate.sections import (
     suite_sections,
 )
 from toxonnx.evaluate.suites import SuiteReport
-from toxonnx.html import axes as new_axes
-from toxonnx.html import document, drawn, figure, table
+from toxonnx.html import document, escape_label, new_figure, svg_figure, table
 
 __all__ = ["page"]
 
@@ -40,19 +39,19 @@ def page(report: EvaluationReport) -> str:
             "<p class='dim'>For texts whose most probable label has about this probability: the share that has this "
             "label. On the diagonal, both are equal; below it the model is overconfident, above it underconfident. The "
             "area of a dot is the number of texts.</p>",
-            figure(_reliability(models), "reliability diagram"),
+            svg_figure(_reliability(models), "reliability diagram"),
         ]
     for model in models:
         parts.append(f"<h2>{escape(model.name)}</h2>")
         metrics = model.measured.metrics
         if metrics.confusion:
-            parts.append(figure(_confusion(metrics), f"confusion matrix of {model.name}"))
+            parts.append(svg_figure(_confusion(metrics), f"confusion matrix of {model.name}"))
             parts.append("<p class='dim'>Numbers of texts; the shade is the share of the row's actual label.</p>")
-        parts.append(figure(_curves(model.curves), f"precision and recall of {model.name}"))
+        parts.append(svg_figure(_curves(model.curves), f"precision and recall of {model.name}"))
         parts += [_section(one, "h3") for one in model_sections(model) if not one.title.startswith(CONFUSION)]
     if suite:
         parts.append(f"<h2>{escape(suite.title)}</h2>")
-        parts.append(figure(_suite(suite), f"accuracy by functionality of {suite.title}"))
+        parts.append(svg_figure(_suite(suite), f"accuracy by functionality of {suite.title}"))
         parts.append("<p class='dim'>The dashed line is the accuracy of guessing.</p>")
         parts += [_section(one, "h3") for one in suite_sections(suite)]
         parts.append(f"<p class='dim'>{escape(suite.source.strip())}</p>")
@@ -94,25 +93,25 @@ def _percent(axes: Any, *, x: bool = True, y: bool = True) -> None:
 
 
 def _reliability(models: Sequence[ModelReport]) -> Any:
-    drawing, axes = new_axes(6, 4.6)
+    figure, axes = new_figure(6, 4.6)
     axes.plot([0, 1], [0, 1], color="#8a94a6", linewidth=1, linestyle="--")
     for number, model in enumerate(models):
         bins, colour = model.reliability, COLOURS[number % len(COLOURS)]
         x, y = [one.probability for one in bins], [one.accuracy for one in bins]
         most = max(one.count for one in bins)
-        axes.plot(x, y, color=colour, linewidth=1.4, label=drawn(model.name))
+        axes.plot(x, y, color=colour, linewidth=1.4, label=escape_label(model.name))
         axes.scatter(x, y, s=[12 + 120 * one.count / most for one in bins], color=colour, alpha=0.7, linewidths=0)
     axes.set_xlabel("predicted probability")
     axes.set_ylabel("share that is correct")
     _percent_axes(axes)
     axes.legend(frameon=False, loc="upper left")
-    return drawing
+    return figure
 
 
 def _confusion(metrics: Metrics) -> Any:
-    labels, cells = [drawn(name) for name in metrics.per_class], metrics.confusion
+    labels, cells = [escape_label(name) for name in metrics.per_class], metrics.confusion
     size = max(3.2, 0.75 * len(labels) + 1.6)
-    drawing, axes = new_axes(size + 1, size)
+    figure, axes = new_figure(size + 1, size)
     axes.spines[:].set_visible(False)
     shares = [[cell / (sum(row) or 1) for cell in row] for row in cells]
     axes.pcolormesh(shares, cmap="Greens", vmin=0, vmax=1.25, edgecolors="#ffffff", linewidth=2)
@@ -121,42 +120,42 @@ def _confusion(metrics: Metrics) -> Any:
         for j, cell in enumerate(row):
             colour = "#ffffff" if shares[i][j] > 0.75 else "#1c2330"
             axes.text(j + 0.5, i + 0.5, f"{cell:,}", ha="center", va="center", color=colour, fontsize=9)
-    places = [at + 0.5 for at in range(len(labels))]
-    turn = {"rotation": 35, "ha": "right"} if len(labels) > 4 else {}
-    axes.set_xticks(places, labels, **turn)
-    axes.set_yticks(places, labels)
+    positions = [at + 0.5 for at in range(len(labels))]
+    rotation = {"rotation": 35, "ha": "right"} if len(labels) > 4 else {}
+    axes.set_xticks(positions, labels, **rotation)
+    axes.set_yticks(positions, labels)
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")
-    return drawing
+    return figure
 
 
 def _curves(curves: dict[str, Curve]) -> Any:
-    drawing, axes = new_axes(7, 4.2)
+    figure, axes = new_figure(7, 4.2)
     for number, (label, curve) in enumerate(curves.items()):
-        axes.step(curve.recall, curve.precision, where="pre", label=drawn(label), **_line(number))
+        axes.step(curve.recall, curve.precision, where="pre", label=escape_label(label), **_line(number))
     axes.set_xlabel("recall")
     axes.set_ylabel("precision")
     _percent_axes(axes)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    return drawing
+    return figure
 
 
 def _suite(suite: SuiteReport) -> Any:
     models = suite.models
     kinds = models[0].functionalities
-    drawing, axes = new_axes(8, 0.9 + 0.3 * len(kinds))
+    figure, axes = new_figure(8, 0.9 + 0.3 * len(kinds))
     height = 0.8 / len(models)
     for number, model in enumerate(models):
-        places = [at + (number - (len(models) - 1) / 2) * height for at in range(len(kinds))]
+        positions = [at + (number - (len(models) - 1) / 2) * height for at in range(len(kinds))]
         shares = [one.accuracy for one in model.functionalities]
         colour = COLOURS[number % len(COLOURS)]
-        axes.barh(places, shares, height=height * 0.9, color=colour, label=drawn(model.name))
+        axes.barh(positions, shares, height=height * 0.9, color=colour, label=escape_label(model.name))
         if len(models) == 1:
-            for at, share in zip(places, shares, strict=True):
+            for at, share in zip(positions, shares, strict=True):
                 axes.text(share + 0.01, at, f"{share:.0%}", va="center", fontsize=8)
     gold = {True: suite.positive, False: suite.negative}
     names = [f"{one.code} {one.description} ({gold[one.positive]})" for one in kinds]
-    axes.set_yticks(range(len(kinds)), [drawn(name) for name in names], fontsize=8)
+    axes.set_yticks(range(len(kinds)), [escape_label(name) for name in names], fontsize=8)
     axes.invert_yaxis()
     axes.axvline(0.5, color="#1c2330", linewidth=0.8, linestyle="--")
     axes.set_xlim(0, 1.08)
@@ -164,4 +163,4 @@ def _suite(suite: SuiteReport) -> Any:
     axes.set_xlabel("accuracy")
     if len(models) > 1:
         axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=2)
-    return drawing
+    return figure
