@@ -1,4 +1,7 @@
-"""The registry of finding kinds: every problem that ``toxonnx check`` can report."""
+"""The registry of finding kinds: every problem that ``toxonnx check`` can report.
+
+After a change, run ``python tests/check/test_kinds.py``, which writes the table of kinds in docs/checking-data.md.
+"""
 
 from __future__ import annotations
 
