@@ -1,4 +1,4 @@
-"""Who may import whom. ``python tests/test_imports.py`` writes the table into CONTRIBUTING.md."""
+"""The allowed imports of each module. ``python tests/test_imports.py`` writes the table into CONTRIBUTING.md."""
 
 from __future__ import annotations
 

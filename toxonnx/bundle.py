@@ -56,7 +56,7 @@ def seal(folder: Path, manifest: Manifest) -> Bundle:
     """Writes the manifest with the hashes of all files in the folder, which makes the folder a bundle."""
     names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != MANIFEST)
     sealed = dataclasses.replace(manifest, files={name: sha256(folder / name) for name in names})
-    # Through JSON once, so that the seal is computed from what a reader will read.
+    # Through JSON once, so that the seal is computed from the values that are read back.
     table = json.loads(json.dumps(sealed.to_dict(), ensure_ascii=False))
     table["seal"] = _seal_of(table)
     (folder / MANIFEST).write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -159,3 +159,18 @@ def test_multi_label_models(bases: dict[str, Path], tmp_path: Path) -> None:
         predicted = [name for name, share in zip(("rude", "food"), row[5:], strict=True) if float(share) >= 0.5]
         assert row[3] == "|".join(predicted)
         assert float(row[4]) == max(map(float, row[5:]))
+
+
+def test_the_reading_options_apply_to_the_cases_of_a_suite(tmp_path: Path) -> None:
+    cases = tmp_path / "cases.csv"
+    cases.write_bytes(
+        "case_id;functionality;test_case;label_gold;target_ident\n"
+        "1;derog_neg_emote_h;Gr\u00fc\u00dfe;hateful;women\n".encode("cp1252")
+    )
+    command = (
+        "export", tmp_path / "nowhere", "-o", tmp_path / "bundle", "--suite", "hatecheck", "--cases", cases,
+        "--positive-labels", "rude",
+    )  # fmt: skip
+    assert "cases.csv" in toxonnx(*command).stderr
+    done = toxonnx(*command, "--encoding", "cp1252", "--delimiter", ";")
+    assert done.returncode == 2 and "cases.csv" not in done.stderr and "nowhere" in done.stderr

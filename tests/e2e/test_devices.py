@@ -19,7 +19,7 @@ from toxonnx.inference.session import Session
 
 def test_the_command_line_reports_the_device_it_uses(bundles: dict[str, Path], tmp_path: Path) -> None:
     lacking = why_unavailable("cuda")
-    if lacking is None:  # the other half of this test, for those who have a GPU
+    if lacking is None:  # on a machine with a GPU
         assert toxonnx("doctor", "--device", "cuda", "--bundle", bundles["fp16"]).returncode == 0
         return
     out = tmp_path / "out.csv"

@@ -26,10 +26,10 @@ MARKER = "quokka"
 def mixed(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rows that the run was trained or validated on, with other case and white space, and new rows."""
     with open(labelled, encoding="utf-8", newline="") as file:
-        met = [[f"  {row['text'].upper()} ", row["class"], "old"] for row in list(csv.DictReader(file))[:40]]
+        seen = [[f"  {row['text'].upper()} ", row["class"], "old"] for row in list(csv.DictReader(file))[:40]]
     new = [[f"{text} {MARKER}", label, "new" if i % 3 else "newer"] for i, (text, label) in enumerate(sentences(90, 9))]
     new[5][1] = "praise" if new[5][1] == "complaint" else "complaint"  # one that no model gets right
-    return write_csv(tmp_path_factory.mktemp("mixed") / "mixed.csv", ["text", "class", "source"], [*met, *new, new[0]])
+    return write_csv(tmp_path_factory.mktemp("mixed") / "mixed.csv", ["text", "class", "source"], [*seen, *new, new[0]])
 
 
 def test_a_bundle_and_pytorch_on_partly_seen_rows(
@@ -44,7 +44,7 @@ def test_a_bundle_and_pytorch_on_partly_seen_rows(
     report = json.loads((tmp_path / "e.json").read_text())
     ours, pytorch, exact = report["models"]
     assert [one["name"] for one in report["models"]] == ["int8", "run in PyTorch", "fp32"]
-    # Fingerprints identify every seen row, whatever its case and white space.
+    # Fingerprints identify every seen row, regardless of case and white space.
     with open(labelled, encoding="utf-8", newline="") as file:
         texts = {fold(row["text"]) for row in csv.DictReader(file)}
     with open(mixed, encoding="utf-8", newline="") as file:
@@ -295,7 +295,7 @@ def test_unusual_label_names(several: tuple[Path, Path], tmp_path: Path) -> None
     assert metrics["confusion"] == [] and set(metrics["per_class"]) == {"$rude|a_$", "_food, [b]"}
     assert model["rows"] == 60 and model["unseen"]["rows"] == 60 - model["leaky_rows"]
     assert set(model["threshold_metrics"]["per_class"]) == set(metrics["per_class"])
-    # The names are shown as they are: in plots, in Markdown, on the terminal.
+    # The names are shown unchanged: in plots, in Markdown, on the terminal.
     assert "$rude|a_$" in (tmp_path / "e.html").read_text() and "$rude|a_$" in done.stdout
     widths = {
         line.count("|") - line.count("\\|") for line in (tmp_path / "e.md").read_text().splitlines() if "rude" in line
@@ -315,7 +315,7 @@ def test_a_model_with_unknown_training_texts(run: Path, labelled: Path, tmp_path
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     card = (tmp_path / "bare" / "README.md").read_text()
-    assert "chose the epoch" not in card and "counting words" not in card
+    assert "choose the epoch" not in card and "TF-IDF" not in card
     done = toxonnx("eval", tmp_path / "bare", labelled, "--label-column", "class", "--bootstrap-samples", 0)
     assert "The training texts of bare are unknown" in done.stdout
     assert "No text is among those" not in done.stdout

@@ -82,8 +82,8 @@ def test_best_f1_thresholds_beat_the_most_probable_label_and_mark_nothing_for_re
     # Nothing on a grid around it does better.
     for scale in np.random.default_rng(0).uniform(0.7, 1.4, (200, 3)):
         other = dataclasses.replace(labels, thresholds=tuple(np.minimum(1, np.array(best.thresholds) * scale)))
-        held = (sample.probs / np.array(other.thresholds)).argmax(1)
-        f1 = sklearn.metrics.f1_score(y_true, held, average="macro")
+        decided = (sample.probs / np.array(other.thresholds)).argmax(1)
+        f1 = sklearn.metrics.f1_score(y_true, decided, average="macro")
         assert f1 <= evaluate(logits, y_true, best).macro_f1 + 0.02
 
 

@@ -17,13 +17,13 @@ from toxonnx.inference.cache import LogitCache, digest
 def test_a_repeated_text_finds_its_own_logits(windows: list[list[int]], capacity: int, in_flight: int) -> None:
     cache = LogitCache(1, capacity, in_flight=4 * 4)
     waiting: list[tuple[list[int], np.ndarray]] = []
-    met: set[int] = set()
+    scored: set[int] = set()
     for texts in windows:
         slots, misses = cache.assign([digest(str(text)) for text in texts])
-        # Scored at once, read some windows later: a place must not be taken in between.
+        # Scored at once, read some windows later: a slot must not be reused in between.
         cache.logits[slots[misses], 0] = [texts[i] for i in misses]
-        met |= {texts[i] for i in misses}
-        assert met >= set(texts)
+        scored |= {texts[i] for i in misses}
+        assert scored >= set(texts)
         assert len({texts[i] for i in misses}) == len(misses)
         waiting.append((texts, slots))
         if len(waiting) > in_flight:

@@ -23,7 +23,7 @@ from toxonnx.inference.tokenizer import Tokens
 
 
 class FakeSession:
-    """Stands in for a session on a GPU; its logits are the first token and the length."""
+    """A fake of a session on a GPU; its logits are the first token and the length."""
 
     made: ClassVar[list[SessionOptions]] = []
     fails: ClassVar[set[str]] = set()

@@ -73,11 +73,11 @@ def test_early_stopping_keeps_the_best_epoch(bases: dict[str, Path], labelled: P
 def test_a_separate_validation_file(bases: dict[str, Path], labelled: Path, tmp_path: Path) -> None:
     rows = [list(row) for row in sentences(40, 11)]
     overlap = labelled.read_text().splitlines()[1].rsplit(",", 1)
-    held = write_csv(tmp_path / "held.csv", ["text", "class"], [*rows, overlap])
+    validation = write_csv(tmp_path / "validation.csv", ["text", "class"], [*rows, overlap])
     spec = recipe(tmp_path / "r.toml", epochs=1)
     done = toxonnx(
         "train", labelled, "--recipe", spec, "--base", bases["distilbert"], "-o", tmp_path / "run",
-        "--validation", held,
+        "--validation", validation,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "training on 320 rows, validating on the given file" in done.stdout

@@ -56,8 +56,8 @@ def recipe_for(path: Path, **split: Any) -> Recipe:
 
 def assert_complete_page(page: str, report: dict[str, Any], plots: int | None = None) -> None:
     """A page with valid SVG, every finding and every class."""
-    drawings = [ET.fromstring(svg) for svg in re.findall("<svg.*?</svg>", page, re.DOTALL)]
-    assert plots in (None, len(drawings)) and all(drawing.get("aria-label") for drawing in drawings)
+    figures = [ET.fromstring(svg) for svg in re.findall("<svg.*?</svg>", page, re.DOTALL)]
+    assert plots in (None, len(figures)) and all(figure.get("aria-label") for figure in figures)
     for finding in report["findings"]:
         assert escape(finding["message"]) in page and escape(finding["advice"]) in page
     for size in report["classes"]:

@@ -1,4 +1,4 @@
-"""The rows of a file that training would use, and the findings of each file by itself."""
+"""The rows of a file that training would use, and the findings about a single file."""
 
 from __future__ import annotations
 

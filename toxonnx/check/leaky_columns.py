@@ -1,4 +1,4 @@
-"""Columns that give the label away: they predict it too well on their own."""
+"""Columns that predict the label too well on their own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FALSE_ALARM_RATE = 0.01
 
 
 def leaky_column_findings(measurements: ColumnMeasurements, roles: ColumnRoles) -> list[Finding]:
-    """Reports the columns that give the label away, in the file's order."""
+    """Reports the columns that predict the label too well, in the file's order."""
     tests = sum(len(column.targets) for column in measurements.columns)
     findings = []
     for column in measurements.columns:

@@ -190,7 +190,7 @@ def _looks_like_data(columns: Mapping[str, list[str]], named_columns: Collection
         return False
     named = {name: values for name, values in columns.items() if name in named_columns}
     if named:
-        # A column named spam may contain the labels spam and ham, so a repeated name is no evidence by itself.
+        # A column named spam may contain the labels spam and ham, so a single repeated name is not enough.
         repeated = any(name in values for name, values in named.items())
         return any(_is_text(name) or (repeated and len(name.split()) >= SENTENCE_WORDS) for name in named)
     return any(_is_text(name) or name in values for name, values in columns.items())

@@ -68,7 +68,7 @@ def command(
 ) -> None:
     """Find problems in labelled DATA (CSV or TSV) that would inflate the metrics of a model trained on it.
 
-    Reports bad rows and labels, duplicates, splits that leak, columns that give the label away, and the scores of a
+    Reports bad rows and labels, duplicates, splits that leak, columns that predict the label, and the scores of a
     TF-IDF baseline. Reports never contain the text of a row.
     """
     from toxonnx.bundle import open_bundle

@@ -1,1 +1,1 @@
-"""From a PyTorch classifier to a sealed bundle. Needs ``toxonnx[export]``. Optimum is used here and nowhere else."""
+"""From a PyTorch classifier to a sealed bundle. Needs ``toxonnx[export]``. Optimum is used only here."""

@@ -1,6 +1,6 @@
 """Fingerprints of the texts that a model has seen, so that an evaluation recognises them without storing them.
 
-A fingerprint is a hash, and hides only texts that nobody can guess: short or common texts can be tried out.
+A fingerprint is a hash. Short or common texts can be recovered from it by hashing guesses.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ __all__ = ["LogitCache", "digest"]
 
 
 def digest(text: str) -> bytes:
-    """A text's 16-byte key in the cache, whatever its length."""
+    """A text's 16-byte key in the cache, regardless of its length."""
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 

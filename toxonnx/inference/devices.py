@@ -218,10 +218,10 @@ def why_unavailable(device: str) -> MachineError | None:
             + ("it is for the CPU, and hides onnxruntime-gpu" if hidden else "it is built for the CPU only"),
             f"{_UNINSTALL_BOTH}, then {_GPU_EXTRA}",
         )
-    return _version_obstacle(ort) or _library_obstacle(ort, device)
+    return _version_problem(ort) or _library_problem(ort, device)
 
 
-def _library_obstacle(ort: Any, device: str) -> MachineError | None:
+def _library_problem(ort: Any, device: str) -> MachineError | None:
     """Loads the provider's library and its dependencies; names the first one that is missing."""
     folder = Path(ort.__file__).parent / "capi"
     major = _cuda_of(ort).split(".")[0]
@@ -303,7 +303,7 @@ def _no_driver(problem: str) -> MachineError:
     return MachineError(problem, "A GPU needs NVIDIA's driver (nvidia-smi shows it); without one, use --device cpu.")
 
 
-def _version_obstacle(ort: Any) -> MachineError | None:
+def _version_problem(ort: Any) -> MachineError | None:
     found, wanted = query_driver(), _cuda_of(ort)
     major = wanted.split(".")[0]
     if found.cuda and major.isdigit() and found.cuda[0] < int(major):

@@ -76,7 +76,7 @@ def run_self_test(classifier: Classifier) -> SelfTest | None:
         return None
     expected = json.loads(file.read_text(encoding="utf-8"))["pytorch"]
     reference = np.array([row["probabilities"] for row in expected])
-    # Through the path that files take; one sentence alone would take the path of small batches.
+    # Through the path that files take; a single sentence would take the path of small batches.
     scored = [prediction.probabilities for _, prediction in classifier.stream(row["text"] for row in expected)]
     actual = np.array(scored).reshape(reference.shape)
     manifest = classifier.bundle.manifest

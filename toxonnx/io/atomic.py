@@ -51,7 +51,8 @@ class AtomicFile:
                     raise InputError(f"{self.path} already exists", "Add --force to replace it.")
                 target = _open_locked(partial_path(self.path), self.path)
                 self._partial = partial_path(self.path)
-            buffering = -1 if self._partial is None else BUFFER_BYTES  # the reader of a pipe should not have to wait
+            # Only files get the large buffer: programs that read from a pipe should not have to wait.
+            buffering = -1 if self._partial is None else BUFFER_BYTES
             self._file: IO[str] = open(  # noqa: SIM115
                 target, "w", buffering=buffering, encoding=encoding, newline="", closefd=self.path is not None
             )

@@ -45,7 +45,7 @@ class Record(Protocol):
 
     @property
     def end_position(self) -> int:
-        """How much of the input lies before its end, in the source's own unit."""
+        """How much of the input precedes its end, in the source's own unit."""
         ...
 
 
