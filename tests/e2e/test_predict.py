@@ -50,7 +50,8 @@ def test_any_character_can_be_the_delimiter(tmp_path: Path) -> None:
 
 
 def test_odd_files_keep_their_bytes(tmp_path: Path) -> None:
-    # CRLF, a byte-order mark, blank lines, an empty text, a long one, quotes, no line end after the last row; a label column.
+    # CRLF, a byte-order mark, blank lines, an empty text, a long one, quotes, no line end after the last row;
+    # a label column.
     content = (
         "\ufeffid,text,label\r\n1,a fine day,x\r\n\r\n2,,y\r\n3,"
         + "word " * 200_000

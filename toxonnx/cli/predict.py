@@ -138,7 +138,8 @@ def _print_summary(summary: Summary, bundle: str, max_length: int) -> None:
     if summary.review:
         lines.append(f"  marked for review: {summary.review:,} ({summary.review / summary.rows:.1%})")
     if summary.truncated:
-        lines.append(f"  truncated to {max_length} tokens: {summary.truncated:,} ({summary.truncated / summary.rows:.1%})")
+        share = summary.truncated / summary.rows
+        lines.append(f"  truncated to {max_length} tokens: {summary.truncated:,} ({share:.1%})")
     if summary.cached:
         lines.append(f"  scores reused from an identical text: {summary.cached:,}")
     if summary.empty:
