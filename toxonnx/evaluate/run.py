@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import toxonnx
-from toxonnx.errors import GateError, InputError
+from toxonnx.errors import InputError
 from toxonnx.evaluate.models import EvaluatedModel, LabelledTexts, read_labelled_texts, run_suite, score_rows
 from toxonnx.evaluate.report import (
     BootstrapOptions,
@@ -20,18 +19,7 @@ from toxonnx.evaluate.report import (
 from toxonnx.evaluate.suites import SuiteReport, SuiteRequest
 from toxonnx.io.table import Table
 
-__all__ = [
-    "GATED_METRICS",
-    "LabelledFile",
-    "check_metrics",
-    "evaluate_models",
-    "make_report",
-    "parse_limits",
-    "with_unique_names",
-]
-
-#: metrics that can be required to reach a value
-GATED_METRICS = ("accuracy", "macro_f1", "weighted_f1", "roc_auc", "average_precision")
+__all__ = ["LabelledFile", "evaluate_models", "make_report"]
 
 
 @dataclass(frozen=True)
@@ -147,55 +135,3 @@ def make_report(
         comparisons=comparisons,
         suite=suite,
     )
-
-
-def with_unique_names(models: Sequence[EvaluatedModel]) -> list[EvaluatedModel]:
-    """The same models; names that occur several times are numbered."""
-    unique: list[EvaluatedModel] = []
-    for model in models:
-        same = sum(other.name == model.name or other.name.startswith(f"{model.name} (") for other in unique)
-        unique.append(dataclasses.replace(model, name=f"{model.name} ({same + 1})") if same else model)
-    return unique
-
-
-def parse_limits(limits: Sequence[str]) -> dict[str, float]:
-    """``METRIC=X`` options as metric -> value.
-
-    Raises:
-        InputError: an option has another form, or its metric is unknown.
-    """
-    parsed = {}
-    for limit in limits:
-        name, _, text = limit.partition("=")
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
-        if name.strip() not in GATED_METRICS or not 0 <= value <= 1:
-            raise InputError(
-                f"--fail-under must be METRIC=X with X from 0 to 1, got {limit!r}",
-                f"The metrics are {', '.join(GATED_METRICS)}.",
-            )
-        parsed[name.strip()] = value
-    return parsed
-
-
-def check_metrics(report: EvaluationReport, limits: Mapping[str, float]) -> None:
-    """Checks the first model's metrics, on rows that it has not seen.
-
-    Raises:
-        GateError: a metric is below its limit, or there are no unseen rows.
-    """
-    if not limits:
-        return
-    model = report.models[0]
-    if model.unseen is None:
-        raise GateError(f"{model.name} has seen all of these rows before: metrics on them prove nothing")
-    missed = []
-    for name, limit in limits.items():
-        value = getattr(model.unseen.metrics, name)
-        if value is None or not value >= limit:
-            shown = "undefined" if value is None else format(value, ".4f")
-            missed.append(f"{name} is {shown}, required is {limit:g}")
-    if missed:
-        raise GateError(f"{model.name}, on {model.unseen.rows:,} rows: {'; '.join(missed)}")
