@@ -1,4 +1,4 @@
-"""Reports as one HTML file: no script, nothing fetched, pictures inside."""
+"""Building blocks of self-contained HTML reports: no scripts, no external resources, plots as inline SVG."""
 
 from __future__ import annotations
 
@@ -32,7 +32,12 @@ details { margin: .75rem 0; } summary { cursor: pointer; }
 
 
 def document(title: str, *parts: str) -> str:
-    """A whole page of parts that are HTML already."""
+    """A complete page.
+
+    Args:
+        title: of the page, as plain text.
+        parts: HTML fragments.
+    """
     body = "\n".join(parts)
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
@@ -42,11 +47,19 @@ def document(title: str, *parts: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, mark_first: bool = False, left: int = 1) -> str:
-    """A table; its cells are plain text, those of the first ``left`` columns words."""
+    """A table.
+
+    Args:
+        header, rows: cells as plain text.
+        mark_first: whether to highlight the first row.
+        left: number of left-aligned columns; the others are right-aligned.
+    """
 
     def cells(kind: str, row: Sequence[str]) -> str:
         words = f'<{kind} class="words">'
-        return "".join(f"{words if at < left else f'<{kind}>'}{_kept(cell)}</{kind}>" for at, cell in enumerate(row))
+        return "".join(
+            f"{words if column < left else f'<{kind}>'}{_unbroken(cell)}</{kind}>" for column, cell in enumerate(row)
+        )
 
     lines = []
     for number, row in enumerate(rows):
@@ -55,53 +68,63 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, mark_first: b
     return f'<div class="scroll"><table><tr>{cells("th", header)}</tr>{"".join(lines)}</table></div>'
 
 
-def _kept(cell: str) -> str:
-    """A cell that breaks before an interval, if it has to, and not inside."""
-    return re.sub(r"\((?:chance: )?[-+]?\d[^()]*\)", lambda found: found[0].replace(" ", "&nbsp;"), escape(cell))
+def _unbroken(cell: str) -> str:
+    """An escaped cell with non-breaking spaces in its intervals: a line break may come before an interval, not in it."""
+    return re.sub(r"\((?:chance: )?[-+]?\d[^()]*\)", lambda interval: interval[0].replace(" ", "&nbsp;"), escape(cell))
 
 
 def facts(values: Mapping[str, str]) -> str:
-    """A table of names and values."""
+    """A table with one row per name and value, both as plain text."""
     lines = (f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in values.items())
     return f'<table class="facts">{"".join(lines)}</table>'
 
 
 def drawn(name: str) -> str:
-    """A name from a file as matplotlib draws it letter by letter: no formula, no hidden legend, no endless line."""
+    """A name from a file for matplotlib, which would hide a leading ``_`` in a legend and read ``$`` as a formula; cut at
+    80 characters."""
     short = name if len(name) <= 80 else f"{name[:77]}..."
     return ("\u200b" if short.startswith("_") else "") + short.replace("$", r"\$")
 
 
 def axes(width: float, height: float) -> tuple[Any, Any]:
-    """A drawing and its axes, of so many inches."""
+    """A figure and its axes.
+
+    Args:
+        width, height: in inches.
+    """
     from matplotlib.figure import Figure
 
     drawing = Figure(figsize=(width, height))
-    found = drawing.subplots()
-    found.spines[["top", "right"]].set_visible(False)
-    found.tick_params(length=0)
-    return drawing, found
+    subplot = drawing.subplots()
+    subplot.spines[["top", "right"]].set_visible(False)
+    subplot.tick_params(length=0)
+    return drawing, subplot
 
 
 def bars(names: Sequence[str], longest: float, room: float) -> tuple[Any, Any]:
-    """A drawing and its axes for lying bars, the first on top.
+    """A figure and its axes for horizontal bars at 0, 1, ..., the first at the top.
 
     Args:
-        names: what the bars at 0, 1, ... are called.
-        longest: of the bars.
-        room: share of it that is kept free behind it, for a text.
+        names: names of the bars.
+        longest: length of the longest bar.
+        room: space to the right of the longest bar for a text, as a share of its length.
     """
-    drawing, found = axes(9, 0.5 + 0.45 * len(names))
-    found.set_yticks(range(len(names)), list(map(drawn, names)))
-    found.set_ylim(len(names) - 0.5, -0.5)
-    found.set_xlim(0, longest * (1 + room))
-    found.xaxis.set_visible(False)
-    found.spines["bottom"].set_visible(False)
-    return drawing, found
+    drawing, subplot = axes(9, 0.5 + 0.45 * len(names))
+    subplot.set_yticks(range(len(names)), list(map(drawn, names)))
+    subplot.set_ylim(len(names) - 0.5, -0.5)
+    subplot.set_xlim(0, longest * (1 + room))
+    subplot.xaxis.set_visible(False)
+    subplot.spines["bottom"].set_visible(False)
+    return drawing, subplot
 
 
 def figure(drawing: Figure, caption: str) -> str:
-    """A matplotlib figure as SVG inside the page, its letters as text."""
+    """A matplotlib figure as inline SVG with selectable text.
+
+    Args:
+        drawing: the figure.
+        caption: description for screen readers.
+    """
     import matplotlib
 
     buffer = io.StringIO()

@@ -29,7 +29,7 @@ MIN_BOOTSTRAP_SAMPLES, MAX_COLUMNS = 100, 14
     "--label-column", "label_columns", multiple=True, metavar="COLUMN",
     help="Column with the label; one option per label for a multi-label model.",
 )  # fmt: skip
-@click.option("--label-map", metavar="VALUE=LABEL,...", help="Labels that the values of the label column stand for.")
+@click.option("--label-map", metavar="VALUE=LABEL,...", help="Labels of the model for the values of the label column.")
 @click.option("--group-by", multiple=True, metavar="COLUMN", help="Metrics for each value of a column; repeatable.")
 @click.option("--suite", metavar="NAME|FILE", help="A functional suite: hatecheck, or a TOML file that defines one.")
 @click.option("--cases", type=click.Path(path_type=Path), help="The suite's cases.")
@@ -75,8 +75,8 @@ def command(
 ) -> None:
     """Evaluate BUNDLE on labelled rows (DATA), on a functional suite, or on both.
 
-    Metrics have 95% intervals. Rows that the model has seen in training are found by their fingerprints, and metrics
-    are given with and without them.
+    Metrics have 95% intervals. Rows that the model has seen in training are identified by their fingerprints, and
+    metrics are given with and without them.
     """
     from toxonnx.cli.outputs import open_outputs
     from toxonnx.errors import InputError
