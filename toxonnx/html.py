@@ -69,7 +69,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, mark_first: b
 
 
 def _unbroken(cell: str) -> str:
-    """An escaped cell with non-breaking spaces in its intervals: a line break may come before an interval, not in it."""
+    """An escaped cell with non-breaking spaces in its intervals: a line breaks before an interval, not in it."""
     return re.sub(r"\((?:chance: )?[-+]?\d[^()]*\)", lambda interval: interval[0].replace(" ", "&nbsp;"), escape(cell))
 
 
@@ -80,8 +80,10 @@ def facts(values: Mapping[str, str]) -> str:
 
 
 def drawn(name: str) -> str:
-    """A name from a file for matplotlib, which would hide a leading ``_`` in a legend and read ``$`` as a formula; cut at
-    80 characters."""
+    """A name from a file, escaped for matplotlib and truncated to 80 characters.
+
+    Matplotlib leaves names with a leading ``_`` out of a legend, and renders text between ``$`` as a formula.
+    """
     short = name if len(name) <= 80 else f"{name[:77]}..."
     return ("\u200b" if short.startswith("_") else "") + short.replace("$", r"\$")
 

@@ -167,7 +167,8 @@ def test_a_user_defined_suite(bundles: dict[str, Path], tmp_path: Path) -> None:
         (["rows.csv", "--label-column", "tone"], "rows.csv, line 3: 'odd' is not a label of the model; these are hate"),
         (
             ["rows.csv"],
-            "no column is known to contain the labels\nName it with --label-column; the columns are 'text', 'tone'",
+            "rows.csv: no column is known to contain the labels\n"
+            "Name it with --label-column; the columns are 'text', 'tone'",
         ),
         (["rows.csv", "--label-column", "mood"], "has no column 'mood'"),
         (["rows.csv", "--group-by", "mood"], "has no column 'mood'"),
@@ -189,7 +190,7 @@ def test_a_user_defined_suite(bundles: dict[str, Path], tmp_path: Path) -> None:
         ),
         (["--suite", "nothing", "--cases", "rows.csv", "--positive-labels", "hate"], "no suite 'nothing'"),
         (["--suite", "hatecheck", "--cases", "rows.csv", "--positive-labels", "hate"], "has no column 'test_case'"),
-        (["--fail-under", "accuracy=1", "--suite", "hatecheck"], "need DATA"),
+        (["--fail-under", "accuracy=1", "--suite", "hatecheck"], "--label-map need DATA"),
         (["rows.csv", "--json", "good.csv"], "good.csv already exists"),
         (["rows.csv", "--compare", "nowhere"], "no bundle 'nowhere'"),
     ],
@@ -315,7 +316,7 @@ def test_a_model_with_unknown_training_texts(run: Path, labelled: Path, tmp_path
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     card = (tmp_path / "bare" / "README.md").read_text()
-    assert "chose the epoch" not in card and "counting words" not in card
+    assert "chose the epoch" not in card and "TF-IDF" not in card
     done = toxonnx("eval", tmp_path / "bare", labelled, "--label-column", "class", "--bootstrap-samples", 0)
     assert "The training texts of bare are unknown" in done.stdout
     assert "No text is among those" not in done.stdout

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.optimize
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +15,7 @@ from toxonnx.labels import Labels
 
 def test_bootstrap_intervals_have_their_coverage() -> None:
     """Of 200 small samples of one population, about 95% have an interval that contains its accuracy."""
-    held = 0
+    covered = 0
     for seed in range(200):
         right = np.random.default_rng(seed).random(150) < 0.8
 
@@ -24,8 +23,8 @@ def test_bootstrap_intervals_have_their_coverage() -> None:
             return {"accuracy": float(weights @ right / weights.sum())}
 
         low, high = bootstrap(measure, np.arange(150), 300, seed)["accuracy"] or (1, 0)
-        held += low <= 0.8 <= high
-    assert 180 <= held <= 199
+        covered += low <= 0.8 <= high
+    assert 180 <= covered <= 199
 
 
 def test_repeated_texts_do_not_narrow_an_interval() -> None:

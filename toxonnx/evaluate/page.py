@@ -37,9 +37,9 @@ def page(report: EvaluationReport) -> str:
     if models:
         parts += [
             "<h2>Calibration</h2>",
-            "<p class='dim'>For texts whose most probable label has about this probability: the share that has this "
-            "label. On the diagonal, both are equal; below it the model is overconfident, above it underconfident. The "
-            "area of a dot is the number of texts.</p>",
+            "<p class='dim'>Predicted probability of the most probable label, and the share of texts that have this "
+            "label. On the diagonal both are equal; below it the model is overconfident, above it underconfident. The "
+            "area of a dot grows with the number of texts.</p>",
             figure(_reliability(models), "reliability diagram"),
         ]
     for model in models:
@@ -47,13 +47,13 @@ def page(report: EvaluationReport) -> str:
         metrics = model.measured.metrics
         if metrics.confusion:
             parts.append(figure(_confusion(metrics), f"confusion matrix of {model.name}"))
-            parts.append("<p class='dim'>Numbers of texts; the shade is the share of the row's actual label.</p>")
+            parts.append("<p class='dim'>Number of texts; the shading is the share of the row.</p>")
         parts.append(figure(_curves(model.curves), f"precision and recall of {model.name}"))
         parts += [_section(one, "h3") for one in model_sections(model) if not one.title.startswith(CONFUSION)]
     if suite:
         parts.append(f"<h2>{escape(suite.title)}</h2>")
         parts.append(figure(_suite(suite), f"accuracy by functionality of {suite.title}"))
-        parts.append("<p class='dim'>The dashed line is the accuracy of guessing.</p>")
+        parts.append("<p class='dim'>The dashed line is the accuracy of random guessing.</p>")
         parts += [_section(one, "h3") for one in suite_sections(suite)]
         parts.append(f"<p class='dim'>{escape(suite.source.strip())}</p>")
     if models and report.bootstrap.samples:

@@ -46,17 +46,17 @@ def evaluate_models(
     options: BootstrapOptions,
     log: Callable[[str], None],
 ) -> EvaluationReport:
-    """Evaluates models; the first one is compared with each other one.
+    """Evaluates models, and compares the first model with each other model.
 
     Args:
-        models: with unique names.
+        models: models with unique names.
         file: labelled rows, or None.
         suite: a functional suite, or None.
         options: how to compute intervals.
         log: called with lines of progress.
 
     Raises:
-        InputError: the models' labels differ, or a file does not fit them; found before anything is scored.
+        InputError: the models' labels differ, or a file does not fit them; raised before anything is scored.
     """
     rows = _prepare(models, file) if file else []
     if suite:
@@ -114,9 +114,9 @@ def make_report(
 
     Args:
         scored: rows scored by each model.
-        file_name: where they are from.
-        suite: results of a functional suite.
-        groups: column -> its value in each row.
+        file_name: name of their file.
+        suite: results of a functional suite, or None.
+        groups: column -> its value in each row; metrics are also reported for each value.
         options: how to compute intervals.
         log: called with lines of progress.
     """
