@@ -76,6 +76,8 @@ def evaluate_models(
 
 
 def _prepare(models: Sequence[EvaluatedModel], file: LabelledFile) -> list[LabelledTexts]:
+    for column in file.group_by:
+        file.table.column(column)  # raises if it is missing
     first, rows = models[0], []
     for model in models:
         if model.labels.names != first.labels.names:
@@ -96,8 +98,6 @@ def _prepare(models: Sequence[EvaluatedModel], file: LabelledFile) -> list[Label
         read = {*model.text.choose_columns(list(file.table.columns), file.text_columns)} & set(file.group_by)
         if read:
             raise InputError(f"--group-by {read.pop()}: this column is part of the text, which no report may contain")
-    for column in file.group_by:
-        file.table.column(column)
     return rows
 
 
