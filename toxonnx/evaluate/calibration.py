@@ -167,7 +167,7 @@ def _check_reached(sample: Sample, target: Target) -> None:
         reached = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
         raise GateError(
             f"no thresholds reach {target} for all labels on the {len(sample)} rows: the closest reach {reached}",
-            "Ask for less, or for fewer labels (LABEL=SHARE): in a single-label model, labels compete for the rows.",
+            "Ask for less, or for fewer labels (LABEL=X): in a single-label model, labels compete for the rows.",
         )
 
 
@@ -221,7 +221,7 @@ def _threshold(scores: Floats, actual: Bools, target: Target, label: str, floor:
     raise GateError(
         f"no threshold gives {label!r} a precision of {wanted:g} on the {len(scores)} rows: the best with at least "
         f"{MIN_PREDICTED} predicted rows is {best:.3f}",
-        "Ask for less, or only for other labels (LABEL=SHARE).",
+        "Ask for less, or only for other labels (LABEL=X).",
     )
 
 
