@@ -26,10 +26,10 @@ MARKER = "quokka"
 def mixed(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rows that the run was trained or validated on, with other case and white space, and new rows."""
     with open(labelled, encoding="utf-8", newline="") as file:
-        met = [[f"  {row['text'].upper()} ", row["class"], "old"] for row in list(csv.DictReader(file))[:40]]
+        seen = [[f"  {row['text'].upper()} ", row["class"], "old"] for row in list(csv.DictReader(file))[:40]]
     new = [[f"{text} {MARKER}", label, "new" if i % 3 else "newer"] for i, (text, label) in enumerate(sentences(90, 9))]
     new[5][1] = "praise" if new[5][1] == "complaint" else "complaint"  # one that no model gets right
-    return write_csv(tmp_path_factory.mktemp("mixed") / "mixed.csv", ["text", "class", "source"], [*met, *new, new[0]])
+    return write_csv(tmp_path_factory.mktemp("mixed") / "mixed.csv", ["text", "class", "source"], [*seen, *new, new[0]])
 
 
 def test_a_bundle_and_pytorch_on_partly_seen_rows(
@@ -80,9 +80,9 @@ def test_a_bundle_and_pytorch_on_partly_seen_rows(
 
     page = (tmp_path / "e.html").read_text(encoding="utf-8")
     assert page.count("<svg") == page.count("</svg>") == 1 + 3 * 2
-    assert not re.findall(r'(?:src|href)="(?!#)', page), "the page loads something"
+    assert not re.findall(r'(?:src|href)="(?!#)', page), "the page loads external resources"
     everything = page + (tmp_path / "e.json").read_text() + (tmp_path / "e.md").read_text() + done.stdout + done.stderr
-    assert MARKER not in everything.lower(), "a report holds the text of a row"
+    assert MARKER not in everything.lower(), "a report contains the text of a row"
     assert f"| accuracy | {metrics['accuracy']:.4f} (" in (tmp_path / "e.md").read_text()
 
 
@@ -319,7 +319,7 @@ def test_a_model_with_unknown_training_texts(run: Path, labelled: Path, tmp_path
     assert "no test split" not in card and "TF-IDF" not in card
     done = toxonnx("eval", tmp_path / "bare", labelled, "--label-column", "class", "--bootstrap-samples", 0)
     assert "The training texts of bare are unknown" in done.stdout
-    assert "No text is among those" not in done.stdout
+    assert "No text matches the fingerprints" not in done.stdout
     done = toxonnx("eval", tmp_path / "bare", fitted, "--label-column", "class", "--bootstrap-samples", 0)
     assert "to fit scales, temperature or thresholds" in done.stdout
     assert "LEAKY" in done.stdout and "are unknown" in done.stdout
@@ -329,7 +329,7 @@ def test_a_card_without_test_rows_reports_that_its_rows_were_seen(bundles: dict[
     card = (bundles["int8"] / "README.md").read_text()
     assert "no test split: these rows" in card
     assert "LEAKY: int8 has seen 64 of the 64 rows (64 in validation, to choose the epoch)" in card
-    assert "No text is among those" not in card
+    assert "No text matches the fingerprints" not in card
 
 
 def test_suite_cases_seen_in_training_are_reported(bundles: dict[str, Path], labelled: Path, tmp_path: Path) -> None:

@@ -92,8 +92,8 @@ def headline(report: EvaluationReport) -> Section:
     table.append(["calibration error", *(_calibration_error(measured) for _, measured in columns)])
     if any(measured.chance_ece for _, measured in columns):
         notes.append(
-            "In parentheses: 95% intervals; for the calibration error, the range in which that of a perfectly "
-            "calibrated model would be by chance on as many rows."
+            "In parentheses: 95% intervals; for the calibration error, the 95% range that a perfectly calibrated model "
+            "would show by chance on the same number of rows."
         )
     file = report.file
     where = [f"{file.name}: {file.rows:,} rows, {file.distinct_texts:,} distinct texts."] if file else []
@@ -115,7 +115,7 @@ def _notes(model: ModelReport) -> list[str]:
     if not model.training_is_known:
         notes.append(f"The training texts of {name} are unknown: rows that it has seen in training cannot be found.")
     elif not model.leaky_rows:
-        notes.append(f"No text is among those whose fingerprints {name} contains: {', '.join(model.leaks)}.")
+        notes.append(f"No text matches the fingerprints of {name} ({', '.join(model.leaks)}).")
     if model.truncated:
         notes.append(f"{model.truncated:,} texts were truncated to {model.max_length} tokens ({name}).")
     if model.empty:
