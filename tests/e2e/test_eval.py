@@ -80,9 +80,9 @@ def test_a_bundle_and_pytorch_on_partly_seen_rows(
 
     page = (tmp_path / "e.html").read_text(encoding="utf-8")
     assert page.count("<svg") == page.count("</svg>") == 1 + 3 * 2
-    assert not re.findall(r'(?:src|href)="(?!#)', page), "the page loads something"
+    assert not re.findall(r'(?:src|href)="(?!#)', page), "the page loads external resources"
     everything = page + (tmp_path / "e.json").read_text() + (tmp_path / "e.md").read_text() + done.stdout + done.stderr
-    assert MARKER not in everything.lower(), "a report holds the text of a row"
+    assert MARKER not in everything.lower(), "a report contains the text of a row"
     assert f"| accuracy | {metrics['accuracy']:.4f} (" in (tmp_path / "e.md").read_text()
 
 
@@ -167,7 +167,8 @@ def test_a_user_defined_suite(bundles: dict[str, Path], tmp_path: Path) -> None:
         (["rows.csv", "--label-column", "tone"], "rows.csv, line 3: 'odd' is not a label of the model; these are hate"),
         (
             ["rows.csv"],
-            "no column is known to contain the labels\nName it with --label-column; the columns are 'text', 'tone'",
+            "rows.csv: no column is known to contain the labels\n"
+            "Name it with --label-column; the columns are 'text', 'tone'",
         ),
         (["rows.csv", "--label-column", "mood"], "has no column 'mood'"),
         (["rows.csv", "--group-by", "mood"], "has no column 'mood'"),
@@ -189,7 +190,7 @@ def test_a_user_defined_suite(bundles: dict[str, Path], tmp_path: Path) -> None:
         ),
         (["--suite", "nothing", "--cases", "rows.csv", "--positive-labels", "hate"], "no suite 'nothing'"),
         (["--suite", "hatecheck", "--cases", "rows.csv", "--positive-labels", "hate"], "has no column 'test_case'"),
-        (["--fail-under", "accuracy=1", "--suite", "hatecheck"], "need DATA"),
+        (["--fail-under", "accuracy=1", "--suite", "hatecheck"], "--label-map need DATA"),
         (["rows.csv", "--json", "good.csv"], "good.csv already exists"),
         (["rows.csv", "--compare", "nowhere"], "no bundle 'nowhere'"),
     ],
@@ -216,8 +217,8 @@ def test_thresholds_are_part_of_the_bundle_and_used(run: Path, mixed: Path, tmp_
     assert done.returncode == 0, done.stderr
     assert "thresholds for precision 1 of praise, on mixed.csv: complaint from 0.500" in done.stdout
     manifest = open_bundle(tmp_path / "sure").manifest
-    fitted = manifest.decisions["fitted"]
-    assert fitted["per_class"]["praise"]["precision"][0] == 1
+    fitted = manifest.decisions.fitted
+    assert fitted is not None and fitted["per_class"]["praise"]["precision"][0] == 1
     assert "Thresholds for precision 1 of praise." in (tmp_path / "sure" / "README.md").read_text()
 
     done = toxonnx("predict", mixed, "--bundle", tmp_path / "sure")
@@ -240,9 +241,9 @@ def test_thresholds_are_part_of_the_bundle_and_used(run: Path, mixed: Path, tmp_
     done = toxonnx("export", run, "-o", tmp_path / "no", "--target-precision", "fine=1")
     assert done.returncode == 2 and "there is no label fine to set a target for" in done.stderr
     for given, message in (
-        ("much", "--target-recall 'much' is neither a share nor LABEL=SHARE"),
-        ("", "--target-recall '' is neither a share nor LABEL=SHARE"),
-        ("praise=0.5,praise=0.9", "says two things of praise"),
+        ("much", "--target-recall must be X or LABEL=X,..., got 'much'"),
+        ("", "--target-recall must be X or LABEL=X,..., got ''"),
+        ("praise=0.5,praise=0.9", "--target-recall 'praise=0.5,praise=0.9' has two values for praise"),
         ("praise=2", "a target must be greater than 0 and at most 1"),
     ):
         done = toxonnx("export", run, "-o", tmp_path / "no", "--target-recall", given)
@@ -315,10 +316,10 @@ def test_a_model_with_unknown_training_texts(run: Path, labelled: Path, tmp_path
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     card = (tmp_path / "bare" / "README.md").read_text()
-    assert "choose the epoch" not in card and "TF-IDF" not in card
+    assert "no test split" not in card and "TF-IDF" not in card
     done = toxonnx("eval", tmp_path / "bare", labelled, "--label-column", "class", "--bootstrap-samples", 0)
     assert "The training texts of bare are unknown" in done.stdout
-    assert "No text is among those" not in done.stdout
+    assert "No text matches the fingerprints" not in done.stdout
     done = toxonnx("eval", tmp_path / "bare", fitted, "--label-column", "class", "--bootstrap-samples", 0)
     assert "to fit scales, temperature or thresholds" in done.stdout
     assert "LEAKY" in done.stdout and "are unknown" in done.stdout
@@ -326,9 +327,9 @@ def test_a_model_with_unknown_training_texts(run: Path, labelled: Path, tmp_path
 
 def test_a_card_without_test_rows_reports_that_its_rows_were_seen(bundles: dict[str, Path]) -> None:
     card = (bundles["int8"] / "README.md").read_text()
-    assert "No rows were kept back for a test" in card
+    assert "no test split: these rows" in card
     assert "LEAKY: int8 has seen 64 of the 64 rows (64 in validation, to choose the epoch)" in card
-    assert "No text is among those" not in card
+    assert "No text matches the fingerprints" not in card
 
 
 def test_suite_cases_seen_in_training_are_reported(bundles: dict[str, Path], labelled: Path, tmp_path: Path) -> None:

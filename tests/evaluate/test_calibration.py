@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 import scipy.optimize
-import scipy.stats
 import sklearn.metrics
 from helpers import LETTERS, random_logits
 from hypothesis import assume, given, settings
@@ -60,8 +59,8 @@ def test_thresholds_reach_their_target_on_the_fitted_rows(seed: int, multi: bool
     except GateError:
         assume(False)
     fitted = dataclasses.replace(labels, thresholds=thresholds)
-    kept = measure_thresholds(Sample.of_logits(logits, y_true, fitted)).per_class["b"]
-    assert getattr(kept, kind)[0] >= share - 1e-9
+    measured = measure_thresholds(Sample.of_logits(logits, y_true, fitted)).per_class["b"]
+    assert getattr(measured, kind)[0] >= share - 1e-9
     if kind == "precision":
         # No lower allowed threshold reaches it.
         scores = sample.probs[:, 1].round(9)
@@ -89,14 +88,14 @@ def test_best_f1_thresholds_beat_the_most_probable_label_and_mark_nothing_for_re
 
 def test_an_unreachable_target_is_an_error_with_the_best_values() -> None:
     logits, y_true, labels = random_logits(0, 300)
-    nothing = Sample.of_logits(np.zeros_like(logits), y_true, labels)
+    uniform = Sample.of_logits(np.zeros_like(logits), y_true, labels)
     with pytest.raises(GateError, match=r"no threshold gives 'a' a precision of 0\.9 on the 300 rows"):
-        fit_thresholds(nothing, Target("precision", {"*": 0.9}))
+        fit_thresholds(uniform, Target("precision", {"*": 0.9}))
     # In a single-label model, what one label gains another loses.
-    muddled = Sample.of_logits(np.random.default_rng(0).normal(size=(600, 3)), np.arange(600) % 3, labels)
+    random = Sample.of_logits(np.random.default_rng(0).normal(size=(600, 3)), np.arange(600) % 3, labels)
     with pytest.raises(
         GateError, match=r"no thresholds reach recall 0\.8 for all labels on the 600 rows: .*a 0\.\d{3}, b 0"
     ):
-        fit_thresholds(muddled, Target("recall", {"*": 0.8}))
+        fit_thresholds(random, Target("recall", {"*": 0.8}))
     with pytest.raises(InputError, match="there is no label d to set a target for"):
-        fit_thresholds(nothing, Target("recall", {"d": 0.9}))
+        fit_thresholds(uniform, Target("recall", {"d": 0.9}))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.optimize
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st

@@ -14,10 +14,9 @@ from toxonnx.cli.options import device_options, read_options, text_column_option
 if TYPE_CHECKING:
     from toxonnx.evaluate.models import EvaluatedModel
     from toxonnx.evaluate.sections import Section
-    from toxonnx.inference.options import RuntimeOptions
     from toxonnx.io.base import ReadOptions
 
-#: fewest bootstrap samples for a 95% interval, and most columns of a table on a terminal
+#: smallest number of bootstrap samples for a 95% interval, and largest number of columns of a table on a terminal
 MIN_BOOTSTRAP_SAMPLES, MAX_COLUMNS = 100, 14
 
 
@@ -30,7 +29,7 @@ MIN_BOOTSTRAP_SAMPLES, MAX_COLUMNS = 100, 14
     "--label-column", "label_columns", multiple=True, metavar="COLUMN",
     help="Column with the label; one option per label for a multi-label model.",
 )  # fmt: skip
-@click.option("--label-map", metavar="VALUE=LABEL,...", help="Labels that the values of the label column stand for.")
+@click.option("--label-map", metavar="VALUE=LABEL,...", help="Labels of the model for the values of the label column.")
 @click.option("--group-by", multiple=True, metavar="COLUMN", help="Metrics for each value of a column; repeatable.")
 @click.option("--suite", metavar="NAME|FILE", help="A functional suite: hatecheck, or a TOML file that defines one.")
 @click.option("--cases", type=click.Path(path_type=Path), help="The suite's cases.")
@@ -76,13 +75,15 @@ def command(
 ) -> None:
     """Evaluate BUNDLE on labelled rows (DATA), on a functional suite, or on both.
 
-    Metrics have 95% intervals. Rows that the model has seen in training are found by their fingerprints, and metrics
-    are given with and without them.
+    Metrics have 95% intervals. Rows that the model has seen in training are identified by their fingerprints, and
+    metrics are given with and without them.
     """
     from toxonnx.cli.outputs import open_outputs
     from toxonnx.errors import InputError
+    from toxonnx.evaluate.gate import check_metrics, parse_limits
+    from toxonnx.evaluate.loading import load_models
     from toxonnx.evaluate.report import BootstrapOptions
-    from toxonnx.evaluate.run import LabelledFile, check_metrics, evaluate_models, parse_limits, with_unique_names
+    from toxonnx.evaluate.run import LabelledFile, evaluate_models
     from toxonnx.evaluate.sections import markdown, sections
     from toxonnx.evaluate.suites import read_suite_request
     from toxonnx.extras import require
@@ -108,13 +109,8 @@ def command(
     paths = {"--json": json_path, "--markdown": markdown_path, "--html": html_path}
     with open_outputs(paths, inputs=(data, cases), force=force) as outputs:
         options = RuntimeOptions(device=device, allow_fallback=allow_fallback, threads=threads)
-        # The other models run where they can: an int8 bundle stays on the CPU when one for the GPU is evaluated.
-        other_device = "cpu" if device == "cpu" else "auto"
-        others = RuntimeOptions(device=other_device, allow_fallback=allow_fallback, threads=threads)
-        models = [_load(bundle, options), *(_load(source, others) for source in compare)]
-        report = evaluate_models(
-            with_unique_names(models), file, request, BootstrapOptions(bootstrap_samples, seed), _log
-        )
+        models = load_models((bundle, *compare), options, _load_checkpoint, on_bundle=warn_of_fallback)
+        report = evaluate_models(models, file, request, BootstrapOptions(bootstrap_samples, seed), _log)
         tables = sections(report)
         if "--json" in outputs:
             outputs["--json"].write(json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n")
@@ -132,26 +128,8 @@ def _log(line: str) -> None:
     click.echo(line, err=True)
 
 
-def _load(source: str, options: RuntimeOptions) -> EvaluatedModel:
-    """A bundle, by folder or name; anything else is loaded in PyTorch."""
-    from toxonnx.bundle import MANIFEST, open_bundle
-    from toxonnx.errors import BundleError
-    from toxonnx.evaluate.models import evaluated_bundle
-    from toxonnx.inference.classifier import Classifier
-    from toxonnx.resources import find_bundle
-
-    folder = Path(source)
-    if not folder.is_dir() or (folder / MANIFEST).is_file():
-        try:
-            opened = open_bundle(find_bundle(source))
-        except BundleError:
-            if "/" not in source or folder.exists():
-                raise
-            # A hub id looks like this, too.
-        else:
-            classifier = Classifier(opened, options)
-            warn_of_fallback(classifier)
-            return evaluated_bundle(classifier)
+def _load_checkpoint(source: str, on_gpu: bool) -> EvaluatedModel:
+    """A run, adapter or checkpoint in PyTorch."""
     from toxonnx.cli.quiet import silence_transformers
     from toxonnx.extras import require
 
@@ -159,7 +137,7 @@ def _load(source: str, options: RuntimeOptions) -> EvaluatedModel:
     silence_transformers()
     from toxonnx.convert.torch_scorer import evaluated_checkpoint
 
-    return evaluated_checkpoint(source, on_gpu=options.device != "cpu")
+    return evaluated_checkpoint(source, on_gpu=on_gpu)
 
 
 def _parse_label_map(text: str | None) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""Metrics with intervals, calibration, functional suites, and the reports made of them."""
+"""Metrics with intervals, calibration, functional suites, baselines and reports."""

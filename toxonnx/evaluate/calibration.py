@@ -26,7 +26,7 @@ __all__ = [
 
 #: limits of the temperature; it reaches them where the rows do not determine one, for example if all are correct
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
-#: predicted rows on which a precision has to be measured at least
+#: smallest number of predicted rows for a precision to count as reached
 MIN_PREDICTED = 10
 EVERY_LABEL = "*"
 
@@ -36,7 +36,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Target:
-    """What thresholds have to achieve.
+    """A target for fitting thresholds.
 
     Attributes:
         kind: ``precision``, ``recall`` or ``f1``.
@@ -167,7 +167,7 @@ def _check_reached(sample: Sample, target: Target) -> None:
         reached = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
         raise GateError(
             f"no thresholds reach {target} for all labels on the {len(sample)} rows: the closest reach {reached}",
-            "Ask for less, or for fewer labels (LABEL=SHARE): in a single-label model, labels compete for the rows.",
+            "Ask for less, or for fewer labels (LABEL=X): in a single-label model, labels compete for the rows.",
         )
 
 
@@ -221,7 +221,7 @@ def _threshold(scores: Floats, actual: Bools, target: Target, label: str, floor:
     raise GateError(
         f"no threshold gives {label!r} a precision of {wanted:g} on the {len(scores)} rows: the best with at least "
         f"{MIN_PREDICTED} predicted rows is {best:.3f}",
-        "Ask for less, or only for other labels (LABEL=SHARE).",
+        "Ask for less, or only for other labels (LABEL=X).",
     )
 
 
@@ -265,13 +265,12 @@ def _best_macro(critical: Floats, others: Floats, theirs: Bools, ours: Bools, cu
 
 @dataclass(frozen=True)
 class LabelThreshold:
-    """What the threshold of one label does on some rows.
+    """The threshold of one label, and its effect on a set of rows.
 
     Attributes:
-        threshold: of the label.
-        predicted: rows that get the label and are not marked for review.
-        precision, recall: with their 95% intervals (see :meth:`toxonnx.evaluate.metrics.Sample.share`); None where
-            they are undefined.
+        threshold: smallest probability for which the label is predicted.
+        predicted: number of rows predicted to have the label and not marked for review.
+        precision, recall: with 95% intervals (see :meth:`toxonnx.evaluate.metrics.Sample.share`); None if undefined.
     """
 
     threshold: float
@@ -287,12 +286,12 @@ class LabelThreshold:
 
 @dataclass(frozen=True)
 class ThresholdMetrics:
-    """What the thresholds of a label set do on some rows.
+    """The effect of thresholds on a set of rows.
 
     Attributes:
-        rows: their number.
+        rows: number of rows.
         review: share of rows that are marked for review.
-        per_class: by label.
+        per_class: label name -> its threshold.
     """
 
     rows: int
@@ -301,7 +300,7 @@ class ThresholdMetrics:
 
 
 def measure_thresholds(sample: Sample) -> ThresholdMetrics:
-    """Measures the thresholds of a sample's labels, by which its rows were decided."""
+    """Measures the thresholds with which the labels of a sample were predicted."""
     review = needs_review(sample.probs, sample.labels)
     per_class = {}
     for i, name in enumerate(sample.labels.names):

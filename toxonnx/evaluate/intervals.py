@@ -25,7 +25,7 @@ def cluster_ids(keys: Sequence[Any]) -> NDArray[np.int64]:
 
 
 def resamples(groups: NDArray[np.int64], samples: int, seed: int) -> Iterator[NDArray[np.int64]]:
-    """How often each row counts in each resample, int64 [rows].
+    """Yields how often each row counts in a resample, int64 [rows].
 
     Groups are drawn, not rows: repeated texts add no information and would make intervals too narrow.
     """
@@ -64,7 +64,7 @@ def bootstrap(
         measure: computes metrics from how often each row counts.
         groups: rows that are drawn together; see :func:`cluster_ids`.
         samples: number of resamples; 0 for no intervals.
-        seed: of the resamples.
+        seed: random seed of the resamples.
 
     Returns:
         An interval for each metric; None where the bootstrap gives none: the metric was undefined in a tenth of the

@@ -1,4 +1,4 @@
-"""Metrics from true labels and scores, for any weights of the rows."""
+"""Metrics from true labels and probabilities, with optional row weights."""
 
 from __future__ import annotations
 
@@ -138,7 +138,8 @@ class Sample:
             self._losses = -np.log(np.maximum(probs[actual], eps))
             self._cell = actual.argmax(axis=1) * len(labels) + predicted.argmax(axis=1)
         self._rankings = [_Ranking.of(probs[:, i], actual[:, i]) for i in range(len(labels))]
-        # The probabilities to calibrate, [rows, claims]: each label's, or that of the most probable label.
+        # The probabilities whose calibration is measured, [rows, claims]: of each label (sigmoid) or of the most
+        # probable label (softmax).
         self._claimed = probs if labels.multi else probs.max(axis=1, keepdims=True)
         top = probs.argmax(axis=1)
         self._true = actual if labels.multi else actual[np.arange(len(probs)), top][:, None]
@@ -171,8 +172,10 @@ class Sample:
         return Sample(self.probs[rows], self.predicted[rows], self.actual[rows], self.labels, self.groups[rows])
 
     def share(self, hits: Bools, of: Bools) -> Interval | None:
-        """The share of the rows ``of`` that are hits, with Wilson's 95% interval over their distinct texts: repeated
-        texts add no information. None where there are no rows."""
+        """The share of the rows ``of`` that are also in ``hits``, with Wilson's 95% interval.
+
+        The interval counts distinct texts: repeated texts add no information. None if ``of`` has no rows.
+        """
         total = int(of.sum())
         if not total:
             return None
@@ -276,8 +279,8 @@ class Sample:
         return summed(each), summed(each * self._claimed.ravel()), summed(each * true.ravel())
 
     def _ece(self, w: Floats, true: Bools) -> float:
-        count, claimed, right = self._bins(w, true)
-        return _ratio(float(np.abs(claimed - right).sum()), float(count.sum()))
+        count, claimed, correct = self._bins(w, true)
+        return _ratio(float(np.abs(claimed - correct).sum()), float(count.sum()))
 
 
 def evaluate(logits: NDArray[np.floating], y_true: NDArray[np.int64], labels: Labels) -> Metrics:

@@ -1,4 +1,4 @@
-"""What models get right on labelled rows: the records that a report consists of, and how they are measured."""
+"""The records of an evaluation report, and the functions that measure them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 CURVE_POINTS = 200
-#: values of a column that get a row of their own, and characters of a value that are shown
+#: largest number of values of a column with a row of their own, and largest number of characters shown of a value
 MAX_GROUPS, VALUE_CHARACTERS = 50, 40
 
 Bools = NDArray[np.bool_]
@@ -44,15 +44,15 @@ class BootstrapOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDescription:
-    """What a model is.
+    """The description of a model in a report.
 
     Attributes:
         kind: ``bundle`` or ``PyTorch``.
-        precision: number format.
-        provider: what it runs on.
-        max_length: tokens after which texts are cut.
-        temperature: of its probabilities.
-        thresholds: of its labels; empty where the most probable label is chosen.
+        precision: number format of its weights.
+        provider: execution provider of ONNX Runtime, or device of PyTorch.
+        max_length: maximum number of tokens; longer texts are truncated.
+        temperature: divisor of its logits.
+        thresholds: one threshold per label; empty if the most probable label is predicted.
     """
 
     kind: str
@@ -68,13 +68,13 @@ class ScoredRows:
     """The labelled rows of a file, scored by one model.
 
     Attributes:
-        name: of the model.
-        description: of the model.
-        sample: scores and true labels.
-        truncated, empty, review: bool [rows]: truncated to the maximum length; without a text; marked for review by the
-            model's thresholds.
-        seen: ``training``, ``validation`` or ``fitted`` -> bool [rows], whether the text was seen there; only the parts
-            that the model has fingerprints of.
+        name: the model's name.
+        description: the model's description.
+        sample: probabilities, predictions and true labels.
+        truncated, empty, review: bool [rows]: text truncated to the maximum length; text empty; marked for review by
+            the model's thresholds.
+        seen: ``training``, ``validation`` or ``fitted`` -> bool [rows], whether the text was seen there; only for parts
+            whose fingerprints the model has.
     """
 
     name: str
@@ -87,7 +87,7 @@ class ScoredRows:
 
     @property
     def leaky(self) -> Bools:
-        """Rows whose text took part in making the model, bool [rows]."""
+        """Rows whose text was used to train, validate or fit the model, bool [rows]."""
         leaky = np.zeros(len(self.sample), dtype=np.bool_)
         for rows in self.seen.values():
             leaky |= rows
@@ -96,11 +96,11 @@ class ScoredRows:
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredRows:
-    """Metrics of some rows.
+    """Metrics on a set of rows, with intervals.
 
     Attributes:
-        rows: their number.
-        metrics: of these rows.
+        rows: number of rows.
+        metrics: metrics on these rows.
         intervals: name of a metric -> its 95% interval; see :func:`toxonnx.evaluate.intervals.flatten` for the names.
         chance_ece: see :meth:`toxonnx.evaluate.metrics.Sample.chance_ece`.
     """
@@ -131,8 +131,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class GroupLabel:
-    """One label in a group of rows: rows that have it; the share of them that get it; the share of the other rows that
-    get it."""
+    """One label in a group of rows: support, recall and false positive rate."""
 
     rows: int
     recall: Interval | None
@@ -141,7 +140,7 @@ class GroupLabel:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupMetrics:
-    """Metrics of the rows that have one value in a column."""
+    """Metrics on the rows with a given value in a column."""
 
     value: str
     rows: int
@@ -156,16 +155,16 @@ class ModelReport:
 
     Attributes:
         name, kind, precision, provider, max_length, temperature, thresholds: see :class:`ModelDescription`.
-        rows: of the file.
-        distinct_texts: among them.
-        truncated: rows whose text was cut.
-        empty: rows without a text.
+        rows: number of rows of the file.
+        distinct_texts: number of distinct texts among them.
+        truncated: number of texts truncated to the maximum length.
+        empty: number of empty texts.
         training_is_known: whether the model has fingerprints of its training texts.
-        leaks: ``training``, ``validation`` or ``fitted`` -> rows whose text was seen there.
-        leaky_rows: rows whose text was seen anywhere.
-        unseen: metrics of the rows that are not known to have been seen; None where all have.
-        all_rows: metrics of all rows; None where no row is known to have been seen.
-        review, threshold_metrics, reliability, curves, groups: of the unseen rows, or of all where there are none.
+        leaks: ``training``, ``validation`` or ``fitted`` -> number of rows whose text was seen there.
+        leaky_rows: number of rows whose text was seen anywhere.
+        unseen: metrics on the rows that are not known to have been seen; None if all have been seen.
+        all_rows: metrics on all rows; None if no row is known to have been seen.
+        review, threshold_metrics, reliability, curves, groups: on the unseen rows, or on all rows if there are none.
             ``threshold_metrics`` is None for a model without thresholds.
     """
 
@@ -193,7 +192,7 @@ class ModelReport:
 
     @property
     def measured(self) -> MeasuredRows:
-        """Metrics of the unseen rows, or of all where there are none."""
+        """Metrics on the unseen rows, or on all rows if there are none."""
         measured = self.unseen or self.all_rows
         assert measured is not None
         return measured
@@ -213,10 +212,10 @@ class ModelComparison:
     """Two models on the same rows.
 
     Attributes:
-        first, other: their names.
-        rows: rows compared.
-        leaky: whether these rows were seen by one of the models.
-        leaky_rows_left_out: rows left out because a model has seen them.
+        first, other: the models' names.
+        rows: number of rows compared.
+        leaky: whether a model has seen these rows.
+        leaky_rows_left_out: number of rows left out because a model has seen them.
         same_label: share of the rows on which the models agree.
         differences: ``accuracy``, ``macro_f1`` and ``loss``.
         mcnemar: over one row of each distinct text, so that repeated texts do not make it more certain.
@@ -246,12 +245,12 @@ class EvaluationReport:
     """An evaluation.
 
     Attributes:
-        toxonnx: version.
+        toxonnx: version of toxonnx.
         bootstrap: how intervals were computed.
-        file: the labelled rows; None without any.
+        file: the labelled file; None if there was none.
         models: one report per model.
-        comparisons: the first model compared with each other one.
-        suite: answers to a functional suite; None without one.
+        comparisons: comparisons of the first model with each other model.
+        suite: results of a functional suite; None if there was none.
     """
 
     toxonnx: str
@@ -276,7 +275,7 @@ class EvaluationReport:
 
 
 def _measurable(leaky: Bools) -> Bools:
-    """The rows to measure: those that are not leaky, or all where none are left."""
+    """The rows to measure: those that are not leaky, or all rows if all are leaky."""
     return ~leaky if not leaky.all() else np.ones(len(leaky), dtype=np.bool_)
 
 
@@ -288,8 +287,8 @@ def report_model(
     """Measures one model.
 
     Args:
-        scored: its scores.
-        groups: column -> its value in each row, to report groups of rows separately.
+        scored: the rows, scored by the model.
+        groups: column -> its value in each row; metrics are also reported for each value.
         bootstrap_options: how to compute intervals.
     """
     options = bootstrap_options or BootstrapOptions()
@@ -321,8 +320,8 @@ def report_model(
 
 
 def _review(sample: Sample, review: Bools) -> Review:
-    some = review.any() and not review.all()
-    rest = float(sample.correct[~review].mean()) if some else None
+    partial = review.any() and not review.all()
+    rest = float(sample.correct[~review].mean()) if partial else None
     return Review(rows=int(review.sum()), share=float(review.mean()), accuracy_of_the_rest=rest)
 
 
@@ -354,7 +353,7 @@ def _curve(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> Curve
 
 
 def _by_value(sample: Sample, values: Sequence[str]) -> list[GroupMetrics]:
-    """Metrics of the rows of each value, the most frequent first."""
+    """Metrics on the rows of each value, the most frequent value first."""
     rows_of: dict[str, list[int]] = {}
     for i, value in enumerate(values):
         text = " ".join(value.split())
@@ -387,7 +386,7 @@ def _group(value: str, sample: Sample) -> GroupMetrics:
 def compare_models(
     first: ScoredRows, other: ScoredRows, bootstrap_options: BootstrapOptions | None = None
 ) -> ModelComparison:
-    """Compares two models on the rows that neither is known to have seen, or on all where there are none."""
+    """Compares two models on the rows that neither is known to have seen, or on all rows if there are none."""
     options = bootstrap_options or BootstrapOptions()
     leaky = first.leaky | other.leaky
     measurable = _measurable(leaky)

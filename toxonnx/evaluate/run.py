@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import toxonnx
-from toxonnx.errors import GateError, InputError
+from toxonnx.errors import InputError
 from toxonnx.evaluate.models import EvaluatedModel, LabelledTexts, read_labelled_texts, run_suite, score_rows
 from toxonnx.evaluate.report import (
     BootstrapOptions,
@@ -20,18 +19,7 @@ from toxonnx.evaluate.report import (
 from toxonnx.evaluate.suites import SuiteReport, SuiteRequest
 from toxonnx.io.table import Table
 
-__all__ = [
-    "GATED_METRICS",
-    "LabelledFile",
-    "check_metrics",
-    "evaluate_models",
-    "make_report",
-    "parse_limits",
-    "with_unique_names",
-]
-
-#: metrics that can be required to reach a value
-GATED_METRICS = ("accuracy", "macro_f1", "weighted_f1", "roc_auc", "average_precision")
+__all__ = ["LabelledFile", "evaluate_models", "make_report"]
 
 
 @dataclass(frozen=True)
@@ -58,17 +46,17 @@ def evaluate_models(
     options: BootstrapOptions,
     log: Callable[[str], None],
 ) -> EvaluationReport:
-    """Evaluates models; the first one is compared with each other one.
+    """Evaluates models, and compares the first model with each other model.
 
     Args:
-        models: with unique names.
+        models: models with unique names.
         file: labelled rows, or None.
         suite: a functional suite, or None.
         options: how to compute intervals.
         log: called with lines of progress.
 
     Raises:
-        InputError: the models' labels differ, or a file does not fit them; found before anything is scored.
+        InputError: the models' labels differ, or a file does not fit them; raised before anything is scored.
     """
     rows = _prepare(models, file) if file else []
     if suite:
@@ -88,6 +76,8 @@ def evaluate_models(
 
 
 def _prepare(models: Sequence[EvaluatedModel], file: LabelledFile) -> list[LabelledTexts]:
+    for column in file.group_by:
+        file.table.column(column)  # raises if it is missing
     first, rows = models[0], []
     for model in models:
         if model.labels.names != first.labels.names:
@@ -108,8 +98,6 @@ def _prepare(models: Sequence[EvaluatedModel], file: LabelledFile) -> list[Label
         read = {*model.text.choose_columns(list(file.table.columns), file.text_columns)} & set(file.group_by)
         if read:
             raise InputError(f"--group-by {read.pop()}: this column is part of the text, which no report may contain")
-    for column in file.group_by:
-        file.table.column(column)
     return rows
 
 
@@ -126,9 +114,9 @@ def make_report(
 
     Args:
         scored: rows scored by each model.
-        file_name: where they are from.
-        suite: results of a functional suite.
-        groups: column -> its value in each row.
+        file_name: name of their file.
+        suite: results of a functional suite, or None.
+        groups: column -> its value in each row; metrics are also reported for each value.
         options: how to compute intervals.
         log: called with lines of progress.
     """
@@ -147,55 +135,3 @@ def make_report(
         comparisons=comparisons,
         suite=suite,
     )
-
-
-def with_unique_names(models: Sequence[EvaluatedModel]) -> list[EvaluatedModel]:
-    """The same models; names that occur several times are numbered."""
-    unique: list[EvaluatedModel] = []
-    for model in models:
-        same = sum(other.name == model.name or other.name.startswith(f"{model.name} (") for other in unique)
-        unique.append(dataclasses.replace(model, name=f"{model.name} ({same + 1})") if same else model)
-    return unique
-
-
-def parse_limits(limits: Sequence[str]) -> dict[str, float]:
-    """``METRIC=X`` options as metric -> value.
-
-    Raises:
-        InputError: an option has another form, or its metric is unknown.
-    """
-    parsed = {}
-    for limit in limits:
-        name, _, text = limit.partition("=")
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
-        if name.strip() not in GATED_METRICS or not 0 <= value <= 1:
-            raise InputError(
-                f"--fail-under must be METRIC=X with X from 0 to 1, got {limit!r}",
-                f"The metrics are {', '.join(GATED_METRICS)}.",
-            )
-        parsed[name.strip()] = value
-    return parsed
-
-
-def check_metrics(report: EvaluationReport, limits: Mapping[str, float]) -> None:
-    """Checks the first model's metrics, on rows that it has not seen.
-
-    Raises:
-        GateError: a metric is below its limit, or there are no unseen rows.
-    """
-    if not limits:
-        return
-    model = report.models[0]
-    if model.unseen is None:
-        raise GateError(f"{model.name} has seen all of these rows before: metrics on them prove nothing")
-    missed = []
-    for name, limit in limits.items():
-        value = getattr(model.unseen.metrics, name)
-        if value is None or not value >= limit:
-            shown = "undefined" if value is None else format(value, ".4f")
-            missed.append(f"{name} is {shown}, required is {limit:g}")
-    if missed:
-        raise GateError(f"{model.name}, on {model.unseen.rows:,} rows: {'; '.join(missed)}")

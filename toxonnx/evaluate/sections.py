@@ -32,7 +32,7 @@ METRICS = {
     "accuracy": "accuracy", "macro_f1": "macro F1", "weighted_f1": "weighted F1", "roc_auc": "ROC-AUC, mean",
     "average_precision": "average precision, mean", "loss": "loss (nats)",
 }  # fmt: skip
-#: where a row's text was seen
+#: part of the training data -> how a model has seen a text there
 SEEN_IN = {
     "training": "in training",
     "validation": "in validation, to choose the epoch",
@@ -40,7 +40,7 @@ SEEN_IN = {
 }
 #: start of the titles of confusion matrices, which the page draws
 CONFUSION = "Confusion matrix"
-#: in place of an undefined value
+#: shown for an undefined value
 UNDEFINED = "-"
 #: with more labels than this, a table of groups has no columns per label
 MAX_LABEL_COLUMNS = 4
@@ -51,10 +51,10 @@ class Section:
     """A titled table.
 
     Attributes:
-        title: of the section.
-        notes: sentences under it.
-        header, rows: the table; empty for none.
-        left: number of columns that contain words.
+        title: title of the section.
+        notes: sentences between title and table.
+        header, rows: the table; empty for a section without a table.
+        left: number of left-aligned columns.
     """
 
     title: str
@@ -76,7 +76,7 @@ def sections(report: EvaluationReport) -> list[Section]:
 
 
 def headline(report: EvaluationReport) -> Section:
-    """The metrics of all models side by side, with what affects how far they can be trusted."""
+    """The metrics of all models side by side, with notes on how far they can be trusted."""
     columns: list[tuple[str, MeasuredRows]] = []
     notes: list[str] = []
     for model in report.models:
@@ -92,8 +92,8 @@ def headline(report: EvaluationReport) -> Section:
     table.append(["calibration error", *(_calibration_error(measured) for _, measured in columns)])
     if any(measured.chance_ece for _, measured in columns):
         notes.append(
-            "In parentheses: 95% intervals; for the calibration error, the range in which that of a perfectly "
-            "calibrated model would be by chance on as many rows."
+            "In parentheses: 95% intervals; for the calibration error, the 95% range that a perfectly calibrated model "
+            "would show by chance on the same number of rows."
         )
     file = report.file
     where = [f"{file.name}: {file.rows:,} rows, {file.distinct_texts:,} distinct texts."] if file else []
@@ -106,7 +106,7 @@ def _calibration_error(measured: MeasuredRows) -> str:
 
 
 def _notes(model: ModelReport) -> list[str]:
-    """What affects how far a model's metrics can be trusted."""
+    """Notes on how far a model's metrics can be trusted."""
     name, notes = model.name, []
     if model.leaky_rows:
         each = ", ".join(f"{count:,} {SEEN_IN[part]}" for part, count in model.leaks.items() if count)
@@ -115,7 +115,7 @@ def _notes(model: ModelReport) -> list[str]:
     if not model.training_is_known:
         notes.append(f"The training texts of {name} are unknown: rows that it has seen in training cannot be found.")
     elif not model.leaky_rows:
-        notes.append(f"No text is among those whose fingerprints {name} contains: {', '.join(model.leaks)}.")
+        notes.append(f"No text matches the fingerprints of {name} ({', '.join(model.leaks)}).")
     if model.truncated:
         notes.append(f"{model.truncated:,} texts were truncated to {model.max_length} tokens ({name}).")
     if model.empty:
@@ -131,7 +131,7 @@ def _notes(model: ModelReport) -> list[str]:
 
 
 def comparison_sections(comparisons: Sequence[ModelComparison]) -> list[Section]:
-    """The first model compared with each other one; nothing where there are no others."""
+    """Comparisons of the first model with each other model; empty if there is only one model."""
     if not comparisons:
         return []
 
@@ -170,7 +170,7 @@ def model_sections(model: ModelReport) -> list[Section]:
     where = f"{model.name}, {measured.rows:,} {kind}"
     rows = []
     for label, metrics in measured.metrics.per_class.items():
-        # A precision is undefined where nothing was predicted, a recall where nothing is to be found.
+        # Precision is undefined without predictions, recall without support.
         defined = {"precision": metrics.predicted, "recall": metrics.support, "f1": metrics.support + metrics.predicted}
         cells = [
             _metric(
@@ -217,7 +217,7 @@ def _groups(title: str, groups: Sequence[GroupMetrics]) -> Section:
 
 
 def suite_sections(suite: SuiteReport) -> list[Section]:
-    """A functional suite: over all, by functionality, by group; one column of accuracies per model."""
+    """A functional suite: accuracy by gold label, functionality and group, with one column per model."""
     answers = suite.models
     names = [one.name for one in answers]
     positive_labels = "; ".join(f"{one.name}: {' or '.join(one.positive_labels)}" for one in answers)
@@ -291,7 +291,7 @@ def markdown(parts: Sequence[Section], level: int = 2) -> str:
 
 
 def _escape(cell: str) -> str:
-    """Text that Markdown shows as it is: labels and column names come from files."""
+    """Text with Markdown's special characters escaped: labels and column names come from files."""
     for mark in "\\|`*_<[":
         cell = cell.replace(mark, "\\" + mark)
     return cell.replace("\n", " ")

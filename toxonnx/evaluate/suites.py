@@ -1,4 +1,4 @@
-"""Functional test suites: short cases that each test one functionality, as in HateCheck. A TOML file defines one."""
+"""Functional test suites: short cases that each test one functionality, as in HateCheck. A suite is a TOML file."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ FIELDS = ("id", "code", "group", "description")
 
 @dataclass(frozen=True)
 class Functionality:
-    """One functionality.
+    """A functionality that a suite tests.
 
     Attributes:
-        id: its name in the file of cases.
-        code: its name in the paper.
+        id: its value in the functionality column of the cases.
+        code: its number in the paper.
         group: the class of functionalities that it belongs to.
-        description: what its cases are.
+        description: short description of its cases.
         positive: whether their gold label is the positive one.
     """
 
@@ -88,8 +88,8 @@ class Cases:
         texts: not normalised.
         gold: bool [cases], whether the gold label is the positive one.
         functionality: id of each case's functionality.
-        group: group that each case is about; empty without one.
-        notes: remarks for the report.
+        group: the group that each case is about; empty for none.
+        notes: notes for the report.
     """
 
     texts: list[str]
@@ -158,7 +158,7 @@ def _suite(table: dict[str, Any], path: Path) -> Suite:
     def check_keys(part: dict[str, Any], keys: Sequence[str], where: str) -> None:
         unknown = sorted(set(part) - set(keys))
         if unknown:
-            raise InputError(f"{path}: unknown key {where}{unknown[0]}", f"The known keys are {', '.join(keys)}.")
+            raise InputError(f"{path}: unknown key {where}{unknown[0]}", f"The valid keys are {', '.join(keys)}.")
 
     check_keys(table, (*TEXTS, "cases", "columns", "functionality"), "")
     title, source, positive, negative = (value(table, key, str, "") for key in TEXTS)
@@ -239,7 +239,7 @@ def read_suite_request(
 
 @dataclass(frozen=True)
 class CaseAccuracy:
-    """Accuracy on some cases, with Wilson's 95% interval, which treats the cases as independent."""
+    """Accuracy on a set of cases, with Wilson's 95% interval, which treats the cases as independent."""
 
     cases: int
     correct: int
@@ -267,7 +267,7 @@ class FunctionalityAccuracy:
 
 @dataclass(frozen=True)
 class GroupAccuracy:
-    """Accuracy on the cases about one group, by gold label; None where it has no such cases."""
+    """Accuracy on the cases about one group, by gold label; None if there are no such cases."""
 
     group: str
     positive: CaseAccuracy | None
@@ -279,9 +279,9 @@ class SuiteAnswers:
     """The accuracy of one model, with one set of positive labels.
 
     Attributes:
-        name: of the model.
+        name: the model's name.
         positive_labels: labels that count as a positive prediction.
-        all, positive, negative: over all cases, and by gold label; None where there are none.
+        all, positive, negative: accuracy on all cases, and by gold label; None if there are no such cases.
         functionalities: in the suite's order.
         groups: in alphabetical order.
     """
@@ -301,8 +301,8 @@ class SuiteReport:
 
     Attributes:
         cases: cases that were scored.
-        notes: remarks.
-        models: one entry for each model and set of positive labels.
+        notes: notes on the cases and on cases seen in training.
+        models: one entry per model and set of positive labels.
     """
 
     name: str
@@ -318,13 +318,13 @@ class SuiteReport:
 def measure_answers(
     suite: Suite, cases: Cases, predicted: NDArray[np.bool_], name: str, positive_labels: Sequence[str]
 ) -> SuiteAnswers:
-    """Accuracy by functionality, gold label and group, and over all.
+    """Accuracy by functionality, gold label and group, and on all cases.
 
     Args:
         suite: the definition.
         cases: the cases.
         predicted: bool [cases], whether a model's prediction counts as positive.
-        name: of the model.
+        name: the model's name.
         positive_labels: the labels that count as positive.
     """
     correct = predicted == cases.gold
