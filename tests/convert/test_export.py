@@ -105,7 +105,7 @@ def test_nothing_is_sealed_over_a_limit(run: Path, tmp_path: Path) -> None:
     table = json.loads((strict / "run.json").read_text())
     table["recipe"]["export"]["min_agreement"] = 1.01
     (strict / "run.json").write_text(json.dumps(table))
-    message = r"not sealed: the exported model predicts PyTorch's label for .*limit 101\.00%"
+    message = r"not sealed: the exported model predicts the same label as PyTorch for .*limit 101\.00%"
     with pytest.raises(GateError, match=message):
         make_bundle(strict, tmp_path / "bundle")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]

@@ -112,7 +112,7 @@ def check_limits(agreement: Agreement, settings: Export) -> Limits:
         )
     if not agreement.label_agreement >= settings.min_agreement:
         failed.append(
-            f"the exported model predicts PyTorch's label for {agreement.label_agreement:.2%} of {agreement.rows} rows "
+            f"the exported model predicts the same label as PyTorch for {agreement.label_agreement:.2%} of {agreement.rows} rows "
             f"(limit {settings.min_agreement:.2%})"
         )
     loss = agreement.macro_f1_loss
