@@ -112,7 +112,7 @@ class Export:
     max_logit_difference: float = 1e-4
     #: macro F1 that the final model may lose compared with PyTorch (0.005: half a point)
     max_f1_loss: float = 0.005
-    #: share of rows on which the final model must have PyTorch's label
+    #: share of rows for which the final model must predict the same label as PyTorch
     min_agreement: float = 0.97
     #: fit a temperature on the held-out rows, which calibrates the probabilities
     calibrate: bool = True

@@ -112,8 +112,8 @@ def check_limits(agreement: Agreement, settings: Export) -> Limits:
         )
     if not agreement.label_agreement >= settings.min_agreement:
         failed.append(
-            f"the exported model predicts the same label as PyTorch for {agreement.label_agreement:.2%} of {agreement.rows} rows "
-            f"(limit {settings.min_agreement:.2%})"
+            f"the exported model predicts the same label as PyTorch for {agreement.label_agreement:.2%} of "
+            f"{agreement.rows} rows (limit {settings.min_agreement:.2%})"
         )
     loss = agreement.macro_f1_loss
     if loss is not None and not loss <= settings.max_f1_loss:
