@@ -1,8 +1,8 @@
-"""What toxonnx knows about each encoder architecture, by transformers' ``model_type``.
+"""Properties of each encoder architecture, by transformers' ``model_type``.
 
-Training, merging and the plain export work for other architectures too, as far as transformers, PEFT and Optimum know
-them; this table adds the LoRA targets named "attention", the last layer computed for the first token only, and the
-graphs written for GPUs.
+Training, merging and the plain export work for other architectures too, as far as transformers, PEFT and Optimum
+support them; this table adds the LoRA targets named "attention", the last layer computed for the first token only, and
+the graphs written for GPUs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["ARCHITECTURES", "Architecture", "WeightNames"]
 
 @dataclass(frozen=True, kw_only=True)
 class WeightNames:
-    """Where an architecture keeps its weights, as module names.
+    """Names of the modules that hold the weights of an architecture.
 
     Attributes:
         encoder: the encoder inside the classifier.
@@ -41,8 +41,8 @@ class Architecture:
         positions_after_padding: position ids are counted from the padding id on, as in RoBERTa, so that the first
             ``pad_token_id + 1`` position embeddings are unused.
         first_token_layer: which replacement of the last layer computes it for the first token only: ``bert``,
-            ``distilbert``, or "" where the head is not known to read the first token only.
-        weights: module names for graphs written from the weights; None where that is not supported.
+            ``distilbert``, or "" if the head is not known to read the first token only.
+        weights: module names for graphs written from the weights; None if that is not supported.
     """
 
     query_and_value: tuple[str, ...]

@@ -36,9 +36,9 @@ class Diagnosis:
         devices: what there is to run on.
         telemetry: see :func:`telemetry`.
         missing_modules: extra -> its modules that are not installed.
-        bundle: name of the bundle; empty where it could not be loaded.
-        settings: how it runs here; None where it could not be loaded.
-        self_test: its scores compared with PyTorch's; None where there was nothing to compare.
+        bundle: name of the bundle; empty if it could not be loaded.
+        settings: how it runs here; None if it could not be loaded.
+        self_test: its scores compared with PyTorch's; None if there was nothing to compare.
         error: what went wrong, if anything.
     """
 

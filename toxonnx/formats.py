@@ -25,11 +25,11 @@ class Device:
     """A kind of processor that ONNX Runtime runs on.
 
     Attributes:
-        name: what options call it.
+        name: its name in options.
         provider: ONNX Runtime's execution provider.
         is_gpu: whether it is a GPU.
-        max_batch_tokens: tokens in a batch where nothing else is asked for. A core's caches hold little; a GPU has to
-            be filled; TensorRT reserves memory for the largest shape.
+        max_batch_tokens: default number of tokens in a batch: small for the caches of a core, large enough to occupy a
+            GPU, and limited for TensorRT, which reserves memory for the largest shape.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Precision:
     """Number format of a bundle's weights and products.
 
     Attributes:
-        name: what options call it.
+        name: its name in options.
         devices: where it runs.
         tolerance: difference of a probability from PyTorch's that a self-test always accepts.
     """
@@ -58,7 +58,7 @@ class Layout:
     """How a graph takes a batch.
 
     Attributes:
-        name: what options call it.
+        name: its name in options.
         inputs: names of the graph's required inputs.
         precisions: number formats that it is exported in.
         devices: where it runs.
@@ -135,7 +135,7 @@ def check_precision_and_layout(precision: str, layout: str) -> None:
 
 
 def why_wrong_device(bundle: str, precision: str, layout: str, device: str) -> tuple[str, str] | None:
-    """Why a bundle cannot run on a device: what is wrong and what to do; None where it can.
+    """Why a bundle cannot run on a device: what is wrong and what to do; None if it can.
 
     Args:
         bundle: its name, for the message.

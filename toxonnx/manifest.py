@@ -172,7 +172,7 @@ class Decisions:
         not_calibrated: why no temperature was fitted; empty where one was, or where none was requested.
         measured_on: the rows of ``before`` and ``after``.
         before, after: without and with the temperature.
-        target: description of what thresholds have to reach; empty where there are none.
+        target: description of what thresholds have to reach; empty if there are none.
         target_kind: ``precision``, ``recall`` or ``f1``.
         wanted: label -> share to reach; None for a label without a target.
         fitted, test: the effect of the thresholds on the rows that they were fitted on, and on the test rows, as

@@ -51,7 +51,7 @@ def summary_lines(report: BenchReport) -> list[str]:
 
 
 def repeats_sentence(report: BenchReport) -> str:
-    """That repeated texts favour toxonnx; empty where no text repeats."""
+    """That repeated texts favour toxonnx; empty if no text repeats."""
     repeats = report.texts.rows - report.texts.distinct
     if not repeats:
         return ""

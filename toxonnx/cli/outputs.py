@@ -19,7 +19,7 @@ def open_outputs(
     """Opens the files to write; they appear under their names if the block succeeds.
 
     Args:
-        paths: option -> path, or None where it was not given.
+        paths: option -> path, or None if it was not given.
         inputs: files that the command reads, which no output may replace.
         force: replace files that exist.
 

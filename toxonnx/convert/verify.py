@@ -27,7 +27,7 @@ class VerificationRows:
 
     Attributes:
         texts: normalised.
-        y_true: true labels, see :func:`toxonnx.evaluate.metrics.evaluate`; None where unknown.
+        y_true: true labels, see :func:`toxonnx.evaluate.metrics.evaluate`; None if unknown.
         where: a description of where they are from.
         part: ``training``, ``validation`` or ``test`` for rows of a run, ``data`` for those of a given file,
             ``built-in`` for the sentences that ship with toxonnx.

@@ -24,7 +24,7 @@ __all__ = [
     "measure_thresholds",
 ]
 
-#: limits of the temperature; it reaches them where the rows do not determine one, for example if all are correct
+#: limits of the temperature; it reaches them if the rows do not determine one, for example if all are correct
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 #: smallest number of predicted rows for a precision to count as reached
 MIN_PREDICTED = 10
@@ -47,7 +47,7 @@ class Target:
     values: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def of(self, label: str) -> float | None:
-        """The share that a label has to reach; None where it has no target."""
+        """The share that a label has to reach; None if it has no target."""
         return self.values.get(label, self.values.get(EVERY_LABEL))
 
     def check(self, labels: Labels) -> None:
@@ -279,7 +279,7 @@ class LabelThreshold:
     recall: Interval | None
 
     def share(self, kind: str) -> float:
-        """Precision or recall, by its name; 0 where it is undefined."""
+        """Precision or recall, by its name; 0 if it is undefined."""
         interval: Interval | None = getattr(self, kind) if kind != "f1" else None
         return interval[0] if interval else 0.0
 

@@ -36,7 +36,7 @@ def resamples(groups: NDArray[np.int64], samples: int, seed: int) -> Iterator[ND
 
 
 def flatten(metrics: Metrics) -> dict[str, float]:
-    """Metrics by name, ``per_class/LABEL/f1`` for those of a label; NaN where a metric is undefined.
+    """Metrics by name, ``per_class/LABEL/f1`` for those of a label; NaN if a metric is undefined.
 
     Counts are left out, and so is the calibration error, whose bootstrap interval is biased: the chance part of the
     error is added again in each resample (see :meth:`toxonnx.evaluate.metrics.Sample.chance_ece`).
@@ -67,7 +67,7 @@ def bootstrap(
         seed: random seed of the resamples.
 
     Returns:
-        An interval for each metric; None where the bootstrap gives none: the metric was undefined in a tenth of the
+        An interval for each metric; None if the bootstrap gives none: the metric was undefined in a tenth of the
         resamples or more, or constant (if all rows are correct, that does not mean that all new rows will be).
     """
     table: dict[str, list[float]] = {}

@@ -30,12 +30,12 @@ class LabelMetrics:
     """Metrics of one label.
 
     Attributes:
-        precision: 0 where no row is predicted to have the label, as in scikit-learn.
-        recall: 0 where no row has it, as in scikit-learn.
+        precision: 0 if no row is predicted to have the label, as in scikit-learn.
+        recall: 0 if no row has it, as in scikit-learn.
         f1: harmonic mean of both.
         support: rows that have the label.
         predicted: rows that are predicted to have it.
-        roc_auc, average_precision: of its probability, against all other labels together; None where all rows have the
+        roc_auc, average_precision: of its probability, against all other labels together; None if all rows have the
             label or none has.
     """
 
@@ -247,7 +247,7 @@ class Sample:
         return float(low), float(high)
 
     def precision_recall(self, label: int) -> tuple[Floats, Floats]:
-        """Precision and recall of a label at each distinct probability, decreasing; empty where no row has it."""
+        """Precision and recall of a label at each distinct probability, decreasing; empty if no row has it."""
         positive, negative = self._rankings[label].curve(np.ones(len(self)))
         if not len(positive) or not positive[-1]:
             return np.empty(0), np.empty(0)

@@ -35,7 +35,7 @@ class EvaluatedModel:
         description: for the report.
         fingerprints: ``training``, ``validation`` or ``fitted`` -> fingerprints of the texts seen there, uint64; only
             the parts that are known.
-        label_columns: the label columns of the file it was trained on; None where unknown.
+        label_columns: the label columns of the file it was trained on; None if unknown.
     """
 
     name: str
@@ -100,7 +100,7 @@ def read_labelled_texts(
         model: the model.
         table: all columns of the file.
         text_columns, label_columns: columns to use in place of those that the model was trained on.
-        label_map: value in the label column -> label, where they differ and the model does not know it.
+        label_map: value in the label column -> label, if they differ and the model has no mapping.
 
     Raises:
         InputError: a column is missing.
@@ -111,7 +111,7 @@ def read_labelled_texts(
     texts = join_texts(table, model.text, text_columns)
     trained_on = model.label_columns or LabelColumns()
     columns = tuple(label_columns) or find_label_columns(table, model.labels, trained_on.columns)
-    # What the values mean is known where the column is the one that the model was trained on.
+    # The mapping of the training data applies if the column is the same.
     known_map = trained_on.label_map if columns == trained_on.columns else {}
     return LabelledTexts(texts, read_y_true(table, model.labels, columns, label_map or known_map))
 

@@ -113,7 +113,7 @@ class MeasuredRows:
 
 @dataclass(frozen=True, kw_only=True)
 class Review:
-    """Rows marked for review: their number and share, and the accuracy of the other rows (None where all or none are
+    """Rows marked for review: their number and share, and the accuracy of the other rows (None if all or none are
     marked)."""
 
     rows: int

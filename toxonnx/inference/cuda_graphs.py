@@ -37,7 +37,7 @@ def pad_to_fixed_shape(ids: NDArray[np.int32], lengths: NDArray[np.int64], pad_i
         pad_id: the padding token.
 
     Returns:
-        The inputs of the packed layout, the given rows first; None where there are too many rows or tokens.
+        The inputs of the packed layout, the given rows first; None if there are too many rows or tokens.
     """
     if len(lengths) > SMALL_BATCH or len(ids) > SMALL_BATCH_TOKENS:
         return None
@@ -71,7 +71,7 @@ class CudaGraphRunner:
     def run(
         self, tokens: Tokens, exclusive: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> NDArray[np.float32] | None:
-        """Logits, float32 [texts, labels]; None where there are too many texts or tokens.
+        """Logits, float32 [texts, labels]; None if there are too many texts or tokens.
 
         Args:
             tokens: the texts' tokens.

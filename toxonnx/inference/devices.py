@@ -48,7 +48,7 @@ class DeviceChoice:
 
     Attributes:
         devices: in this order; at least one.
-        fallback: why the requested device is not among them; empty where it is.
+        fallback: why the requested device is not among them; empty if it is.
     """
 
     devices: tuple[str, ...]
@@ -112,7 +112,7 @@ class DeviceReport:
         driver: the NVIDIA driver in words; empty without one.
         gpus: the GPUs it sees.
         problem: why no GPU can be used; empty where one can.
-        unavailable: GPU device -> why it cannot be used; empty where it can.
+        unavailable: GPU device -> why it cannot be used; empty if it can.
     """
 
     runtime: str
@@ -187,7 +187,7 @@ def _error(library: Any, code: int) -> str:
 
 
 def why_unavailable(device: str) -> MachineError | None:
-    """Why a device cannot be used on this machine, as the error to raise; None where it can.
+    """Why a device cannot be used on this machine, as the error to raise; None if it can.
 
     Loads every library that its provider needs, because ONNX Runtime itself silently continues on the CPU where a
     provider does not load.

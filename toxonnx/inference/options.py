@@ -42,7 +42,7 @@ class ExecutionSettings:
         layout: of its graph.
         device: the device in use.
         provider: ONNX Runtime's execution provider, as the session reports it.
-        fallback: why the device is not the requested one (for ``auto``: not a GPU); empty where it is.
+        fallback: why the device is not the requested one (for ``auto``: not a GPU); empty if it is.
         threads: batches that are scored at the same time.
         cuda_graphs: ``captured`` where small batches run as CUDA graphs, or why they cannot; empty where neither holds.
         tokenizer_processes: processes that tokenize; 0 where this process does.

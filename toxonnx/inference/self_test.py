@@ -65,7 +65,7 @@ def run_self_test(classifier: Classifier) -> SelfTest | None:
     They may differ by the precision's tolerance, or by twice as much as the export measured on its many rows.
 
     Returns:
-        The result; None where the bundle contains no such sentences.
+        The result; None if the bundle contains no such sentences.
 
     Raises:
         GateError: the model produced NaN or infinite logits.

@@ -90,7 +90,7 @@ class RunMetadata(RunIdentity):
 
 
 def load_run(folder: Path) -> RunMetadata | None:
-    """The metadata of a finished run; None where the folder is not a run.
+    """The metadata of a finished run; None if the folder is not a run.
 
     Raises:
         InputError: the run has not finished.
