@@ -45,9 +45,10 @@ def test_the_shipped_bundle_agrees_with_pytorch() -> None:
 
 def test_the_shipped_bundle_is_small_and_accurate() -> None:
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 26e6
-    measured = open_bundle(SHIPPED).manifest.verification["test"]
-    assert measured["metrics"]["final"]["accuracy"] >= 0.90
-    assert measured["metrics"]["final"]["macro_f1"] >= 0.75
+    verification = open_bundle(SHIPPED).manifest.verification
+    assert verification is not None and verification.test is not None
+    assert verification.test.metrics["final"]["accuracy"] >= 0.90
+    assert verification.test.metrics["final"]["macro_f1"] >= 0.75
 
 
 @settings(max_examples=25, deadline=None)
