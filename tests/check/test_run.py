@@ -35,7 +35,7 @@ def test_limits_of_time_are_limitations(tmp_path: Path, tokenizer: Tokenizer, mo
     file = write_csv(tmp_path / "b.csv", ["id", "day", "text", "class"], rows)
     report = check_file(file, tokenizer, group=("day",))
     limitations = " ".join(report.limitations)
-    for words in ("100 of 200 rows", "90 of 200 rows", "2 of 3"):
+    for words in ("100 of 200 rows", "90 of 200 rows", "single columns: 2 of 3, the text columns"):
         assert words in limitations
     assert report.single_columns[0].column == "text"
 

@@ -169,7 +169,7 @@ def measure_columns(
             results.append(result)
     whole_text = None
     if any(result.free_text and not result.in_text for result in results):
-        log("the whole text")
+        log("single columns: full text")
         whole_text = validator.measure(examples.texts, "", in_text=True)
     return ColumnMeasurements(
         tuple(results), whole_text, validator.distinct_texts, (*limitations, *validator.limitations())
