@@ -21,7 +21,7 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Folders of small tokenizer_processes with real tokenizers: WordPiece, and for roberta byte-level BPE."""
+    """Folders of small encoders with real tokenizers: WordPiece, and for roberta byte-level BPE."""
     import torch
     from tokenizers import ByteLevelBPETokenizer
     from transformers import (

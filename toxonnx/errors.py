@@ -3,7 +3,7 @@
 ::
 
     ToxonnxError            1
-    ├── GateError           1   a measured value exceeds its limit: nothing was sealed
+    ├── GateError           1   a measured value is beyond its limit
     ├── InputError          2   wrong usage or bad input: what, where, what to do
     │   ├── RowError        2   ... in a line of a file
     │   ├── RecipeError     2   ... in a recipe

@@ -53,7 +53,7 @@ def test_named_labels_are_not_renamed(run: Path) -> None:
 def test_an_adapter_without_a_head_is_refused(bases: dict[str, Path], tmp_path: Path) -> None:
     # Without a task type PEFT saves no head, so the trained head is lost.
     folder = _adapter(bases["distilbert"], tmp_path / "adapter", [], ["q_lin", "v_lin"], task=None)
-    with pytest.raises(CheckpointError, match=r"holds classifier\.bias, .*which would be random"):
+    with pytest.raises(CheckpointError, match=r"contains classifier\.bias, .*which would be random"):
         load_trained(folder, base=str(bases["distilbert"]))
 
 
@@ -68,7 +68,7 @@ def test_adapters_that_match_nothing_are_refused(bases: dict[str, Path], tmp_pat
         load_trained(folder, base=str(bases["distilbert"]), labels=("a", "b", "c"))
     bare = {key: value for key, value in weights.items() if "lora" not in key}
     save_file(bare, folder / "adapter_model.safetensors")
-    with pytest.raises(CheckpointError, match="holds no LoRA weights"):
+    with pytest.raises(CheckpointError, match="contains no LoRA weights"):
         load_trained(folder, base=str(bases["distilbert"]), labels=("a", "b", "c"))
 
 
