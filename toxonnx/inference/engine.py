@@ -129,7 +129,8 @@ class Engine:
         runner = self._low_latency_runner()
         logits = None
         if isinstance(runner, Session):
-            logits = runner.run(self.batcher.feed(tokens, np.arange(1)))
+            if len(tokens.lengths) == 1:
+                logits = runner.run(self.batcher.feed(tokens, np.arange(1)))
         elif runner is not None:
             try:
                 logits = runner.run(tokens, self._gpu_lock.exclusive)
