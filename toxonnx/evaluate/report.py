@@ -1,16 +1,16 @@
-"""The records of an evaluation report, and the functions that measure them."""
+"""The records of an evaluation report."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.evaluate.calibration import ThresholdMetrics, measure_thresholds
-from toxonnx.evaluate.intervals import Ends, McNemar, bootstrap, cluster_ids, flatten, mcnemar
+from toxonnx.evaluate.calibration import ThresholdMetrics
+from toxonnx.evaluate.intervals import Ends, McNemar
 from toxonnx.evaluate.metrics import Bin, Interval, Metrics, Sample
 from toxonnx.evaluate.suites import SuiteReport
 from toxonnx.records import from_plain
@@ -23,13 +23,7 @@ __all__ = [
     "ModelDescription",
     "ModelReport",
     "ScoredRows",
-    "compare_models",
-    "report_model",
 ]
-
-CURVE_POINTS = 200
-#: largest number of values of a column with a row of their own, and largest number of characters shown of a value
-MAX_GROUPS, VALUE_CHARACTERS = 50, 40
 
 Bools = NDArray[np.bool_]
 
@@ -272,141 +266,3 @@ class EvaluationReport:
             TypeError, KeyError: the values do not fit.
         """
         return from_plain(cls, table)
-
-
-def _measurable(leaky: Bools) -> Bools:
-    """The rows to measure: those that are not leaky, or all rows if all are leaky."""
-    return ~leaky if not leaky.all() else np.ones(len(leaky), dtype=np.bool_)
-
-
-def report_model(
-    scored: ScoredRows,
-    groups: Mapping[str, Sequence[str]] | None = None,
-    bootstrap_options: BootstrapOptions | None = None,
-) -> ModelReport:
-    """Measures one model.
-
-    Args:
-        scored: the rows, scored by the model.
-        groups: column -> its value in each row; metrics are also reported for each value.
-        bootstrap_options: how to compute intervals.
-    """
-    options = bootstrap_options or BootstrapOptions()
-    leaky = scored.leaky
-    measurable = _measurable(leaky)
-    sample = scored.sample.of_rows(measurable)
-    about = scored.description
-    return ModelReport(
-        name=scored.name,
-        **asdict(about),
-        rows=len(scored.sample),
-        distinct_texts=len(np.unique(scored.sample.groups)),
-        truncated=int(scored.truncated.sum()),
-        empty=int(scored.empty.sum()),
-        training_is_known="training" in scored.seen,
-        leaks={where: int(rows.sum()) for where, rows in scored.seen.items()},
-        leaky_rows=int(leaky.sum()),
-        unseen=None if leaky.all() else _measure(sample, options),
-        all_rows=_measure(scored.sample, options) if leaky.any() else None,
-        review=_review(sample, scored.review[measurable]),
-        threshold_metrics=measure_thresholds(sample) if about.thresholds else None,
-        reliability=sample.reliability(),
-        curves={name: _curve(*sample.precision_recall(i)) for i, name in enumerate(sample.labels.names)},
-        groups={
-            column: _by_value(sample, [value for value, kept in zip(values, measurable.tolist(), strict=True) if kept])
-            for column, values in (groups or {}).items()
-        },
-    )
-
-
-def _review(sample: Sample, review: Bools) -> Review:
-    partial = review.any() and not review.all()
-    rest = float(sample.correct[~review].mean()) if partial else None
-    return Review(rows=int(review.sum()), share=float(review.mean()), accuracy_of_the_rest=rest)
-
-
-def _measure(sample: Sample, options: BootstrapOptions) -> MeasuredRows:
-    clusters = cluster_ids(sample.groups.tolist())
-    intervals = bootstrap(lambda weights: flatten(sample.metrics(weights)), clusters, options.samples, options.seed)
-    if options.samples:
-        # Where all rows are correct, or none, resampling gives no interval; for a share, Wilson's is used.
-        every_row = np.ones(len(sample), dtype=np.bool_)
-        shares = {"accuracy": sample.share(sample.correct, every_row)}
-        for i, name in enumerate(sample.labels.names):
-            predicted, actual = sample.predicted[:, i], sample.actual[:, i]
-            shares[f"per_class/{name}/precision"] = sample.share(actual, predicted)
-            shares[f"per_class/{name}/recall"] = sample.share(predicted, actual)
-        for key, share in shares.items():
-            if intervals.get(key) is None and share is not None:
-                intervals[key] = share[1:]
-    return MeasuredRows(
-        rows=len(sample),
-        metrics=sample.metrics(),
-        intervals=intervals,
-        chance_ece=sample.chance_ece(options.samples, options.seed),
-    )
-
-
-def _curve(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> Curve:
-    points = np.unique(np.linspace(0, len(recall) - 1, min(CURVE_POINTS, len(recall))).astype(np.int64))
-    return Curve(precision[points].round(4).tolist(), recall[points].round(4).tolist())
-
-
-def _by_value(sample: Sample, values: Sequence[str]) -> list[GroupMetrics]:
-    """Metrics on the rows of each value, the most frequent value first."""
-    rows_of: dict[str, list[int]] = {}
-    for i, value in enumerate(values):
-        text = " ".join(value.split())
-        shown = text if len(text) <= VALUE_CHARACTERS else f"{text[: VALUE_CHARACTERS - 3]}..."
-        rows_of.setdefault(shown, []).append(i)
-    ordered = sorted(rows_of.items(), key=lambda item: (-len(item[1]), item[0]))
-    groups = [_group(value, sample.of_rows(np.array(rows))) for value, rows in ordered[:MAX_GROUPS]]
-    rest = [i for _, rows in ordered[MAX_GROUPS:] for i in rows]
-    if rest:
-        groups.append(_group(f"({len(ordered) - MAX_GROUPS} other values)", sample.of_rows(np.array(rest))))
-    return groups
-
-
-def _group(value: str, sample: Sample) -> GroupMetrics:
-    per_class = {}
-    for i, name in enumerate(sample.labels.names):
-        actual, predicted = sample.actual[:, i], sample.predicted[:, i]
-        per_class[name] = GroupLabel(
-            int(actual.sum()), sample.share(predicted, actual), sample.share(predicted, ~actual)
-        )
-    return GroupMetrics(
-        value=value,
-        rows=len(sample),
-        accuracy=sample.share(sample.correct, np.ones(len(sample), dtype=np.bool_)),
-        macro_f1=sample.metrics(ranked=False).macro_f1,
-        per_class=per_class,
-    )
-
-
-def compare_models(
-    first: ScoredRows, other: ScoredRows, bootstrap_options: BootstrapOptions | None = None
-) -> ModelComparison:
-    """Compares two models on the rows that neither is known to have seen, or on all rows if there are none."""
-    options = bootstrap_options or BootstrapOptions()
-    leaky = first.leaky | other.leaky
-    measurable = _measurable(leaky)
-    one, two = first.sample.of_rows(measurable), other.sample.of_rows(measurable)
-
-    def differences(weights: NDArray[np.int64] | None) -> dict[str, float]:
-        a, b = flatten(one.metrics(weights, ranked=False)), flatten(two.metrics(weights, ranked=False))
-        return {key: a[key] - b[key] for key in ("accuracy", "macro_f1", "loss")}
-
-    intervals = bootstrap(differences, cluster_ids(one.groups.tolist()), options.samples, options.seed)
-    distinct = np.unique(one.groups, return_index=True)[1]
-    return ModelComparison(
-        first=first.name,
-        other=other.name,
-        rows=len(one),
-        leaky=bool(leaky.all()),
-        leaky_rows_left_out=int((~measurable).sum()),
-        same_label=float((one.predicted == two.predicted).all(axis=1).mean()),
-        differences={
-            key: Difference(value, *(intervals.get(key) or (None, None))) for key, value in differences(None).items()
-        },
-        mcnemar=mcnemar(one.of_rows(distinct), two.of_rows(distinct)),
-    )

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 
 import toxonnx
 from toxonnx.errors import InputError
+from toxonnx.evaluate.measure import compare_models, report_model
 from toxonnx.evaluate.models import EvaluatedModel, LabelledTexts, read_labelled_texts, run_suite, score_rows
 from toxonnx.evaluate.report import (
     BootstrapOptions,
     EvaluationReport,
     FileSummary,
     ScoredRows,
-    compare_models,
-    report_model,
 )
 from toxonnx.evaluate.suites import SuiteReport, SuiteRequest
 from toxonnx.io.table import Table
