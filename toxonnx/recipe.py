@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import tomllib
 import types
 import typing
@@ -20,6 +21,9 @@ __all__ = ["Adapter", "Export", "LabelSpec", "Model", "Recipe", "Split", "Traini
 
 METRICS = ("macro_f1", "accuracy", "loss")
 SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup", "polynomial")
+#: the largest seed that NumPy takes
+MAX_SEED = 2**32 - 1
+MAX_FLOAT = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,9 @@ class LabelSpec:
         column: a column with the class of each row, or ...
         columns: ... one column of 0 and 1 per label, for multi-label.
         names: value in the file -> label name, in the model's order; by default the values in the file, sorted.
+        threshold: for columns of numbers, such as the share of annotators: from this value on, a row counts as 1,
+            below as 0. None for columns that contain labels.
+        missing: what to do with rows without a label: "error", or "drop" to leave them out.
         votes: label name -> column with the number of annotators who chose it. If given, the training loss uses each
             label's share of the votes in place of the majority label; metrics still use the majority label.
     """
@@ -37,6 +44,8 @@ class LabelSpec:
     column: str = ""
     columns: tuple[str, ...] = ()
     names: dict[str, str] = field(default_factory=dict)
+    threshold: float | None = None
+    missing: str = "error"
     votes: dict[str, str] = field(default_factory=dict)
 
 
@@ -158,7 +167,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     path = find_recipe(name_or_path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"{path} is not TOML: {error}") from None
     return recipe_from_dict({"name": path.stem, **table}, str(path))
 
@@ -199,31 +208,40 @@ def _build(kind: Any, table: Any, where: str, prefix: str) -> Any:
 def _value(hint: Any, value: Any, where: str, key: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, where, f"{key}.")
-    if typing.get_origin(hint) is types.UnionType:
-        hint = str if isinstance(value, str) else typing.get_args(hint)[1]
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    kind = _choose_type(hint, value)
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_value(inner[0], item, where, key) for item in value)
+        return tuple(_value(inner[0], item, where, f"{key}[{i}]") for i, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
         return {str(k): _value(inner[1], v, where, f"{key}.{k}") for k, v in value.items()}
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is float and is_number:
+        if not abs(value) <= MAX_FLOAT:  # also true for NaN
+            raise RecipeError(f"{where}: {key} must be a finite number, got {value!r:.20}")
         return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+    if isinstance(kind, type) and isinstance(value, kind) and not (kind is int and not is_number):
         return value
     raise RecipeError(f"{where}: {key} must be {_type_name(hint)}, got {value!r}")
 
 
+def _choose_type(hint: Any, value: Any) -> Any:
+    """The type of a union that a value is meant for; ``hint`` itself if it is not a union."""
+    if typing.get_origin(hint) is not types.UnionType:
+        return hint
+    options = typing.get_args(hint)
+    others = [option for option in options if option is not str]
+    return next((option for option in options if option is type(value)), others[0])
+
+
 def _type_name(hint: Any) -> str:
     """A type in words."""
-    names = {
-        int: "an integer",
-        float: "a number",
-        str: "a string",
-        bool: "true or false",
-        dict: "a table",
-        tuple: "a list",
-    }
-    return names.get(typing.get_origin(hint) or hint, str(hint))
+    names = {int: "an integer", float: "a number", str: "a string", bool: "true or false", dict: "a table"}
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return " or ".join(_type_name(option) for option in inner if option is not type(None))
+    if origin is tuple:
+        return 'a list of strings, for example ["one"]' if inner[0] is str else "a list of numbers"
+    return names.get(origin or hint, str(hint))
 
 
 def _check(recipe: Recipe) -> None:
@@ -234,11 +252,14 @@ def _check(recipe: Recipe) -> None:
         raise InputError("labels must have either column or columns")
     if labels.columns and (labels.names or labels.votes):
         raise InputError("labels.names and labels.votes need labels.column, not labels.columns")
+    if labels.threshold is not None and labels.names and set(labels.names) != {"0", "1"}:
+        raise InputError("with labels.threshold, labels.names must name 0 (below it) and 1")
     if labels.names:
         Labels(tuple(dict.fromkeys(labels.names.values())))
     if labels.votes and set(labels.votes) != set(labels.names.values()):
         raise InputError("labels.votes must have a column for each label in labels.names")
     choices = {
+        "labels.missing": (labels.missing, ("error", "drop")),
         "model.method": (model.method, ("lora", "full")),
         "training.metric": (training.metric, METRICS),
         "training.precision": (training.precision, ("auto", "fp32", "fp16", "bf16")),
@@ -283,5 +304,8 @@ def _check(recipe: Recipe) -> None:
     for key, number in counts.items():
         if number < 0:
             raise InputError(f"{key} must not be negative, got {number}")
-    if len(training.betas) != 2:
-        raise InputError("training.betas must have two values")
+    for key in ("split.seed", "training.seed"):
+        if counts[key] > MAX_SEED:
+            raise InputError(f"{key} must be at most {MAX_SEED}, got {counts[key]}")
+    if len(training.betas) != 2 or not all(0 <= beta < 1 for beta in training.betas):
+        raise InputError(f"training.betas must be two numbers from 0 to below 1, got {list(training.betas)}")
