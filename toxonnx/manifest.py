@@ -201,7 +201,7 @@ class Training:
 
     Attributes:
         recipe: its name.
-        labels: the recipe's ``labels`` as plain values: ``column`` or ``columns``, and ``names``.
+        labels: the recipe's ``labels`` as plain values: ``column`` or ``columns``, ``names`` and ``threshold``.
         data, split, metrics, baselines: as ``run.json`` has them.
         best_epoch, epochs: the exported epoch, counted from 1, and the number of epochs.
     """

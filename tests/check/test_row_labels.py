@@ -1,18 +1,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from check_helpers import Rows, by_kind, check_quickly, distinct_rows
 from helpers import write_csv
 
 from toxonnx.inference.tokenizer import Tokenizer
+from toxonnx.recipe import LabelSpec, Recipe
+from toxonnx.texts import TextSpec
 
 
-def test_labels_written_as_floats_have_specific_advice(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    rows: Rows = [[text, i % 2, f"{i % 2}.0"] for i, (text, _) in enumerate(distinct_rows(30))]
-    file = write_csv(tmp_path / "f.csv", ["text", "a", "b"], rows)
-    findings = by_kind(check_quickly(file, tokenizer, label_columns=("a", "b")))
-    assert "Write 1 and 0" in findings["unknown-labels"].advice
+def _recipe(**labels: Any) -> Recipe:
+    return Recipe("r", LabelSpec("class", **labels), text=TextSpec(("text",)))
+
+
+def test_check_reads_labels_as_training_does(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    cells = ["1.0", "0.0", "1", "nan", "0", "NaN"] * 4
+    path = write_csv(tmp_path / "rows.csv", ["text", "class"], [[f"t {i}", cell] for i, cell in enumerate(cells)])
+    report = check_quickly(path, tokenizer, recipe=_recipe(missing="drop"))
+    findings = by_kind(report)
+    assert [size.name for size in report.classes] == ["0", "1"] and report.usable_rows == 16
+    assert findings["empty-labels"].severity == "note" and findings["empty-labels"].count == 8
+    assert "decimal-labels" in findings and "label-variants" not in findings
+    assert by_kind(check_quickly(path, tokenizer))["empty-labels"].severity == "error"
+    write_csv(path, ["text", "class"], [[f"t {i}", i / 30] for i in range(30)])
+    assert "score-labels" in by_kind(check_quickly(path, tokenizer, recipe=_recipe()), "error")
+    report = check_quickly(path, tokenizer, recipe=_recipe(threshold=0.5))
+    assert [size.rows for size in report.classes] == [15, 15] and not by_kind(report, "error")
 
 
 def test_a_label_of_all_rows_is_a_single_class(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -166,4 +166,4 @@ def test_unknown_lora_targets_and_labels(bases: dict[str, Path], labelled: Path,
     spec.write_text(text.replace('column = "class"', 'column = "class"\nnames = { praise = "good", other = "odd" }'))
     done = toxonnx("train", labelled, "--recipe", spec, "--base", bases["bert"], "-o", tmp_path / "run2")
     assert done.returncode == 2
-    assert "label 'complaint' in column 'class' is not one of praise, other" in done.stderr
+    assert "column 'class' must contain one of praise, other, got 'complaint'" in done.stderr

@@ -8,6 +8,7 @@ from dataclasses import replace
 from toxonnx.check.finding import format_names
 from toxonnx.check.options import CheckOptions
 from toxonnx.check.raw_table import USUAL_LABEL_COLUMNS, RawTable, read_raw_table
+from toxonnx.data.label_values import look_like_scores
 from toxonnx.errors import InputError
 from toxonnx.recipe import LabelSpec, Recipe, Split
 from toxonnx.texts import TextSpec
@@ -103,9 +104,12 @@ def _choose_labels(data: RawTable, requested: Sequence[str]) -> LabelSpec:
     values = {value.strip() for value in data.column(name)}
     # The values are shown, so a column of texts must not be taken for the label.
     if len(values) > MANY_VALUES and len(values) > len(data.table) / 5:
+        hint = "Name the label column with --label-column COLUMN."
+        if look_like_scores(data.column(name)):
+            hint = "It looks like a score: set labels.threshold in a recipe, or name another one with --label-column."
         raise InputError(
             f"column {data.display_names[name]!r} has {len(values):,} distinct values in {len(data.table):,} rows, too "
             "many for labels",
-            "Name the label column with --label-column COLUMN.",
+            hint,
         )
     return LabelSpec(column=name)

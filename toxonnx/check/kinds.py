@@ -54,8 +54,16 @@ _KINDS = (
     ),
     # labels
     FindingKind(
-        "empty-labels", "Rows have no label.", "error",
-        "Label these rows or remove them; training stops at the first one.",
+        "empty-labels", "Rows have no label.", None,
+        'Label these rows, or leave them out with labels.missing = "drop" in the recipe; else training stops.',
+    ),
+    FindingKind(
+        "score-labels", "The label column contains scores.", "error",
+        "Set labels.threshold in the recipe, the number from which a row counts as 1, or name another column.",
+    ),
+    FindingKind(
+        "decimal-labels", "Labels are whole numbers with decimals.", "note",
+        "Nothing: data frames write integers so if some rows have no value. Training reads them the same way.",
     ),
     FindingKind(
         "unknown-labels", "Rows have a label that the recipe does not list, or a value other than 0 and 1.", "error",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from toxonnx.check.finding import MAX_NAME_LENGTH, Finding, make_finding, plural
+from toxonnx.data.label_values import is_missing, whole_number
 
 __all__ = ["LabelValues", "normalise_label", "spelling_findings"]
 
@@ -16,8 +16,6 @@ __all__ = ["LabelValues", "normalise_label", "spelling_findings"]
 MIN_LABEL_ROWS = 3
 #: rare values compared with the labels, at most
 MAX_RARE_VALUES = 200
-
-_NUMBER = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
 
 
 class LabelValues:
@@ -32,8 +30,8 @@ class LabelValues:
     def __init__(self, raw: Sequence[str], lines: Sequence[int], names: Mapping[str, str]) -> None:
         self.raw, self.lines, self.names = raw, lines, names
         self.stripped = [value.strip() for value in raw]
-        self.counts = Counter(value for value in self.stripped if value)
-        self._first_line = dict(zip(reversed(self.stripped), reversed(lines), strict=True))
+        self.counts = Counter(value for value in self.stripped if value in names or not is_missing(value))
+        self._first_line = dict(zip(map(whole_number, reversed(self.stripped)), reversed(lines), strict=True))
         rows: Counter[str] = Counter()
         for value, count in self.counts.items():
             rows[normalise_label(value)] += count
@@ -48,7 +46,7 @@ class LabelValues:
         """The value, or its line number if the value may be a text."""
         if self.may_be_shown(value.strip()):
             return repr(value) if quote else value
-        return f"(a value on line {self._first_line[value.strip()]})"
+        return f"(a value on line {self._first_line[whole_number(value.strip())]})"
 
     def lines_of(self, values: Collection[str]) -> list[int]:
         """Lines of all rows with one of these values."""
@@ -58,9 +56,7 @@ class LabelValues:
 def normalise_label(value: str) -> str:
     """A label without differences of case, white space, invisible characters and a trailing ``.0`` of a number."""
     visible = "".join(c for c in unicodedata.normalize("NFKC", value) if unicodedata.category(c) != "Cf")
-    text = " ".join(visible.split()).casefold()
-    number = _NUMBER.fullmatch(text)  # spreadsheets turn 1 into 1.0
-    return number[1] if number else text
+    return whole_number(" ".join(visible.split()).casefold())
 
 
 def spelling_findings(values: LabelValues, where: str, file: str) -> list[Finding]:
@@ -72,7 +68,7 @@ def spelling_findings(values: LabelValues, where: str, file: str) -> list[Findin
         file: see :class:`toxonnx.check.finding.Finding`.
     """
     groups: dict[str, list[str]] = {}
-    for value, _ in Counter(value for value in values.raw if value.strip()).most_common():
+    for value, _ in Counter(value for value in values.raw if value.strip() in values.counts).most_common():
         groups.setdefault(normalise_label(value), []).append(value)
     conflicting = [group for group in groups.values() if len({_label_name(values, value) for value in group}) > 1]
     findings = _typo_findings(values, where, file)
@@ -92,7 +88,8 @@ def spelling_findings(values: LabelValues, where: str, file: str) -> list[Findin
 
 
 def _label_name(values: LabelValues, value: str) -> str:
-    return values.names.get(value.strip(), value.strip())
+    name = whole_number(value.strip())  # as training reads it
+    return values.names.get(value.strip(), values.names.get(name, name))
 
 
 def _typo_findings(values: LabelValues, where: str, file: str) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,15 @@ from numpy.typing import NDArray
 from toxonnx.check.finding import Finding, format_names, format_share, make_finding
 from toxonnx.check.label_values import LabelValues, spelling_findings
 from toxonnx.check.raw_table import RawTable
+from toxonnx.data.label_values import (
+    MISSING,
+    UNKNOWN,
+    class_names,
+    look_like_scores,
+    read_classes,
+    read_flags,
+    reads_decimals,
+)
 from toxonnx.labels import Labels
 from toxonnx.recipe import LabelSpec
 
@@ -63,18 +73,21 @@ def read_labels(table: RawTable, spec: LabelSpec, training: RowLabels | None = N
 
 def _read_single_label(table: RawTable, spec: LabelSpec, training: RowLabels | None) -> tuple[RowLabels, list[Finding]]:
     values = LabelValues(table.column(spec.column), table.table.lines, spec.names)
-    names = spec.names or {value: value for value in (training.names if training else sorted(values.counts))}
+    if spec.names or training:
+        names = spec.names or {name: name for name in (training.names if training else ())}
+    else:
+        names = class_names(values.stripped, spec.threshold)
     order = tuple(dict.fromkeys(names.values()))
-    index = {value: order.index(name) for value, name in names.items()}
-    y_true = np.array([index.get(value, -1) for value in values.stripped], dtype=np.int64)
+    y_true = read_classes(values.stripped, names, spec.threshold)
     where = f"column {table.display_names[spec.column]!r}"
-    findings = []
-    empty = values.lines_of({""})
-    if empty:
-        message = f"{format_share(len(empty), len(y_true))} have no label in {where}"
-        findings.append(make_finding("empty-labels", message, empty, file=table.file))
-    unknown = [value for value, _ in values.counts.most_common() if value not in names]
-    if unknown:
+    findings = _missing_findings(table, spec, y_true == MISSING, where)
+    number_of = dict(zip(values.stripped, y_true.tolist(), strict=True))
+    unknown = [value for value, _ in values.counts.most_common() if number_of[value] == UNKNOWN]
+    if unknown and spec.threshold is not None:
+        lines = values.lines_of(set(unknown))
+        message = f"{format_share(len(lines), len(y_true))} have no number in {where}, but labels.threshold is set"
+        findings.append(make_finding("unknown-labels", message, lines, file=table.file, advice="Fix these rows."))
+    elif unknown:
         listing = format_names([f"{values.display(value)} ({values.counts[value]:,})" for value in unknown])
         lines = values.lines_of(set(unknown))
         if spec.names:
@@ -84,8 +97,10 @@ def _read_single_label(table: RawTable, spec: LabelSpec, training: RowLabels | N
         else:
             message = f"Labels that occur only in {table.file}: {listing}"
             findings.append(make_finding("unseen-labels", message, lines, count=len(unknown), file=table.file))
-    findings += spelling_findings(values, where, table.file)
-    if spec.names:
+    if spec.threshold is None:
+        findings += _number_findings(values.stripped, where, table.file, names, named=bool(spec.names or training))
+        findings += spelling_findings(values, where, table.file)
+    if spec.names or spec.threshold is not None:
         display_names = order
     elif training:
         display_names = training.display_names
@@ -99,28 +114,50 @@ def _read_single_label(table: RawTable, spec: LabelSpec, training: RowLabels | N
 
 
 def _read_multi_label(table: RawTable, spec: LabelSpec, training: RowLabels | None) -> tuple[RowLabels, list[Finding]]:
-    cells = [[value.strip() for value in table.column(name)] for name in spec.columns]
-    valid = np.array([[value in {"0", "1"} for value in column] for column in cells], dtype=np.bool_).T
-    y_true = np.array([[value == "1" for value in column] for column in cells], dtype=np.int64).T
+    y_true = np.stack([read_flags(table.column(name), spec.threshold) for name in spec.columns], axis=1)
     findings = []
     lines = np.array(table.table.lines)
     for i, name in enumerate(spec.columns):
         where = f"column {table.display_names[name]!r}"
-        if not valid[:, i].all():
-            invalid = lines[~valid[:, i]].tolist()
-            message = f"{format_share(len(invalid), len(y_true))} have a value other than 0 and 1 in {where}"
-            advice = "Write 1 if the label applies and 0 if it does not."
-            if {"0.0", "1.0"} & set(cells[i]):
-                advice = "Write 1 and 0 instead of 1.0 and 0.0, which spreadsheets and data frames make of them."
+        findings += _missing_findings(table, spec, y_true[:, i] == MISSING, where)
+        invalid = lines[y_true[:, i] == UNKNOWN].tolist()
+        if invalid:
+            wanted = "a value other than 0 and 1" if spec.threshold is None else "no number"
+            message = f"{format_share(len(invalid), len(y_true))} have {wanted} in {where}"
+            advice = "Write 1 if the label applies, else 0; for scores, set labels.threshold in the recipe."
             findings.append(make_finding("unknown-labels", message, invalid, file=table.file, advice=advice))
         # A label without any row is reported as a small class.
-        if training is None and set(cells[i]) == {"1"}:
+        if training is None and set(y_true[:, i].tolist()) == {1}:
             advice = "Remove the label, or add rows without it; training refuses a label that every row has."
             findings.append(
                 make_finding("single-class", f"All rows have 1 in {where}", severity="error", count=1, advice=advice)
             )
     row_labels = RowLabels(
         names=spec.columns, display_names=tuple(table.display_names[name] for name in spec.columns), multi=True,
-        y_true=y_true, valid=np.asarray(valid.all(axis=1)), certain=frozenset("01"),
+        y_true=y_true, valid=np.asarray((y_true >= 0).all(axis=1)), certain=frozenset("01"),
     )  # fmt: skip
     return row_labels, findings
+
+
+def _missing_findings(table: RawTable, spec: LabelSpec, missing: NDArray[np.bool_], where: str) -> list[Finding]:
+    if not missing.any():
+        return []
+    lines = np.array(table.table.lines)[missing].tolist()
+    message = f"{format_share(len(lines), len(missing))} have no label in {where}"
+    if spec.missing == "drop":
+        advice = 'Training leaves them out, as the recipe asks (labels.missing = "drop").'
+        return [make_finding("empty-labels", message, lines, severity="note", file=table.file, advice=advice)]
+    return [make_finding("empty-labels", message, lines, severity="error", file=table.file)]
+
+
+def _number_findings(
+    values: Sequence[str], where: str, file: str, names: Iterable[str], *, named: bool
+) -> list[Finding]:
+    """A column of scores in place of classes, and whole numbers with decimals."""
+    if not named and look_like_scores(values):
+        message = f"The values of {where} look like scores, not classes: {len(set(values)):,} different numbers"
+        return [make_finding("score-labels", message, count=1, file=file)]
+    if reads_decimals(values, names):
+        message = f"The whole numbers in {where} have decimals: 1.0 is read as 1"
+        return [make_finding("decimal-labels", message, count=1, file=file)]
+    return []

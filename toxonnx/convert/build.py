@@ -151,7 +151,12 @@ def _training(trained: Trained) -> Training | None:
     labels = recipe.labels
     return Training(
         recipe=recipe.name,
-        labels={"column": labels.column, "columns": list(labels.columns), "names": dict(labels.names)},
+        labels={
+            "column": labels.column,
+            "columns": list(labels.columns),
+            "names": dict(labels.names),
+            "threshold": labels.threshold,
+        },
         data=asdict(run.data),
         split=run.split,
         best_epoch=run.best_epoch,

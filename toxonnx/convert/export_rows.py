@@ -12,7 +12,7 @@ from toxonnx.convert.sample_texts import sample_texts
 from toxonnx.convert.verify import VerificationRows
 from toxonnx.data.examples import load_saved_rows
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, save_fingerprints
-from toxonnx.data.label_columns import join_texts, read_y_true
+from toxonnx.data.label_columns import LabelColumns, join_texts, read_y_true
 from toxonnx.io.table import Table
 from toxonnx.train.adapters import Trained
 
@@ -39,8 +39,12 @@ def verification_rows(
             return VerificationRows(*rows, "the run's validation split", "validation")
         return built_in_rows(trained)
     texts = [trained.text.clean(text) for text in join_texts(table, trained.text, text_columns)]
-    label_map = trained.recipe.labels.names if trained.recipe else {}
-    y_true = read_y_true(table, trained.labels, label_columns, label_map) if label_columns else None
+    y_true = None
+    if label_columns:
+        known = LabelColumns.of(trained.recipe.labels) if trained.recipe else LabelColumns()
+        if label_columns != known.columns:
+            known = LabelColumns(label_columns, known.label_map)
+        y_true = read_y_true(table, trained.labels, known)
     return VerificationRows(texts, y_true, table.path.name, "data")
 
 

@@ -84,7 +84,5 @@ def evaluated_checkpoint(source: str, *, on_gpu: bool = False) -> EvaluatedModel
             kind="PyTorch", precision="fp32", provider=str(trained.model.device), max_length=trained.max_length
         ),
         fingerprints=fingerprints,
-        label_columns=LabelColumns(
-            recipe.labels.columns or (recipe.labels.column,), dict(recipe.labels.names)
-        ) if recipe else None,
-    )  # fmt: skip
+        label_columns=LabelColumns.of(recipe.labels) if recipe else None,
+    )

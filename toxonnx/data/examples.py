@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from toxonnx.data.label_columns import LabelColumns, check_label_cells, read_label_cells
+from toxonnx.data.label_values import MISSING, class_names, look_like_scores, quote, reads_decimals, whole_number
 from toxonnx.errors import InputError, RowError
 from toxonnx.io.base import ReadOptions, open_source
 from toxonnx.io.table import Table, read_table
@@ -35,6 +37,8 @@ class Examples:
         votes: float32 [rows, labels], the share of annotators that chose each label, or None.
         groups: keys of rows that stay on one side of a split (see :class:`toxonnx.recipe.Split`); empty for none.
         dropped: number of rows left out because their text is empty.
+        unlabelled: number of rows left out because they have no label.
+        notes: how the labels were read, where that may be unexpected.
     """
 
     texts: list[str]
@@ -45,6 +49,8 @@ class Examples:
     votes: NDArray[np.float32] | None = None
     groups: tuple[str, ...] = ()
     dropped: int = 0
+    unlabelled: int = 0
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -80,7 +86,7 @@ def load_examples(
 
     Raises:
         InputError: a column is missing, or there are fewer than two classes.
-        RowError: a label is empty, or not in the recipe.
+        RowError: a label is missing, unless the recipe drops such rows, or unknown.
     """
     spec = recipe.labels
     with open_source(path, reading) as source:
@@ -91,10 +97,13 @@ def load_examples(
     if labels is None:
         named += recipe.split.group
     table = read_table(path, reading, columns=[*named, *(spec.votes.values() if votes_wanted else ())])
+    names = None if recipe.multi else _class_names(table, spec, labels)
+    rows, notes = len(table), _notes(table, spec, names)
+    table, y_true = _labelled_rows(table, spec, names)
+    label_set = labels or _label_set(table, spec, names, y_true)
     values = [table.column(name) for name in columns]
     rendered = [recipe.text.render(row) for row in zip(*values, strict=True)]
     kept = [i for i, text in enumerate(rendered) if text.strip()]
-    y_true, label_set = _multi(table, spec) if recipe.multi else _single(table, spec, labels)
     if not kept:
         raise InputError(f"{path} has no row with text in {', '.join(map(repr, columns))}")
     votes = _votes(table, spec, label_set)[kept] if votes_wanted else None
@@ -114,46 +123,62 @@ def load_examples(
         TextSpec(columns, recipe.text.template, recipe.text.normalise),
         votes,
         _groups(table, recipe.split.group, kept) if labels is None else (),
-        len(rendered) - len(kept),
+        dropped=len(rendered) - len(kept),
+        unlabelled=rows - len(table),
+        notes=notes,
     )
 
 
-def _single(table: Table, spec: LabelSpec, labels: Labels | None) -> tuple[NDArray[np.int64], Labels]:
-    found = [value.strip() for value in table.column(spec.column)]
-    if "" in found:
-        raise RowError(table.path, table.lines[found.index("")], f"column {spec.column!r} has no label")
-    names = spec.names or {value: value for value in (labels.names if labels else sorted(set(found)))}
-    unknown = next((i for i, value in enumerate(found) if value not in names), None)
-    if unknown is not None:
-        raise RowError(
-            table.path,
-            table.lines[unknown],
-            f"label {found[unknown]!r} in column {spec.column!r} is not one of {', '.join(names)}",
-            "Add it to labels.names in the recipe, or fix the row.",
-        )
-    if len(set(found)) < 2 and labels is None:
-        what = f"only the class {found[0]!r}" if found else "no rows"
+def _class_names(table: Table, spec: LabelSpec, labels: Labels | None) -> dict[str, str]:
+    """The classes of the label column: value -> label name."""
+    if spec.names or labels:
+        return spec.names or {name: name for name in (labels.names if labels else ())}
+    values = table.column(spec.column)
+    if spec.threshold is None and look_like_scores(values):
         raise InputError(
-            f"{table.path}: column {spec.column!r} contains {what}", "A classifier needs rows of at least two classes."
+            f"{table.path}: column {spec.column!r} looks like a score, not a class: it has {len(set(values))} "
+            "different numbers",
+            "Set labels.threshold in the recipe, the number from which a row counts as 1, or name another column.",
         )
-    label_set = labels or Labels(tuple(dict.fromkeys(names.values())))
-    number = {name: i for i, name in enumerate(label_set.names)}
-    return np.array([number[names[value]] for value in found], dtype=np.int64), label_set
+    return class_names(values, spec.threshold)
 
 
-def _multi(table: Table, spec: LabelSpec) -> tuple[NDArray[np.int64], Labels]:
-    cells = []
-    for name in spec.columns:
-        column = [value.strip() for value in table.column(name)]
-        wrong = next((i for i, value in enumerate(column) if value not in {"0", "1"}), None)
-        if wrong is not None:
-            raise RowError(
-                table.path, table.lines[wrong], f"column {name!r} must contain 0 or 1, got {column[wrong]!r}"
-            )
-        if len(set(column)) < 2:
-            raise InputError(f"{table.path}: column {name!r} contains only {column[0] if column else 'nothing'}")
-        cells.append([int(value) for value in column])
-    return np.array(cells, dtype=np.int64).T, Labels(spec.columns, "sigmoid")
+def _labelled_rows(table: Table, spec: LabelSpec, names: dict[str, str] | None) -> tuple[Table, NDArray[np.int64]]:
+    """The rows with a label, and their labels; see :func:`toxonnx.data.label_columns.read_label_cells`."""
+    columns = LabelColumns.of(spec)
+    y_true = read_label_cells(table, columns, names)
+    if spec.missing == "drop":
+        kept = np.flatnonzero(~(np.atleast_2d(y_true.T) == MISSING).any(axis=0))
+        table, y_true = table.subset(kept.tolist()), y_true[kept]
+    hint = "Add it to labels.names in the recipe, or fix the row."
+    check_label_cells(table, columns, y_true, names or (), hint)
+    return table, y_true
+
+
+def _label_set(table: Table, spec: LabelSpec, names: dict[str, str] | None, y_true: NDArray[np.int64]) -> Labels:
+    """The label set of a training file; raises if it has a single class."""
+    found = [np.unique(column) for column in np.atleast_2d(y_true.T)]
+    order = tuple(dict.fromkeys(names.values())) if names is not None else spec.columns
+    for i, values in enumerate(found):
+        if len(values) < 2:
+            column = spec.columns[i] if spec.columns else spec.column
+            label = repr(order[values[0]]) if names is not None and len(values) else str(*values)
+            what = f"only the class {label}" if len(values) else "no label"
+            hint = "A classifier needs rows of at least two classes."
+            if spec.threshold is not None:
+                hint = "Choose a labels.threshold that some rows reach and others do not."
+            raise InputError(f"{table.path}: column {column!r} contains {what}", hint)
+    return Labels(order, "softmax" if names is not None else "sigmoid")
+
+
+def _notes(table: Table, spec: LabelSpec, names: dict[str, str] | None) -> tuple[str, ...]:
+    if spec.threshold is not None:
+        return ()
+    return tuple(
+        f"column {name!r} contains whole numbers with decimals: 1.0 is read as 1"
+        for name in LabelColumns.of(spec).columns
+        if reads_decimals(table.column(name), names or ())
+    )
 
 
 def _groups(table: Table, columns: tuple[str, ...], kept: list[int]) -> tuple[str, ...]:
@@ -167,9 +192,10 @@ def _votes(table: Table, spec: LabelSpec, labels: Labels) -> NDArray[np.float32]
     counts = []
     for name in labels.names:
         column = table.column(spec.votes[name])
-        wrong = next((i for i, value in enumerate(column) if not value.strip().isdigit()), None)
+        column = [whole_number(value.strip()) for value in column]
+        wrong = next((i for i, value in enumerate(column) if not (value.isascii() and value.isdigit())), None)
         if wrong is not None:
-            where = f"column {spec.votes[name]!r} must contain a number of votes, got {column[wrong]!r}"
+            where = f"column {spec.votes[name]!r} must contain a number of votes, got {quote(column[wrong])}"
             raise RowError(table.path, table.lines[wrong], where)
         counts.append([int(value) for value in column])
     votes = np.array(counts, dtype=np.float32).T

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from toxonnx.data.label_values import MISSING, quote, read_classes, read_flags
 from toxonnx.errors import InputError, RowError
 from toxonnx.io.table import Table
 from toxonnx.labels import Labels
+from toxonnx.recipe import LabelSpec
 from toxonnx.texts import TextSpec
 
-__all__ = ["LabelColumns", "find_label_columns", "join_texts", "read_y_true"]
+__all__ = [
+    "LabelColumns",
+    "check_label_cells",
+    "find_label_columns",
+    "join_texts",
+    "read_label_cells",
+    "read_y_true",
+]
 
 
 @dataclass(frozen=True)
@@ -24,18 +33,26 @@ class LabelColumns:
     Attributes:
         columns: one column that contains a class, or one column of 0 and 1 per label.
         label_map: value in the file -> label name, where they differ.
+        threshold: see :class:`toxonnx.recipe.LabelSpec`.
     """
 
     columns: tuple[str, ...] = ()
     label_map: Mapping[str, str] = field(default_factory=dict)
+    threshold: float | None = None
+
+    @classmethod
+    def of(cls, spec: LabelSpec) -> LabelColumns:
+        """Those of a recipe."""
+        return cls(spec.columns or (spec.column,), spec.names, spec.threshold)
 
     @classmethod
     def from_plain(cls, table: Mapping[str, Any] | None) -> LabelColumns | None:
-        """From a recipe's ``labels`` as plain values: ``column`` or ``columns``, and ``names``; None for nothing."""
+        """From a recipe's ``labels`` as plain values: ``column`` or ``columns``, ``names`` and ``threshold``; None for
+        nothing."""
         if not table:
             return None
         columns = tuple(table.get("columns") or [table["column"]])
-        return cls(columns, dict(table.get("names", {})))
+        return cls(columns, dict(table.get("names", {})), table.get("threshold"))
 
 
 def join_texts(table: Table, spec: TextSpec, text_columns: Sequence[str] = ()) -> list[str]:
@@ -74,55 +91,87 @@ def find_label_columns(table: Table, labels: Labels, known: Sequence[str] = ()) 
     )
 
 
-def read_y_true(
-    table: Table, labels: Labels, columns: Sequence[str], label_map: Mapping[str, str] | None = None
-) -> NDArray[np.int64]:
+def read_y_true(table: Table, labels: Labels, columns: LabelColumns) -> NDArray[np.int64]:
     """The true labels of each row.
 
     Args:
         table: the rows.
         labels: the model's.
         columns: one that contains a class, or (sigmoid) one of 0 and 1 for each label, in the model's order.
-        label_map: value in the file -> label name, where they differ.
 
     Returns:
         int64 [rows] of label numbers, or int64 [rows, labels] of 0 and 1 (sigmoid).
 
     Raises:
         InputError: the number of columns is wrong, or ``label_map`` has an unknown label.
-        RowError: a value is not a label of the model.
+        RowError: a value is not a label of the model, or is missing.
     """
-    if labels.multi:
-        return _read_columns_of_0_and_1(table, labels, columns)
-    if len(columns) != 1:
-        raise InputError(f"{len(columns)} --label-column options given, but the model is single-label")
-    names = label_map or {}
-    unknown = sorted(set(names.values()) - set(labels.names))
+    if len(columns.columns) != (len(labels) if labels.multi else 1):
+        model = f"has {len(labels)} labels" if labels.multi else "is single-label"
+        raise InputError(f"{len(columns.columns)} --label-column options given, but the model {model}")
+    label_map = columns.label_map
+    unknown = sorted(set(label_map.values()) - set(labels.names))
     if unknown:
         raise InputError(f"the model has no label {', '.join(unknown)}", f"Its labels are {', '.join(labels.names)}.")
-    numbers = {name: i for i, name in enumerate(labels.names)}
-    y_true: list[int] = []
-    for line, value in zip(table.lines, table.column(columns[0]), strict=True):
-        name = names.get(value.strip(), value.strip())
-        if name not in numbers:
-            raise RowError(
-                table.path,
-                line,
-                f"{value!r:.40} is not a label of the model; these are {', '.join(numbers)}",
-                "Fix the row, or map the file's values: --label-map VALUE=LABEL in eval, labels.names in a recipe.",
-            )
-        y_true.append(numbers[name])
-    return np.array(y_true, dtype=np.int64)
+    names = {**{name: name for name in labels.names}, **label_map}
+    y_true = read_label_cells(table, columns, None if labels.multi else names)
+    check_label_cells(
+        table,
+        columns,
+        y_true,
+        names,
+        "Fix the row, or map the file's values: --label-map VALUE=LABEL in eval, labels.names in a recipe.",
+    )
+    return y_true
 
 
-def _read_columns_of_0_and_1(table: Table, labels: Labels, columns: Sequence[str]) -> NDArray[np.int64]:
-    if len(columns) != len(labels):
-        raise InputError(f"{len(columns)} --label-column options given, but the model has {len(labels)} labels")
-    cells = [[value.strip() for value in table.column(name)] for name in columns]
-    for name, values in zip(columns, cells, strict=True):
-        wrong = next((i for i, value in enumerate(values) if value not in {"0", "1"}), None)
-        if wrong is not None:
-            raise RowError(
-                table.path, table.lines[wrong], f"column {name!r} must contain 0 or 1, got {values[wrong]!r:.40}"
-            )
-    return np.array(cells, dtype=np.int64).T
+def read_label_cells(table: Table, columns: LabelColumns, names: Mapping[str, str] | None) -> NDArray[np.int64]:
+    """Reads the label columns of all rows; unlike :func:`read_y_true`, it accepts rows that are not labelled.
+
+    Args:
+        table: the rows.
+        columns: where the labels are.
+        names: value -> label name for a column that contains a class; None for columns of 0 and 1.
+
+    Returns:
+        int64 [rows] as of :func:`toxonnx.data.label_values.read_classes`, or int64 [rows, columns] as of
+        :func:`toxonnx.data.label_values.read_flags`.
+    """
+    if names is not None:
+        return read_classes(table.column(columns.columns[0]), names, columns.threshold)
+    return np.stack([read_flags(table.column(name), columns.threshold) for name in columns.columns], axis=1)
+
+
+def check_label_cells(
+    table: Table, columns: LabelColumns, y_true: NDArray[np.int64], names: Iterable[str], hint: str
+) -> None:
+    """Checks that every row has a label.
+
+    Args:
+        table: the rows.
+        columns: where the labels are.
+        y_true: of :func:`read_label_cells`.
+        names: the values that a column of classes may contain.
+        hint: what to do about another value there.
+
+    Raises:
+        RowError: a row has no label, or an unknown one.
+    """
+    cells = y_true.reshape(len(y_true), -1)
+    wrong = np.argwhere(cells < 0)
+    if not len(wrong):
+        return
+    row, number = wrong[0].tolist()
+    column = columns.columns[number]
+    value, line = table.column(column)[row].strip(), table.lines[row]
+    if cells[row, number] == MISSING:
+        found = f" ({quote(value)})" if value else ""
+        hint = 'Fix the row or remove it; training leaves such rows out with labels.missing = "drop" in the recipe.'
+        raise RowError(table.path, line, f"column {column!r} has no label{found}", hint)
+    if columns.threshold is not None:
+        wanted, hint = "a number, since labels.threshold is set", "Fix the row."
+    elif y_true.ndim == 2:
+        wanted, hint = "0 or 1", "For numbers such as a share of annotators, set labels.threshold in the recipe."
+    else:
+        wanted = f"one of {', '.join(dict.fromkeys(names))}"
+    raise RowError(table.path, line, f"column {column!r} must contain {wanted}, got {quote(value)}", hint)

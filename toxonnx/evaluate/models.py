@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -112,8 +113,10 @@ def read_labelled_texts(
     trained_on = model.label_columns or LabelColumns()
     columns = tuple(label_columns) or find_label_columns(table, model.labels, trained_on.columns)
     # The mapping of the training data applies if the column is the same.
-    known_map = trained_on.label_map if columns == trained_on.columns else {}
-    return LabelledTexts(texts, read_y_true(table, model.labels, columns, label_map or known_map))
+    known = trained_on if columns == trained_on.columns else LabelColumns(columns)
+    if label_map:
+        known = dataclasses.replace(known, label_map=label_map)
+    return LabelledTexts(texts, read_y_true(table, model.labels, known))
 
 
 def score_rows(model: EvaluatedModel, rows: LabelledTexts) -> ScoredRows:

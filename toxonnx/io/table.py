@@ -39,6 +39,11 @@ class Table:
             raise _no_column(self.path, name, list(self.columns))
         return self.columns[name]
 
+    def subset(self, rows: Sequence[int]) -> Table:
+        """Some of the rows, by index."""
+        columns = {name: [values[i] for i in rows] for name, values in self.columns.items()}
+        return Table(self.path, columns, [self.lines[i] for i in rows])
+
 
 def read_table(path: str | Path, options: ReadOptions | None = None, *, columns: Sequence[str] | None = None) -> Table:
     """Reads some columns of a file, or all of them.

@@ -230,8 +230,11 @@ def _split_lines(recipe: Recipe, data: TrainingData) -> list[str]:
     examples, rows = data.examples, data.split
     counts = ", ".join(f"{name} {count}" for name, count in label_counts(examples).items())
     lines = [f"{len(examples)} rows ({counts})"]
+    if examples.unlabelled:
+        lines.append(f"{examples.unlabelled} rows without a label are left out")
     if examples.dropped:
         lines.append(f"{examples.dropped} rows with an empty text are left out")
+    lines += [f"note: {note}" for note in examples.notes]
     if not len(rows.validation):
         lines.append(f"training on {len(rows.train)} rows, validating on the given file")
         if rows.leaking:
