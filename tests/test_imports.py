@@ -32,6 +32,7 @@ TORCH_TOOLS = ("torch", "transformers", "peft", "safetensors", "huggingface_hub"
 RULES = {
     "errors": Rule("the exceptions, each with its exit code"),
     "extras": Rule("one error for missing optional packages"),
+    "disk": Rule("one error for a full disk"),
     "resources": Rule("where shipped recipes, suites and bundles are"),
     "system": Rule("cores, instruction sets, memory, versions of this machine"),
     "labels": Rule("label names, activation, temperature, thresholds"),
@@ -109,7 +110,10 @@ RULES = {
     ),
     "train": Rule(
         "training, merging adapters",
-        ("architectures", "bundle", "data", "evaluate", "io", "labels", "manifest", "recipe", "records", "texts"),
+        (
+            "architectures", "bundle", "data", "disk", "evaluate", "io", "labels", "manifest", "recipe", "records",
+            "texts",
+        ),
         ("accelerate", "matplotlib", "numpy", *TORCH_TOOLS),
     ),
     "bench": Rule(
@@ -120,8 +124,8 @@ RULES = {
     "convert": Rule(
         "to ONNX, quantization, verification, thresholds, model card, export",
         (
-            "architectures", "bundle", "data", "evaluate", "formats", "inference", "io", "labels", "manifest", "recipe",
-            "records", "texts", "train",
+            "architectures", "bundle", "data", "disk", "evaluate", "formats", "inference", "io", "labels", "manifest",
+            "recipe", "records", "texts", "train",
         ),
         ("numpy", *ONNX_TOOLS, *TORCH_TOOLS),
     ),

@@ -16,6 +16,7 @@ from toxonnx.convert.build import BuildInputs, build_bundle
 from toxonnx.convert.encoder_weights import extract_weights
 from toxonnx.convert.export_rows import BUILT_IN, calibration_rows, verification_rows
 from toxonnx.convert.thresholds import threshold_target
+from toxonnx.disk import reports_full_disk
 from toxonnx.errors import InputError
 from toxonnx.evaluate.suites import SuiteRequest
 from toxonnx.formats import LAYOUTS, check_precision_and_layout
@@ -72,6 +73,7 @@ def export(request: ExportRequest, log: Callable[[str], None] = print) -> Bundle
     Raises:
         GateError: a limit is exceeded; no bundle is written.
         InputError: the output exists, or the source or the rows are invalid.
+        MachineError: the disk is full.
     """
     output = request.output.absolute()
     _check_output(request, output)
@@ -87,13 +89,14 @@ def export(request: ExportRequest, log: Callable[[str], None] = print) -> Bundle
     inputs = _inputs(request, trained, settings)
     _warn(request, inputs, log)
     output.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".part", dir=output.parent))
-    try:
-        bundle = build_bundle(inputs, work, output.name, log)
-        work.chmod(0o777 & ~_umask())
-        _move_into_place(work, output)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    with reports_full_disk(output, "nothing was left under that name."):
+        work = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".part", dir=output.parent))
+        try:
+            bundle = build_bundle(inputs, work, output.name, log)
+            work.chmod(0o777 & ~_umask())
+            _move_into_place(work, output)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     log(f"sealed {output} ({sum(path.stat().st_size for path in output.iterdir()) / 1e6:.1f} MB)")
     return Bundle(output, bundle.manifest)
 

@@ -32,12 +32,14 @@ import toxonnx
 from toxonnx.bundle import sha256
 from toxonnx.data.examples import Examples, label_counts, load_examples
 from toxonnx.data.splits import SplitRows, split
+from toxonnx.disk import reports_full_disk
 from toxonnx.errors import InputError
 from toxonnx.evaluate.baseline import baseline, majority
 from toxonnx.evaluate.metrics import Metrics
 from toxonnx.io.base import ReadOptions
 from toxonnx.recipe import Recipe
 from toxonnx.texts import fold
+from toxonnx.train.checkpoints import check_checkpoint
 from toxonnx.train.pretrained import (
     head_modules,
     load_model,
@@ -47,11 +49,14 @@ from toxonnx.train.pretrained import (
     resolve_base,
     revision,
 )
-from toxonnx.train.report import best_epoch, epochs_of
+from toxonnx.train.report import epochs_of
 from toxonnx.train.run import RUN_FILE, AdapterSettings, FileIdentity, RunIdentity, RunMetadata
 from toxonnx.train.trainer import ClassifierTrainer, TrainingData, precision_flags
 
 __all__ = ["TrainRequest", "fit"]
+
+#: LoRA rarely learns with a lower one
+LORA_LEARNING_RATE = 1e-4
 
 #: names of ``base`` and the other fields of a run's identity, for messages
 _IDENTITY_NAMES = {"recipe": "recipe", "data": "data", "validation_file": "validation file", "base": "base model"}
@@ -108,7 +113,8 @@ def fit(request: TrainRequest, log: Callable[[str], None] = print) -> RunMetadat
 
     Raises:
         InputError: the data is invalid, or the output exists and neither ``resume`` nor ``force`` was given.
-        CheckpointError: the base model does not load.
+        CheckpointError: the base model does not load, or the checkpoint to resume from is damaged.
+        MachineError: the disk is full.
     """
     recipe, output = request.recipe, request.output
     named = request.base or recipe.model.base
@@ -120,6 +126,9 @@ def fit(request: TrainRequest, log: Callable[[str], None] = print) -> RunMetadat
     checkpoint = _find_checkpoint(output, identity, resume=request.resume, force=request.force)
     for line in _split_lines(recipe, data):
         log(line)
+    # The model comes before the baselines, which take a while: no input may be found to be wrong after them.
+    transformers.set_seed(recipe.training.seed)
+    prepared = _prepare_model(recipe, source, data.examples)
     baselines = {part: _measure_baselines(data, rows) for part, rows in data.held_out.items()}
     for part, one in baselines.items():
         log(
@@ -127,21 +136,20 @@ def fit(request: TrainRequest, log: Callable[[str], None] = print) -> RunMetadat
             f"macro F1 {one['tfidf']['macro_f1']:.4f}; the most frequent class has {one['majority']['accuracy']:.4f} "
             f"and {one['majority']['macro_f1']:.4f}"
         )
-    transformers.set_seed(recipe.training.seed)
-    prepared = _prepare_model(recipe, source, data.examples)
     count = sum(p.numel() for p in prepared.trained.parameters() if p.requires_grad)
     total = sum(p.numel() for p in prepared.trained.parameters())
     log(f"training {count:,} of {total:,} weights, {precision_flags(recipe)[1]}")
-    if checkpoint is None:  # only now, when no input can be wrong any more
-        shutil.rmtree(output, ignore_errors=True)
-        output.mkdir(parents=True)
-        unfinished = {**identity.to_dict(), "finished": False}
-        (output / RUN_FILE).write_text(json.dumps(unfinished, ensure_ascii=False), encoding="utf-8")
-    trainer = ClassifierTrainer(recipe, data, prepared.trained, prepared.tokenizer, output, log)
-    if checkpoint:
-        log(f"resuming from {checkpoint.name}")
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    return _finish(request, identity, data, prepared, trainer, baselines, log)
+    with reports_full_disk(output, "then continue with --resume, or start again with --force."):
+        if checkpoint is None:  # only now, when no input can be wrong any more
+            shutil.rmtree(output, ignore_errors=True)
+            output.mkdir(parents=True)
+            unfinished = {**identity.to_dict(), "finished": False}
+            (output / RUN_FILE).write_text(json.dumps(unfinished, ensure_ascii=False), encoding="utf-8")
+        trainer = ClassifierTrainer(recipe, data, prepared.trained, prepared.tokenizer, output, log)
+        if checkpoint:
+            log(f"resuming from {checkpoint.name}")
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        return _finish(request, identity, data, prepared, trainer, baselines, log)
 
 
 def _finish(
@@ -162,7 +170,7 @@ def _finish(
     prepared.tokenizer.save_pretrained(target)
     metrics = {part: trainer.metrics(part) for part in data.held_out}
     for warning in (
-        _warn_below_majority(metrics["validation"], examples.labels.multi),
+        _warn_below_majority(metrics["validation"], recipe),
         _warn_below_tfidf(metrics["validation"], baselines["validation"]["tfidf"]),
     ):
         if warning:
@@ -179,7 +187,7 @@ def _finish(
             "validation_rows": len(data.held_out["validation"]),
         },
         adapter=prepared.adapter,
-        best_epoch=best_epoch(epochs, recipe.training.metric)["epoch"],
+        best_epoch=trainer.best_epoch(),
         epochs=len(epochs),
         metrics={part: one.to_dict() for part, one in metrics.items()},
         baselines=baselines,
@@ -282,7 +290,10 @@ def _find_checkpoint(output: Path, identity: RunIdentity, *, resume: bool, force
         )
     # trainer_state.json is the last file that the Trainer writes: without it the checkpoint is incomplete.
     complete = [path.parent for path in output.glob("checkpoints/checkpoint-*/trainer_state.json")]
-    return max(complete, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+    last = max(complete, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+    if last is not None:
+        check_checkpoint(last)
+    return last
 
 
 def _prepare_model(recipe: Recipe, source: str, examples: Examples) -> _Prepared:
@@ -327,13 +338,16 @@ def _add_lora(model: PreTrainedModel, recipe: Recipe, targets: list[str], heads:
     return adapted
 
 
-def _warn_below_majority(metrics: Metrics, multi: bool) -> str:
+def _warn_below_majority(metrics: Metrics, recipe: Recipe) -> str:
     supports = [one.support for one in metrics.per_class.values()]
-    if multi or metrics.accuracy > max(supports) / sum(supports):
+    if recipe.multi or metrics.accuracy > max(supports) / sum(supports):
         return ""
+    advice = "train for more epochs, or on more rows"
+    if recipe.model.method == "lora" and recipe.training.learning_rate < LORA_LEARNING_RATE:
+        advice = "LoRA often needs a learning rate of 1e-4 to 1e-3"
     return (
         f"warning: accuracy {metrics.accuracy:.4f} is no better than always predicting the most frequent class "
-        f"({max(supports) / sum(supports):.4f}); LoRA often needs a learning rate of 1e-4 to 1e-3"
+        f"({max(supports) / sum(supports):.4f}): {advice}"
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["EpochTable", "best_epoch", "draw_curves", "epochs_of"]
+__all__ = ["EpochTable", "best_epoch", "draw_curves", "epochs_of", "selection_score"]
 
+#: a loss counts so little that it only decides between equal metrics; the largest that counts, in nats
+LOSS_WEIGHT, LARGEST_LOSS = 1e-10, 1e3
 _COLUMNS = ("training_loss", "validation_loss", "validation_accuracy", "validation_macro_f1")
 
 
@@ -25,17 +28,31 @@ def epochs_of(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [record for record in epochs.values() if all(column in record for column in _COLUMNS)]
 
 
+def selection_score(metric: str, values: Mapping[str, float]) -> float:
+    """The score by which the best epoch is chosen; higher is better, and of equal metrics, the lower loss is better.
+
+    Args:
+        metric: ``macro_f1``, ``accuracy`` or ``loss``.
+        values: of ``metric`` and ``loss``, in nats.
+    """
+    loss = min(values["loss"], LARGEST_LOSS) if math.isfinite(values["loss"]) else LARGEST_LOSS
+    return -loss if metric == "loss" else values[metric] - LOSS_WEIGHT * loss
+
+
 def best_epoch(epochs: list[dict[str, Any]], metric: str) -> dict[str, Any]:
-    """The epoch with the best value of a validation metric; the first one of several."""
-    sign = -1 if metric == "loss" else 1
-    return max(epochs, key=lambda epoch: sign * epoch[f"validation_{metric}"])
+    """The epoch with the best selection score; the first one of several."""
+    return max(epochs, key=lambda epoch: _score(epoch, metric))
+
+
+def _score(epoch: Mapping[str, Any], metric: str) -> float:
+    return selection_score(metric, {name: epoch[f"validation_{name}"] for name in {metric, "loss"}})
 
 
 class EpochTable:
     """Prints a header once and a row for each new epoch; a new best epoch is marked with a star."""
 
     def __init__(self, metric: str, log: Callable[[str], None]) -> None:
-        self._key, self._sign, self._log = f"validation_{metric}", -1 if metric == "loss" else 1, log
+        self._metric, self._log = metric, log
         self._shown = 0
 
     def show(self, epochs: list[dict[str, Any]]) -> None:
@@ -44,8 +61,7 @@ class EpochTable:
             self._log("epoch  training loss  validation loss  accuracy  macro F1")
         for i in range(self._shown, len(epochs)):
             record = epochs[i]
-            values = [self._sign * epoch[self._key] for epoch in epochs[: i + 1]]
-            star = " *" if values[-1] == max(values) and values.count(values[-1]) == 1 else ""
+            star = " *" if best_epoch(epochs[: i + 1], self._metric) is record else ""
             loss, validation, accuracy, f1 = (record[column] for column in _COLUMNS)
             self._log(f"{record['epoch']:5d}  {loss:13.4f}  {validation:15.4f}  {accuracy:8.4f}  {f1:8.4f}{star}")
         self._shown = len(epochs)

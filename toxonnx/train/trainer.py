@@ -23,7 +23,7 @@ from toxonnx.data.splits import SplitRows
 from toxonnx.evaluate.metrics import Metrics, evaluate
 from toxonnx.labels import Labels
 from toxonnx.recipe import Recipe
-from toxonnx.train.report import EpochTable, draw_curves, epochs_of
+from toxonnx.train.report import EpochTable, draw_curves, epochs_of, selection_score
 
 __all__ = ["ClassifierTrainer", "TrainingData", "precision_flags"]
 
@@ -89,6 +89,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         log: Callable[[str], None],
     ) -> None:
         self._labels = data.examples.labels
+        self._metric = recipe.training.metric
         self._max_length = recipe.max_length
         self._tokenizer = tokenizer
         train = data.train
@@ -117,8 +118,8 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
             save_total_limit=2,
             load_best_model_at_end=True,
             restore_callback_states_from_checkpoint=True,  # early stopping continues its count
-            metric_for_best_model=f"eval_{settings.metric}",
-            greater_is_better=settings.metric != "loss",
+            metric_for_best_model="eval_selection",
+            greater_is_better=True,
             seed=settings.seed,
             data_seed=settings.seed,
             remove_unused_columns=False,
@@ -156,6 +157,13 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         # The labels are returned with the predictions: grouping by length reorders the rows.
         output = self.predict(self._held_out[part])
         return evaluate(np.asarray(output.predictions), np.asarray(output.label_ids), self._labels)
+
+    def best_epoch(self) -> int:
+        """The epoch whose weights the model has after training, counted from 1."""
+        epochs: dict[int, float] = {
+            entry["step"]: entry["epoch"] for entry in self.state.log_history if "eval_loss" in entry
+        }
+        return round(epochs[self.state.best_global_step])
 
     def _rows(self, examples: Examples) -> list[dict[str, Any]]:
         encoded = self._tokenizer(examples.texts, truncation=True, max_length=self._max_length)["input_ids"]
@@ -196,7 +204,8 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
 
     def _metrics(self, prediction: Any) -> dict[str, float]:
         metrics = evaluate(np.asarray(prediction.predictions), np.asarray(prediction.label_ids), self._labels)
-        return {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
+        values = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
+        return {**values, "selection": selection_score(self._metric, {**values, "loss": metrics.loss})}
 
 
 def _class_weights(examples: Examples, power: float) -> torch.Tensor | None:

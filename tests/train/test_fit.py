@@ -1,0 +1,87 @@
+"""Training in this process: what is refused before it starts, a full disk, a damaged checkpoint, ties."""
+
+from __future__ import annotations
+
+import dataclasses
+import resource
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import recipe, sentences, write_csv
+
+from toxonnx.errors import CheckpointError, InputError, MachineError
+from toxonnx.recipe import load_recipe
+from toxonnx.train.fit import TrainRequest, fit
+from toxonnx.train.report import best_epoch
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Writes beyond this size fail as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def _request(folder: Path, base: Path, head: str = "", **spec: Any) -> TrainRequest:
+    data = write_csv(folder / "rows.csv", ["text", "class"], [list(row) for row in sentences(40)])
+    path = recipe(folder / "r.toml", **spec)
+    path.write_text(head + path.read_text())
+    return TrainRequest(recipe=load_recipe(path), data=data, output=folder / "run", base=str(base))
+
+
+def _quiet(_: str) -> None:
+    """Logs nothing."""
+
+
+def test_a_full_disk_is_reported_and_the_run_resumes(bases: dict[str, Path], tmp_path: Path) -> None:
+    request = _request(tmp_path, bases["distilbert"], epochs=1)
+    # The limits stop different libraries: Python, matplotlib, safetensors, PyTorch.
+    for limit in (1_000, 30_000, 60_000, 200_000):
+        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+        with largest_file(limit), pytest.raises(MachineError, match=r"/run: the disk is full.*\n.*--resume"):
+            fit(request, _quiet)
+    assert fit(dataclasses.replace(request, resume=True), _quiet).finished
+
+
+def test_a_damaged_checkpoint_is_named(bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = _request(tmp_path, bases["distilbert"], epochs=1)
+    monkeypatch.setattr("toxonnx.train.fit._finish", lambda *_: None)  # leaves an unfinished run with a checkpoint
+    fit(request, _quiet)
+    (checkpoint,) = tmp_path.glob("run/checkpoints/*")
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "adapter_model.safetensors", "trainer_state.json"):
+        whole = (checkpoint / name).read_bytes()
+        for damaged in (whole[: len(whole) // 2], b""):
+            (checkpoint / name).write_bytes(damaged)
+            with pytest.raises(CheckpointError, match=rf"{name} is missing or damaged.*\nRemove the folder"):
+                fit(dataclasses.replace(request, resume=True), _quiet)
+        (checkpoint / name).write_bytes(whole)
+
+
+def test_a_length_beyond_the_model_is_refused_before_anything_is_trained(
+    bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toxonnx.train.fit.baseline", lambda *_: pytest.fail("the baseline was trained"))
+    with pytest.raises(InputError, match=r"max_length is 600, but .* takes at most 160 tokens"):
+        fit(_request(tmp_path, bases["distilbert"], "max_length = 600\n"), _quiet)
+    assert not (tmp_path / "run").exists()
+
+
+def test_of_epochs_with_the_same_metric_the_one_with_the_lower_loss_is_kept(
+    bases: dict[str, Path], tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    # Steps so small that they change the loss, but no label.
+    run = fit(_request(tmp_path, bases["distilbert"], epochs=3, rate=1e-5), lines.append)
+    assert run.best_epoch == 3
+    assert sum("LoRA often needs a learning rate of 1e-4" in line for line in lines) == 1
+    losses = (1.0, 0.9, 0.9)
+    epochs = [{"epoch": i, "validation_loss": loss, "validation_accuracy": 0.5} for i, loss in enumerate(losses)]
+    assert best_epoch(epochs, "accuracy")["epoch"] == best_epoch(epochs, "loss")["epoch"] == 1

@@ -1,0 +1,50 @@
+"""The Trainer's checkpoints, from which a run is resumed."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from toxonnx.errors import CheckpointError
+
+__all__ = ["check_checkpoint"]
+
+
+def check_checkpoint(folder: Path) -> None:
+    """Checks that the files of a checkpoint are there and not damaged.
+
+    Without optimizer or schedule, the Trainer would start with new ones and not report it.
+
+    Raises:
+        CheckpointError: names the first file that is missing or damaged.
+    """
+    weights = "adapter_model.safetensors" if (folder / "adapter_config.json").is_file() else "model.safetensors"
+    checks: dict[str, Callable[[Path], object]] = {
+        "trainer_state.json": lambda path: json.loads(path.read_text(encoding="utf-8"))["global_step"],
+        weights: _read_names,
+        **dict.fromkeys(("optimizer.pt", "scheduler.pt", "rng_state.pth"), _check_archive),
+    }
+    for name, check in checks.items():
+        try:
+            check(folder / name)
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, SafetensorError):
+            raise CheckpointError(
+                f"{folder / name} is missing or damaged, so the run cannot be resumed from there",
+                f"Remove the folder {folder} to resume from the checkpoint before it, or add --force to start again.",
+            ) from None
+
+
+def _read_names(path: Path) -> list[str]:
+    with safe_open(str(path), framework="pt") as file:
+        return list(file.keys())
+
+
+def _check_archive(path: Path) -> None:
+    """Checks the checksums of a file that torch.save wrote."""
+    with zipfile.ZipFile(path) as archive:
+        if (name := archive.testzip()) is not None:
+            raise zipfile.BadZipFile(name)
