@@ -85,3 +85,19 @@ def test_pickled_weights_are_not_read(bases: dict[str, Path], tmp_path: Path) ->
     (tmp_path / "bin" / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="does not load as a sequence classifier"):
         load_trained(tmp_path / "bin")
+
+
+def test_a_checkpoint_without_a_tokenizer(bases: dict[str, Path], tmp_path: Path) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(bases["bert"], num_labels=2)
+    model.save_pretrained(tmp_path / "bare")
+    with pytest.raises(CheckpointError, match=r"bare has no tokenizer\n.*--tokenizer"):
+        load_trained(tmp_path / "bare")
+    trained = load_trained(tmp_path / "bare", tokenizer=str(bases["bert"]))
+    assert trained.tokenizer("a calm river")["input_ids"]
+
+
+def test_a_misspelled_source_is_no_matter_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(CheckpointError, match="there is no run, adapter or checkpoint nosuchrun\n") as caught:
+        load_trained("nosuchrun")
+    assert "--base" not in str(caught.value) and "reached" not in str(caught.value)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--labels", metavar="A,B,...", help="Label names in the model's order, if it has none.")
 @click.option("--activation", type=click.Choice(["softmax", "sigmoid"]), help="Single-label or multi-label.")
 @click.option("--max-length", type=click.IntRange(min=3), help="Maximum number of tokens, if there is no recipe.")
+@click.option("--tokenizer", metavar="DIR|HUB-ID", help="The tokenizer, if it is not next to the weights.")
 @click.option("--data", type=click.Path(path_type=Path), help="Rows to verify on, in place of the run's.")
 @text_column_option
 @click.option(
@@ -62,6 +63,7 @@ def command(
     labels: str | None,
     activation: str | None,
     max_length: int | None,
+    tokenizer: str | None,
     data: Path | None,
     text_columns: tuple[str, ...],
     label_columns: tuple[str, ...],
@@ -116,6 +118,7 @@ def command(
             labels=tuple(name.strip() for name in labels.split(",")) if labels else (),
             activation=activation,
             max_length=max_length,
+            tokenizer=tokenizer,
             data=data,
             reading=reading,
             text_columns=text_columns,

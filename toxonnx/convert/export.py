@@ -38,6 +38,7 @@ class ExportRequest:
         output: folder of the bundle; its last part is the bundle's name.
         base: base model of an adapter, in place of the one it names.
         labels, activation, max_length: for checkpoints that do not define them.
+        tokenizer: folder or hub id of the tokenizer, if it is not next to the weights.
         data: rows to verify on, in place of the run's validation rows.
         reading: how to read ``data``.
         text_columns, label_columns: of ``data``. Without label columns, only the agreement with PyTorch is verified.
@@ -53,6 +54,7 @@ class ExportRequest:
     labels: tuple[str, ...] = ()
     activation: str | None = None
     max_length: int | None = None
+    tokenizer: str | None = None
     data: Path | None = None
     reading: ReadOptions | None = None
     text_columns: tuple[str, ...] = ()
@@ -118,6 +120,7 @@ def _load(request: ExportRequest) -> Trained:
         labels=request.labels,
         activation=request.activation,
         max_length=request.max_length,
+        tokenizer=request.tokenizer,
     )
     recipe = request.recipe
     if recipe and trained.recipe:

@@ -17,7 +17,15 @@ from toxonnx.labels import Labels
 from toxonnx.manifest import Adapter, ModelSource
 from toxonnx.recipe import Recipe, recipe_from_dict
 from toxonnx.texts import TextSpec
-from toxonnx.train.pretrained import load_model, load_tokenizer, max_length_of, read_json, resolve_base, revision
+from toxonnx.train.pretrained import (
+    has_tokenizer,
+    load_model,
+    load_tokenizer,
+    max_length_of,
+    read_json,
+    resolve_base,
+    revision,
+)
 from toxonnx.train.run import RUN_FILE, RunMetadata, load_run
 
 __all__ = ["Trained", "load_trained"]
@@ -62,6 +70,7 @@ def load_trained(
     labels: tuple[str, ...] = (),
     activation: str | None = None,
     max_length: int | None = None,
+    tokenizer: str | None = None,
 ) -> Trained:
     """Loads and merges.
 
@@ -71,6 +80,7 @@ def load_trained(
         labels: label names in order, if the checkpoint has none.
         activation: ``softmax`` or ``sigmoid``, if neither run nor checkpoint defines it; softmax by default.
         max_length: maximum number of tokens, in place of the recipe's.
+        tokenizer: folder or hub id of the tokenizer, if it is not next to the weights.
 
     Raises:
         CheckpointError: it is not a complete classifier: LoRA weights match no layer, the head is in no file, or label
@@ -85,14 +95,15 @@ def load_trained(
         base = base or run.base
         path = path / "checkpoint"
     if (path / "adapter_config.json").is_file():
-        model, tokenizer, about, config = _merge_adapter(path, base, labels)
+        model, about, config = _merge_adapter(path, base, labels)
     elif path.is_dir() and not (path / "config.json").is_file():
         raise CheckpointError(
             f"{path} is neither a run, an adapter nor a checkpoint",
             "It needs run.json, adapter_config.json or config.json.",
         )
     else:
-        model, tokenizer, about, config = _load_checkpoint(resolve_base(path if path.is_dir() else str(source)), labels)
+        model, about, config = _load_checkpoint(_find_checkpoint(source, path), labels)
+    loaded = load_tokenizer(tokenizer or (str(path) if has_tokenizer(path) else config))
     if run and about.method == "full":
         about = dataclasses.replace(about, base=shown(run.base), revision=run.base_revision)
     elif run and about.revision != run.base_revision:
@@ -108,13 +119,27 @@ def load_trained(
         kinds = {"softmax": "single_label_classification", "sigmoid": "multi_label_classification"}
         model.config.problem_type = kinds[activation]
     limit = max_length or (recipe.max_length if recipe else None)
-    longest = max_length_of(config, tokenizer)
+    longest = max_length_of(config, loaded)
     if limit and limit > longest:
         raise InputError(f"max_length is {limit}, but the model takes at most {longest} tokens")
     return Trained(
-        model, tokenizer, Labels.from_config(model.config.to_dict()), text, limit or longest, about, recipe, run,
+        model, loaded, Labels.from_config(model.config.to_dict()), text, limit or longest, about, recipe, run,
         Path(source),
     )  # fmt: skip
+
+
+def _find_checkpoint(source: str | Path, path: Path) -> str:
+    """The folder or hub id of a checkpoint; ``path`` is the folder, if there is one."""
+    if path.is_dir():
+        return str(path)
+    advice = "Give the folder of a run, an adapter or a checkpoint, or a hub id."
+    try:
+        return resolve_base(str(source), advice)
+    except CheckpointError:
+        if "/" in str(source):
+            raise
+        # Ids on the hub have a slash, but for a few old ones: this is a misspelled folder.
+        raise CheckpointError(f"there is no run, adapter or checkpoint {source}", advice) from None
 
 
 def shown(base: str) -> str:
@@ -135,7 +160,7 @@ def _named(labels: tuple[str, ...], head: int, where: str, known: Labels | None)
         )
 
 
-def _load_checkpoint(source: str, labels: tuple[str, ...]) -> tuple[Any, Any, ModelSource, str]:
+def _load_checkpoint(source: str, labels: tuple[str, ...]) -> tuple[Any, ModelSource, str]:
     model, missing = load_model(source, attention=ATTENTION)
     if missing:
         raise CheckpointError(
@@ -147,10 +172,10 @@ def _load_checkpoint(source: str, labels: tuple[str, ...]) -> tuple[Any, Any, Mo
         model.config.id2label = dict(enumerate(labels))
         model.config.label2id = {name: i for i, name in enumerate(labels)}
     about = ModelSource(base=shown(source), revision=revision(source, model), method="full")
-    return model, load_tokenizer(source), about, source
+    return model, about, source
 
 
-def _merge_adapter(path: Path, base: str | None, labels: tuple[str, ...]) -> tuple[Any, Any, ModelSource, str]:
+def _merge_adapter(path: Path, base: str | None, labels: tuple[str, ...]) -> tuple[Any, ModelSource, str]:
     from peft import PeftModel
     from peft.utils import get_peft_model_state_dict
 
@@ -200,7 +225,6 @@ def _merge_adapter(path: Path, base: str | None, labels: tuple[str, ...]) -> tup
         difference = float((merged(**probe).logits - unmerged).abs().max())
     if not difference <= MERGE_LIMIT:
         raise GateError(f"merging LoRA changed logits by {difference:.2e}, the limit is {MERGE_LIMIT:.0e}")
-    has_tokenizer = any((path / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
     about = ModelSource(
         base=shown(name),
         revision=found,
@@ -213,7 +237,7 @@ def _merge_adapter(path: Path, base: str | None, labels: tuple[str, ...]) -> tup
         ),
         merge_largest_logit_difference=difference,
     )
-    return merged, load_tokenizer(str(path) if has_tokenizer else source), about, source
+    return merged, about, source
 
 
 def _adapter_labels(path: Path, stored: dict[str, tuple[int, ...]], names: tuple[str, ...]) -> Labels | None:

@@ -16,11 +16,19 @@ from toxonnx.architectures import ARCHITECTURES
 from toxonnx.errors import CheckpointError, MachineError
 from toxonnx.labels import Labels
 
-__all__ = ["head_modules", "load_model", "load_tokenizer", "lora_targets", "resolve_base", "revision"]
+__all__ = ["has_tokenizer", "head_modules", "load_model", "load_tokenizer", "lora_targets", "resolve_base", "revision"]
+
+BASE_ADVICE = "Give a folder with config.json and model.safetensors, for example with --base."
+#: files from which transformers makes a tokenizer
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 
-def resolve_base(base: str | Path) -> str:
+def resolve_base(base: str | Path, advice: str = BASE_ADVICE) -> str:
     """A folder or a hub id; resolves ``package:NAME/FOLDER``, weights inside an installed package, to a folder.
+
+    Args:
+        base: the folder, hub id or package.
+        advice: what to do if there is none.
 
     Raises:
         CheckpointError: there is no such folder, and no such model on the hub.
@@ -29,7 +37,7 @@ def resolve_base(base: str | Path) -> str:
     name = str(base)
     if not name.startswith("package:"):
         if not Path(name).is_dir():
-            _ask_hub(name)
+            _ask_hub(name, advice)
         return name
     package, _, folder = name.removeprefix("package:").partition("/")
     found = find_spec(package)
@@ -38,7 +46,7 @@ def resolve_base(base: str | Path) -> str:
     return str(Path(found.submodule_search_locations[0]) / folder)
 
 
-def _ask_hub(name: str) -> None:
+def _ask_hub(name: str, advice: str) -> None:
     """Checks with one short request that a model exists: loading it would retry for minutes without a network."""
     import huggingface_hub
     from huggingface_hub.utils import HfHubHTTPError, HFValidationError, validate_repo_id
@@ -46,20 +54,18 @@ def _ask_hub(name: str) -> None:
     try:
         validate_repo_id(name)
     except HFValidationError:
-        raise CheckpointError(f"there is no folder {name}") from None
+        raise CheckpointError(f"there is no folder {name}", advice) from None
     if isinstance(huggingface_hub.try_to_load_from_cache(name, "config.json"), str):
         return
     try:
         huggingface_hub.HfApi().model_info(name, timeout=10)
     except HfHubHTTPError as error:
         raise CheckpointError(
-            f"there is no folder {name}, and no model of this name on the hub ({type(error).__name__})",
-            "Check the name.",
+            f"there is no folder {name}, and no model of this name on the hub ({type(error).__name__})", advice
         ) from None
     except Exception as error:  # the exceptions of a network depend on the hub client's version
         raise CheckpointError(
-            f"there is no folder {name}, and the hub cannot be reached ({type(error).__name__})",
-            "Give a folder with config.json and model.safetensors, for example with --base.",
+            f"there is no folder {name}, and the hub cannot be reached ({type(error).__name__})", advice
         ) from None
 
 
@@ -108,12 +114,21 @@ def load_model(
     return model.eval(), set(info["missing_keys"]) | {key for key, *_ in info["mismatched_keys"]}
 
 
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder contains a tokenizer."""
+    return any(True for pattern in _TOKENIZER_FILES for _ in folder.glob(pattern))
+
+
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """A fast tokenizer.
+    """A fast tokenizer, from a folder or a hub id.
 
     Raises:
         CheckpointError: there is none.
     """
+    if Path(source).is_dir() and not has_tokenizer(Path(source)):
+        raise CheckpointError(
+            f"{source} has no tokenizer", "Copy tokenizer.json into it, or name another folder: export --tokenizer."
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
