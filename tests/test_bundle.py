@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import json
+import math
+import operator
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import SHIPPED, toxonnx
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from toxonnx.bundle import MANIFEST, open_bundle, seal
-from toxonnx.errors import BundleError
+from toxonnx.bundle import MANIFEST, _seal_of, open_bundle, seal
+from toxonnx.errors import BundleError, InputError
+from toxonnx.inference.classifier import Classifier
+from toxonnx.inference.self_test import run_self_test
 from toxonnx.manifest import Manifest
 
 
@@ -57,19 +66,117 @@ def test_a_manifest_survives_json() -> None:
     assert Manifest.from_dict(json.loads(json.dumps(manifest.to_dict()))) == manifest
 
 
-def test_unknown_keys_of_a_manifest_are_named(bundle: Path) -> None:
-    opened = open_bundle(bundle)
+#: values of every type, and the kind of number, name or nesting that breaks a reader
+HOSTILE: list[Any] = [
+    None, True, False, 0, -1, 1, 2, 600, 10**12, 10**30, 0.5, -0.5, 1e308, math.nan, math.inf, "", "x", "0", "5",
+    "../../etc/hostname", "/etc/hostname", "a\0b", "\ud800", "\x1b[2J", "packed", "fp16", "sigmoid", [], [None], [[]],
+    ["a", "a"], {}, {"a": {}}, {"../up": "0" * 64}, {"": 1}, 1,
+]  # fmt: skip
+#: sections that decide how a text is scored
+RUN = {"labels", "text", "max_length", "pad_id", "precision", "layout"}
 
-    class Extended(Manifest):
-        def to_dict(self) -> dict[str, object]:
-            table = super().to_dict()
-            table["verification"]["agreement"]["surprise"] = 1
-            return table
 
-    fields = {field.name: getattr(opened.manifest, field.name) for field in dataclasses.fields(Manifest)}
-    seal(bundle, Extended(**fields))
-    with pytest.raises(BundleError, match=r"unknown key verification\.agreement\.surprise"):
+def reseal(folder: Path, table: dict[str, Any]) -> None:
+    """Writes a manifest whose seal is right, as anybody could."""
+    (folder / MANIFEST).write_text(json.dumps({**table, "seal": _seal_of(table)}), encoding="utf-8")
+
+
+def paths(value: Any) -> list[tuple[Any, ...]]:
+    """The paths of all values inside a value, its own first."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [(), *((key, *path) for key, item in items for path in paths(item))]
+
+
+MANIFEST_TABLE = json.loads((SHIPPED / MANIFEST).read_text(encoding="utf-8"))
+#: a section, then a value in it, so that long sections do not get all the tests
+PATHS = st.sampled_from(sorted(MANIFEST_TABLE)).flatmap(
+    lambda key: st.sampled_from([(key, *path) for path in paths(MANIFEST_TABLE[key])])
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(PATHS, st.sampled_from([*HOSTILE, "remove", "rename"]))
+def test_a_hostile_manifest_gives_a_working_bundle_or_one_error(
+    bundle: Path, path: tuple[Any, ...], value: Any
+) -> None:
+    table = copy.deepcopy(MANIFEST_TABLE)
+    parent: Any = functools.reduce(operator.getitem, path[:-1], table)
+    if value == "rename" and isinstance(parent, dict):
+        parent["surprise"] = parent.pop(path[-1])
+    elif value == "remove":
+        del parent[path[-1]]
+    else:
+        parent[path[-1]] = value
+    reseal(bundle, table)
+    try:
+        opened = open_bundle(bundle)
+        if path[0] in RUN:
+            assert len(Classifier(opened).score(["What a lovely morning!"])) == 1
+    except InputError as error:
+        assert "\n" not in error.what and len(error.what) < 600
+        error.what.encode()
+        assert any(str(key) in error.what for key in (path[0], path[-1], "surprise")), error.what
+
+
+def test_manifests_that_are_refused_before_anything_else_is_read(bundle: Path) -> None:
+    manifest = bundle / MANIFEST
+    table = json.loads(manifest.read_text())
+    deep = '{"schema": 5, "evaluation": ' + '{"a": ' * 100_000 + "1" + "}" * 100_000 + "}"
+    for content, message in (
+        (b"\xff", "is not JSON"),
+        (b"[]", "must contain a JSON object"),
+        (b"{", "is not JSON"),
+        (deep.encode(), "is nested too deeply"),
+        (b'{"schema": 5, "max_length": ' + b"1" * 5000 + b"}", "is not JSON"),
+        (b'{"a": "' + b"x" * (1 << 23) + b'"}', "is larger than 8 MiB"),
+        (b'{"schema": "5"}', "has schema unknown"),
+    ):
+        manifest.write_bytes(content)
+        with pytest.raises(BundleError, match=message):
+            open_bundle(bundle)
+    nested: Any = 1
+    for _ in range(100):
+        nested = [nested]
+    for changed, message in (
+        ({"evaluation": {"models": nested}}, r"evaluation.* is nested too deeply"),
+        ({"max_length": 600}, "max_length in toxonnx.json is 600, but max_position_embeddings in config.json is 512"),
+        ({"pad_id": 30522}, "pad_id in toxonnx.json is 30522, but vocab_size in config.json is 30522"),
+        ({"max_length": 0}, "max_length must be between 3 and"),
+        ({"files": 5}, "files must be an object, got 5"),
+        ({"files": {**table["files"], "../up": "0" * 64}}, r'key "../up" of files must be the name of a file in the'),
+        ({"verification": {**table["verification"], "surprise": 1}}, r"unknown key verification\.surprise"),
+        ({"text": None}, "text must be an object, got null"),
+    ):
+        reseal(bundle, {**table, **changed})
+        with pytest.raises(BundleError, match=message):
+            open_bundle(bundle)
+
+
+def test_a_link_out_of_the_folder_is_refused(bundle: Path, tmp_path: Path) -> None:
+    shutil.move(bundle / "README.md", tmp_path / "elsewhere.md")
+    (bundle / "README.md").symlink_to(tmp_path / "elsewhere.md")
+    with pytest.raises(BundleError, match=r"README\.md is a link to a file outside the folder"):
         open_bundle(bundle)
+
+
+def test_damaged_files_of_a_resealed_bundle(bundle: Path) -> None:
+    manifest = open_bundle(bundle).manifest
+    config = json.loads((bundle / "config.json").read_text())
+    deep = "[" * 100_000 + "]" * 100_000
+    for name, content, message in (
+        ("config.json", "[]", r"config\.json must contain a JSON object"),
+        ("config.json", json.dumps({**config, "id2label": {"x": "hate"}}), "the ids in id2label must be 0, 1, 2"),
+        ("config.json", json.dumps({**config, "id2label": 5}), "id2label must be an object"),
+        ("tokenizer.json", deep, r"tokenizer\.json is not a tokenizer"),
+        ("tokenizer.json", "{}", r"tokenizer\.json is not a tokenizer"),
+        ("expected.json", '{"pytorch": []}', r"missing key expected\.json\.(labels|temperature)"),
+    ):
+        kept = (bundle / name).read_bytes()
+        (bundle / name).write_text(content)
+        seal(bundle, manifest)
+        with pytest.raises(InputError, match=message):
+            run_self_test(Classifier(open_bundle(bundle)))
+        (bundle / name).write_bytes(kept)
 
 
 def test_a_fractional_lora_alpha_can_be_read_again(bundle: Path) -> None:

@@ -42,7 +42,7 @@ RULES = {
     "recipe": Rule("recipes, read from TOML and validated", ("formats", "labels", "resources", "texts")),
     "records": Rule("dataclasses from plain values"),
     "manifest": Rule("the sections of a manifest", ("formats", "labels", "records", "texts")),
-    "bundle": Rule("the bundle: hashes, open, seal", ("labels", "manifest")),
+    "bundle": Rule("the bundle: hashes, open, seal", ("labels", "manifest", "records")),
     "html": Rule("building blocks of HTML reports", (), ("matplotlib",)),
     "io": Rule("sources and sinks: files in, files out", ("inference.scores",)),
     "inference.options": Rule("how to run a bundle"),
@@ -91,7 +91,7 @@ RULES = {
         ("numpy",),
     ),
     "inference.self_test": Rule(
-        "a bundle's scores compared with PyTorch's", ("formats", "inference.classifier"), ("numpy",)
+        "a bundle's scores compared with PyTorch's", ("formats", "inference.classifier", "records"), ("numpy",)
     ),
     "predict": Rule("source to scorer to sink", ("inference.scores", "io.base", "texts"), ("numpy",)),
     "diagnosis": Rule("what `doctor` reports", ("extras", "inference", "system")),

@@ -16,10 +16,12 @@ from typing import Any
 from toxonnx.errors import BundleError, InputError
 from toxonnx.labels import Labels
 from toxonnx.manifest import SCHEMA, Manifest
+from toxonnx.records import read_json
 
 __all__ = ["MANIFEST", "Bundle", "open_bundle", "seal", "sha256"]
 
 MANIFEST = "toxonnx.json"
+DAMAGED = "The bundle was changed or damaged after it was sealed; copy it again, or export it again."
 _REQUIRED_FILES = ("model.onnx", "tokenizer.json", "config.json")
 
 
@@ -42,22 +44,24 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _message(error: Exception) -> str:
-    # str() of a KeyError is the quoted key.
-    return str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-
-
 def _seal_of(table: dict[str, Any]) -> str:
     unsealed = {key: value for key, value in table.items() if key != "seal"}
-    return hashlib.sha256(json.dumps(unsealed, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(unsealed, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    ).hexdigest()
 
 
 def seal(folder: Path, manifest: Manifest) -> Bundle:
-    """Writes the manifest with the hashes of all files in the folder, which makes the folder a bundle."""
+    """Writes the manifest with the hashes of all files in the folder, which makes the folder a bundle.
+
+    Raises:
+        InputError: a value is not one that a manifest can have; names its key.
+    """
     names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != MANIFEST)
     sealed = dataclasses.replace(manifest, files={name: sha256(folder / name) for name in names})
     # Through JSON once, so that the seal is computed from the values that are read back.
     table = json.loads(json.dumps(sealed.to_dict(), ensure_ascii=False))
+    sealed = Manifest.from_dict(table)
     table["seal"] = _seal_of(table)
     (folder / MANIFEST).write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return Bundle(folder, sealed)
@@ -70,39 +74,65 @@ def open_bundle(path: str | Path) -> Bundle:
         BundleError: it is not a valid bundle; names the file that is wrong.
     """
     folder = Path(path)
-    manifest = folder / MANIFEST
+    path = folder / MANIFEST
     if not folder.is_dir():
         raise BundleError(f"no bundle at {folder}")
-    if not manifest.is_file():
+    if not path.is_file():
         raise BundleError(
             f"{folder} is not sealed: it has no {MANIFEST}",
             "Make a bundle with toxonnx export, which verifies the model and then seals it.",
         )
     try:
-        table = json.loads(manifest.read_text(encoding="utf-8"))
-        if not isinstance(table, dict):
-            raise TypeError("not a JSON object")
-    except (ValueError, TypeError) as error:
-        raise BundleError(f"{manifest} is not a manifest: {error}") from None
-    if table.get("schema") != SCHEMA:
+        manifest = _read_manifest(path)
+        for name in (*_REQUIRED_FILES, *manifest.files):
+            if name not in manifest.files or not (folder / name).is_file():
+                raise BundleError(f"{folder}: {name} is missing", DAMAGED)
+            _check_inside(folder, name)
+        for name, digest in manifest.files.items():
+            if sha256(folder / name) != digest:
+                raise BundleError(f"{folder}: {name} does not match its sha256 in the manifest", DAMAGED)
+        _check_config(read_json(folder / "config.json"), folder, manifest)
+    except BundleError:
+        raise
+    except InputError as error:
+        raise BundleError(error.what, error.hint or DAMAGED) from None
+    return Bundle(folder, manifest)
+
+
+def _read_manifest(path: Path) -> Manifest:
+    _check_inside(path.parent, path.name)
+    table = read_json(path)
+    schema = table.get("schema")
+    if schema != SCHEMA:
+        shown = str(schema)[:20] if isinstance(schema, int) else "unknown"
         raise BundleError(
-            f"{manifest} has schema {table.get('schema')!r}, this version of toxonnx reads schema {SCHEMA}",
+            f"{path} has schema {shown}, this version of toxonnx reads schema {SCHEMA}",
             "Export the bundle again, or use the version of toxonnx that wrote it.",
         )
-    damaged = "The bundle was changed or damaged after it was sealed; copy it again, or export it again."
-    if table.get("seal") != _seal_of(table):
-        raise BundleError(f"{manifest} does not match its seal", damaged)
     try:
-        content = Manifest.from_dict(table)
-    except (TypeError, KeyError, InputError) as error:
-        raise BundleError(f"{manifest} is not a manifest of schema {SCHEMA}: {_message(error)}") from None
-    for name in (*_REQUIRED_FILES, *content.files):
-        if name not in content.files or not (folder / name).is_file():
-            raise BundleError(f"{folder}: {name} is missing", damaged)
-    for name, digest in content.files.items():
-        if sha256(folder / name) != digest:
-            raise BundleError(f"{folder}: {name} does not match its sha256 in the manifest", damaged)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if Labels.from_config(config).names != content.labels.names:
-        raise BundleError(f"{folder}: the labels in config.json and {MANIFEST} differ", damaged)
-    return Bundle(folder, content)
+        manifest = Manifest.from_dict(table)
+    except InputError as error:
+        raise BundleError(f"{path} is not a manifest of schema {SCHEMA}: {error.what}", DAMAGED) from None
+    if table.get("seal") != _seal_of(table):
+        raise BundleError(f"{path} does not match its seal", DAMAGED)
+    return manifest
+
+
+def _check_inside(folder: Path, name: str) -> None:
+    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+        raise BundleError(f"{folder}: {name} is a link to a file outside the folder", "Copy the bundle with cp -rL.")
+
+
+def _check_config(config: dict[str, Any], folder: Path, manifest: Manifest) -> None:
+    """Checks what has to be the same in ``config.json`` and the manifest."""
+    if Labels.from_config(config).names != manifest.labels.names:
+        raise BundleError(f"{folder}: the labels in config.json and {MANIFEST} differ", DAMAGED)
+    for key, value, limit in (
+        ("max_length", manifest.max_length, "max_position_embeddings"), ("pad_id", manifest.pad_id + 1, "vocab_size"),
+    ):  # fmt: skip
+        largest = config.get(limit)
+        if isinstance(largest, int) and value > largest:
+            raise BundleError(
+                f"{folder}: {key} in {MANIFEST} is {getattr(manifest, key)}, but {limit} in config.json is {largest}",
+                DAMAGED,
+            )

@@ -68,8 +68,12 @@ class Labels:
         Raises:
             InputError: the ids in ``id2label`` are not 0, 1, 2, ...
         """
-        table = {int(key): str(name) for key, name in (config.get("id2label") or {}).items()}
-        if sorted(table) != list(range(len(table))) or not table:
-            raise InputError(f"config.json: the ids in id2label must be 0, 1, 2, ..., got {sorted(table)}")
+        table = config.get("id2label")
+        if not isinstance(table, Mapping) or not table:
+            raise InputError("config.json: id2label must be an object with a name for each label")
+        names = {str(key): str(name) for key, name in table.items()}
+        ids = [str(number) for number in range(len(names))]
+        if set(names) != set(ids):
+            raise InputError(f"config.json: the ids in id2label must be 0, 1, 2, ..., got {', '.join(names)[:60]}")
         multi = config.get("problem_type") == "multi_label_classification"
-        return cls(tuple(table[i] for i in range(len(table))), "sigmoid" if multi else "softmax")
+        return cls(tuple(names[number] for number in ids), "sigmoid" if multi else "softmax")

@@ -1,4 +1,4 @@
-"""The manifest of a bundle, ``toxonnx.json``: one record per section.
+"""The manifest of a bundle, ``toxonnx.json``: one record per section, whose types are its schema.
 
 Metrics and evaluation reports are plain JSON values here; their records are in :mod:`toxonnx.evaluate`.
 """
@@ -6,14 +6,14 @@ Metrics and evaluation reports are plain JSON values here; their records are in 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
-from toxonnx.errors import InputError
 from toxonnx.formats import LAYOUTS, PRECISIONS
 from toxonnx.labels import Labels
-from toxonnx.records import from_plain
+from toxonnx.records import Count, NotNegative, Rule, Share, from_plain
 from toxonnx.texts import TextSpec
 
 __all__ = [
@@ -21,26 +21,43 @@ __all__ = [
     "Adapter",
     "Agreement",
     "CalibrationData",
+    "DataDict",
     "Decisions",
     "Graph",
+    "LabelColumnsDict",
+    "LabelMetricsDict",
+    "LabelThresholdDict",
     "Limits",
     "Manifest",
+    "MetricsDict",
     "ModelSource",
     "ProbabilityError",
+    "ThresholdsDict",
     "Training",
     "Verification",
 ]
 
 SCHEMA = 5
 
+FileName = Annotated[
+    str,
+    Rule("the name of a file in the folder", lambda name: name not in {"", ".", ".."} and not set(name) & set("/\\\0")),
+]
+Sha256 = Annotated[str, Rule("64 hexadecimal digits", re.compile("[0-9a-f]{64}").fullmatch)]
+Precision = Annotated[str, Rule(f"one of {', '.join(PRECISIONS)}", PRECISIONS.__contains__)]
+Layout = Annotated[str, Rule(f"one of {', '.join(LAYOUTS)}", LAYOUTS.__contains__)]
+#: two special tokens and one of the text
+MaxLength = Annotated[int, Rule("between 3 and 1,048,576", lambda length: 3 <= length <= 1 << 20)]
+Temperature = Annotated[float, Rule("positive", lambda temperature: temperature > 0)]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Adapter:
     """A merged LoRA adapter: rank, alpha, number of adapted layers, modules of the classification head."""
 
-    r: int | None
+    r: Count | None
     alpha: int | float | None
-    layers: int
+    layers: Count
     head: list[str]
 
 
@@ -60,7 +77,7 @@ class ModelSource:
     revision: str = ""
     method: str = "full"
     adapter: Adapter | None = None
-    merge_largest_logit_difference: float | None = None
+    merge_largest_logit_difference: NotNegative | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,9 +85,9 @@ class CalibrationData:
     """Texts on which the activation scales of int8 were measured: their number, where they are from, and the factor
     on the measured ranges."""
 
-    rows: int
+    rows: Count
     source: str
-    margin: float
+    margin: NotNegative
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,16 +107,42 @@ class Graph:
         operators: operator -> count, most frequent first.
     """
 
-    opset: int = 0
+    opset: Count = 0
     last_layer_first_token_only: bool = False
     simplified: bool = False
     written_by: str | None = None
-    linear_layers_int8: int | None = None
-    smoothing: float | None = None
+    linear_layers_int8: Count | None = None
+    smoothing: Share | None = None
     reduce_range: bool | None = None
     calibration: CalibrationData | None = None
-    largest_product: float | None = None
-    operators: dict[str, int] = field(default_factory=dict)
+    largest_product: NotNegative | None = None
+    operators: dict[str, Count] = field(default_factory=dict)
+
+
+class LabelMetricsDict(TypedDict):
+    """:class:`toxonnx.evaluate.metrics.LabelMetrics` as plain values."""
+
+    precision: Share
+    recall: Share
+    f1: Share
+    support: Count
+    predicted: Count
+    roc_auc: Share | None
+    average_precision: Share | None
+
+
+class MetricsDict(TypedDict):
+    """:class:`toxonnx.evaluate.metrics.Metrics` as plain values."""
+
+    accuracy: Share
+    macro_f1: Share
+    weighted_f1: Share
+    loss: NotNegative
+    ece: Share
+    per_class: dict[str, LabelMetricsDict]
+    confusion: list[list[Count]]
+    roc_auc: Share | None
+    average_precision: Share | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,23 +160,23 @@ class Agreement:
         metrics: ``pytorch``, ``onnx_fp32`` and ``final`` -> metrics as plain values; empty without labels.
     """
 
-    rows: int
+    rows: Count
     rows_from: str
     labelled: bool
-    fp32_largest_logit_difference: float
-    fp32_label_agreement: float
-    label_agreement: float
-    largest_probability_difference: float
+    fp32_largest_logit_difference: NotNegative
+    fp32_label_agreement: Share
+    label_agreement: Share
+    largest_probability_difference: Share
     macro_f1_loss: float | None = None
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, MetricsDict] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """The limits of an export; see :class:`toxonnx.recipe.Export`."""
 
-    fp32_largest_logit_difference: float
-    label_agreement: float
+    fp32_largest_logit_difference: NotNegative
+    label_agreement: Share
     macro_f1_loss: float
 
 
@@ -158,8 +201,25 @@ class Verification:
 class ProbabilityError:
     """Expected calibration error (0 to 1) and cross-entropy (nats) of probabilities."""
 
-    ece: float
-    loss: float
+    ece: Share
+    loss: NotNegative
+
+
+class LabelThresholdDict(TypedDict):
+    """:class:`toxonnx.evaluate.calibration.LabelThreshold` as plain values."""
+
+    threshold: Share
+    predicted: Count
+    precision: tuple[Share, Share, Share] | None
+    recall: tuple[Share, Share, Share] | None
+
+
+class ThresholdsDict(TypedDict):
+    """:class:`toxonnx.evaluate.calibration.ThresholdMetrics` as plain values."""
+
+    rows: Count
+    review: Share
+    per_class: dict[str, LabelThresholdDict]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,19 +240,37 @@ class Decisions:
         missed: labels that do not reach the target on the test rows.
     """
 
-    rows: int
+    rows: Count
     rows_from: str
-    temperature: float = 1.0
+    temperature: Temperature = 1.0
     not_calibrated: str = ""
     measured_on: str = ""
     before: ProbabilityError | None = None
     after: ProbabilityError | None = None
     target: str = ""
     target_kind: str = ""
-    wanted: dict[str, float | None] = field(default_factory=dict)
-    fitted: dict[str, Any] | None = None
-    test: dict[str, Any] | None = None
+    wanted: dict[str, Share | None] = field(default_factory=dict)
+    fitted: ThresholdsDict | None = None
+    test: ThresholdsDict | None = None
     missed: list[str] = field(default_factory=list)
+
+
+class LabelColumnsDict(TypedDict):
+    """Where the training file has its labels: ``column`` or ``columns``, and how values become labels; see
+    :class:`toxonnx.recipe.LabelSpec`."""
+
+    column: str
+    columns: list[str]
+    names: dict[str, str]
+    threshold: float | None
+
+
+class DataDict(TypedDict):
+    """:class:`toxonnx.train.run.FileIdentity` of the training file as plain values."""
+
+    file: str
+    sha256: Sha256
+    rows: Count | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,19 +279,18 @@ class Training:
 
     Attributes:
         recipe: its name.
-        labels: the recipe's ``labels`` as plain values: ``column`` or ``columns``, ``names`` and ``threshold``.
-        data, split, metrics, baselines: as ``run.json`` has them.
+        labels: the recipe's ``labels``.
+        data, split, baselines: as ``run.json`` has them.
         best_epoch, epochs: the exported epoch, counted from 1, and the number of epochs.
     """
 
     recipe: str
-    labels: dict[str, Any]
-    data: dict[str, Any]
-    split: dict[str, Any]
-    best_epoch: int
-    epochs: int
-    metrics: dict[str, Any]
-    baselines: dict[str, Any]
+    labels: LabelColumnsDict
+    data: DataDict
+    split: dict[str, Count]
+    best_epoch: Count
+    epochs: Count
+    baselines: dict[str, dict[str, dict[str, Share]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +299,10 @@ class Manifest:
 
     Attributes:
         name: of the bundle.
+        description: what the model classifies, in a sentence; empty if unknown.
+        language: of the texts, in English; empty if unknown.
         labels: names in the order of the logits, activation, temperature, thresholds.
+        label_descriptions: label name -> its meaning, for those labels for which it is known.
         text: columns, template and normalisation.
         max_length: maximum number of tokens, including special tokens; longer texts are truncated.
         pad_id: id of the padding token.
@@ -242,10 +322,13 @@ class Manifest:
     name: str
     labels: Labels
     text: TextSpec
-    max_length: int
-    pad_id: int
-    precision: str
-    layout: str = "plain"
+    max_length: MaxLength
+    pad_id: Count
+    precision: Precision
+    layout: Layout = "plain"
+    description: str = ""
+    language: str = ""
+    label_descriptions: dict[str, str] = field(default_factory=dict)
     model: ModelSource = field(default_factory=ModelSource)
     graph: Graph = field(default_factory=Graph)
     verification: Verification | None = None
@@ -253,7 +336,7 @@ class Manifest:
     training: Training | None = None
     evaluation: dict[str, Any] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
+    files: dict[FileName, Sha256] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, the schema version first."""
@@ -264,14 +347,6 @@ class Manifest:
         """The reverse of :meth:`to_dict`; a key ``seal`` is ignored.
 
         Raises:
-            TypeError: a value has the wrong type.
-            KeyError: a key is unknown or missing.
-            InputError: a value is out of range.
+            InputError: a key is unknown or missing, or a value has the wrong type or is out of range; names the key.
         """
-        manifest = from_plain(cls, {key: value for key, value in table.items() if key not in {"schema", "seal"}})
-        for key, value, known in (
-            ("precision", manifest.precision, PRECISIONS), ("layout", manifest.layout, LAYOUTS),
-        ):  # fmt: skip
-            if value not in known:
-                raise InputError(f"{key} must be one of {', '.join(known)}, got {value!r}")
-        return manifest
+        return from_plain(cls, {key: value for key, value in table.items() if key not in {"schema", "seal"}})

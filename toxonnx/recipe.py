@@ -39,6 +39,7 @@ class LabelSpec:
         missing: what to do with rows without a label: "error", or "drop" to leave them out.
         votes: label name -> column with the number of annotators who chose it. If given, the training loss uses each
             label's share of the votes in place of the majority label; metrics still use the majority label.
+        descriptions: label name -> its meaning, for the people who read the scores.
     """
 
     column: str = ""
@@ -47,6 +48,7 @@ class LabelSpec:
     threshold: float | None = None
     missing: str = "error"
     votes: dict[str, str] = field(default_factory=dict)
+    descriptions: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ class Recipe:
     name: str
     labels: LabelSpec
     description: str = ""
+    #: the language of the texts, in English
+    language: str = ""
     max_length: int = 128
     text: TextSpec = field(default_factory=TextSpec)
     split: Split = field(default_factory=Split)
@@ -258,6 +262,9 @@ def _check(recipe: Recipe) -> None:
         Labels(tuple(dict.fromkeys(labels.names.values())))
     if labels.votes and set(labels.votes) != set(labels.names.values()):
         raise InputError("labels.votes must have a column for each label in labels.names")
+    label_names = set(labels.names.values() or labels.columns)
+    if label_names and (unknown := sorted(set(labels.descriptions) - label_names)):
+        raise InputError(f"labels.descriptions: {', '.join(unknown)} is not a label")
     choices = {
         "labels.missing": (labels.missing, ("error", "drop")),
         "model.method": (model.method, ("lora", "full")),

@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ from toxonnx.evaluate.suites import SuiteRequest
 from toxonnx.formats import LAYOUTS
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import probabilities
+from toxonnx.inference.self_test import Expected
 from toxonnx.labels import Labels
 from toxonnx.manifest import CalibrationData, Graph, Manifest, Training, Verification
 from toxonnx.recipe import Export
@@ -125,9 +126,14 @@ def _write_tokenizer_and_config(trained: Trained, work: Path, name: str) -> None
 
 
 def _manifest(trained: Trained, settings: Export, name: str) -> Manifest:
+    recipe = trained.recipe
+    meanings = recipe.labels.descriptions if recipe else {}
     return Manifest(
         name=name,
+        description=recipe.description if recipe else "",
+        language=recipe.language if recipe else "",
         labels=trained.labels,
+        label_descriptions={label: meanings[label] for label in trained.labels.names if label in meanings},
         text=trained.text,
         max_length=trained.max_length,
         pad_id=int(trained.model.config.pad_token_id or 0),
@@ -157,11 +163,10 @@ def _training(trained: Trained) -> Training | None:
             "names": dict(labels.names),
             "threshold": labels.threshold,
         },
-        data=asdict(run.data),
+        data={"file": run.data.file, "sha256": run.data.sha256, "rows": run.data.rows},
         split=run.split,
         best_epoch=run.best_epoch,
         epochs=run.epochs,
-        metrics=run.metrics,
         baselines=run.baselines,
     )
 
@@ -245,7 +250,7 @@ def _expected(trained: Trained, labels: Labels) -> str:
     """PyTorch's probabilities for a few sentences, not normalised, at the bundle's temperature."""
     logits = reference_logits(trained, [trained.text.clean(sentence) for sentence in SENTENCES])
     rows = probabilities(logits, labels).round(6).tolist()
-    table = {
+    table: Expected = {
         "labels": list(labels.names),
         "temperature": labels.temperature,
         "pytorch": [{"text": text, "probabilities": row} for text, row in zip(SENTENCES, rows, strict=True)],

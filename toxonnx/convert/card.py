@@ -20,9 +20,12 @@ def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
     lines = [f"# {manifest.name}", ""]
     if recipe and recipe.description:
         lines += [recipe.description, ""]
+    if manifest.label_descriptions:
+        lines += [*(f"- `{name}`: {meaning}" for name, meaning in manifest.label_descriptions.items()), ""]
     lines += [
         f"Text classification into {labels} ({'multi-label' if manifest.labels.multi else 'single-label'}), "
-        f"{manifest.precision}, texts of up to {manifest.max_length} tokens. Made with toxonnx "
+        f"{manifest.precision}, texts of up to {manifest.max_length} tokens"
+        f"{f', in {manifest.language}' if manifest.language else ''}. Made with toxonnx "
         f"{manifest.tools.get('toxonnx', '')}.",
         "",
         "```sh",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal
 
-from toxonnx.manifest import Decisions, Manifest
+from toxonnx.manifest import Decisions, LabelThresholdDict, Manifest
 
 __all__ = ["decision_lines", "verification_lines"]
 
@@ -56,5 +56,6 @@ def decision_lines(decisions: Decisions | None) -> list[str]:
     return lines
 
 
-def _share(kind: str, label: dict[str, Any]) -> str:
-    return f"{kind} {label[kind][0]:.3f}" if label[kind] else f"no {kind}"
+def _share(kind: Literal["precision", "recall"], label: LabelThresholdDict) -> str:
+    interval = label[kind]
+    return f"{kind} {interval[0]:.3f}" if interval else f"no {kind}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import asdict
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from toxonnx.evaluate.calibration import (
     MAX_TEMPERATURE,
     MIN_TEMPERATURE,
     Target,
+    ThresholdMetrics,
     cross_validated_metrics,
     fit_temperature,
     fit_thresholds,
@@ -22,7 +24,7 @@ from toxonnx.evaluate.calibration import (
 from toxonnx.evaluate.intervals import cluster_ids
 from toxonnx.evaluate.metrics import Metrics, Sample
 from toxonnx.labels import Labels
-from toxonnx.manifest import Decisions, ProbabilityError
+from toxonnx.manifest import Decisions, ProbabilityError, ThresholdsDict
 from toxonnx.recipe import Export
 from toxonnx.texts import fold
 
@@ -80,7 +82,7 @@ def fit_temperature_and_thresholds(
             target=str(target),
             target_kind=target.kind,
             wanted={name: target.of(name) for name in labels.names},
-            fitted=asdict(measure_thresholds(Sample.of_logits(logits, rows.y_true, labels, groups))),
+            fitted=_plain(measure_thresholds(Sample.of_logits(logits, rows.y_true, labels, groups))),
         )
     return labels, decisions
 
@@ -117,6 +119,10 @@ def _calibrate(
     )
 
 
+def _plain(measured: ThresholdMetrics) -> ThresholdsDict:
+    return cast("ThresholdsDict", asdict(measured))
+
+
 def _probability_error(metrics: Metrics) -> ProbabilityError:
     return ProbabilityError(metrics.ece, metrics.loss)
 
@@ -149,5 +155,5 @@ def measure_on_test_rows(
             for name, label in measured.per_class.items()
             if (share := wanted[name]) is not None and not label.share(decisions.target_kind) >= share
         ]
-        decisions = dataclasses.replace(decisions, test=asdict(measured), missed=missed)
+        decisions = dataclasses.replace(decisions, test=_plain(measured), missed=missed)
     return decisions

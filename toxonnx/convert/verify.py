@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from toxonnx.evaluate.metrics import evaluate
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import decide, probabilities
 from toxonnx.labels import Labels
-from toxonnx.manifest import Agreement, Limits
+from toxonnx.manifest import Agreement, Limits, MetricsDict
 from toxonnx.recipe import Export
 from toxonnx.train.adapters import Trained
 
@@ -90,7 +91,7 @@ def measure_agreement(logits: ExportLogits, rows: VerificationRows, labels: Labe
         label_agreement=_label_agreement(reference, final, labels),
         largest_probability_difference=float(difference.max()),
         macro_f1_loss=metrics["pytorch"].macro_f1 - metrics["final"].macro_f1 if metrics else None,
-        metrics={name: values.to_dict() for name, values in metrics.items()},
+        metrics={name: cast("MetricsDict", values.to_dict()) for name, values in metrics.items()},
     )
 
 

@@ -50,7 +50,7 @@ def load_fingerprints(path: Path) -> NDArray[np.uint64]:
     """
     try:
         table: NDArray[np.uint64] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise InputError(f"{path} does not contain fingerprints: {error}") from None
     if table.dtype != np.uint64 or table.ndim != 1:
         raise InputError(f"{path} does not contain fingerprints, but {table.dtype} {table.shape}")

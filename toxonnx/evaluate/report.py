@@ -263,6 +263,6 @@ class EvaluationReport:
         """The reverse of :meth:`to_dict`.
 
         Raises:
-            TypeError, KeyError: the values do not fit.
+            InputError: a value does not fit; names its key.
         """
         return from_plain(cls, table)

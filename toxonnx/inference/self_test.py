@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
-from toxonnx.errors import GateError
+from toxonnx.errors import BundleError, GateError
 from toxonnx.formats import PRECISIONS
 from toxonnx.inference.classifier import Classifier
+from toxonnx.records import Share, from_plain, read_json
 
 __all__ = ["SelfTest", "run_self_test"]
+
+
+class ExpectedText(TypedDict):
+    """A sentence and PyTorch's probabilities of the labels."""
+
+    text: str
+    probabilities: list[Share]
+
+
+class Expected(TypedDict):
+    """The content of ``expected.json``: label names, temperature, sentences."""
+
+    labels: list[str]
+    temperature: float
+    pytorch: list[ExpectedText]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +83,18 @@ def run_self_test(classifier: Classifier) -> SelfTest | None:
         The result; None if the bundle contains no such sentences.
 
     Raises:
+        InputError: the file with the sentences has another form.
         GateError: the model produced NaN or infinite logits.
         MachineError: ONNX Runtime failed.
     """
     file = classifier.bundle.path / "expected.json"
     if not file.is_file():
         return None
-    expected = json.loads(file.read_text(encoding="utf-8"))["pytorch"]
-    reference = np.array([row["probabilities"] for row in expected])
+    expected = from_plain(Expected, read_json(file), file.name)["pytorch"]
+    labels = len(classifier.labels)
+    if any(len(row["probabilities"]) != labels for row in expected):
+        raise BundleError(f"{file}: every text needs the probabilities of {labels} labels")
+    reference = np.array([row["probabilities"] for row in expected]).reshape(len(expected), labels)
     # Through the path that files take; a single sentence would take the path of small batches.
     scored = [prediction.probabilities for _, prediction in classifier.stream(row["text"] for row in expected)]
     actual = np.array(scored).reshape(reference.shape)

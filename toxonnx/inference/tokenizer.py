@@ -55,7 +55,10 @@ class Tokenizer:
     """A ``tokenizer.json``, truncating at ``max_length`` tokens with special tokens. Safe to share between threads."""
 
     def __init__(self, path: Path, max_length: int) -> None:
-        self._tokenizer = _Tokenizer.from_file(str(path))
+        try:
+            self._tokenizer = _Tokenizer.from_file(str(path))
+        except Exception as error:  # the library's exceptions have no base class of their own
+            raise InputError(f"{path} is not a tokenizer: {error!s:.200}") from None
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length)
         self._start = 64 * max_length  # characters that nearly always make more than max_length tokens

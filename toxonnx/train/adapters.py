@@ -16,13 +16,13 @@ from toxonnx.errors import CheckpointError, GateError, InputError
 from toxonnx.labels import Labels
 from toxonnx.manifest import Adapter, ModelSource
 from toxonnx.recipe import Recipe, recipe_from_dict
+from toxonnx.records import read_json
 from toxonnx.texts import TextSpec
 from toxonnx.train.pretrained import (
     has_tokenizer,
     load_model,
     load_tokenizer,
     max_length_of,
-    read_json,
     resolve_base,
     revision,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -137,21 +136,6 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     if not tokenizer.is_fast:
         raise CheckpointError(f"{source} has no fast tokenizer (tokenizer.json)")
     return tokenizer
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file of a checkpoint.
-
-    Raises:
-        CheckpointError: it is not a JSON object.
-    """
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is damaged: {error}") from None
-    if not isinstance(table, dict):
-        raise CheckpointError(f"{path} is damaged: it is not a JSON object")
-    return table
 
 
 def max_length_of(source: str, tokenizer: PreTrainedTokenizerBase) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from toxonnx.errors import CheckpointError, InputError
-from toxonnx.records import from_plain
+from toxonnx.records import from_plain, read_json
 
 __all__ = ["RUN_FILE", "AdapterSettings", "FileIdentity", "RunIdentity", "RunMetadata", "load_run"]
 
@@ -93,16 +92,15 @@ def load_run(folder: Path) -> RunMetadata | None:
     """The metadata of a finished run; None if the folder is not a run.
 
     Raises:
-        InputError: the run has not finished.
-        CheckpointError: ``run.json`` is damaged.
+        InputError: the run has not finished, or ``run.json`` is damaged.
     """
     path = folder / RUN_FILE
     if not path.is_file():
         return None
+    table = read_json(path)
+    if not table.get("finished"):
+        raise InputError(f"the run {folder} has not finished", "Finish it with toxonnx train ... --resume.")
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(table, dict) and not table.get("finished"):
-            raise InputError(f"the run {folder} has not finished", "Finish it with toxonnx train ... --resume.")
         return from_plain(RunMetadata, table)
-    except (ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{path} is damaged: {error.args[0] if error.args else error}") from None
+    except InputError as error:
+        raise CheckpointError(f"{path} is damaged: {error.what}") from None
