@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+import json
+import shlex
+from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from toxonnx.errors import MachineError
 
@@ -18,7 +23,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 #: major version of transformers that training and export need
 TRANSFORMERS = 4
 
-__all__ = ["EXTRAS", "missing", "require"]
+__all__ = ["EXTRAS", "install_command", "missing", "require"]
 
 
 def missing(extra: str) -> list[str]:
@@ -37,7 +42,7 @@ def require(extra: str) -> None:
         wanted = "export,cpu" if extra == "export" and "onnxruntime" in modules else extra
         raise MachineError(
             f"this command needs {', '.join(modules)}, which {'are' if len(modules) > 1 else 'is'} not installed",
-            f"pip install 'toxonnx[{wanted}]' (in a checkout: pip install '.[{wanted}]')",
+            install_command(wanted),
         )
 
     if extra in {"train", "export"} and int(version("transformers").split(".")[0]) > TRANSFORMERS:
@@ -46,6 +51,28 @@ def require(extra: str) -> None:
             "package may have replaced it)",
             "pip install 'transformers>=4.53,<4.58' (in a checkout: pip install -c constraints.txt '.[train]')",
         )
+
+
+def install_command(extra: str) -> str:
+    """The command that installs an extra from where toxonnx itself was installed (PEP 610)."""
+    try:
+        record = distribution("toxonnx").read_text("direct_url.json")
+        origin = json.loads(record) if record else None
+    except PackageNotFoundError:  # it runs from a checkout
+        origin = {"url": Path(__file__).parent.parent.as_uri(), "dir_info": {}}
+    if origin is None:  # from a package index
+        return f"pip install 'toxonnx[{extra}]'"
+    url = origin["url"]
+    if "dir_info" in origin:
+        folder = url2pathname(urlsplit(url).path)
+        command = f"pip install {'-e ' * origin['dir_info'].get('editable', False)}'.[{extra}]'"
+        there = Path(folder).is_dir()
+        return f"cd {shlex.quote(folder)} && {command}" if there else f"{command} in a checkout of toxonnx"
+    if "vcs_info" in origin:
+        url = f"{origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}"
+    if "subdirectory" in origin:
+        url += f"#subdirectory={origin['subdirectory']}"
+    return f"pip install 'toxonnx[{extra}] @ {url}'"
 
 
 def _installed(module: str) -> bool:

@@ -10,9 +10,9 @@ from toxonnx.inference.tokenizer import Tokenizer
 
 
 def test_a_header_of_one_field_suggests_the_delimiter(tmp_path: Path, tokenizer: Tokenizer) -> None:
-    for delimiter, name in ((";", "';'"), ("\t", "'tab'")):
+    for delimiter, name in ((";", "semicolon"), ("\t", "tab")):
         (tmp_path / "d.csv").write_text(f"text{delimiter}class\nsoup{delimiter}praise\n", encoding="utf-8")
-        with pytest.raises(InputError, match=f"add --delimiter {name}"):
+        with pytest.raises(InputError, match=f"try --delimiter {name}"):
             check_quickly(tmp_path / "d.csv", tokenizer)
 
 

@@ -15,6 +15,7 @@ import pytest
 from helpers import ROOT, toxonnx, write_csv
 
 from toxonnx import Classifier
+from toxonnx.extras import install_command
 
 
 def _rows(text: str) -> list[list[str]]:
@@ -98,14 +99,14 @@ def test_tsv_and_encodings(tmp_path: Path) -> None:
             "no text column in the header\nIts columns: 'id', 'n'. Name the text column with --text-column",
         ),
         ("id,n\n1,2\n", ["--text-column", "body"], 2, "no column 'body' in the header\nIts columns: 'id', 'n'."),
-        ("text;n\na;1\n", [], 2, "is the delimiter ';'? Then add --delimiter ';'"),
+        ("text;n\na;1\n", [], 2, "try --delimiter semicolon."),
         ("text,n\na,1\nb\n", [], 2, "line 3: 1 fields, the header has 2"),
         ('text,n\n"a,1\nb,2\n', [], 2, "line 2: a quote is opened and never closed"),
         ("text,n\na\0,1\n", [], 2, "line 2: a NUL byte"),
         ("text,n\na,1\n", ["--bundle", "none"], 2, "no bundle 'none'\nGive a folder, or one of: minilm-hate-int8."),
         ("text,n\na,1\n", ["--threads", "0"], 2, "0 is not in the range"),
         ("text,n\na,1\n", ["--encoding", "utf-9"], 2, "unknown encoding 'utf-9'"),
-        ("PK\x03\x04 and so on", [], 2, "is a workbook or a zip archive"),
+        ("PK\x03\x04 and so on", [], 2, "is a zip archive\nUnpack it first"),
         ("text,n\na,1\n", ["--delimiter", ";;"], 2, "the delimiter ';;' is not a single usable character"),
         ("text,n\na,1\n", ["--encoding", "hex"], 2, "unknown encoding 'hex'"),
     ],
@@ -163,45 +164,18 @@ def _limit_file_size() -> None:
 
 
 def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
-    source = write_csv(tmp_path / "in.csv", ["text"], [[f"day {i}"] for i in range(3000)])
+    source = write_csv(tmp_path / "in.csv", ["text"], [[f"day {i % 50}"] for i in range(3000)])
     if os.path.exists("/dev/full"):  # noqa: PTH110
         done = toxonnx("predict", source, "-o", "/dev/full")
         assert done.returncode == 3
-        assert "cannot write /dev/full: the disk is full" in done.stderr
+        assert "cannot write /dev/full: the disk is full\nThe output is incomplete; free some space" in done.stderr
     limited = subprocess.run(
         [sys.executable, "-m", "toxonnx", "predict", str(source), "-o", str(tmp_path / "out.csv")],
         capture_output=True, text=True, check=False, preexec_fn=_limit_file_size,
     )  # fmt: skip
     assert limited.returncode == 3
-    assert "out.csv: the disk is full" in limited.stderr and "Traceback" not in limited.stderr
-    assert [p.name for p in tmp_path.iterdir()] == ["in.csv"]
-
-
-def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
-    source = write_csv(tmp_path / "in.csv", ["text"], [[f"day {i} " + "long " * 30] for i in range(4000)])
-    line = f"set -o pipefail; {sys.executable} -m toxonnx predict {source} | head -n 2"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
-    assert len(done.stdout.splitlines()) == 2
-    assert done.returncode == 0
-    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_command_that_is_stopped_leaves_nothing(tmp_path: Path, number: int, code: int) -> None:
-    source = write_csv(tmp_path / "in.csv", ["text"], [[f"day {i} " + "long " * 60] for i in range(20_000)])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "toxonnx", "predict", str(source), "-o", str(tmp_path / "out.csv")],
-        stderr=subprocess.PIPE, text=True,
-        # Tests that run in the background of a shell ignore the interrupt, and so would their children.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(number)
-    _, errors = process.communicate()
-    assert process.returncode == code
-    assert "Traceback" not in errors
+    assert "out.csv: the disk is full\nNothing was left under that name" in limited.stderr
+    assert "Traceback" not in limited.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["in.csv"]
 
 
@@ -245,7 +219,7 @@ def test_scoring_needs_no_torch(tmp_path: Path) -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 3
-    assert "pip install 'toxonnx[train]'" in done.stderr
+    assert install_command("train") in done.stderr
 
 
 def test_without_onnxruntime_the_error_says_what_to_install(tmp_path: Path) -> None:
@@ -254,4 +228,4 @@ def test_without_onnxruntime_the_error_says_what_to_install(tmp_path: Path) -> N
     for arguments in (["predict", str(source)], ["doctor"], ["bench"]):
         done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 3
-        assert "pip install 'toxonnx[cpu]'" in done.stderr
+        assert install_command("cpu") in done.stderr

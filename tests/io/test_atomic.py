@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -41,6 +43,45 @@ def test_two_writers_of_one_output_do_not_mix(tmp_path: Path) -> None:
     with AtomicFile(path, force=True) as later:
         later.write("later")
     assert path.read_text() == "later"
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "out.csv"
+
+    def no_hard_links(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    for link in (os.link, no_hard_links):
+        monkeypatch.setattr(os, "link", link)
+        with (
+            pytest.raises(InputError, match="has appeared while it was being written") as caught,
+            AtomicFile(path) as out,
+        ):
+            out.write("the work of hours")
+            path.write_text("of somebody else")
+        assert path.read_text() == "of somebody else"
+        assert str(partial_path(path)) in caught.value.hint
+        with pytest.raises(InputError, match="already exists"):
+            AtomicFile(path)
+        assert partial_path(path).read_text() == "the work of hours"
+        path.unlink()
+        with AtomicFile(path) as out:
+            out.write("complete")
+        assert path.read_text() == "complete" and not partial_path(path).exists()
+        with AtomicFile(path, force=True) as out:
+            path.write_text("of somebody else")
+        assert path.read_text() == ""
+        path.unlink()
+
+
+def test_a_complete_file_survives_the_next_run(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    path.write_text("complete")
+    os.link(path, partial_path(path))  # what a process leaves that is killed between the two steps of naming it
+    with pytest.raises(ValueError, match="stop"), AtomicFile(path, force=True) as out:
+        out.write("half")
+        raise ValueError("stop")
+    assert path.read_text() == "complete"
 
 
 def test_the_partial_file_of_a_killed_process_is_overwritten(tmp_path: Path) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from toxonnx.errors import InputError, RowError
-from toxonnx.io.base import ReadOptions
+from toxonnx.inference.scores import Scores
+from toxonnx.io.base import ReadOptions, ReadWarning
 from toxonnx.io.csv import CsvSink, CsvSource
+from toxonnx.labels import Labels
 
 CELLS = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=12) | st.sampled_from(
     ['say "hi"', "a,b", "two\nlines", "old\r\nmac\r", "", " padded ", '"', "=1+1", "\ufeff"]
@@ -59,7 +63,7 @@ def test_a_file_comes_back_byte_for_byte(
 
 BAD = {
     "empty": (b"", "is empty"),
-    "blank header": (b"\n1,2\n", "is empty"),
+    "blank header": (b"\n1,2\n", "line 1: the header is blank"),
     "ragged": (b"text,n\na,1\nb\n", "line 3: 1 fields, the header has 2"),
     "too wide": (b"text,n\na,1,2\n", "line 2: 3 fields"),
     "open quote": (b'text,n\na,1\n"b,2\nc,3\n', "line 3: a quote is opened and never closed"),
@@ -67,6 +71,16 @@ BAD = {
     "not utf-8": ("text,n\na,1\ncaf\u00e9,2\n".encode("latin-1"), "line 3: not UTF-8 (byte 0xe9"),
     "utf-16": ("text,n\na,1\n".encode("utf-16"), "looks like UTF-16"),
     "repeated column": (b"text,text\na,b\n", "repeats the column 'text'"),
+    "title": (b"Comments of May\ntext,n\na,1\nb,2\n", "The first line is not the header; line 2 may be."),
+    "padded title": (b"Comments,\n,\ntext,n\na,1,x\n", "The first line is not the header; line 3 may be."),
+    "backslash, comma": (b'text,n\n"a \\"b\\", c",1\n', "add --escape-char"),
+    "backslash, open": (b'text,n\n"a \\"",1\n', "add --escape-char"),
+    "cp1252 with semicolons": (
+        "text;n\ncaf\u00e9;2\n".encode("latin-1"),
+        "for example --encoding cp1252 --delimiter semicolon.",
+    ),
+    "utf-16 unmarked": ("text,n\na,1\n".encode("utf-16-be"), "without a byte-order mark\nAdd --encoding utf-16-be."),
+    "utf-32": ("text,n\na,1\n".encode("utf-32"), "looks like UTF-32\nAdd --encoding utf-32."),
 }
 
 
@@ -106,6 +120,91 @@ def test_missing_file_and_unknown_encoding(tmp_path: Path) -> None:
         CsvSource(tmp_path / "none.csv")
     with pytest.raises(InputError, match="unknown encoding 'utf-9'"):
         CsvSource(tmp_path / "none.csv", ReadOptions("utf-9"))
+
+
+def test_a_hint_names_all_options_that_a_file_needs(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    # The first byte that is not UTF-8 comes long after the header was read.
+    path.write_bytes(b"text\tn\n" + b"a fine day\t1\n" * 9000 + b"caf\xe9\t1\n")
+    with CsvSource(path) as source:
+        assert source.columns == ["text\tn"]
+        assert source.columns_hint == (
+            "Only one column was found, and the file is not UTF-8; try --encoding cp1252 --delimiter tab."
+        )
+
+
+def test_a_file_without_header_comes_back_byte_for_byte(tmp_path: Path) -> None:
+    path, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    data = b'\n"two\nlines",1\r\n\nlast,2'
+    path.write_bytes(data)
+    with CsvSource(path, ReadOptions(has_header=False)) as source:
+        assert source.columns == ["column_1", "column_2"]
+        records = list(source)
+        assert [record.line for record in records] == [1, 2, 4, 5]
+        assert [record.fields for record in records] == [[], ["two\nlines", "1"], [], ["last", "2"]]
+        with CsvSink(out, source, ["label", "score", "x"]) as sink:
+            no = np.zeros(4, np.bool_)
+            sink.write(records, Scores(Labels(("x",), "sigmoid"), np.zeros((4, 1), np.float32), no, no))
+    assert out.read_bytes() == b'\n"two\nlines",1,x,0.500000,0.500000\r\n\nlast,2,x,0.500000,0.500000'
+
+
+def test_a_line_that_names_the_delimiter_is_read_and_kept(tmp_path: Path) -> None:
+    path, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    for line, encoding in (("sep=;\r\n", "utf-8"), ("SEP=;\n", "utf-16"), ('"sep=;"\n', "utf-8-sig")):
+        path.write_bytes(f"{line}text;n\na,b;1\n".encode(encoding))
+        with CsvSource(path, ReadOptions(encoding)) as source, CsvSink(out, source, ["x"], force=True):
+            assert [(record.line, record.fields) for record in source] == [(3, ["a,b", "1"])]
+        assert out.read_bytes() == f"{line}text;n;x\n".encode(encoding)
+    path.write_text("sep=;\na title\nid;text\n1;a\n2;b\n")
+    with CsvSource(path) as source:
+        assert "line 3 may be" in source.columns_hint
+
+
+def test_quotes_escaped_by_a_backslash(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text('text,n\nplain,0\n"say \\"hi\\" now",1\n"and \\"again\\"!",2\n')
+    with (
+        CsvSource(path) as source,
+        pytest.warns(ReadWarning, match="line 3: quotes seem to be escaped by a backslash") as warned,
+    ):
+        list(source)
+    assert len(warned) == 1
+    with CsvSource(path, ReadOptions(escape_char="\\")) as source:
+        assert [record.fields for record in source] == [["plain", "0"], ['say "hi" now', "1"], ['and "again"!', "2"]]
+    # Backslashes that escape nothing: before a closing quote, before a doubled one.
+    path.write_text('text,n\n"C:\\",1\n"say \\""hi\\""",2\n')
+    with CsvSource(path) as source:
+        assert [record.fields[0] for record in source] == ["C:\\", 'say \\"hi\\"']
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("what a fine morning this is,praise\nsuch a dull day,complaint\nso nice of you,praise\n", True),
+        ("@ben what a fine morning\nsuch a dull day\n", True),
+        ("This was, all in all, a very fine morning for all of us!\n", True),
+        ("comment id,comment as written\n1,a fine day\n", False),
+        ("sms,spam\na fine day,ham\na dull day,spam\n", False),
+        ("text,How do you like our new garden today my dear?\na,b\n", False),
+    ],
+)
+def test_a_header_that_looks_like_a_row_is_reported(tmp_path: Path, content: str, expected: bool) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text(content)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        CsvSource(path).__exit__()
+        CsvSource(path, ReadOptions(has_header=False)).__exit__()
+    assert [warning.category for warning in caught] == [ReadWarning] * expected
+    assert all("--no-header" in str(warning.message) and "morning" not in str(warning.message) for warning in caught)
+
+
+def test_delimiters_have_names(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    for name, mark in {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": " ", ";": ";"}.items():
+        path.write_text(f"text{mark}n\n")
+        with CsvSource(path, ReadOptions(delimiter=name)) as source:
+            assert source.columns == ["text", "n"]
 
 
 def test_a_label_that_the_encoding_lacks_leaves_no_output(tmp_path: Path) -> None:

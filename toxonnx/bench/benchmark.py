@@ -17,7 +17,7 @@ from toxonnx.bench.synthetic_texts import synthetic_texts
 from toxonnx.bench.text_statistics import TextStatistics, padding_shares
 from toxonnx.bundle import Bundle, open_bundle
 from toxonnx.errors import InputError
-from toxonnx.extras import missing
+from toxonnx.extras import install_command, missing
 from toxonnx.inference.engine import Engine
 from toxonnx.inference.options import RuntimeOptions
 from toxonnx.inference.tokenizer import Tokenizer
@@ -132,7 +132,7 @@ def _sources(options: BenchOptions, log: Callable[[str], None]) -> tuple[str, ..
     if not missing("train"):
         return (RANDOM_WEIGHTS,)
     if options.require_comparison:
-        raise InputError("--min-speedup needs another model", "Add --compare, or install 'toxonnx[train]'.")
+        raise InputError("--min-speedup needs another model", f"Add --compare, or: {install_command('train')}")
     log("PyTorch is not installed, so the bundle is measured without a comparison")
     return ()
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from toxonnx.check.finding import format_names
 from toxonnx.check.options import CheckOptions
-from toxonnx.check.raw_table import USUAL_LABEL_COLUMNS, RawTable, read_raw_table
+from toxonnx.check.raw_table import RawTable, read_raw_table
 from toxonnx.data.label_values import look_like_scores
 from toxonnx.errors import InputError
+from toxonnx.io.header import USUAL_LABEL_COLUMNS
 from toxonnx.recipe import LabelSpec, Recipe, Split
 from toxonnx.texts import TextSpec
 

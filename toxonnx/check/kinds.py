@@ -34,7 +34,7 @@ _KINDS = (
     # file format
     FindingKind(
         "missing-header", "The first line looks like data, not like a header.", "error",
-        "Add a first line with the column names; the first line of the file was read as the header.",
+        "Add a first line with the column names, or use --no-header; the first line was read as the header.",
     ),
     FindingKind(
         "ragged-rows", "Rows have more or fewer fields than the header.", "error",

@@ -11,20 +11,10 @@ from toxonnx.check.finding import MAX_NAME_LENGTH, Finding, format_share, make_f
 from toxonnx.errors import InputError
 from toxonnx.io.base import ReadOptions
 from toxonnx.io.csv import CsvSource
+from toxonnx.io.header import looks_like_data, reads_like_text
 from toxonnx.io.table import Table
-from toxonnx.texts import USUAL_TEXT_COLUMNS
 
-__all__ = ["USUAL_LABEL_COLUMNS", "MultilineRecord", "RawTable", "read_raw_table"]
-
-#: usual names of a label column, used if no column is named
-USUAL_LABEL_COLUMNS = (
-    "label", "labels", "class", "category", "target", "toxic", "toxicity", "hate", "hateful", "hate_speech",
-    "offensive", "label_gold", "gold_label", "annotation", "y",
-)  # fmt: skip
-#: a column name with more characters, or at least this many words, is probably a text
-TEXT_CHARACTERS, TEXT_WORDS = 60, 8
-#: a column name with at least this many words may be a text, if there is other evidence
-SENTENCE_WORDS = 3
+__all__ = ["MultilineRecord", "RawTable", "read_raw_table"]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -58,7 +48,7 @@ class RawTable:
         multiline_records: records that span several lines.
         blank_lines: number of blank lines.
         missing_header: whether the first line looks like data.
-        undecodable_header: whether the first line has undecodable bytes.
+        columns_hint: see :attr:`toxonnx.io.base.Source.columns_hint`.
         file: name of the file for findings; empty for the file being checked.
     """
 
@@ -71,7 +61,7 @@ class RawTable:
     multiline_records: list[MultilineRecord] = field(default_factory=list)
     blank_lines: int = 0
     missing_header: bool = False
-    undecodable_header: bool = False
+    columns_hint: str = ""
     file: str = ""
 
     @property
@@ -91,14 +81,10 @@ class RawTable:
 
     def column_hint(self, advice: str = "") -> str:
         """What to do if a column is not found; ``advice`` follows the list of columns."""
+        if self.columns_hint:
+            return self.columns_hint
         if self.missing_header:
-            return f"The first line of {self.table.path.name} does not look like a header: add one with column names."
-        if self.undecodable_header:
-            return "The header has bytes that are invalid in this encoding: pass the file's encoding with --encoding."
-        if len(self.display_names) == 1:
-            for delimiter, name in ((";", ";"), ("\t", "tab"), ("|", "|"), (",", ",")):
-                if delimiter in next(iter(self.table.columns)):
-                    return f"The header has only one field: add --delimiter '{name}'."
+            return "The first line looks like a row, not like a header: add a header, or use --no-header."
         return f"Its columns: {', '.join(map(repr, self.display_names.values()))}.{advice}"
 
     def findings(self) -> list[Finding]:
@@ -148,7 +134,7 @@ def read_raw_table(
             if not record.fields:
                 blank += 1
                 continue
-            if record.fields == source.columns:
+            if source.header and record.fields == source.columns:
                 repeated.append(record.line)
                 continue
             if _SURROGATE.search(record.raw):
@@ -161,17 +147,17 @@ def read_raw_table(
                 rows.append(fields)
             else:
                 ragged.append(record.line)
-        undecodable_header, delimiter = any(map(_SURROGATE.search, source.columns)), source.delimiter
+        delimiter, columns_hint, has_header = source.delimiter, source.columns_hint, source.has_header
     if not rows:
         what = f"{plural(len(ragged), 'row')}, none with as many fields as the header" if ragged else "no rows"
         raise InputError(f"{path} has {what}", "Check the delimiter (--delimiter)." if ragged else "")
     columns = {name: [row[i] for row in rows] for i, name in enumerate(header)}
-    missing_header = _looks_like_data(columns, named_columns)
+    missing_header = has_header and looks_like_data(columns, named_columns)
     return RawTable(
         table=Table(path, columns, lines), display_names=_display_names(header, missing_header), delimiter=delimiter,
         ragged_lines=ragged, undecodable_lines=undecodable, repeated_header_lines=repeated,
         multiline_records=multiline, blank_lines=blank, missing_header=missing_header,
-        undecodable_header=undecodable_header, file=file,
+        columns_hint=columns_hint, file=file,
     )  # fmt: skip
 
 
@@ -180,27 +166,11 @@ def _replace_surrogates(value: str) -> str:
     return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
 
 
-def _is_text(name: str) -> bool:
-    return len(name) > TEXT_CHARACTERS or len(name.split()) >= TEXT_WORDS
-
-
-def _looks_like_data(columns: Mapping[str, list[str]], named_columns: Collection[str]) -> bool:
-    usual = {*USUAL_TEXT_COLUMNS, *USUAL_LABEL_COLUMNS}
-    if any(name.strip().lower() in usual for name in columns):
-        return False
-    named = {name: values for name, values in columns.items() if name in named_columns}
-    if named:
-        # A column named spam may contain the labels spam and ham, so a single repeated name is not enough.
-        repeated = any(name in values for name, values in named.items())
-        return any(_is_text(name) or (repeated and len(name.split()) >= SENTENCE_WORDS) for name in named)
-    return any(_is_text(name) or name in values for name, values in columns.items())
-
-
 def _display_names(header: Sequence[str], missing_header: bool) -> dict[str, str]:
     """Names that may be shown: unique, and never a text."""
     result: dict[str, str] = {}
     for i, name in enumerate(header, start=1):
         short = name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"
-        hidden = missing_header or _is_text(name) or short in result.values()
+        hidden = missing_header or reads_like_text(name) or short in result.values()
         result[name] = f"(column {i})" if hidden else short
     return result

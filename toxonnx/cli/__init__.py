@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
-import os
-import signal
 import sys
-from typing import Any
 
 import click
 
-from toxonnx.errors import InputError, MachineError, ToxonnxError
+from toxonnx.cli.process import run
 
 __all__ = ["main"]
 
@@ -37,18 +33,6 @@ class _Commands(click.Group):
         command: click.Command = importlib.import_module(f"toxonnx.cli.{cmd_name}").command
         return command
 
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            # The reader of our output is gone (head, less); for a command that only prints, that is not a failure.
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (the rest of the buffer is discarded)
-            sys.exit(0 if ctx.invoked_subcommand in {"predict", "info", "doctor"} else 1)
-        except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise MachineError(f"the disk is full: {error.filename or 'while writing'}") from error
-            raise InputError(f"{error.filename or 'a file'}: {error.strerror}") from error
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -62,7 +46,11 @@ def _print_version(ctx: click.Context, _: click.Parameter, requested: bool) -> N
         ctx.exit()
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+EXIT_CODES = """Exit codes: 0 done, 1 a limit was not met, 2 wrong usage or bad input, 3 the machine lacks something,
+70 a bug in toxonnx; 129, 130, 141 and 143 ended by SIGHUP, SIGINT (Ctrl-C), SIGPIPE and SIGTERM."""
+
+
+@click.group(cls=_Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Print the traceback of an error.")
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Print the version."
@@ -72,27 +60,5 @@ def group(debug: bool) -> None:
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 done, 1 a gate failed, 2 wrong usage or bad input, 3 the machine lacks something,
-    130 interrupted."""
-    debug = "--debug" in sys.argv[1:2]
-    # As an exception, so that partial output files are removed.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    try:
-        group(standalone_mode=False)
-        sys.stdout.flush()
-    except ToxonnxError as error:
-        if debug:
-            raise
-        _end(f"error: {error}", error.exit_code)
-    except click.exceptions.Abort:
-        _end("interrupted", 130)
-    except KeyboardInterrupt:
-        _end("interrupted", 130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-
-
-def _end(message: str, code: int) -> None:
-    click.echo(message, err=True)
-    sys.exit(code)
+    """Entry point. ``docs/exit-codes.md`` lists the exit codes."""
+    sys.exit(run(lambda: group(standalone_mode=False), debug="--debug" in sys.argv[1:2]))

@@ -20,7 +20,7 @@ def sanitize(text: str) -> str:
 
 
 class Terminal(Console):
-    """Standard output. If its reader goes away (head, less), further output is discarded."""
+    """Standard output. If its reader goes away (head, less), further output is discarded, and the command goes on."""
 
     def __init__(self, width: int | None = None) -> None:
         super().__init__(width=None if sys.stdout.isatty() else width, emoji=False, highlight=False)

@@ -44,18 +44,36 @@ def text_column_option(function: F) -> F:
 
 
 def read_options(function: F) -> F:
-    """Adds ``--encoding`` and ``--delimiter``; passes both as ``reading``, a :class:`toxonnx.io.base.ReadOptions`."""
+    """Adds the options of :class:`toxonnx.io.base.ReadOptions`, and passes them as ``reading``."""
 
     @functools.wraps(function)
-    def with_reading(*args: Any, encoding: str | None, delimiter: str | None, **kwargs: Any) -> Any:
+    def with_reading(
+        *args: Any, encoding: str | None, delimiter: str | None, no_header: bool, escape_char: str | None, **kwargs: Any
+    ) -> Any:
         from toxonnx.io.base import ReadOptions
 
-        return function(*args, reading=ReadOptions(encoding, delimiter), **kwargs)
+        reading = ReadOptions(encoding, delimiter, has_header=not no_header, escape_char=escape_char)
+        return function(*args, reading=reading, **kwargs)
 
-    decorated: Any = click.option("--delimiter", help="Delimiter of the input, or tab  [default: comma; tab for .tsv]")(
-        with_reading
-    )
-    return click.option("--encoding", help="Encoding of the input  [default: UTF-8]")(decorated)  # type: ignore[no-any-return]
+    options = (
+        click.option("--encoding", help="Encoding of the input  [default: UTF-8]"),
+        click.option(
+            "--delimiter", metavar="CHAR|NAME",
+            help="Delimiter of the input: a character, or comma, semicolon, tab, pipe or space  [default: comma; tab "
+            "for .tsv]",
+        ),
+        click.option(
+            "--no-header", is_flag=True,
+            help="The first line of the input is a row; its columns are named column_1, column_2, ...",
+        ),
+        click.option(
+            "--escape-char", metavar="CHAR", help="Character that escapes a quote  [default: none, quotes are doubled]"
+        ),
+    )  # fmt: skip
+    decorated: Any = with_reading
+    for option in reversed(options):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
 
 
 def warn_of_fallback(classifier: Classifier) -> None:

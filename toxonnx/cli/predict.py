@@ -83,7 +83,9 @@ def command(
         with open_sink(output, source, added, force=force) as sink:
             if not text_columns:
                 click.echo(f"reading the text from {', '.join(map(repr, columns))}", err=True)
-            if added[0] != "label":
+            if not reading.has_header:
+                click.echo(f"no header is written; the columns added are {', '.join(added)}", err=True)
+            elif added[0] != "label":
                 click.echo(f"the file has columns with these names, so the new ones are {', '.join(added)}", err=True)
             try:
                 with _progress(source) as progress, _no_garbage_collection():

@@ -91,7 +91,10 @@ def load_examples(
     spec = recipe.labels
     with open_source(path, reading) as source:
         # Training reads the columns that the recipe names, and never others.
-        columns = recipe.text.columns or recipe.text.choose_columns(source.columns)
+        try:
+            columns = recipe.text.columns or recipe.text.choose_columns(source.columns)
+        except InputError as error:
+            raise InputError(f"{path}: {error.what}", source.columns_hint or error.hint) from None
     votes_wanted = bool(spec.votes) and labels is None
     named = [*columns, *([spec.column] if spec.column else spec.columns)]
     if labels is None:

@@ -69,7 +69,7 @@ def join_texts(table: Table, spec: TextSpec, text_columns: Sequence[str] = ()) -
     try:
         columns = spec.choose_columns(list(table.columns), text_columns)
     except InputError as error:
-        raise InputError(f"{table.path}: {error.what}", error.hint) from None
+        raise InputError(f"{table.path}: {error.what}", table.columns_hint or error.hint) from None
     if not len(table):
         raise InputError(f"{table.path} has no rows")
     return [spec.join(row) for row in zip(*(table.column(name) for name in columns), strict=True)]
@@ -87,7 +87,7 @@ def find_label_columns(table: Table, labels: Labels, known: Sequence[str] = ()) 
             return tuple(columns)
     raise InputError(
         f"{table.path}: no column is known to contain the labels",
-        f"Name it with --label-column; the columns are {', '.join(map(repr, table.columns))}.",
+        table.columns_hint or f"Name it with --label-column; the columns are {', '.join(map(repr, table.columns))}.",
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from toxonnx.errors import InputError, MachineError
-from toxonnx.extras import missing, require
+from toxonnx.extras import install_command, missing, require
 from toxonnx.formats import DEVICES, LAYOUTS, REQUESTABLE_DEVICES, why_wrong_device
 from toxonnx.inference.options import RuntimeOptions
 
@@ -32,7 +32,6 @@ __all__ = [
 
 #: the shared library of a provider
 _LIBRARIES = {name: f"libonnxruntime_providers_{name}.so" for name, device in DEVICES.items() if device.is_gpu}
-_GPU_EXTRA = "pip install 'toxonnx[gpu]' (in a checkout: pip install '.[gpu]')"
 #: the two packages install the same files, so that uninstalling one breaks the other
 _UNINSTALL_BOTH = "pip uninstall -y onnxruntime onnxruntime-gpu"
 #: smallest, typical and largest (rows, tokens) of a batch
@@ -196,7 +195,7 @@ def why_unavailable(device: str) -> MachineError | None:
     if is_gpu and (problem := query_driver().problem):
         return _no_driver(problem)
     if is_gpu and missing("cpu"):
-        return MachineError("this needs onnxruntime-gpu, not installed here", _GPU_EXTRA)
+        return MachineError("this needs onnxruntime-gpu, not installed here", install_command("gpu"))
     require("cpu")
     try:
         import onnxruntime as ort
@@ -205,18 +204,20 @@ def why_unavailable(device: str) -> MachineError | None:
     if not hasattr(ort, "InferenceSession"):
         return MachineError(
             "onnxruntime is broken: parts of it were uninstalled together with onnxruntime or onnxruntime-gpu",
-            f"{_UNINSTALL_BOTH}, then pip install 'toxonnx[cpu]', or for a GPU {_GPU_EXTRA}",
+            f"{_UNINSTALL_BOTH}, then {install_command('cpu')}, or for a GPU {install_command('gpu')}",
         )
     if not is_gpu:
         return None
     if not hasattr(ort.InferenceSession, "get_provider_graph_assignment_info"):
-        return MachineError(f"onnxruntime {ort.__version__} is too old to report what runs on the GPU", _GPU_EXTRA)
+        return MachineError(
+            f"onnxruntime {ort.__version__} is too old to report what runs on the GPU", install_command("gpu")
+        )
     if DEVICES[device].provider not in ort.get_available_providers():
         hidden = _installed("onnxruntime-gpu")
         return MachineError(
             f"onnxruntime {ort.__version__} has no {DEVICES[device].provider}: "
             + ("it is for the CPU, and hides onnxruntime-gpu" if hidden else "it is built for the CPU only"),
-            f"{_UNINSTALL_BOTH}, then {_GPU_EXTRA}",
+            f"{_UNINSTALL_BOTH}, then {install_command('gpu')}",
         )
     return _version_problem(ort) or _library_problem(ort, device)
 

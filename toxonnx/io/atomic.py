@@ -30,16 +30,18 @@ class AtomicFile:
 
     It is written under :func:`partial_path` and renamed at the end; on any error nothing is left behind. The partial
     file is locked, so that two processes never write the same output; one that a killed process left is overwritten.
+    Without ``force`` no file is ever replaced, even one that appears while this one is written.
     A path that is not a regular file (a pipe, ``/dev/stdout``) and standard output (``None``) are written directly.
 
     Raises:
-        InputError: the file exists and ``force`` was not given, another process is writing it, or its folder cannot be
-            written.
+        InputError: the file exists and ``force`` was not given, at the start or at the end; another process is writing
+            it; or its folder cannot be written.
         MachineError: the disk is full, or another write failed.
     """
 
     def __init__(self, path: str | Path | None, *, encoding: str = "utf-8", force: bool = False) -> None:
         self.path = Path(path) if path is not None else None
+        self._force = force
         self._partial: Path | None = None
         try:
             if self.path is None:
@@ -47,8 +49,7 @@ class AtomicFile:
             elif _is_special(self.path):
                 target = self.path
             else:
-                if self.path.exists() and not force:
-                    raise InputError(f"{self.path} already exists", "Add --force to replace it.")
+                self._refuse_existing(self.path)
                 target = _open_locked(partial_path(self.path), self.path)
                 self._partial = partial_path(self.path)
             # Only files get the large buffer: programs that read from a pipe should not have to wait.
@@ -58,6 +59,10 @@ class AtomicFile:
             )
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror}") from None
+
+    def _refuse_existing(self, path: Path) -> None:
+        if os.path.lexists(path) and not self._force:
+            raise InputError(f"{path} already exists", "Add --force to replace it.")
 
     def write(self, text: str) -> None:
         """Appends text as it is, without translating line ends."""
@@ -79,8 +84,7 @@ class AtomicFile:
             self._file.flush()
             if self._partial is not None and kind is None:
                 os.fsync(self._file.fileno())
-                # Renamed while it is still locked: nobody else may open it in between.
-                os.replace(self._partial, self.path or self._partial)
+                self._commit(self._partial, self.path or self._partial)
                 self._partial = None
         except OSError as failure:
             if kind is None:
@@ -91,15 +95,32 @@ class AtomicFile:
             with contextlib.suppress(OSError):  # what the flush could not write is reported already
                 self._file.close()
 
+    def _commit(self, partial: Path, path: Path) -> None:
+        """Gives the file its name while it is still locked: nobody else may open it in between."""
+        if self._force:
+            os.replace(partial, path)
+            return
+        try:
+            os.link(partial, path)  # unlike a rename, it fails if the name is taken
+        except OSError as error:
+            if isinstance(error, FileExistsError) or os.path.lexists(path):
+                self._partial = None  # kept: it is the work of the whole run
+                raise InputError(
+                    f"{path} has appeared while it was being written, and was not replaced",
+                    f"The complete output is {partial}; move it before the next run.",
+                ) from None
+            os.replace(partial, path)  # a file system without hard links
+        else:
+            partial.unlink()
+
     def _write_error(self, error: OSError) -> Exception:
         if isinstance(error, BrokenPipeError):
             return error
         full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-        reason = "the disk is full" if full else str(error.strerror)
-        return MachineError(
-            f"cannot write {self.path or 'standard output'}: {reason}",
-            "Nothing was left under that name; free some space and run the command again." if full else "",
-        )
+        reason = "the disk is full" if full else "it is closed" if error.errno == errno.EBADF else str(error.strerror)
+        left = "Nothing was left under that name" if self._partial else "The output is incomplete"
+        hint = f"{left}; free some space and run the command again." if full else ""
+        return MachineError(f"cannot write {self.path or 'standard output'}: {reason}", hint)
 
 
 def _open_locked(partial: Path, path: Path) -> int:
@@ -108,7 +129,11 @@ def _open_locked(partial: Path, path: Path) -> int:
         descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            same = os.path.samestat(os.fstat(descriptor), partial.stat())
+            found = partial.stat()
+            same = os.path.samestat(os.fstat(descriptor), found)
+            if same and found.st_nlink > 1:  # killed right after it got its name: the complete file itself
+                partial.unlink()
+                same = False
         except BlockingIOError:
             os.close(descriptor)
             raise InputError(

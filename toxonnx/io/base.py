@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from toxonnx.inference.scores import Scores
 
-__all__ = ["FORMATS", "ReadOptions", "Record", "Sink", "Source", "open_sink", "open_source"]
+__all__ = ["FORMATS", "ReadOptions", "ReadWarning", "Record", "Sink", "Source", "open_sink", "open_source"]
 
 #: format -> its module and the suffixes of its files; the first one is the default
 FORMATS = {
@@ -28,11 +28,21 @@ class ReadOptions:
 
     Attributes:
         encoding: a Python codec; UTF-8 when None.
-        delimiter: one character, or ``tab``; when None, a tab for ``.tsv`` and ``.tab`` files, else a comma.
+        delimiter: one character or its name, such as ``tab``; when None, the one that a first line ``sep=;`` names,
+            else a tab for ``.tsv`` and ``.tab`` files and a comma for all others.
+        has_header: whether the first line names the columns; if not, they are ``column_1``, ``column_2``, ...
+        escape_char: a character that makes the next one literal, such as a backslash before a quote; None if quotes
+            are escaped by doubling them.
     """
 
     encoding: str | None = None
     delimiter: str | None = None
+    has_header: bool = True
+    escape_char: str | None = None
+
+
+class ReadWarning(UserWarning):
+    """A file may have been read in another way than it was meant."""
 
 
 class Record(Protocol):

@@ -10,24 +10,28 @@ import codecs
 import csv
 import io
 import os
+import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from toxonnx.errors import InputError, RowError
 from toxonnx.inference.scores import Scores
 from toxonnx.io.atomic import BUFFER_BYTES, AtomicFile
-from toxonnx.io.base import ReadOptions, Source
+from toxonnx.io.base import ReadOptions, ReadWarning, Source
+from toxonnx.io.line_recorder import ESCAPE_HINT, ESCAPED_QUOTE, MAX_RECORD, LineRecorder
+from toxonnx.io.sniff import DELIMITERS, Sample, find_byte_order_mark, refuse_other_formats
 
 __all__ = ["CsvRecord", "CsvSink", "CsvSource", "open_sink", "open_source"]
 
-#: characters; a longer record is an open quote, or not a table
-MAX_RECORD = 1 << 24
-
-_BYTE_ORDER_MARKS = {"utf-8": codecs.BOM_UTF8, "utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE}
+#: a first line that only names the delimiter, as Excel writes and reads it
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
 
 #: error handler of lenient reading; surrogateescape works only for encodings that extend ASCII
 _LENIENT = "toxonnx-lone-surrogate"
@@ -60,161 +64,110 @@ class CsvRecord(NamedTuple):
     end_position: int
 
 
-class _Recorder:
-    """Feeds lines to csv.reader and remembers which ones the current record consists of."""
-
-    def __init__(self, lines: IO[str], path: Path, encoding: str) -> None:
-        self._lines, self._path, self._encoding = lines, path, encoding
-        self.taken: list[str] = []
-        self.size = 0
-        self.line = 0  # lines taken so far
-        self.characters = 0  # in these lines
-
-    def __iter__(self) -> Iterator[str]:
-        readline, taken = self._lines.readline, self.taken  # looked up once: this loop runs once per row
-        while True:
-            try:
-                text = readline(MAX_RECORD + 1)
-            except UnicodeDecodeError as error:
-                raise self._undecodable(error) from None
-            except UnicodeError as error:
-                raise RowError(self._path, self.line + 1, f"not {self._encoding}: {error}") from None
-            if not text:
-                if taken:
-                    raise self._open_quote("the file ends inside it")
-                return
-            self.line += 1
-            if "\0" in text:
-                raise RowError(
-                    self._path,
-                    self.line,
-                    "a NUL byte, which no CSV text contains",
-                    "Is the file UTF-16 (--encoding utf-16) or damaged?",
-                )
-            taken.append(text)
-            size = len(text)
-            self.size += size
-            self.characters += size
-            if size > MAX_RECORD:
-                raise RowError(self._path, self.line, f"the line has over {MAX_RECORD >> 20} million characters")
-            if self.size > MAX_RECORD:
-                raise self._open_quote(f"the record runs on for over {MAX_RECORD >> 20} million characters")
-            yield text
-
-    def take(self) -> tuple[int, str]:
-        """First line and text of the record that csv.reader has just completed."""
-        lines = len(self.taken)
-        text, line = self.taken[0] if lines == 1 else "".join(self.taken), self.line - lines + 1
-        self.taken.clear()
-        self.size = 0
-        return line, text
-
-    def _open_quote(self, why: str) -> RowError:
-        line = self.line - len(self.taken) + 1
-        return RowError(self._path, line, f"a quote is opened and never closed ({why})", "Close or double the quote.")
-
-    def _undecodable(self, error: UnicodeDecodeError) -> RowError:
-        # The decoder works in blocks, so the line has to be searched for.
-        line = self.line + 1
-        # Only where a line end is a byte of its own can lines be found in bytes that do not decode.
-        wide = self._encoding.startswith(("utf-16", "utf-32"))
-        decoder = codecs.getincrementaldecoder(self._encoding)()
-        try:
-            with open(os.devnull if wide else self._path, "rb") as binary:
-                for number, data in enumerate(binary, start=1):
-                    line = number
-                    decoder.decode(data)
-        except (UnicodeDecodeError, OSError):
-            pass
-        return RowError(
-            self._path,
-            line,
-            f"not {error.encoding.upper()} (byte 0x{error.object[error.start]:02x}: {error.reason})",
-            "Give the file's encoding with --encoding, for example --encoding cp1252.",
-        )
-
-
 class CsvSource:
     """Reads a CSV or (by its suffix) TSV file record by record, in bounded memory.
 
     Args:
         path: the file.
-        options: encoding and delimiter.
+        options: how to read it.
         lenient: for diagnosing a file: rows come as they are, with any number of fields, and a byte that does not
-            decode comes as a lone surrogate in any encoding.
+            decode comes as a lone surrogate in any encoding; nothing is said about a header that may be a row.
 
     Raises:
-        InputError: no such file, an empty file, an unknown encoding, names in the header that repeat.
+        InputError: no such file, an empty file, another format, an unknown encoding, names in the header that repeat.
         RowError: while reading: wrong encoding, a NUL byte, a quote left open, a record whose number of fields differs
             from the header's.
+
+    Warns:
+        ReadWarning: the header looks like a row, or quotes look as if they were escaped by a backslash.
     """
 
     def __init__(self, path: str | Path, options: ReadOptions | None = None, *, lenient: bool = False) -> None:
         options = options or ReadOptions()
         self.path = Path(path)
         self._lenient = lenient
-        self.delimiter = _delimiter(self.path, options.delimiter)
+        self.has_header = options.has_header
+        self.escape_char = _escape_char(options.escape_char)
+        default = "\t" if self.path.suffix.lower() in {".tsv", ".tab"} else ","
+        self.delimiter = _delimiter(options.delimiter or default)
         try:
-            codec = codecs.lookup(options.encoding or "utf-8")
-            "".encode(codec.name)  # refuses codecs that are not text encodings
+            codec = codecs.lookup(options.encoding) if options.encoding else None
+            "".encode(codec.name if codec else "utf-8")  # refuses codecs that are not text encodings
             binary: Any = open(self.path, "rb", buffering=BUFFER_BYTES)  # noqa: SIM115  (closed by __exit__)
         except LookupError:
             raise InputError(f"unknown encoding {options.encoding!r}") from None
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror}") from None
         try:
-            self.encoding = self._skip_byte_order_mark(binary, codec.name, guess=options.encoding is None)
-            self.size = os.fstat(binary.fileno()).st_size if binary.seekable() else None
-            self._binary: Any = binary
-            errors = _LENIENT if lenient else "strict"
-            self._text = io.TextIOWrapper(binary, encoding=self.encoding, errors=errors, newline="")
-            self._recorder = _Recorder(self._text, self.path, self.encoding)
-            # The limit guards nothing that MAX_RECORD does not, and its default refuses long texts.
-            csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD))
-            self._csv = csv.reader(self._recorder, delimiter=self.delimiter)
-            self.header = self._read_header()
+            self._open(binary, codec.name if codec else None, options)
         except BaseException:
             binary.close()
             raise
 
-    def _skip_byte_order_mark(self, binary: io.BufferedReader, name: str, *, guess: bool) -> str:
-        """Removes a byte-order mark and returns the encoding of what follows."""
-        start = binary.peek(4)[:4]
-        self.byte_order_mark = ""
-        if start == b"PK\x03\x04":
-            raise InputError(f"{self.path} is a workbook or a zip archive", "Save it as CSV (UTF-8) first.")
-        found = next((codec for codec, mark in _BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
-        if guess and found not in {None, "utf-8"}:
-            raise InputError(f"{self.path} looks like UTF-16", "Add --encoding utf-16.")
-        if name == "utf-16" and found not in {"utf-16-le", "utf-16-be"}:
-            raise InputError(f"{self.path} has no UTF-16 byte-order mark", "Use --encoding utf-16-le or utf-16-be.")
-        if found and name in {found, "utf-16", "utf-8-sig"}:
-            binary.read(len(_BYTE_ORDER_MARKS[found]))
-            self.byte_order_mark = "\ufeff"
-            return found
-        return "utf-8" if name == "utf-8-sig" else name
+    def _open(self, binary: Any, requested_encoding: str | None, options: ReadOptions) -> None:
+        start = binary.peek(BUFFER_BYTES)
+        refuse_other_formats(self.path, start)
+        self.encoding, mark = find_byte_order_mark(self.path, start, requested_encoding)
+        self.byte_order_mark = "\ufeff" if mark else ""
+        binary.read(mark)
+        self.size = os.fstat(binary.fileno()).st_size if binary.seekable() else None
+        self._binary: Any = binary
+        errors = _LENIENT if self._lenient else "strict"
+        self._text = io.TextIOWrapper(binary, encoding=self.encoding, errors=errors, newline="")
+        self._sample = Sample(
+            start=start[mark:], encoding=self.encoding, delimiter=self.delimiter, has_header=self.has_header
+        )
+        self._recorder = LineRecorder(self._text, self.path, self._sample)
+        lines = iter(self._recorder)
+        first = next(lines, None)
+        separator = _SEPARATOR_LINE.fullmatch(first or "")
+        #: text above the header; part of the file, but not of the table
+        self.preamble = ""
+        if separator and first is not None:
+            self.preamble = self._recorder.take()[1]
+            self.delimiter = _delimiter(options.delimiter or separator[1])
+            below = self._sample.start[len(self.preamble.encode(self.encoding)) :]
+            self._sample = replace(self._sample, start=below, delimiter=self.delimiter, skipped_lines=1)
+            self._recorder.sample = self._sample
+        elif first is not None:
+            lines = chain([first], lines)
+        # The limit guards nothing that MAX_RECORD does not, and its default refuses long texts.
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD))
+        self._csv = csv.reader(lines, delimiter=self.delimiter, escapechar=self.escape_char)
+        self._all_records = self._records()
+        self.header = self._read_header()
+        if not self._lenient and self._sample.header_is_data:
+            self._warn("the first line looks like a row, not like a header; if it is one, use --no-header")
 
-    def _read_header(self) -> CsvRecord:
-        header = next(self._records(), None)
-        if header is None or not any(field.strip() for field in header.fields):
-            raise InputError(f"{self.path} is empty", "The first line must contain the column names.")
-        repeated = sorted({name for name in header.fields if name and header.fields.count(name) > 1})
+    def _read_header(self) -> CsvRecord | None:
+        """The header; without one, only the number of columns is taken from the first row."""
+        skipped = []
+        for first in self._all_records:
+            if first.fields or self.has_header:
+                break
+            skipped.append(first)
+        else:
+            raise InputError(f"{self.path} is empty", "The first line must contain the column names." * self.has_header)
+        if not self.has_header:
+            self.columns = [f"column_{i}" for i in range(1, len(first.fields) + 1)]
+            self._all_records = chain(skipped, [first], self._all_records)
+            return None
+        if not any(field.strip() for field in first.fields):
+            raise RowError(
+                self.path, first.line, "the header is blank", "The first line must contain the column names."
+            )
+        repeated = sorted({name for name in first.fields if name and first.fields.count(name) > 1})
         if repeated:
-            raise RowError(self.path, 1, f"the header repeats the column {', '.join(map(repr, repeated))}")
-        return header
-
-    @property
-    def columns(self) -> list[str]:
-        """The names in the header."""
-        return self.header.fields
+            # Where the line is a row, these are no names but texts.
+            names = "a value" if self._sample.header_is_data else f"the column {', '.join(map(repr, repeated))}"
+            raise RowError(self.path, first.line, f"the header repeats {names}", self.columns_hint)
+        self.columns = first.fields
+        return first
 
     @property
     def columns_hint(self) -> str:
-        """A delimiter that the header suggests, where it has a single column."""
-        other = next((mark for mark in ";\t|" if mark in self.header.raw), None)
-        if len(self.columns) > 1 or other is None:
-            return ""
-        return f"Only one column was found; is the delimiter {other!r}? Then add --delimiter '{other}'."
+        """See :attr:`toxonnx.io.base.Source.columns_hint`."""
+        return self._sample.columns_hint()
 
     def value_getter(self, columns: Sequence[str]) -> Callable[[CsvRecord], list[str] | None]:
         """See :meth:`toxonnx.io.base.Source.value_getter`."""
@@ -240,21 +193,32 @@ class CsvSource:
             raw = text.rstrip("\r\n")
             yield CsvRecord(line, fields, raw, text[len(raw) :], recorder.characters)
 
+    def _warn(self, message: str) -> None:
+        warnings.warn(f"{self.path}: {message}", ReadWarning, stacklevel=3)
+
     def __iter__(self) -> Iterator[CsvRecord]:
-        """Records after the header. A blank line comes as a record without fields."""
+        """The rows, in order. A blank line comes as a record without fields."""
         width = len(self.columns)
+        # A closing quote is followed by a delimiter or a line end, and one inside a field is doubled.
+        escaped = None if self.escape_char else re.compile(rf'\\"[^"\r\n{re.escape(self.delimiter)}]')
         try:
-            for record in self._records():
+            for record in self._all_records:
                 if len(record.fields) != width and record.fields and not self._lenient:
-                    raise RowError(
-                        self.path,
-                        record.line,
-                        f"{len(record.fields)} fields, the header has {width}",
-                        f"Quote fields that contain the delimiter {self.delimiter!r}.",
-                    )
+                    raise self._ragged(record)
+                if escaped and ESCAPED_QUOTE in record.raw and escaped.search(record.raw):
+                    what = f"line {record.line}: quotes seem to be escaped by a backslash"
+                    self._warn(f"{what}; if so, use --escape-char '\\'")
+                    escaped = None
                 yield record
         except csv.Error as error:
             raise RowError(self.path, self._recorder.line, f"not a CSV record: {error}") from None
+
+    def _ragged(self, record: CsvRecord) -> RowError:
+        first = "header" if self.has_header else "first row"
+        what = f"{len(record.fields)} fields, the {first} has {len(self.columns)}"
+        hint = f"Quote fields that contain the delimiter {self.delimiter!r}."
+        hint = ESCAPE_HINT if ESCAPED_QUOTE in record.raw and not self.escape_char else self.columns_hint or hint
+        return RowError(self.path, record.line, what, hint)
 
     def __enter__(self) -> CsvSource:
         return self
@@ -264,12 +228,18 @@ class CsvSource:
         (self._text if self.size is not None else self._binary.raw).close()
 
 
-def _delimiter(path: Path, wanted: str | None) -> str:
-    default = "\t" if path.suffix.lower() in {".tsv", ".tab"} else ","
-    delimiter = {"\\t": "\t", "tab": "\t"}.get(wanted or default, wanted or default)
+def _delimiter(wanted: str) -> str:
+    delimiter = {**DELIMITERS, "\\t": "\t"}.get(wanted, wanted)
     if len(delimiter) != 1 or delimiter in '"\r\n.0123456789':
-        raise InputError(f"the delimiter {wanted!r} is not a single usable character", "For a tab, use tab.")
+        names = ", ".join(DELIMITERS)
+        raise InputError(f"the delimiter {wanted!r} is not a single usable character", f"These have names: {names}.")
     return delimiter
+
+
+def _escape_char(wanted: str | None) -> str | None:
+    if wanted is not None and (len(wanted) != 1 or wanted in '"\r\n'):
+        raise InputError(f"the escape character {wanted!r} is not a single usable character")
+    return wanted
 
 
 class CsvSink:
@@ -288,10 +258,11 @@ class CsvSink:
     def __init__(
         self, path: str | Path | None, source: CsvSource, added_columns: Sequence[str], *, force: bool = False
     ) -> None:
-        self._delimiter = source.delimiter
+        self._delimiter, self._escape_char = source.delimiter, source.escape_char
         self._names = list(added_columns)
-        header = source.header
-        self._start = f"{source.byte_order_mark}{header.raw}{self._delimiter}{self._line(added_columns)}{header.end}"
+        self._start = source.byte_order_mark + source.preamble
+        if header := source.header:
+            self._start += f"{header.raw}{self._delimiter}{self._line(added_columns)}{header.end}"
         self._quoted: dict[tuple[str, ...], str] = {}
         self._file = AtomicFile(path, encoding=source.encoding, force=force)
 
@@ -323,7 +294,8 @@ class CsvSink:
 
     def _line(self, cells: Sequence[str]) -> str:
         buffer = io.StringIO()
-        csv.writer(buffer, delimiter=self._delimiter, lineterminator="").writerow(cells)
+        writer = csv.writer(buffer, delimiter=self._delimiter, escapechar=self._escape_char, lineterminator="")
+        writer.writerow(cells)
         return buffer.getvalue()
 
     def __enter__(self) -> CsvSink:

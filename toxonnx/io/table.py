@@ -20,11 +20,13 @@ class Table:
         path: the file.
         columns: column name -> values.
         lines: the line at which each row starts.
+        columns_hint: see :attr:`toxonnx.io.base.Source.columns_hint`.
     """
 
     path: Path
     columns: dict[str, list[str]]
     lines: list[int]
+    columns_hint: str = ""
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -36,7 +38,7 @@ class Table:
             InputError: there is no such column; lists the columns there are.
         """
         if name not in self.columns:
-            raise _no_column(self.path, name, list(self.columns))
+            raise _no_column(self.path, name, list(self.columns), self.columns_hint)
         return self.columns[name]
 
     def subset(self, rows: Sequence[int]) -> Table:
@@ -60,7 +62,7 @@ def read_table(path: str | Path, options: ReadOptions | None = None, *, columns:
     with open_source(path, options) as source:
         for name in columns or ():
             if name not in source.columns:
-                raise _no_column(path, name, source.columns)
+                raise _no_column(path, name, source.columns, source.columns_hint)
         kept = [name for name in source.columns if columns is None or name in columns]
         values: dict[str, list[str]] = {name: [] for name in kept}
         lines: list[int] = []
@@ -72,8 +74,8 @@ def read_table(path: str | Path, options: ReadOptions | None = None, *, columns:
             lines.append(record.line)
             for name, value in zip(kept, row, strict=True):
                 values[name].append(value)
-    return Table(Path(path), values, lines)
+        return Table(Path(path), values, lines, source.columns_hint)
 
 
-def _no_column(path: str | Path, name: str, columns: Sequence[str]) -> InputError:
-    return InputError(f"{path} has no column {name!r}", f"Its columns: {', '.join(map(repr, columns))}.")
+def _no_column(path: str | Path, name: str, columns: Sequence[str], hint: str) -> InputError:
+    return InputError(f"{path} has no column {name!r}", hint or f"Its columns: {', '.join(map(repr, columns))}.")

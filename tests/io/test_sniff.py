@@ -1,0 +1,79 @@
+"""Files that are no table of text are recognised by their first bytes."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import sqlite3
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toxonnx.errors import InputError
+from toxonnx.io.csv import CsvSource
+from toxonnx.io.sniff import refuse_other_formats
+
+ROWS = [{"text": "a fine day", "n": i} for i in range(3)]
+TEXT = b"text,n\na fine day,1\n"
+
+
+def _zip(*names: str, **content: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, content.get(name, ""))
+    return buffer.getvalue()
+
+
+def _sqlite(folder: Path) -> bytes:
+    connection = sqlite3.connect(folder / "made.db")
+    connection.execute("create table t (text)")
+    connection.commit()
+    connection.close()
+    return (folder / "made.db").read_bytes()
+
+
+def test_other_formats_are_named_with_what_to_do(tmp_path: Path) -> None:
+    files = {
+        "gzip": (gzip.compress(TEXT), "compressed with gzip", "gunzip"),
+        "zstd": (b"\x28\xb5\x2f\xfd\x24\x14", "compressed with zstd", "unzstd"),
+        "xz": (lzma.compress(TEXT), "compressed with xz", "unxz"),
+        "bzip2": (bz2.compress(TEXT), "compressed with bzip2", "bunzip2"),
+        "xlsx": (_zip("[Content_Types].xml", "xl/workbook.xml"), "an Excel workbook", "Save it as CSV"),
+        "ods": (
+            _zip("mimetype", mimetype="application/vnd.oasis.opendocument.spreadsheet"),
+            "an OpenDocument file",
+            "Save it as CSV",
+        ),
+        "zip": (_zip("posts.csv"), "a zip archive", "unzip"),
+        "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0", "an old Excel workbook", "Save it as CSV"),
+        "parquet": (b"PAR1\x15\x04\x15", "a Parquet file", "DuckDB"),
+        "arrow": (b"ARROW1\0\0", "an Arrow or Feather file", "DuckDB"),
+        "sqlite": (_sqlite(tmp_path), "a SQLite database", "sqlite3 -header -csv"),
+        "pdf": (b"%PDF-1.7\n", "a PDF document", "CSV"),
+        "html": (b"\n<!DOCTYPE html>\n<html>", "an HTML or XML page", "downloaded"),
+        "lfs": (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer", "git lfs pull"),
+        "jsonl": ("".join(json.dumps(row) + "\n" for row in ROWS).encode(), "a file of JSON lines", "jq -r '[.text]"),
+        "json": (json.dumps(ROWS, indent=1).encode("utf-8-sig"), "a JSON file", "jq -r '.[] | [.text]"),
+    }
+    for name, (content, what, advice) in files.items():
+        path = tmp_path / f"{name}.csv"
+        path.write_bytes(content)
+        with pytest.raises(InputError) as caught:
+            CsvSource(path)
+        assert caught.value.what.startswith(f"{path} is {what}") and advice in caught.value.hint, name
+
+
+NAMES = st.from_regex(r"[A-Za-z0-9_\[\]{}. -]{1,12}", fullmatch=True)
+
+
+@given(st.lists(NAMES, min_size=1, max_size=4), st.sampled_from(",;\t|"), st.binary(max_size=30))
+def test_no_header_of_a_table_is_taken_for_another_format(names: list[str], delimiter: str, rest: bytes) -> None:
+    for prefix in ("", "PAR1", "ARROW1", "PK", "BZh9"):
+        refuse_other_formats(Path("a.csv"), f"{prefix}{delimiter.join(names)}\n".encode() + rest)

@@ -1,0 +1,49 @@
+"""Optional packages: the command that installs them fits how toxonnx was installed."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toxonnx import extras
+
+ROOT = Path(extras.__file__).parent.parent
+
+
+def test_the_command_installs_from_where_toxonnx_was_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = tmp_path / "my checkout"
+    checkout.mkdir()
+    wheel = "https://example.org/toxonnx-0.1.0-py3-none-any.whl"
+    git = "https://example.org/toxonnx.git"
+    cases: list[tuple[Any, str]] = [
+        ({"url": checkout.as_uri(), "dir_info": {}}, f"cd '{checkout}' && pip install '.[train]'"),
+        (
+            {"url": checkout.as_uri(), "dir_info": {"editable": True}},
+            f"cd '{checkout}' && pip install -e '.[train]'",
+        ),
+        ({"url": "file:///no/such/folder", "dir_info": {}}, "pip install '.[train]' in a checkout of toxonnx"),
+        ({"url": wheel, "archive_info": {}}, f"pip install 'toxonnx[train] @ {wheel}'"),
+        (
+            {"url": git, "vcs_info": {"vcs": "git", "commit_id": "abc"}, "subdirectory": "python"},
+            f"pip install 'toxonnx[train] @ git+{git}@abc#subdirectory=python'",
+        ),
+        (None, "pip install 'toxonnx[train]'"),
+    ]
+    for record, command in cases:
+
+        class Installed:
+            def read_text(self, name: str, record: Any = record) -> str | None:
+                return json.dumps(record) if record and name == "direct_url.json" else None
+
+        monkeypatch.setattr(extras, "distribution", lambda _, installed=Installed: installed())
+        assert extras.install_command("train") == command
+
+    def not_installed(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(extras, "distribution", not_installed)
+    assert extras.install_command("train") == f"cd {ROOT} && pip install '.[train]'"

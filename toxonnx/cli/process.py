@@ -1,0 +1,139 @@
+"""The process around a command: standard streams, signals, warnings, errors and their exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from toxonnx.errors import InputError, MachineError, ToxonnxError
+
+__all__ = ["BUG", "run"]
+
+#: exit code of an error that toxonnx does not raise on purpose (EX_SOFTWARE in sysexits.h)
+BUG = 70
+#: 128 and the number of the signal, as shells report a process that a signal ended
+_INTERRUPTED, _READER_GONE = 128 + signal.SIGINT, 128 + signal.SIGPIPE
+
+_PACKAGE = Path(__file__).parent.parent
+
+
+def run(command: Callable[[], object], *, debug: bool) -> int:
+    """Runs a command and reports its errors on standard error.
+
+    Args:
+        command: the click command, not in its standalone mode.
+        debug: print the traceback of an error.
+
+    Returns:
+        The exit code.
+    """
+    _open_missing_streams()
+    _end_on_signals()
+    warnings.showwarning = _show_warning
+    stdout = sys.stdout
+    try:
+        command()
+        sys.stdout.flush()
+        # Without a reader, console.Terminal replaces the stream; the command has gone on, for its limits and its files.
+        return 0 if sys.stdout is stdout else _READER_GONE
+    except SystemExit:
+        if sys.stdout is stdout:
+            raise
+        return _READER_GONE  # click replaces the stream, too, but exits, and with the code of a limit that was not met
+    except (KeyboardInterrupt, click.Abort):
+        return _report("interrupted", _INTERRUPTED)
+    except BrokenPipeError:
+        return _READER_GONE
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Exception as error:
+        if debug:
+            traceback.print_exception(error)
+        known = _known(error)
+        return _report(f"error: {known}", known.exit_code) if known else _report(_bug(error), BUG)
+    finally:
+        sys.stdout = stdout
+        _flush_or_discard()
+
+
+def _known(error: Exception) -> ToxonnxError | None:
+    """An error as one of those that toxonnx raises on purpose; None for a bug."""
+    if isinstance(error, ToxonnxError):
+        return error
+    if isinstance(error, MemoryError):
+        return MachineError("not enough memory")
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return MachineError(f"cannot write {error.filename or 'the output'}: the disk is full")
+    if error.filename is None:
+        reason = "it is closed" if error.errno == errno.EBADF else error.strerror or str(error)
+        return MachineError(f"cannot write the output: {reason}")
+    return InputError(f"{error.filename}: {error.strerror}")
+
+
+def _bug(error: Exception) -> str:
+    # Not the message of the error, which may quote the text of a row.
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _PACKAGE in Path(frame.filename).parents]
+    where = f" at toxonnx/{Path(frames[-1].filename).relative_to(_PACKAGE)}:{frames[-1].lineno}" if frames else ""
+    name = type(error).__name__
+    return f"internal error: {name}{where}. Please report this, with what 'toxonnx --debug COMMAND ...' prints."
+
+
+def _report(message: str, code: int) -> int:
+    with contextlib.suppress(OSError):  # standard error may be full or closed, too
+        click.echo(message, err=True)
+    return code
+
+
+def _open_missing_streams() -> None:
+    """Opens the standard streams that the parent closed.
+
+    Python sets these to None, and the next file that is opened gets their descriptor. Writing to standard output then
+    fails, as it should; what would go to standard error is discarded.
+    """
+    for name, flags, mode in (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.open(os.devnull, flags), mode, encoding="utf-8")  # noqa: SIM115  (until the process ends)
+            setattr(sys, name, stream)
+
+
+def _flush_or_discard() -> None:
+    """Flushes standard output; what cannot be written is discarded, or Python would report it at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _end_on_signals() -> None:
+    """Turns the signals that end a process into an exception, so that partial output files are removed."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _end)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    for other in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)  # files are being removed now
+    sys.exit(128 + number)
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+) -> None:
+    own = category.__module__.startswith("toxonnx.") or _PACKAGE in Path(filename).parents
+    text = f"warning: {message}" if own else warnings.formatwarning(message, category, filename, lineno).rstrip()
+    _report(text, 0)

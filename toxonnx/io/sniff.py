@@ -1,0 +1,201 @@
+"""What the first bytes of a file reveal: another format, its encoding, its delimiter, a header in another line.
+
+Nothing here changes how a file is read. It refuses what is not a text file, and makes error messages name the options
+that the file needs, all of them at once.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from toxonnx.errors import InputError
+from toxonnx.io.header import has_usual_name, looks_like_data
+
+__all__ = ["DELIMITERS", "Sample", "delimiter_name", "find_byte_order_mark", "refuse_other_formats"]
+
+#: names for ``--delimiter``, which need no quoting in a shell; the names that Miller uses
+DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": " "}
+
+_UNPACK = "Decompress it first, for example with {}."
+_SPREADSHEET = "Save it as CSV (UTF-8) first."
+_DUCKDB = "Convert it to CSV first, for example with DuckDB or pandas."
+_JQ = "Convert it to CSV first, for example with jq -r '{}[.text] | @csv' (this gives no header: add --no-header)."
+
+#: what the file starts with -> what it is, and what to do
+_FORMATS = tuple(
+    (re.compile(start, re.DOTALL), what, advice)
+    for start, what, advice in (
+        (rb"\x1f\x8b", "compressed with gzip", _UNPACK.format("gunzip")),
+        (rb"\x28\xb5\x2f\xfd", "compressed with zstd", _UNPACK.format("unzstd")),
+        (rb"\xfd7zXZ\0", "compressed with xz", _UNPACK.format("unxz")),
+        (rb"BZh[1-9]1AY&SY", "compressed with bzip2", _UNPACK.format("bunzip2")),
+        (rb"PK\x03\x04.{26}(\[Content_Types\]\.xml|_rels/|docProps/|xl/)", "an Excel workbook", _SPREADSHEET),
+        (rb"PK\x03\x04.{26}mimetypeapplication/vnd\.oasis", "an OpenDocument file", _SPREADSHEET),
+        (rb"PK\x03\x04", "a zip archive", "Unpack it first, for example with unzip."),
+        (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook or another Office file", _SPREADSHEET),
+        (rb"PAR1[\x00-\x08\x0e-\x1f]", "a Parquet file", _DUCKDB),
+        (rb"ARROW1\0|\xff\xff\xff\xff", "an Arrow or Feather file", _DUCKDB),
+        (rb"SQLite format 3\0", "a SQLite database", "Export a table first: sqlite3 -header -csv FILE 'SELECT ...'"),
+        (rb"%PDF-", "a PDF document", "Extract its texts into a CSV file first."),
+        (rb"(?i)\s*<(!doctype|html|\?xml)", "an HTML or XML page", "Was a page downloaded in place of the file?"),
+        (rb"version https://git-lfs", "a Git LFS pointer, not the file itself", "Fetch the file with: git lfs pull"),
+        (rb'\s*\{\s*"[^\n]*\}\s*(\n|$)', "a file of JSON lines", _JQ.format("")),
+        (rb'\s*(\{\s*["}]|\[\s*[\[{"])', "a JSON file", _JQ.format(".[] | ")),
+    )
+)
+
+#: the longer ones first: the mark of UTF-32 starts with that of UTF-16
+_BYTE_ORDER_MARKS = {
+    "utf-32-le": codecs.BOM_UTF32_LE,
+    "utf-32-be": codecs.BOM_UTF32_BE,
+    "utf-8": codecs.BOM_UTF8,
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+}
+
+#: bytes that are looked at for the delimiter and the header, and rows among which the header is searched
+_SAMPLE_BYTES, _HEADER_ROWS = 1 << 16, 20
+
+
+def refuse_other_formats(path: Path, start: bytes) -> None:
+    """Raises an InputError if a file is not a table of text, by its first bytes."""
+    start = start.removeprefix(codecs.BOM_UTF8)
+    for pattern, what, advice in _FORMATS:
+        if pattern.match(start):
+            raise InputError(f"{path} is {what}", advice)
+
+
+def find_byte_order_mark(path: Path, start: bytes, requested: str | None) -> tuple[str, int]:
+    """The encoding of a file, and the number of bytes of its byte-order mark.
+
+    Args:
+        path: for error messages.
+        start: its first bytes.
+        requested: name of the requested codec, as Python spells it; None for UTF-8 by default.
+
+    Raises:
+        InputError: the bytes contradict the encoding.
+    """
+    found = next((codec for codec, mark in _BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
+    name = requested or "utf-8"
+    if found:
+        family = found.removesuffix("-le").removesuffix("-be")
+        if name not in {found, family, f"{family}-sig"}:
+            raise InputError(f"{path} looks like {family.upper()}", f"Add --encoding {family}.")
+        return found, len(_BYTE_ORDER_MARKS[found])
+    if name in {"utf-16", "utf-32"}:
+        raise InputError(f"{path} has no {name.upper()} byte-order mark", f"Use --encoding {name}-le or {name}-be.")
+    if not name.startswith(("utf-16", "utf-32")) and (wide := _without_mark(start)):
+        raise InputError(f"{path} looks like UTF-16 without a byte-order mark", f"Add --encoding {wide}.")
+    return name.removesuffix("-sig"), 0
+
+
+def _without_mark(start: bytes) -> str | None:
+    """The byte order of UTF-16 whose characters are mostly ASCII: every other byte is NUL."""
+    half = len(start[:_SAMPLE_BYTES]) // 2
+    shares = [start[offset : 2 * half : 2].count(0) / max(half, 1) for offset in (0, 1)]
+    if half > 1 and max(shares) > 0.5 and min(shares) < 0.1:
+        return "utf-16-be" if shares[0] > shares[1] else "utf-16-le"
+    return None
+
+
+def delimiter_name(delimiter: str) -> str:
+    """A delimiter as an argument of ``--delimiter``."""
+    return next((name for name, mark in DELIMITERS.items() if mark == delimiter), f"'{delimiter}'")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """The start of a text file, as far as it was read ahead, for hints only.
+
+    Attributes:
+        start: its first bytes, without a byte-order mark.
+        encoding: how it is decoded.
+        delimiter: how it is separated.
+        has_header: whether its first line is read as the header.
+        skipped_lines: lines above ``start``.
+    """
+
+    start: bytes
+    encoding: str
+    delimiter: str
+    has_header: bool
+    skipped_lines: int = 0
+
+    @cached_property
+    def _rows(self) -> list[tuple[int, list[str]]]:
+        """The first rows, the header among them, with the line in which each ends."""
+        text = self.start[:_SAMPLE_BYTES].decode(self.encoding, "replace").replace("\0", "")
+        lines = text.splitlines(keepends=True)
+        if len(lines) > 1 and len(self.start) > _SAMPLE_BYTES:
+            lines.pop()  # it may be cut
+        reader = csv.reader(lines, delimiter=self.delimiter)
+        try:
+            return [(reader.line_num + self.skipped_lines, row) for row in reader if row]
+        except csv.Error:
+            return []
+
+    @cached_property
+    def _decodes(self) -> bool:
+        try:
+            codecs.getincrementaldecoder(self.encoding)().decode(self.start)
+        except UnicodeDecodeError:
+            return False
+        return True
+
+    @cached_property
+    def _other_delimiter(self) -> str | None:
+        """A delimiter that the header suggests, where it has a single field."""
+        header = self._rows[0][1] if self._rows and self.has_header else []
+        counts = Counter(mark for mark in header[0] if mark in ",;\t|") if len(header) == 1 else Counter()
+        return max(counts, key=lambda mark: counts[mark], default=None)
+
+    @cached_property
+    def header_is_data(self) -> bool:
+        """Whether the line that is read as the header is probably a row."""
+        if not self._rows or not self.has_header:
+            return False
+        (_, header), *others = self._rows
+        columns = {name: [row[i] for _, row in others if i < len(row)] for i, name in enumerate(header)}
+        return looks_like_data(columns, list(columns))
+
+    @cached_property
+    def _header_line(self) -> int | None:
+        """The line that is probably the header, if it is not the first one."""
+        rows = self._rows[:_HEADER_ROWS]
+        if not rows or not self.has_header or has_usual_name(rows[0][1]):
+            return None
+        for number, (line, row) in enumerate(rows):
+            widths = {len(later) for _, later in rows[number:]}
+            is_below_a_title = len(rows[0][1]) == 1 < len(row) and widths == {len(row)}
+            if number and (is_below_a_title or (has_usual_name(row) and len(set(row)) == len(row))):
+                return line
+        return None
+
+    def _options(self, *, encoding: bool) -> str:
+        options = ["--encoding cp1252"] if encoding else []
+        options += [f"--delimiter {delimiter_name(self._other_delimiter)}"] if self._other_delimiter else []
+        return " ".join(options)
+
+    def encoding_hint(self) -> str:
+        """What to do if the file does not decode."""
+        return f"Give the file's encoding with --encoding, for example {self._options(encoding=True)}."
+
+    def columns_hint(self) -> str:
+        """What may be wrong if the header lacks the expected columns; empty if nothing is suspected."""
+        if self._header_line:
+            return f"The first line is not the header; line {self._header_line} may be. Remove the lines above it."
+        if self._other_delimiter:
+            seems = "" if self._decodes else f", and the file is not {self.encoding.upper()}"
+            return f"Only one column was found{seems}; try {self._options(encoding=not self._decodes)}."
+        if self._rows and "\ufffd" in "".join(self._rows[0][1]):
+            return f"The header has bytes that are not {self.encoding.upper()}. {self.encoding_hint()}"
+        if self.header_is_data:
+            return "The first line looks like a row, not like a header: add a header, or use --no-header."
+        return ""
