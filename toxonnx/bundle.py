@@ -37,6 +37,11 @@ class Bundle:
         """The ONNX file."""
         return self.path / "model.onnx"
 
+    @property
+    def card(self) -> Path | None:
+        """The model card; None for a bundle without one."""
+        return self.path / "README.md" if "README.md" in self.manifest.files else None
+
 
 def sha256(path: Path) -> str:
     """Hex digest of a file."""

@@ -4,14 +4,42 @@ from __future__ import annotations
 
 import json
 
-from helpers import toxonnx
+from helpers import ROOT, toxonnx
+
+from toxonnx.bundle import open_bundle
+from toxonnx.resources import find_bundle
 
 
 def test_info_as_text_and_as_json() -> None:
     shown = toxonnx("info")
     assert shown.returncode == 0, shown.stderr
-    for word in ("minilm-hate-int8", "hate, offensive, neither", "all hashes match", "PyTorch", "F1 hate"):
+    for word in (
+        "minilm-hate-int8",
+        "hate, offensive, neither",
+        "all hashes match",
+        "PyTorch",
+        "F1 hate",
+        "English",
+        "hatred or contempt",
+        "README.md",
+        "if the most probable",
+        "limits of the export",
+        "mean score",
+    ):
         assert word in shown.stdout
     table = json.loads(toxonnx("info", "--json").stdout)
     assert table["labels"]["names"] == ["hate", "offensive", "neither"]
     assert table["text"]["normalise"] == ["html", "urls", "mentions", "spaces"]
+
+
+def test_the_readme_quotes_how_often_scores_are_right() -> None:
+    (model,) = open_bundle(find_bundle(None)).manifest.evaluation["models"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for low, high, quoted in (
+        (0.33, 0.47, "scores of 0.33 to 0.47"),
+        (0.67, 0.73, "at 0.67 to 0.73"),
+        (0.93, 1, "above 0.93"),
+    ):
+        bins = [one for one in model["reliability"] if low < one["probability"] < high]
+        share = sum(one["count"] * one["accuracy"] for one in bins) / sum(one["count"] for one in bins)
+        assert quoted in readme and f"{share:.0%}" in readme

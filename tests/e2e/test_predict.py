@@ -29,6 +29,8 @@ def test_the_example_is_kept_byte_for_byte_and_scored(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert "reading the text from 'comment'" in done.stderr
     assert "8 rows in" in done.stderr and "rows/s) with minilm-hate-int8" in done.stderr
+    assert "neither of the two" in done.stderr and "the model reads English only" in done.stderr
+    assert "minilm-hate-int8/README.md" in done.stderr
     before, after = _rows(source.read_text()), _rows((tmp_path / "out.csv").read_text())
     assert after[0] == [*before[0], "label", "score", "hate", "offensive", "neither"]
     assert [row[:3] for row in after] == before

@@ -10,7 +10,6 @@ import click
 if TYPE_CHECKING:
     from toxonnx.bundle import Bundle
     from toxonnx.cli.console import Terminal
-    from toxonnx.labels import Labels
     from toxonnx.manifest import Manifest
 
 
@@ -33,8 +32,11 @@ def command(bundle: str | None, as_json: bool) -> None:
     from toxonnx.cli.console import Terminal
 
     terminal = Terminal()
-    terminal.table(["", ""], [list(line) for line in _lines(opened).items()], left=2)
+    terminal.table(["", ""], [[name, value] for name, value in _lines(opened).items() if value], left=2)
+    terminal.print_text("")
+    terminal.table(["label", "applies", "meaning"], _label_rows(manifest), left=3)
     _print_verification(terminal, manifest)
+    _print_reliability(terminal, manifest)
 
 
 def _lines(bundle: Bundle) -> dict[str, str]:
@@ -44,24 +46,28 @@ def _lines(bundle: Bundle) -> dict[str, str]:
     adapter = model.adapter
     return {
         "bundle": f"{manifest.name} ({size:.1f} MB, {len(manifest.files)} files, all hashes match)",
-        "labels": f"{', '.join(labels.names)} ({labels.activation})",
+        "about": manifest.description,
+        "language": manifest.language,
+        "model card": str(bundle.card or ""),
+        "labels": f"{', '.join(labels.names)}: {'any number' if labels.multi else 'one'} per text, {labels.activation}",
         "text": " + ".join(map(repr, text.columns)) or "one text column",
         "normalisation": ", ".join(text.normalise) or "none",
         "max length": f"{manifest.max_length} tokens",
         "precision": f"{manifest.precision}, layout {manifest.layout}",
         "probabilities": f"temperature {labels.temperature:.4f}" if labels.temperature != 1 else "not calibrated",
-        "decision": _decision(labels),
         "base": f"{model.base} ({model.revision[:23]})",
         "training": f"LoRA r={adapter.r} on {adapter.layers} layers, merged" if adapter else model.method,
         "made with": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
     }
 
 
-def _decision(labels: Labels) -> str:
-    if not labels.thresholds:
-        return "the most probable label"
-    each = zip(labels.names, labels.thresholds, strict=True)
-    return ", ".join(f"{name} from {threshold:.4f}" for name, threshold in each)
+def _label_rows(manifest: Manifest) -> list[list[str]]:
+    labels = manifest.labels
+    each = [f"from {threshold:.4f}" for threshold in labels.thresholds] or ["if the most probable"] * len(labels)
+    return [
+        [name, applies, manifest.label_descriptions.get(name, "")]
+        for name, applies in zip(labels.names, each, strict=True)
+    ]
 
 
 def _print_verification(terminal: Terminal, manifest: Manifest) -> None:
@@ -79,7 +85,32 @@ def _print_verification(terminal: Terminal, manifest: Manifest) -> None:
             f"PyTorch for {agreement.label_agreement:.2%}{ran_on}; the logits of ONNX fp32 differ from PyTorch's by "
             f"at most {agreement.fp32_largest_logit_difference:.1e}"
         )
+        if agreement is verification.agreement:
+            limits = verification.limits
+            terminal.print_text(
+                f"(limits of the export: the same label for {limits.label_agreement:.2%}, logits of ONNX fp32 within "
+                f"{limits.fp32_largest_logit_difference:.0e}, macro F1 lower by at most {limits.macro_f1_loss:.4f})"
+            )
         if agreement.labelled:
             terminal.table(*comparison(agreement.metrics, precision))
         else:
             terminal.print_text("there were no labelled rows: only the agreement was verified")
+
+
+def _print_reliability(terminal: Terminal, manifest: Manifest) -> None:
+    """How often a label with a certain score is right: what a user can expect of a score like 0.40."""
+    from toxonnx.evaluate.metrics import wilson
+    from toxonnx.evaluate.report import EvaluationReport
+    from toxonnx.records import from_plain
+
+    table = {key: value for key, value in manifest.evaluation.items() if key != "part"}
+    report = from_plain(EvaluationReport, table, "evaluation") if table else None
+    if report is None or report.file is None or not report.models:
+        return
+    what = "a label applied, by its probability" if manifest.labels.multi else "the label was right, by its score"
+    terminal.print_text(f"\nhow often {what}, on {report.file.rows} rows, {report.file.name}:")
+    rows = []
+    for one in report.models[0].reliability:
+        low, high = wilson(one.accuracy, one.count)
+        rows.append([f"{one.probability:.2f}", f"{one.count:,}", f"{one.accuracy:.0%} ({low:.0%} to {high:.0%})"])
+    terminal.table(["mean score", "rows", "right (95% interval)"], rows)

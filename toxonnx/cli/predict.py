@@ -14,6 +14,7 @@ import click
 from toxonnx.cli.options import device_options, read_options, text_column_option, threads_option, warn_of_fallback
 
 if TYPE_CHECKING:
+    from toxonnx.bundle import Bundle
     from toxonnx.io.base import ReadOptions, Source
     from toxonnx.predict import Summary
 
@@ -94,7 +95,7 @@ def command(
                 if output is None:
                     error.hint += "\nThe output on standard output is incomplete."
                 raise
-    _print_summary(summary, opened.manifest.name, opened.manifest.max_length)
+    _print_summary(summary, opened)
 
 
 @contextlib.contextmanager
@@ -131,19 +132,27 @@ def _progress(source: Source[Any]) -> Iterator[Callable[[Summary], None]]:
         yield update
 
 
-def _print_summary(summary: Summary, bundle: str, max_length: int) -> None:
+def _print_summary(summary: Summary, bundle: Bundle) -> None:
+    from toxonnx.cli.console import sanitize
+
+    manifest = bundle.manifest
     rate = summary.rows / summary.seconds if summary.seconds else 0.0
-    lines = [f"{summary.rows:,} rows in {summary.seconds:.1f} s ({rate:,.0f} rows/s) with {bundle}"]
+    lines = [f"{summary.rows:,} rows in {summary.seconds:.1f} s ({rate:,.0f} rows/s) with {manifest.name}"]
     width = max((len(label) for label in summary.labels), default=0)
     for label, count in summary.labels.most_common():
-        lines.append(f"  {label:{width}}  {count:>9,}  {count / summary.rows:6.1%}")
+        meaning = manifest.label_descriptions.get(label, "")
+        lines.append(f"  {label:{width}}  {count:>9,}  {count / summary.rows:6.1%}  {meaning}".rstrip())
     if summary.review:
         lines.append(f"  marked for review: {summary.review:,} ({summary.review / summary.rows:.1%})")
     if summary.truncated:
         share = summary.truncated / summary.rows
-        lines.append(f"  truncated to {max_length} tokens: {summary.truncated:,} ({share:.1%})")
+        lines.append(f"  truncated to {manifest.max_length} tokens: {summary.truncated:,} ({share:.1%})")
     if summary.cached:
         lines.append(f"  scores reused from an identical text: {summary.cached:,}")
     if summary.empty:
         lines.append(f"  empty texts: {summary.empty:,}")
-    click.echo("\n".join(lines), err=True)
+    if manifest.language:
+        lines.append(f"  the model reads {manifest.language} only")
+    if bundle.card:
+        lines.append(f"  what it can and cannot do: {bundle.card}")
+    click.echo("\n".join(map(sanitize, lines)), err=True)
