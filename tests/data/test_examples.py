@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toxonnx.data.examples import Examples, load_saved_rows, save_examples
+from toxonnx.data.examples import Examples, load_examples, load_saved_rows, save_examples
+from toxonnx.errors import InputError
+from toxonnx.io.base import ReadOptions
 from toxonnx.labels import Labels
+from toxonnx.recipe import LabelSpec, Recipe
 from toxonnx.texts import TextSpec
 
 
@@ -22,6 +25,23 @@ def test_saved_rows_round_trip(tmp_path: Path, multi: bool) -> None:
     texts, back = load_saved_rows(tmp_path / "v.csv", labels)
     assert texts == ["x", "y\nz", '"q"']
     assert (back == y_true).all()
+
+
+def test_a_file_is_read_by_the_same_options_as_in_predict(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b'sep=;\n"a \\"fine\\" caf\xe9";x\nrain;y\n')
+    recipe = Recipe("r", LabelSpec(column="column_2"), text=TextSpec(("column_1",)))
+    reading = ReadOptions("cp1252", has_header=False, escape_char="\\")
+    rows = load_examples(path, recipe, reading=reading)
+    assert rows.texts == ['a "fine" caf\u00e9', "rain"] and rows.lines == [2, 3] and rows.labels.names == ("x", "y")
+    for broken, hint in (
+        (b"text;class\nrain;y\n", "try --delimiter semicolon"),
+        (b"Rows\na,b\nc,d\n", "line 2 may be"),
+    ):
+        path.write_bytes(broken)
+        with pytest.raises(InputError) as caught:
+            load_examples(path, Recipe("r", LabelSpec(column="class")))
+        assert hint in caught.value.hint
 
 
 def test_data_needs_no_torch(tmp_path: Path) -> None:

@@ -61,6 +61,40 @@ def test_a_file_comes_back_byte_for_byte(
             assert lines[row.line - 1] == first
 
 
+PIECES = [
+    b'"', b"\\", b",", b";", b"\n", b"\r\n", b"\r", b"\0", b"text", b"sep=", b'{"', b"}", b"\xff\xfe", b"\xef\xbb\xbf",
+    b"\xe9", b"caf\xc3\xa9", b" ", b"1", b".", b"@a b c",
+]  # fmt: skip
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
+@given(
+    data=st.lists(st.sampled_from(PIECES), max_size=20).map(b"".join),
+    encoding=st.sampled_from([None, "cp1252", "utf-16", "utf-16-le", "utf-8-sig", "utf-32"]),
+    has_header=st.booleans(),
+    escape_char=st.sampled_from([None, "\\"]),
+    lenient=st.booleans(),
+)
+@pytest.mark.filterwarnings("ignore")
+def test_any_bytes_are_kept_or_refused(
+    tmp_path: Path, data: bytes, encoding: str | None, has_header: bool, escape_char: str | None, lenient: bool
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(data)
+    options = ReadOptions(encoding, has_header=has_header, escape_char=escape_char)
+    try:
+        with CsvSource(path, options, lenient=lenient) as source:
+            records = list(source)
+            assert isinstance(source.columns_hint, str)
+    except InputError as error:
+        assert str(path) in error.what
+        return
+    head = source.byte_order_mark + source.preamble
+    header = [source.header] if source.header else []
+    back = head + "".join(record.raw + record.end for record in [*header, *records])
+    assert lenient or back.encode(source.encoding) == data
+
+
 BAD = {
     "empty": (b"", "is empty"),
     "blank header": (b"\n1,2\n", "line 1: the header is blank"),
@@ -193,8 +227,11 @@ def test_a_header_that_looks_like_a_row_is_reported(tmp_path: Path, content: str
     path.write_text(content)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        CsvSource(path).__exit__()
-        CsvSource(path, ReadOptions(has_header=False)).__exit__()
+        with CsvSource(path, ReadOptions(has_header=False)) as source:
+            list(source)
+        with CsvSource(path) as source:
+            assert not caught  # not before rows are read: if a column is missing, that error has the same hint
+            list(source)
     assert [warning.category for warning in caught] == [ReadWarning] * expected
     assert all("--no-header" in str(warning.message) and "morning" not in str(warning.message) for warning in caught)
 

@@ -150,7 +150,7 @@ def read_raw_table(
         delimiter, columns_hint, has_header = source.delimiter, source.columns_hint, source.has_header
     if not rows:
         what = f"{plural(len(ragged), 'row')}, none with as many fields as the header" if ragged else "no rows"
-        raise InputError(f"{path} has {what}", "Check the delimiter (--delimiter)." if ragged else "")
+        raise InputError(f"{path} has {what}", (columns_hint or "Check the delimiter (--delimiter).") if ragged else "")
     columns = {name: [row[i] for row in rows] for i, name in enumerate(header)}
     missing_header = has_header and looks_like_data(columns, named_columns)
     return RawTable(

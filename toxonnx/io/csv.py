@@ -31,7 +31,7 @@ from toxonnx.io.sniff import DELIMITERS, Sample, find_byte_order_mark, refuse_ot
 __all__ = ["CsvRecord", "CsvSink", "CsvSource", "open_sink", "open_source"]
 
 #: a first line that only names the delimiter, as Excel writes and reads it
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'"?sep=(?![".0-9])([\t -~])"?[\r\n]*', re.IGNORECASE)
 
 #: error handler of lenient reading; surrogateescape works only for encodings that extend ASCII
 _LENIENT = "toxonnx-lone-surrogate"
@@ -136,8 +136,6 @@ class CsvSource:
         self._csv = csv.reader(lines, delimiter=self.delimiter, escapechar=self.escape_char)
         self._all_records = self._records()
         self.header = self._read_header()
-        if not self._lenient and self._sample.header_is_data:
-            self._warn("the first line looks like a row, not like a header; if it is one, use --no-header")
 
     def _read_header(self) -> CsvRecord | None:
         """The header; without one, only the number of columns is taken from the first row."""
@@ -198,6 +196,8 @@ class CsvSource:
 
     def __iter__(self) -> Iterator[CsvRecord]:
         """The rows, in order. A blank line comes as a record without fields."""
+        if not self._lenient and self._sample.header_is_data:
+            self._warn("the first line looks like a row, not like a header; if it is one, use --no-header")
         width = len(self.columns)
         # A closing quote is followed by a delimiter or a line end, and one inside a field is doubled.
         escaped = None if self.escape_char else re.compile(rf'\\"[^"\r\n{re.escape(self.delimiter)}]')
