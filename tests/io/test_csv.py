@@ -113,6 +113,10 @@ BAD = {
         "text;n\ncaf\u00e9;2\n".encode("latin-1"),
         "for example --encoding cp1252 --delimiter semicolon.",
     ),
+    "unicode text of Excel": (
+        "text\tn\r\na\t1\r\n".encode("utf-16"),
+        "looks like UTF-16\nAdd --encoding utf-16 --delimiter tab.",
+    ),
     "utf-16 unmarked": ("text,n\na,1\n".encode("utf-16-be"), "without a byte-order mark\nAdd --encoding utf-16-be."),
     "utf-32": ("text,n\na,1\n".encode("utf-32"), "looks like UTF-32\nAdd --encoding utf-32."),
 }
@@ -167,6 +171,13 @@ def test_a_hint_names_all_options_that_a_file_needs(tmp_path: Path) -> None:
         )
 
 
+def test_labels_in_rows_are_no_header(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("id,sms,kind\n1,a fine day,toxic\n2,dull,label\n")
+    with CsvSource(path) as source:
+        assert source.columns_hint == ""
+
+
 def test_a_file_without_header_comes_back_byte_for_byte(tmp_path: Path) -> None:
     path, out = tmp_path / "in.csv", tmp_path / "out.csv"
     data = b'\n"two\nlines",1\r\n\nlast,2'
@@ -215,6 +226,7 @@ def test_quotes_escaped_by_a_backslash(tmp_path: Path) -> None:
     ("content", "expected"),
     [
         ("what a fine morning this is,praise\nsuch a dull day,complaint\nso nice of you,praise\n", True),
+        ("so fine a morning,offensive\nsuch a dull day,neither\nso nice of you,offensive\n", True),
         ("@ben what a fine morning\nsuch a dull day\n", True),
         ("This was, all in all, a very fine morning for all of us!\n", True),
         ("comment id,comment as written\n1,a fine day\n", False),

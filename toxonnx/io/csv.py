@@ -91,32 +91,31 @@ class CsvSource:
         default = "\t" if self.path.suffix.lower() in {".tsv", ".tab"} else ","
         self.delimiter = _delimiter(options.delimiter or default)
         try:
-            codec = codecs.lookup(options.encoding) if options.encoding else None
-            "".encode(codec.name if codec else "utf-8")  # refuses codecs that are not text encodings
+            encoding = codecs.lookup(options.encoding or "utf-8").name
+            "".encode(encoding)  # refuses codecs that are not text encodings
             binary: Any = open(self.path, "rb", buffering=BUFFER_BYTES)  # noqa: SIM115  (closed by __exit__)
         except LookupError:
             raise InputError(f"unknown encoding {options.encoding!r}") from None
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror}") from None
         try:
-            self._open(binary, codec.name if codec else None, options)
+            self._open(binary, encoding, options)
         except BaseException:
             binary.close()
             raise
 
-    def _open(self, binary: Any, requested_encoding: str | None, options: ReadOptions) -> None:
+    def _open(self, binary: Any, encoding: str, options: ReadOptions) -> None:
         start = binary.peek(BUFFER_BYTES)
         refuse_other_formats(self.path, start)
-        self.encoding, mark = find_byte_order_mark(self.path, start, requested_encoding)
+        sample = Sample(start=start, encoding=encoding, delimiter=self.delimiter, has_header=self.has_header)
+        self._sample, mark = find_byte_order_mark(self.path, sample)
+        self.encoding = self._sample.encoding
         self.byte_order_mark = "\ufeff" if mark else ""
         binary.read(mark)
         self.size = os.fstat(binary.fileno()).st_size if binary.seekable() else None
         self._binary: Any = binary
         errors = _LENIENT if self._lenient else "strict"
         self._text = io.TextIOWrapper(binary, encoding=self.encoding, errors=errors, newline="")
-        self._sample = Sample(
-            start=start[mark:], encoding=self.encoding, delimiter=self.delimiter, has_header=self.has_header
-        )
         self._recorder = LineRecorder(self._text, self.path, self._sample)
         lines = iter(self._recorder)
         first = next(lines, None)

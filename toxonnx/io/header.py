@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from toxonnx.texts import USUAL_TEXT_COLUMNS
 
-__all__ = ["USUAL_LABEL_COLUMNS", "has_usual_name", "looks_like_data", "reads_like_text"]
+__all__ = ["USUAL_LABEL_COLUMNS", "has_usual_text_column", "looks_like_data", "reads_like_text"]
 
 #: usual names of a label column
 USUAL_LABEL_COLUMNS = (
@@ -32,9 +32,9 @@ def reads_like_text(name: str) -> bool:
     )
 
 
-def has_usual_name(names: Sequence[str]) -> bool:
-    """Whether a column has one of the usual names of a text or a label column."""
-    return any(name.strip().lower() in {*USUAL_TEXT_COLUMNS, *USUAL_LABEL_COLUMNS} for name in names)
+def has_usual_text_column(names: Sequence[str]) -> bool:
+    """Whether one of the names is usual for a text column, which hardly is a value of a row."""
+    return any(name.strip().lower() in USUAL_TEXT_COLUMNS for name in names)
 
 
 def looks_like_data(columns: Mapping[str, Sequence[str]], named_columns: Collection[str] = ()) -> bool:
@@ -45,11 +45,13 @@ def looks_like_data(columns: Mapping[str, Sequence[str]], named_columns: Collect
         named_columns: columns that somebody named. A header that contains one of them is one, unless it reads like a
             sentence.
     """
-    if has_usual_name(list(columns)):
-        return False
+    usual = [name for name in columns if name.strip().lower() in {*USUAL_TEXT_COLUMNS, *USUAL_LABEL_COLUMNS}]
     named = {name: values for name, values in columns.items() if name in named_columns}
-    if named:
-        # A column named spam may contain the labels spam and ham, so a single repeated name is not enough.
-        repeated = any(name in values for name, values in named.items())
-        return any(reads_like_text(name) or (repeated and len(name.split()) >= SENTENCE_WORDS) for name in named)
-    return any(reads_like_text(name) or name in values for name, values in columns.items())
+    if not named:
+        return not usual and any(reads_like_text(name) or name in values for name, values in columns.items())
+    # A label such as "hate" is a usual name and a usual value.
+    if any(name not in columns[name] for name in usual):
+        return False
+    # A column named spam may contain the labels spam and ham, so a single repeated name is not enough.
+    repeated = any(name in values for name, values in named.items())
+    return any(reads_like_text(name) or (repeated and len(name.split()) >= SENTENCE_WORDS) for name in named)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from toxonnx.errors import InputError
-from toxonnx.io.header import has_usual_name, looks_like_data
+from toxonnx.io.header import has_usual_text_column, looks_like_data
 
 __all__ = ["DELIMITERS", "Sample", "delimiter_name", "find_byte_order_mark", "refuse_other_formats"]
 
@@ -71,40 +72,6 @@ def refuse_other_formats(path: Path, start: bytes) -> None:
             raise InputError(f"{path} is {what}", advice)
 
 
-def find_byte_order_mark(path: Path, start: bytes, requested: str | None) -> tuple[str, int]:
-    """The encoding of a file, and the number of bytes of its byte-order mark.
-
-    Args:
-        path: for error messages.
-        start: its first bytes.
-        requested: name of the requested codec, as Python spells it; None for UTF-8 by default.
-
-    Raises:
-        InputError: the bytes contradict the encoding.
-    """
-    found = next((codec for codec, mark in _BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
-    name = requested or "utf-8"
-    if found:
-        family = found.removesuffix("-le").removesuffix("-be")
-        if name not in {found, family, f"{family}-sig"}:
-            raise InputError(f"{path} looks like {family.upper()}", f"Add --encoding {family}.")
-        return found, len(_BYTE_ORDER_MARKS[found])
-    if name in {"utf-16", "utf-32"}:
-        raise InputError(f"{path} has no {name.upper()} byte-order mark", f"Use --encoding {name}-le or {name}-be.")
-    if not name.startswith(("utf-16", "utf-32")) and (wide := _without_mark(start)):
-        raise InputError(f"{path} looks like UTF-16 without a byte-order mark", f"Add --encoding {wide}.")
-    return name.removesuffix("-sig"), 0
-
-
-def _without_mark(start: bytes) -> str | None:
-    """The byte order of UTF-16 whose characters are mostly ASCII: every other byte is NUL."""
-    half = len(start[:_SAMPLE_BYTES]) // 2
-    shares = [start[offset : 2 * half : 2].count(0) / max(half, 1) for offset in (0, 1)]
-    if half > 1 and max(shares) > 0.5 and min(shares) < 0.1:
-        return "utf-16-be" if shares[0] > shares[1] else "utf-16-le"
-    return None
-
-
 def delimiter_name(delimiter: str) -> str:
     """A delimiter as an argument of ``--delimiter``."""
     return next((name for name, mark in DELIMITERS.items() if mark == delimiter), f"'{delimiter}'")
@@ -115,7 +82,7 @@ class Sample:
     """The start of a text file, as far as it was read ahead, for hints only.
 
     Attributes:
-        start: its first bytes, without a byte-order mark.
+        start: its first bytes.
         encoding: how it is decoded.
         delimiter: how it is separated.
         has_header: whether its first line is read as the header.
@@ -132,7 +99,7 @@ class Sample:
     def _rows(self) -> list[tuple[int, list[str]]]:
         """The first rows, the header among them, with the line in which each ends."""
         text = self.start[:_SAMPLE_BYTES].decode(self.encoding, "replace").replace("\0", "")
-        lines = text.splitlines(keepends=True)
+        lines = list(io.StringIO(text, newline=""))
         if len(lines) > 1 and len(self.start) > _SAMPLE_BYTES:
             lines.pop()  # it may be cut
         reader = csv.reader(lines, delimiter=self.delimiter)
@@ -169,23 +136,24 @@ class Sample:
     def _header_line(self) -> int | None:
         """The line that is probably the header, if it is not the first one."""
         rows = self._rows[:_HEADER_ROWS]
-        if not rows or not self.has_header or has_usual_name(rows[0][1]):
+        if not rows or not self.has_header or has_usual_text_column(rows[0][1]):
             return None
         for number, (line, row) in enumerate(rows):
             widths = {len(later) for _, later in rows[number:]}
             is_below_a_title = len(rows[0][1]) == 1 < len(row) and widths == {len(row)}
-            if number and (is_below_a_title or (has_usual_name(row) and len(set(row)) == len(row))):
+            if number and (is_below_a_title or (has_usual_text_column(row) and len(set(row)) == len(row))):
                 return line
         return None
 
-    def _options(self, *, encoding: bool) -> str:
-        options = ["--encoding cp1252"] if encoding else []
+    def options(self, encoding: str = "") -> str:
+        """The options that the file seems to need, with an encoding if one is given."""
+        options = [f"--encoding {encoding}"] if encoding else []
         options += [f"--delimiter {delimiter_name(self._other_delimiter)}"] if self._other_delimiter else []
         return " ".join(options)
 
     def encoding_hint(self) -> str:
         """What to do if the file does not decode."""
-        return f"Give the file's encoding with --encoding, for example {self._options(encoding=True)}."
+        return f"Give the file's encoding with --encoding, for example {self.options('cp1252')}."
 
     def columns_hint(self) -> str:
         """What may be wrong if the header lacks the expected columns; empty if nothing is suspected."""
@@ -193,9 +161,50 @@ class Sample:
             return f"The first line is not the header; line {self._header_line} may be. Remove the lines above it."
         if self._other_delimiter:
             seems = "" if self._decodes else f", and the file is not {self.encoding.upper()}"
-            return f"Only one column was found{seems}; try {self._options(encoding=not self._decodes)}."
+            return f"Only one column was found{seems}; try {self.options('' if self._decodes else 'cp1252')}."
         if self._rows and "\ufffd" in "".join(self._rows[0][1]):
             return f"The header has bytes that are not {self.encoding.upper()}. {self.encoding_hint()}"
         if self.header_is_data:
             return "The first line looks like a row, not like a header: add a header, or use --no-header."
         return ""
+
+
+def find_byte_order_mark(path: Path, sample: Sample) -> tuple[Sample, int]:
+    """Checks the requested encoding of a file by its first bytes.
+
+    Args:
+        path: for error messages.
+        sample: the first bytes, with the requested encoding as Python spells it.
+
+    Returns:
+        The sample below the byte-order mark, with the encoding of what follows it, and the bytes of the mark.
+
+    Raises:
+        InputError: the bytes contradict the encoding.
+    """
+    start, name = sample.start, sample.encoding
+    found = next((codec for codec, mark in _BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
+    if found:
+        mark = len(_BYTE_ORDER_MARKS[found])
+        below = replace(sample, start=start[mark:], encoding=found)
+        family = found.removesuffix("-le").removesuffix("-be")
+        if name not in {found, family, f"{family}-sig"}:
+            raise InputError(f"{path} looks like {family.upper()}", f"Add {below.options(family)}.")
+        return below, mark
+    wide = _without_mark(start)
+    if name in {"utf-16", "utf-32"}:
+        example = wide or f"{name}-le or {name}-be"
+        raise InputError(f"{path} has no {name.upper()} byte-order mark", f"Use --encoding {example}.")
+    if wide and not name.startswith(("utf-16", "utf-32")):
+        options = replace(sample, encoding=wide).options(wide)
+        raise InputError(f"{path} looks like UTF-16 without a byte-order mark", f"Add {options}.")
+    return replace(sample, encoding=name.removesuffix("-sig")), 0
+
+
+def _without_mark(start: bytes) -> str | None:
+    """The byte order of UTF-16 whose characters are mostly ASCII: every other byte is NUL."""
+    half = len(start[:_SAMPLE_BYTES]) // 2
+    shares = [start[offset : 2 * half : 2].count(0) / max(half, 1) for offset in (0, 1)]
+    if half > 1 and max(shares) > 0.5 and min(shares) < 0.1:
+        return "utf-16-be" if shares[0] > shares[1] else "utf-16-le"
+    return None
