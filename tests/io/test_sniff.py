@@ -59,8 +59,12 @@ def test_other_formats_are_named_with_what_to_do(tmp_path: Path) -> None:
         "pdf": (b"%PDF-1.7\n", "a PDF document", "CSV"),
         "html": (b"\n<!DOCTYPE html>\n<html>", "an HTML or XML page", "downloaded"),
         "lfs": (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer", "git lfs pull"),
-        "jsonl": ("".join(json.dumps(row) + "\n" for row in ROWS).encode(), "a file of JSON lines", "jq -r '[.text]"),
-        "json": (json.dumps(ROWS, indent=1).encode("utf-8-sig"), "a JSON file", "jq -r '.[] | [.text]"),
+        "jsonl": (
+            "".join(json.dumps(row) + "\n" for row in ROWS).encode(),
+            "a file of JSON lines",
+            "(inputs | [.text])",
+        ),
+        "json": (json.dumps(ROWS, indent=1).encode("utf-8-sig"), "a JSON file", "(inputs[] | [.text])"),
     }
     for name, (content, what, advice) in files.items():
         path = tmp_path / f"{name}.csv"

@@ -56,7 +56,8 @@ def run(command: Callable[[], object], *, debug: bool) -> int:
     except BrokenPipeError:
         return _READER_GONE
     except click.ClickException as error:
-        error.show()
+        with contextlib.suppress(OSError):
+            error.show()
         return error.exit_code
     except Exception as error:
         if debug:

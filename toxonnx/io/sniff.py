@@ -26,7 +26,7 @@ DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space":
 _UNPACK = "Decompress it first, for example with {}."
 _SPREADSHEET = "Save it as CSV (UTF-8) first."
 _DUCKDB = "Convert it to CSV first, for example with DuckDB or pandas."
-_JQ = "Convert it to CSV first, for example with jq -r '{}[.text] | @csv' (this gives no header: add --no-header)."
+_JQ = """Convert it to CSV first, for example with jq -rn '["text"], ({} | [.text]) | @csv'."""
 
 #: what the file starts with -> what it is, and what to do
 _FORMATS = tuple(
@@ -46,8 +46,8 @@ _FORMATS = tuple(
         (rb"%PDF-", "a PDF document", "Extract its texts into a CSV file first."),
         (rb"(?i)\s*<(!doctype|html|\?xml)", "an HTML or XML page", "Was a page downloaded in place of the file?"),
         (rb"version https://git-lfs", "a Git LFS pointer, not the file itself", "Fetch the file with: git lfs pull"),
-        (rb'\s*\{\s*"[^\n]*\}\s*(\n|$)', "a file of JSON lines", _JQ.format("")),
-        (rb'\s*(\{\s*["}]|\[\s*[\[{"])', "a JSON file", _JQ.format(".[] | ")),
+        (rb'\s*\{\s*"[^\n]*\}\s*(\n|$)', "a file of JSON lines", _JQ.format("inputs")),
+        (rb'\s*(\{\s*["}]|\[\s*[\[{"])', "a JSON file", _JQ.format("inputs[]")),
     )
 )
 
