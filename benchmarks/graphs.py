@@ -38,7 +38,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-import toxonnx.convert.graph as graph
+import toxonnx.convert.exporters as exporters
 from toxonnx.bench.synthetic_texts import tweet_lengths
 from toxonnx.convert.int8 import quantize
 from toxonnx.convert.quiet import silence_exporters
@@ -65,11 +65,11 @@ def export_variants(model: PreTrainedModel, folder: Path) -> dict[str, Path]:
     from onnxruntime.transformers import optimizer
     from onnxruntime.transformers.fusion_options import FusionOptions
 
-    first_token_only = graph.first_token_only
+    first_token_only = exporters.first_token_only
     for name, patch in (("full", _full_last_layer), ("first", first_token_only)):
-        graph.first_token_only = patch
-        graph.to_onnx(copy.deepcopy(model), folder / name)
-    graph.first_token_only = first_token_only
+        exporters.first_token_only = patch
+        exporters.to_onnx(copy.deepcopy(model), folder / name)
+    exporters.first_token_only = first_token_only
     fp32 = folder / "first" / "model.onnx"
     with silence_exporters():
         quantize_dynamic(

@@ -98,7 +98,8 @@ class Graph:
         opset: ONNX operator set.
         last_layer_first_token_only: whether the last layer is computed for the first token only.
         simplified: whether the shape computations of the exporter were removed.
-        written_by: the module that wrote the graph; None where Optimum exported it.
+        written_by: the module that wrote the graph: ``optimum.exporters.onnx`` (also None), ``torch.onnx``, or one of
+            toxonnx.
         linear_layers_int8: number of quantized linear layers.
         smoothing: see :func:`toxonnx.convert.int8.quantize`.
         reduce_range: whether int8 weights have 7 bits.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 
 def silence_transformers() -> None:
     """Shows only errors of transformers and the hub client; toxonnx reports what matters."""
@@ -10,3 +12,5 @@ def silence_transformers() -> None:
 
     hub.set_verbosity_error()
     transformers.set_verbosity_error()
+    transformers.disable_progress_bar()  # of loading weights
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")  # meant for PEFT

@@ -22,6 +22,7 @@ from toxonnx.convert.card import model_card
 from toxonnx.convert.encoder_weights import EncoderWeights, extract_weights
 from toxonnx.convert.evaluation import held_out_report
 from toxonnx.convert.export_rows import BUILT_IN, save_bundle_fingerprints
+from toxonnx.convert.exporters import OPTIMUM, to_onnx
 from toxonnx.convert.fp16 import check_range, to_fp16
 from toxonnx.convert.int8 import quantize
 from toxonnx.convert.messages import decision_lines, verification_lines
@@ -87,11 +88,11 @@ def build_bundle(inputs: BuildInputs, work: Path, name: str, log: Callable[[str]
         GateError: a limit is exceeded.
     """
     trained, settings = inputs.trained, inputs.settings
-    exported = graph.to_onnx(trained.model, work)
+    exported = to_onnx(trained.model, work)
     if not exported.simplified:
-        log("the graph keeps Optimum's shape computations: the simplified one did not give the same logits")
+        log("the graph keeps the exporter's shape computations: the simplified one did not give the same logits")
     _write_tokenizer_and_config(trained, work, name)
-    manifest = _manifest(trained, settings, name)
+    manifest = _manifest(trained, settings, name, exported)
     with tempfile.TemporaryDirectory(dir=work.parent, prefix=f".{name}.", suffix=".fp32") as folder:
         scratch = Path(folder)
         encoder = extract_weights(trained.model) if LAYOUTS[settings.layout].native else None
@@ -99,8 +100,8 @@ def build_bundle(inputs: BuildInputs, work: Path, name: str, log: Callable[[str]
         manifest = dataclasses.replace(manifest, graph=_write_graph(inputs, work, scratch, exported, encoder))
         models = _Models(fp32, *_final(fp32, work, manifest, scratch))
         log(
-            f"exported to ONNX {settings.precision}, {settings.layout} layout; verifying on {len(inputs.rows.texts)} "
-            f"rows ({inputs.rows.where}), on {models.ran_on}"
+            f"exported to ONNX {settings.precision}, {settings.layout} layout, by {manifest.graph.written_by}; "
+            f"verifying on {len(inputs.rows.texts)} rows ({inputs.rows.where}), on {models.ran_on}"
         )
         manifest = _verify_and_evaluate(inputs, manifest, models, work, scratch, log)
     for line in [*verification_lines(manifest), *decision_lines(manifest.decisions)]:
@@ -125,7 +126,8 @@ def _write_tokenizer_and_config(trained: Trained, work: Path, name: str) -> None
         (work / file).unlink(missing_ok=True)
 
 
-def _manifest(trained: Trained, settings: Export, name: str) -> Manifest:
+def _manifest(trained: Trained, settings: Export, name: str, exported: Graph) -> Manifest:
+    packages = ("transformers", *(["optimum-onnx"] if exported.written_by == OPTIMUM else []), "onnx")
     recipe = trained.recipe
     meanings = recipe.labels.descriptions if recipe else {}
     return Manifest(
@@ -145,7 +147,7 @@ def _manifest(trained: Trained, settings: Export, name: str) -> Manifest:
             "toxonnx": toxonnx.__version__,
             "torch": torch.__version__,
             "onnxruntime": onnxruntime.__version__,
-            **{package: importlib.metadata.version(package) for package in ("transformers", "optimum-onnx", "onnx")},
+            **{package: importlib.metadata.version(package) for package in packages},
         },
     )
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 from toxonnx.architectures import ARCHITECTURES
 from toxonnx.errors import CheckpointError
 
-__all__ = ["EncoderWeights", "Layer", "Linear", "Norm", "extract_weights"]
+__all__ = ["EncoderWeights", "Layer", "Linear", "Norm", "PaddingToken", "extract_weights"]
 
 Array = NDArray[np.float32]
 
@@ -49,6 +49,14 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class PaddingToken:
+    """A token that has no position of its own: its id, and the embedding added to it, float32 [width]."""
+
+    id: int
+    position: Array
+
+
+@dataclass(frozen=True)
 class EncoderWeights:
     """A classifier's weights.
 
@@ -59,7 +67,8 @@ class EncoderWeights:
         layers: in order.
         head: linear layers on the first token, each with the ONNX operator that follows it ("" for none).
         heads: number of attention heads.
-        gelu: ``BiasGelu`` (exact) or ``FastGelu`` (tanh approximation).
+        exact_gelu: whether the activation is the exact GELU; else its tanh approximation.
+        padding: the padding token, for architectures that do not number padding tokens; None for the others.
     """
 
     words: Array
@@ -68,7 +77,8 @@ class EncoderWeights:
     layers: tuple[Layer, ...]
     head: tuple[tuple[Linear, str], ...]
     heads: int
-    gelu: str
+    exact_gelu: bool
+    padding: PaddingToken | None = None
 
     @property
     def width(self) -> int:
@@ -76,13 +86,8 @@ class EncoderWeights:
         return int(self.words.shape[1])
 
 
-_GELUS = {
-    "gelu": "BiasGelu",
-    "gelu_python": "BiasGelu",
-    "gelu_new": "FastGelu",
-    "gelu_fast": "FastGelu",
-    "gelu_pytorch_tanh": "FastGelu",
-}
+#: activation -> whether it is the exact GELU; the others are its tanh approximation
+_GELUS = {"gelu": True, "gelu_python": True, "gelu_new": False, "gelu_fast": False, "gelu_pytorch_tanh": False}
 
 
 def extract_weights(model: PreTrainedModel) -> EncoderWeights:
@@ -104,11 +109,12 @@ def extract_weights(model: PreTrainedModel) -> EncoderWeights:
         raise _unsupported(f"its activation {activation!r} is not one of {', '.join(_GELUS)}")
     base = model.get_submodule(names.encoder)
     embeddings = base.get_submodule("embeddings")
-    positions = _array(embeddings.position_embeddings.weight)
-    if architecture.positions_after_padding:
-        positions = positions[config.pad_token_id + 1 :]
+    positions, padding = _array(embeddings.position_embeddings.weight), None
     if names.token_types:
         positions = positions + _array(embeddings.token_type_embeddings.weight)[:1]
+    if architecture.positions_after_padding:
+        padding = PaddingToken(config.pad_token_id, positions[config.pad_token_id])
+        positions = positions[config.pad_token_id + 1 :]
     layers = tuple(_layer(layer, names.layer) for layer in base.get_submodule(names.layers))
     width = embeddings.word_embeddings.weight.shape[1]
     attention = [linear for layer in layers for linear in (layer.query, layer.key, layer.value)]
@@ -121,7 +127,8 @@ def extract_weights(model: PreTrainedModel) -> EncoderWeights:
         layers=layers,
         head=tuple((_linear(model.get_submodule(name)), after) for name, after in names.head),
         heads=config.num_attention_heads,
-        gelu=_GELUS[activation],
+        exact_gelu=_GELUS[activation],
+        padding=padding,
     )
 
 

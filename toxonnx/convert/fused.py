@@ -28,12 +28,10 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from toxonnx.convert.encoder_weights import EncoderWeights, Layer, Linear, Norm
+from toxonnx.convert.writer import DOMAIN, FLOAT, GraphWriter
 
 __all__ = ["PACKED_INPUTS", "emulate_packed", "fused", "packed"]
 
-OPSET, IR_VERSION = 18, 9
-DOMAIN = "com.microsoft"
-INT32, FLOAT = onnx.TensorProto.INT32, onnx.TensorProto.FLOAT
 #: inputs of the packed layout and their shapes; see :class:`toxonnx.inference.batching.PackedBatcher`
 PACKED_INPUTS: Mapping[str, list[str]] = {
     "input_ids": ["tokens"],
@@ -44,71 +42,21 @@ PACKED_INPUTS: Mapping[str, list[str]] = {
 }
 
 
-class _Writer:
-    """Collects the nodes and constants of a graph; float constants are stored in its precision."""
+class _FusedWriter(GraphWriter):
+    """Uses ONNX Runtime's fused operators, with int32 inputs."""
 
     def __init__(self, encoder: EncoderWeights, half: bool) -> None:
-        self.encoder, self._float = encoder, np.float16 if half else np.float32
-        self.nodes: list[onnx.NodeProto] = []
-        self._constants: dict[str, onnx.TensorProto] = {}
-
-    def constant(self, name: str, value: NDArray[Any]) -> str:
-        if value.dtype == np.float32:
-            value = value.astype(self._float)
-        self._constants[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
-        return name
-
-    def add(
-        self, operator: str, inputs: list[str], output: str, *more: str, domain: str = "", **attributes: Any
-    ) -> str:
-        node = helper.make_node(operator, inputs, [output, *more], name=output, domain=domain, **attributes)
-        self.nodes.append(node)
-        return output
+        super().__init__(encoder, half=half, integer=onnx.TensorProto.INT32)
 
     def norm(self, x: str, skip: str, norm: Norm, output: str, bias: NDArray[np.float32] | None = None) -> str:
-        """Normalises ``x + bias + skip``."""
         inputs = [x, skip, self.constant(f"{output}.weight", norm.weight), self.constant(f"{output}.bias", norm.bias)]
         if bias is not None:
             inputs.append(self.constant(f"{x}.bias", bias))
         return self.add("SkipLayerNormalization", inputs, output, domain=DOMAIN, epsilon=norm.epsilon)
 
-    def matmul(self, x: str, weight: NDArray[np.float32], output: str) -> str:
-        return self.add("MatMul", [x, self.constant(f"{output}.weight", weight)], output)
-
-    def after_attention(self, number: int, layer: Layer, context: str, x: str) -> str:
-        """The part of a layer after the attention."""
-        prefix = f"layer.{number}"
-        mixed = self.matmul(context, layer.out.weight, f"{prefix}.attention.out")
-        x = self.norm(mixed, x, layer.attention_norm, f"{prefix}.attention.norm", layer.out.bias)
-        wide = self.matmul(x, layer.up.weight, f"{prefix}.up")
-        wide = self.add(
-            self.encoder.gelu,
-            [wide, self.constant(f"{prefix}.up.bias", layer.up.bias)],
-            f"{prefix}.gelu",
-            domain=DOMAIN,
-        )
-        narrow = self.matmul(wide, layer.down.weight, f"{prefix}.down")
-        return self.norm(narrow, x, layer.norm, f"{prefix}.norm", layer.down.bias)
-
-    def classify(self, x: str) -> None:
-        """The classification head: logits, float32, from the first tokens' states [rows, width]."""
-        for number, (linear, after) in enumerate(self.encoder.head):
-            prefix = f"head.{number}"
-            weight, bias = (
-                self.constant(f"{prefix}.weight", linear.weight),
-                self.constant(f"{prefix}.bias", linear.bias),
-            )
-            x = self.add("Gemm", [x, weight, bias], prefix)
-            x = self.add(after, [x], f"{prefix}.activation") if after else x
-        self.add("Cast", [x], "logits", to=FLOAT)
-
-    def finish(self, inputs: Mapping[str, list[str]]) -> onnx.ModelProto:
-        labels = len(self.encoder.head[-1][0].bias)
-        int32_inputs = [helper.make_tensor_value_info(name, INT32, shape) for name, shape in inputs.items()]
-        logits = helper.make_tensor_value_info("logits", FLOAT, ["rows", labels])
-        graph = helper.make_graph(self.nodes, "classifier", int32_inputs, [logits], list(self._constants.values()))
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(DOMAIN, 1)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+    def gelu(self, x: str, bias: NDArray[np.float32], prefix: str) -> str:
+        operator = "BiasGelu" if self.encoder.exact_gelu else "FastGelu"
+        return self.add(operator, [x, self.constant(f"{x}.bias", bias)], f"{prefix}.gelu", domain=DOMAIN)
 
 
 def fused(encoder: EncoderWeights, *, half: bool) -> onnx.ModelProto:
@@ -121,7 +69,7 @@ def fused(encoder: EncoderWeights, *, half: bool) -> onnx.ModelProto:
         encoder: the weights.
         half: use fp16 inside.
     """
-    writer = _Writer(encoder, half)
+    writer = _FusedWriter(encoder, half)
     tables = [writer.constant("words", encoder.words), writer.constant("positions", encoder.positions)]
     norm = [writer.constant("norm.weight", encoder.norm.weight), writer.constant("norm.bias", encoder.norm.bias)]
     x = writer.add(
@@ -166,7 +114,7 @@ def packed(encoder: EncoderWeights, *, half: bool) -> onnx.ModelProto:
         encoder: the weights.
         half: use fp16 inside.
     """
-    writer = _Writer(encoder, half)
+    writer = _FusedWriter(encoder, half)
     words = writer.add("Gather", [writer.constant("words", encoder.words), "input_ids"], "word")
     positions = writer.add("Gather", [writer.constant("positions", encoder.positions), "position_ids"], "position")
     x = writer.norm(words, positions, encoder.norm, "embedded")

@@ -1,8 +1,7 @@
-"""PyTorch to ONNX, through Optimum, and simplification of the graph."""
+"""Simplification of exported graphs, and the graphs written for GPUs."""
 
 from __future__ import annotations
 
-import copy
 import os
 from collections import Counter
 from pathlib import Path
@@ -12,59 +11,33 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
-from transformers import PreTrainedModel
 
 from toxonnx.convert.encoder_weights import EncoderWeights
-from toxonnx.convert.first_token import first_token_only
-from toxonnx.convert.fused import OPSET as FUSED_OPSET
 from toxonnx.convert.fused import fused, packed
-from toxonnx.convert.quiet import silence_exporters
-from toxonnx.errors import CheckpointError
+from toxonnx.convert.writer import OPSET
 from toxonnx.formats import LAYOUTS
 from toxonnx.manifest import Graph
 
-__all__ = ["OPSET", "count_operators", "inputs_of", "to_onnx", "write_layout"]
-
-#: from 17 on, LayerNormalization is a single operator
-OPSET = 18
+__all__ = ["count_operators", "inputs_of", "simplify", "write_layout"]
 
 
-def to_onnx(model: PreTrainedModel, folder: Path) -> Graph:
-    """Writes ``model.onnx`` (fp32) through Optimum's exporter.
-
-    Args:
-        model: a sequence classifier in evaluation mode.
-        folder: ``model.onnx`` and ``config.json`` are written there.
+def simplify(path: Path) -> bool:
+    """Removes an exporter's redundant nodes from a model file, if it then still gives the same logits.
 
     Returns:
-        The graph's entry in the manifest, without operators.
-
-    Raises:
-        CheckpointError: Optimum has no exporter for the architecture.
+        Whether they were removed.
     """
-    from optimum.exporters.onnx import onnx_export_from_model
-
-    model = copy.deepcopy(model)
-    with first_token_only(model) as shortened, silence_exporters():
-        try:
-            onnx_export_from_model(
-                model, str(folder), task="text-classification", opset=OPSET, do_validation=False,
-                no_post_process=True, device="cpu",
-            )  # fmt: skip
-        except (ValueError, KeyError, NotImplementedError) as error:
-            kind = model.config.model_type
-            raise CheckpointError(f"Optimum does not export {kind!r} classifiers: {error}") from None
-    path, simplified = folder / "model.onnx", folder / "simplified.onnx"
-    onnx.save(_simplify(onnx.load(str(path))), str(simplified))
+    simplified = path.with_name("simplified.onnx")
+    onnx.save(_simplified(onnx.load(str(path))), str(simplified))
     same = _give_same_logits(path, simplified)
     if same:
         os.replace(simplified, path)
     else:
         simplified.unlink()
-    return Graph(opset=OPSET, last_layer_first_token_only=shortened, simplified=same)
+    return same
 
 
-def _simplify(model: onnx.ModelProto) -> onnx.ModelProto:
+def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same model without redundant nodes of the exporter."""
     weights = {value.name for value in model.graph.initializer}
     # Weights with equal content are stored once, and the others refer to them.
@@ -170,7 +143,7 @@ def _without_dead_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
 def write_layout(encoder: EncoderWeights, target: Path, layout: str, *, half: bool) -> Graph:
     """Writes a graph for GPUs (see :mod:`toxonnx.convert.fused`); returns its entry in the manifest."""
     onnx.save((packed if LAYOUTS[layout].packed else fused)(encoder, half=half), str(target))
-    return Graph(opset=FUSED_OPSET, last_layer_first_token_only=True, written_by="toxonnx.convert.fused")
+    return Graph(opset=OPSET, last_layer_first_token_only=True, written_by="toxonnx.convert.fused")
 
 
 def count_operators(path: Path) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,6 +93,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         self._metric = recipe.training.metric
         self._max_length = recipe.max_length
         self._tokenizer = tokenizer
+        self._settings = recipe.training
         train = data.train
         self._weights = _class_weights(train, recipe.training.class_weights)
         settings = recipe.training
@@ -107,10 +109,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
             adam_beta2=settings.betas[1],
             adam_epsilon=settings.epsilon,
             lr_scheduler_type=settings.schedule,
-            warmup_steps=settings.warmup_steps,
-            warmup_ratio=settings.warmup_ratio,
             max_grad_norm=settings.max_grad_norm,
-            group_by_length=settings.group_by_length,
             length_column_name="length",
             eval_strategy="epoch",
             save_strategy="epoch",
@@ -126,6 +125,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
             label_names=["labels"],
             report_to=[],
             disable_tqdm=not sys.stderr.isatty(),
+            **_sampling(group_by_length=settings.group_by_length),
             **flags,
         )
         super().__init__(
@@ -183,6 +183,12 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
             batch["votes"] = torch.tensor([row["votes"] for row in rows])
         return batch
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Sets the number of warm-up steps; transformers 4 and 5 have different arguments for a share of all steps."""
+        settings = self._settings
+        self.args.warmup_steps = settings.warmup_steps or math.ceil(num_training_steps * settings.warmup_ratio)
+        return super().create_scheduler(num_training_steps, optimizer)
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
@@ -206,6 +212,13 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         metrics = evaluate(np.asarray(prediction.predictions), np.asarray(prediction.label_ids), self._labels)
         values = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
         return {**values, "selection": selection_score(self._metric, {**values, "loss": metrics.loss})}
+
+
+def _sampling(*, group_by_length: bool) -> dict[str, Any]:
+    """The Trainer's argument for batches of texts of similar lengths, which transformers 5 renamed."""
+    if "group_by_length" in TrainingArguments.__dataclass_fields__:
+        return {"group_by_length": group_by_length}
+    return {"train_sampling_strategy": "group_by_length" if group_by_length else "random"}
 
 
 def _class_weights(examples: Examples, power: float) -> torch.Tensor | None:
