@@ -81,6 +81,24 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
+def checkpoints(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Classifiers with random heads and different logits for different texts."""
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+
+    root = tmp_path_factory.mktemp("checkpoints")
+    torch.manual_seed(1)
+    for name in ("bert", "distilbert", "roberta", "deberta"):
+        config = AutoConfig.from_pretrained(bases[name], num_labels=3)
+        model = AutoModelForSequenceClassification.from_pretrained(bases[name], config=config)
+        for key, parameter in model.named_parameters():  # with zero biases or equal logits the test would prove nothing
+            torch.nn.init.normal_(parameter, std=0.1, mean=float("norm.weight" in key.lower()))
+        model.save_pretrained(root / name)
+        AutoTokenizer.from_pretrained(bases[name]).save_pretrained(root / name)
+    return {path.name: path for path in root.iterdir()}
+
+
+@pytest.fixture(scope="session")
 def run(bases: dict[str, Path], labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished LoRA run of the small DistilBERT."""
     folder = tmp_path_factory.mktemp("run")

@@ -14,7 +14,7 @@ import pytest
 import torch
 from helpers import sentences, toxonnx
 from optimum.onnxruntime import ORTModelForSequenceClassification
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from toxonnx import Classifier
 from toxonnx.bundle import Bundle, open_bundle
@@ -35,21 +35,6 @@ TEXTS = [text for text, _ in sentences(40, 11)] + ["", "word " * 400, "Gr\u00fc\
 
 def make_bundle(source: Path, output: Path, **options: Any) -> Bundle:
     return export(ExportRequest(source=source, output=output, **options), log=lambda _: None)
-
-
-@pytest.fixture(scope="module")
-def checkpoints(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Classifiers with random heads and different logits for different texts."""
-    root = tmp_path_factory.mktemp("checkpoints")
-    torch.manual_seed(1)
-    for name in ("bert", "distilbert", "roberta", "deberta"):
-        config = AutoConfig.from_pretrained(bases[name], num_labels=3)
-        model = AutoModelForSequenceClassification.from_pretrained(bases[name], config=config)
-        for key, parameter in model.named_parameters():  # with zero biases or equal logits the test would prove nothing
-            torch.nn.init.normal_(parameter, std=0.1, mean=float("norm.weight" in key.lower()))
-        model.save_pretrained(root / name)
-        AutoTokenizer.from_pretrained(bases[name]).save_pretrained(root / name)
-    return {path.name: path for path in root.iterdir()}
 
 
 def _session(tmp_path: Path, model: onnx.ModelProto, layout: str) -> Session:
