@@ -1,8 +1,8 @@
 """Properties of each encoder architecture, by transformers' ``model_type``.
 
-Training, merging and the plain export work for other architectures too, as far as transformers, PEFT and Optimum
-support them; this table adds the LoRA targets named "attention", the last layer computed for the first token only, and
-the graphs written for GPUs.
+Training, merging and the plain export work for other architectures too, as far as transformers, PEFT and Optimum (or
+``torch.onnx``) support them; this table adds the LoRA targets named "attention", the last layer computed for the first
+token only, and the graphs written from the weights.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class Layout:
         precisions: number formats that it is exported in.
         devices: where it runs.
         packed: rows are concatenated, without padding.
-        native: written by toxonnx for GPUs, from ONNX Runtime's fused operators; else exported by Optimum.
+        native: made of ONNX Runtime's fused operators, for GPUs; else of standard operators.
         exported: whether it can be asked for; False for the stand-in that checks a packed graph without a GPU.
     """
 

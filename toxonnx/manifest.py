@@ -98,8 +98,7 @@ class Graph:
         opset: ONNX operator set.
         last_layer_first_token_only: whether the last layer is computed for the first token only.
         simplified: whether the shape computations of the exporter were removed.
-        written_by: the module that wrote the graph: ``optimum.exporters.onnx`` (also None), ``torch.onnx``, or one of
-            toxonnx.
+        written_by: the module that wrote the graph: ``optimum.exporters.onnx``, ``torch.onnx``, or one of toxonnx.
         linear_layers_int8: number of quantized linear layers.
         smoothing: see :func:`toxonnx.convert.int8.quantize`.
         reduce_range: whether int8 weights have 7 bits.
@@ -111,7 +110,7 @@ class Graph:
     opset: Count = 0
     last_layer_first_token_only: bool = False
     simplified: bool = False
-    written_by: str | None = None
+    written_by: str = ""
     linear_layers_int8: Count | None = None
     smoothing: Share | None = None
     reduce_range: bool | None = None

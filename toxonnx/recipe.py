@@ -113,7 +113,7 @@ class Export:
     """How to export, and the limits above which no bundle is sealed."""
 
     precision: str = "int8"
-    #: how the graph takes a batch: plain, as Optimum exports it; fused or packed, written for GPUs (convert.fused)
+    #: how the graph takes a batch: plain, in standard operators; fused or packed, written for GPUs (convert.fused)
     layout: str = "plain"
     #: use 7-bit weights: 8-bit ones saturate on CPUs without VNNI, which lose more than a CPU with it shows
     reduce_range: bool = True

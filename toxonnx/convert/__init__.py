@@ -1,1 +1,1 @@
-"""From a PyTorch classifier to a sealed bundle. Needs ``toxonnx[export]``. Optimum is used only here."""
+"""From a PyTorch classifier to a sealed bundle. Needs ``toxonnx[export]`` or ``toxonnx[export-transformers5]``."""
