@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from toxonnx import extras
+from toxonnx.errors import MachineError
 
 ROOT = Path(extras.__file__).parent.parent
 
@@ -47,3 +48,21 @@ def test_the_command_installs_from_where_toxonnx_was_installed(tmp_path: Path, m
 
     monkeypatch.setattr(extras, "distribution", not_installed)
     assert extras.install_command("train") == f"cd {ROOT} && pip install '.[train]'"
+
+
+@pytest.mark.parametrize(
+    ("transformers", "modules", "extra"),
+    [
+        ("4.57.6", ["onnx"], "[export]"),
+        ("5.24.0", ["onnx", "onnxruntime"], "[export-transformers5,cpu]"),
+        ("5.24.0", ["transformers", "onnx"], "[export]"),
+    ],
+)
+def test_the_extra_for_exports_keeps_the_installed_transformers(
+    monkeypatch: pytest.MonkeyPatch, transformers: str, modules: list[str], extra: str
+) -> None:
+    monkeypatch.setattr(extras, "missing", lambda _: modules)
+    monkeypatch.setattr(extras, "version", lambda _: transformers)
+    with pytest.raises(MachineError, match=f"needs {', '.join(modules)}, which") as caught:
+        extras.require("export")
+    assert extra in caught.value.hint
