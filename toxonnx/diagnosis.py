@@ -83,7 +83,8 @@ class Diagnosis:
             lines[f"gpu {number}"] = f"{gpu.name}, {gpu.memory_gb} GB, compute capability {gpu.compute_capability}"
         lines["runtime"] = devices.runtime
         for name, why in devices.unavailable.items():
-            lines[name] = why or "available"
+            no_driver = bool(devices.problem) and why.startswith(devices.problem)
+            lines[name] = "unavailable without the driver" if no_driver else why or "available"
         return lines
 
 

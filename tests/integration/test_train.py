@@ -80,6 +80,7 @@ def test_a_separate_validation_file(bases: dict[str, Path], labelled: Path, tmp_
         "--validation", validation,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "run" / "curves.png").exists()  # there is no curve through one epoch
     assert "training on 320 rows, validating on the given file" in done.stdout
     assert "warning" in done.stdout and "validation rows are also in the training file" in done.stdout
     assert json.loads((tmp_path / "run" / "run.json").read_text())["split"]["validation_rows"] == 41

@@ -61,4 +61,4 @@ def assert_complete_page(page: str, report: dict[str, Any], plots: int | None = 
     for finding in report["findings"]:
         assert escape(finding["message"]) in page and escape(finding["advice"]) in page
     for size in report["classes"]:
-        assert f'<td class="left">{escape(size["name"])}</td><td>{size["rows"]:,}</td>' in page
+        assert f'{escape(size["name"])}</td><td data-name="rows">{size["rows"]:,}</td>' in page

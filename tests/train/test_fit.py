@@ -43,7 +43,7 @@ def _quiet(_: str) -> None:
 
 def test_a_full_disk_is_reported_and_the_run_resumes(bases: dict[str, Path], tmp_path: Path) -> None:
     request = _request(tmp_path, bases["distilbert"], epochs=1)
-    # The limits stop different libraries: Python, matplotlib, safetensors, PyTorch.
+    # The limits stop different libraries: Python, safetensors, PyTorch.
     for limit in (1_000, 30_000, 60_000, 200_000):
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
         with largest_file(limit), pytest.raises(MachineError, match=r"/run: the disk is full.*\n.*--resume"):

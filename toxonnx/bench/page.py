@@ -11,13 +11,15 @@ import numpy as np
 
 from toxonnx.bench.render import repeats_sentence, speedup_sentence
 from toxonnx.bench.report import PERCENTILES, BenchReport, CandidateReport
-from toxonnx.html import document, horizontal_bars, key_value_table, new_figure, svg_figure, table
+from toxonnx.html import Bar, bar_chart, document, key_value_table, new_figure, svg_figure, table
 from toxonnx.system import System
 
 __all__ = ["page"]
 
 #: of the bundle, then of the other candidates
 COLORS = ("#0b6e4f", "#8a94a6", "#c98a2b", "#5b7db1", "#a0527a", "#6b8e23")
+#: fewer rounds show no spread
+MIN_ROUNDS = 3
 
 
 def page(report: BenchReport) -> str:
@@ -32,14 +34,13 @@ def page(report: BenchReport) -> str:
         *(f"<p class='lead'>{escape(verdict)}.</p>" for verdict in verdicts),
         f"<p class='dim'>{escape(repeats)}.</p>" if repeats else "",
         "<h2>Throughput</h2>",
-        svg_figure(_throughput(entries), "rows per second of each candidate"),
-        "<p class='dim'>Median of the rounds; lines from the slowest to the fastest round. Includes tokenization.</p>",
+        _throughput(report),
+        f"<p class='dim'>{_rounds(report.rounds)} Includes tokenization.</p>",
         "<h2>Latency of a single text</h2>",
         svg_figure(_latency(entries), "share of single texts that were scored within a time"),
         _latency_table(entries),
         "<h2>Padding</h2>",
-        svg_figure(_padding(report.texts.padding), "share of tokens that are padding"),
-        "<p class='dim'>Share of tokens that are padding when these texts are batched in different ways.</p>",
+        *_padding(report.texts.padding),
         "<h2>All measurements</h2>",
         _measurements(entries, report.price_per_hour),
         "<p class='dim'>Load time: importing the engine and loading the model. Peak memory: resident memory of "
@@ -52,6 +53,14 @@ def page(report: BenchReport) -> str:
     )
 
 
+def _rounds(rounds: int) -> str:
+    if rounds == 1:
+        return "One round: how much the rates vary is unknown."
+    if rounds < MIN_ROUNDS:
+        return f"Median of {rounds} rounds, which are too few to show how much the rates vary."
+    return "Median of the rounds; lines from the slowest to the fastest round."
+
+
 def _setup(report: BenchReport) -> str:
     texts = report.texts
     rounds = "1 round" if report.rounds == 1 else f"{report.rounds} interleaved rounds"
@@ -62,32 +71,24 @@ def _setup(report: BenchReport) -> str:
     )
 
 
-def _bars(names: list[str], values: list[float], colors: list[str], texts: list[str]) -> tuple[Any, Any]:
-    longest = max(values) or 1
-    figure, axes = horizontal_bars(names, longest, 0.18)
-    axes.barh(range(len(names)), values, color=colors, height=0.62)
-    for position, (value, text) in enumerate(zip(values, texts, strict=True)):
-        axes.text(value + longest * 0.02, position, text, va="center", fontsize=10)
-    return figure, axes
+def _throughput(report: BenchReport) -> str:
+    rows = []
+    for number, entry in enumerate(report.candidates):
+        rate = entry.rows_per_second
+        span = (rate.min, rate.max) if report.rounds >= MIN_ROUNDS else None
+        rows.append((entry.name, [Bar(rate.median, f"{rate.median:,.0f} rows/s", f"var(--c{_colour(number)})", span)]))
+    longest = max(entry.rows_per_second.max for entry in report.candidates)
+    return bar_chart(rows, longest, "rows per second of each candidate")
 
 
-def _colors(count: int) -> list[str]:
-    return [COLORS[0], *(COLORS[1 + i % (len(COLORS) - 1)] for i in range(count - 1))]
-
-
-def _throughput(entries: Sequence[CandidateReport]) -> Any:
-    rates = [entry.rows_per_second for entry in entries]
-    names, texts = [entry.name for entry in entries], [f"{rate.median:,.0f} rows/s" for rate in rates]
-    figure, axes = _bars(names, [rate.max for rate in rates], ["none"] * len(names), texts)
-    axes.barh(range(len(names)), [rate.median for rate in rates], color=_colors(len(names)), height=0.62)
-    for position, rate in enumerate(rates):
-        axes.plot([rate.min, rate.max], [position] * 2, color="#1c2330", linewidth=1.2, solid_capstyle="butt")
-    return figure
+def _colour(number: int) -> int:
+    """The first one is of the bundle only; the others repeat."""
+    return number and 1 + (number - 1) % (len(COLORS) - 1)
 
 
 def _latency(entries: Sequence[CandidateReport]) -> Any:
-    figure, axes = new_figure(9, 3.6)
-    for entry, color in zip(entries, _colors(len(entries)), strict=True):
+    figure, axes = new_figure(6.4, 3.6)
+    for entry, color in zip(entries, (COLORS[_colour(number)] for number in range(len(entries))), strict=True):
         values = np.sort(np.array(entry.samples["latency_seconds"]) * 1e3)
         axes.step(values, np.arange(1, len(values) + 1) / len(values), where="post", color=color, label=entry.name)
     axes.set_xscale("log")
@@ -98,7 +99,7 @@ def _latency(entries: Sequence[CandidateReport]) -> Any:
     axes.set_ylabel("share of texts")
     axes.grid(axis="both", color="#dfe3ea", linewidth=0.7)
     axes.set_axisbelow(True)
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 
 
@@ -107,10 +108,17 @@ def _latency_table(entries: Sequence[CandidateReport]) -> str:
     return table(["", *(f"p{p}" for p in PERCENTILES)], rows, mark_first=True)
 
 
-def _padding(shares: dict[str, float]) -> Any:
-    names, values = list(shares), [100 * share for share in shares.values()]
-    colors = [COLORS[0] if name.startswith("toxonnx") else COLORS[1] for name in names]
-    return _bars(names, values, colors, [f"{value:.1f}%" for value in values])[0]
+def _padding(shares: dict[str, float]) -> list[str]:
+    if not any(shares.values()):
+        return ["<p>None, in whatever way these texts are batched.</p>"]
+    rows = [
+        (name, [Bar(share, f"{share:.1%}", "var(--c0)" if name.startswith("toxonnx") else "var(--c1)")])
+        for name, share in shares.items()
+    ]
+    return [
+        bar_chart(rows, max(shares.values()), "share of tokens that are padding"),
+        "<p class='dim'>Share of tokens that are padding when these texts are batched in different ways.</p>",
+    ]
 
 
 def _measurements(entries: Sequence[CandidateReport], price: float | None) -> str:

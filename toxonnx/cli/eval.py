@@ -155,6 +155,8 @@ def _print(tables: Sequence[Section]) -> None:
     terminal = Terminal(width=200)
     for table in tables:
         terminal.print_text(f"\n{table.title}", "bold")
+        for text in table.alerts:
+            terminal.print_text(text, "bold red")
         for note in table.notes:
             terminal.print_text(note)
         if len(table.header) > MAX_COLUMNS:

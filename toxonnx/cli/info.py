@@ -99,7 +99,6 @@ def _print_verification(terminal: Terminal, manifest: Manifest) -> None:
 
 def _print_reliability(terminal: Terminal, manifest: Manifest) -> None:
     """How often a label with a certain score is right: what a user can expect of a score like 0.40."""
-    from toxonnx.evaluate.metrics import wilson
     from toxonnx.evaluate.report import EvaluationReport
     from toxonnx.records import from_plain
 
@@ -111,6 +110,6 @@ def _print_reliability(terminal: Terminal, manifest: Manifest) -> None:
     terminal.print_text(f"\nhow often {what}, on {report.file.rows} rows, {report.file.name}:")
     rows = []
     for one in report.models[0].reliability:
-        low, high = wilson(one.accuracy, one.count)
+        low, high = one.interval
         rows.append([f"{one.probability:.2f}", f"{one.count:,}", f"{one.accuracy:.0%} ({low:.0%} to {high:.0%})"])
     terminal.table(["mean score", "rows", "right (95% interval)"], rows)

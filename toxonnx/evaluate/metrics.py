@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 
 from toxonnx.inference.scores import decide, probabilities
 from toxonnx.labels import Labels
+from toxonnx.records import Count, Share
 
 __all__ = ["BINS", "Bin", "Interval", "LabelMetrics", "Metrics", "Sample", "comparison", "evaluate", "wilson"]
 
 #: number of equal-width bins of the calibration error, as in Guo et al., "On Calibration of Modern Neural Networks",
 #: ICML 2017
 BINS = 15
+
+#: of a reliability diagram: number of bins, at most, and of predictions in each, at least
+MAX_RELIABILITY_BINS, MIN_BIN = 20, 20
 
 #: a share, and the lower and upper end of its 95% interval
 Interval = tuple[float, float, float]
@@ -84,9 +88,14 @@ class Metrics:
 class Bin:
     """One bin of a reliability diagram: number of predictions, mean probability, and the share that is correct."""
 
-    count: int
-    probability: float
-    accuracy: float
+    count: Count
+    probability: Share
+    accuracy: Share
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95% interval of the share, which treats the predictions as independent."""
+        return wilson(self.accuracy, max(self.count, 1))
 
 
 @dataclass(frozen=True)
@@ -215,11 +224,18 @@ class Sample:
         )
 
     def reliability(self) -> list[Bin]:
-        """The non-empty bins of the calibration error, by increasing probability."""
-        count, claimed, true = self._bins(np.ones(len(self)), self._true)
-        return [
-            Bin(round(n), float(c / n), float(t / n)) for n, c, t in zip(count, claimed, true, strict=True) if n
-        ]  # fmt: skip
+        """Bins with about the same number of predictions each, by increasing probability.
+
+        Equal probabilities are in one bin. Bins of equal width, as for the calibration error, would have a single
+        prediction where the model rarely predicts, and the share that is correct there says nothing.
+        """
+        claimed, true = self._claimed.ravel(), self._true.ravel()
+        order = np.argsort(claimed, kind="stable")
+        claimed, true = claimed[order], true[order]
+        count = max(1, min(MAX_RELIABILITY_BINS, len(claimed) // MIN_BIN))
+        cuts = np.searchsorted(claimed, claimed[np.arange(1, count) * len(claimed) // count])
+        parts = np.split(np.arange(len(claimed)), np.unique(cuts))
+        return [Bin(len(rows), float(claimed[rows].mean()), float(true[rows].mean())) for rows in parts if len(rows)]
 
     def chance_ece(self, samples: int, seed: int) -> tuple[float, float] | None:
         """The calibration error that a perfectly calibrated model would have on as many rows.

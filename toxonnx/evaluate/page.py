@@ -17,13 +17,15 @@ from toxonnx.evaluate.sections import (
     suite_sections,
 )
 from toxonnx.evaluate.suites import SuiteReport
-from toxonnx.html import document, escape_label, new_figure, svg_figure, table
+from toxonnx.html import Bar, alert, bar_chart, document, escape_label, new_figure, svg_figure, table
 
 __all__ = ["page"]
 
 COLOURS = ("#0b6e4f", "#c98a2b", "#5b7db1", "#a0527a", "#6b8e23", "#8a94a6", "#b5482f", "#2f7f8f", "#7a6a4f")
 #: line styles; the next one is used when the colours repeat
 LINES = ("solid", "dashed", "dotted", "dashdot")
+#: accuracies on a functionality: of guessing, and from which a bar is green
+GUESSING, GOOD = 0.5, 0.8
 
 
 def page(report: EvaluationReport) -> str:
@@ -37,22 +39,27 @@ def page(report: EvaluationReport) -> str:
         parts += [
             "<h2>Calibration</h2>",
             "<p class='dim'>For texts whose most probable label has about this probability: the share that has this "
-            "label. On the diagonal, both are equal; below it the model is overconfident, above it underconfident. The "
-            "area of a dot is the number of texts.</p>",
+            "label. On the diagonal, both are equal; below it the model is overconfident, above it underconfident. "
+            "Each dot stands for about the same number of texts; lines are 95% intervals.</p>",
             svg_figure(_reliability(models), "reliability diagram"),
         ]
     for model in models:
         parts.append(f"<h2>{escape(model.name)}</h2>")
         metrics = model.measured.metrics
         if metrics.confusion:
+            parts.append("<h3>Confusion matrix</h3>")
             parts.append(svg_figure(_confusion(metrics), f"confusion matrix of {model.name}"))
             parts.append("<p class='dim'>Numbers of texts; the shade is the share of the row's actual label.</p>")
+        parts.append("<h3>Precision and recall at every threshold</h3>")
         parts.append(svg_figure(_curves(model.curves), f"precision and recall of {model.name}"))
         parts += [_section(one, "h3") for one in model_sections(model) if not one.title.startswith(CONFUSION)]
     if suite:
         parts.append(f"<h2>{escape(suite.title)}</h2>")
-        parts.append(svg_figure(_suite(suite), f"accuracy by functionality of {suite.title}"))
-        parts.append("<p class='dim'>The dashed line is the accuracy of guessing.</p>")
+        parts.append(
+            "<p class='dim'>Accuracy by functionality. Green: at least 80%; amber: 50 to 80%; red: worse than "
+            "guessing, which is the dotted line. Lines are 95% intervals.</p>"
+        )
+        parts.append(_suite(suite))
         parts += [_section(one, "h3") for one in suite_sections(suite)]
         parts.append(f"<p class='dim'>{escape(suite.source.strip())}</p>")
     if models and report.bootstrap.samples:
@@ -66,7 +73,7 @@ def page(report: EvaluationReport) -> str:
 
 
 def _section(part: Section, level: str = "h2") -> str:
-    notes = "".join(f"<p class='dim'>{escape(note)}</p>" for note in part.notes)
+    notes = "".join(map(alert, part.alerts)) + "".join(f"<p class='dim'>{escape(note)}</p>" for note in part.notes)
     body = table(part.header, part.rows, left=part.left) if part.rows else ""
     return f"<{level}>{escape(part.title)}</{level}>{notes}{body}"
 
@@ -83,24 +90,23 @@ def _percent_axes(axes: Any) -> None:
     axes.set_ylim(0, 1.02)
     axes.grid(color="#dfe3ea", linewidth=0.7)
     axes.set_axisbelow(True)
-    _percent(axes)
-
-
-def _percent(axes: Any, *, x: bool = True, y: bool = True) -> None:
-    for wanted, axis in ((x, axes.xaxis), (y, axes.yaxis)):
-        if wanted:
-            axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _: f"{value:.0%}")
 
 
 def _reliability(models: Sequence[ModelReport]) -> Any:
-    figure, axes = new_figure(6, 4.6)
+    figure, axes = new_figure(5.4, 4.4)
     axes.plot([0, 1], [0, 1], color="#8a94a6", linewidth=1, linestyle="--")
     for number, model in enumerate(models):
-        bins, colour = model.reliability, COLOURS[number % len(COLOURS)]
+        bins = model.reliability
         x, y = [one.probability for one in bins], [one.accuracy for one in bins]
-        most = max(one.count for one in bins)
-        axes.plot(x, y, color=colour, linewidth=1.4, label=escape_label(model.name))
-        axes.scatter(x, y, s=[12 + 120 * one.count / most for one in bins], color=colour, alpha=0.7, linewidths=0)
+        ends = [one.interval for one in bins]
+        below = [share - low for share, (low, _) in zip(y, ends, strict=True)]
+        above = [high - share for share, (_, high) in zip(y, ends, strict=True)]
+        axes.errorbar(
+            x, y, yerr=[below, above], fmt="o", markersize=5, elinewidth=1.2, color=COLOURS[number % len(COLOURS)],
+            label=escape_label(model.name),
+        )  # fmt: skip
     axes.set_xlabel("predicted probability")
     axes.set_ylabel("share that is correct")
     _percent_axes(axes)
@@ -130,37 +136,29 @@ def _confusion(metrics: Metrics) -> Any:
 
 
 def _curves(curves: dict[str, Curve]) -> Any:
-    figure, axes = new_figure(7, 4.2)
+    figure, axes = new_figure(5.4, 4)
     for number, (label, curve) in enumerate(curves.items()):
+        if not curve.recall:  # no row has this label
+            continue
         axes.step(curve.recall, curve.precision, where="pre", label=escape_label(label), **_line(number))
     axes.set_xlabel("recall")
     axes.set_ylabel("precision")
     _percent_axes(axes)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(curves), 3))
     return figure
 
 
-def _suite(suite: SuiteReport) -> Any:
-    models = suite.models
-    kinds = models[0].functionalities
-    figure, axes = new_figure(8, 0.9 + 0.3 * len(kinds))
-    height = 0.8 / len(models)
-    for number, model in enumerate(models):
-        positions = [at + (number - (len(models) - 1) / 2) * height for at in range(len(kinds))]
-        shares = [one.accuracy for one in model.functionalities]
-        colour = COLOURS[number % len(COLOURS)]
-        axes.barh(positions, shares, height=height * 0.9, color=colour, label=escape_label(model.name))
-        if len(models) == 1:
-            for at, share in zip(positions, shares, strict=True):
-                axes.text(share + 0.01, at, f"{share:.0%}", va="center", fontsize=8)
-    gold = {True: suite.positive, False: suite.negative}
-    names = [f"{one.code} {one.description} ({gold[one.positive]})" for one in kinds]
-    axes.set_yticks(range(len(kinds)), [escape_label(name) for name in names], fontsize=8)
-    axes.invert_yaxis()
-    axes.axvline(0.5, color="#1c2330", linewidth=0.8, linestyle="--")
-    axes.set_xlim(0, 1.08)
-    _percent(axes, y=False)
-    axes.set_xlabel("accuracy")
-    if len(models) > 1:
-        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=2)
-    return figure
+def _suite(suite: SuiteReport) -> str:
+    models, gold = suite.models, {True: suite.positive, False: suite.negative}
+    rows = []
+    for index, kind in enumerate(models[0].functionalities):
+        bars = []
+        for model in models:
+            one = model.functionalities[index]
+            name = f" {model.name}" if len(models) > 1 else ""
+            colour = "good" if one.accuracy >= GOOD else "fair" if one.accuracy >= GUESSING else "bad"
+            bars.append(
+                Bar(one.accuracy, f"{one.accuracy:.0%}{name}", f"var(--{colour})", (one.low, one.high), GUESSING)
+            )
+        rows.append((f"{kind.code} {kind.description} ({gold[kind.positive]})", bars))
+    return bar_chart(rows, 1, f"accuracy by functionality of {suite.title}")

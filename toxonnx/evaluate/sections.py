@@ -52,6 +52,7 @@ class Section:
 
     Attributes:
         title: title of the section.
+        alerts: sentences that nobody should overlook, before the notes.
         notes: sentences between title and table.
         header, rows: the table; empty for a section without a table.
         left: number of left-aligned columns.
@@ -62,6 +63,7 @@ class Section:
     header: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
     left: int = 1
+    alerts: list[str] = field(default_factory=list)
 
 
 def sections(report: EvaluationReport) -> list[Section]:
@@ -79,11 +81,13 @@ def headline(report: EvaluationReport) -> Section:
     """The metrics of all models side by side, with notes on how far they can be trusted."""
     columns: list[tuple[str, MeasuredRows]] = []
     notes: list[str] = []
+    alerts: list[str] = []
     for model in report.models:
         for measured, rows in ((model.unseen, "unseen rows"), (model.all_rows, "rows, including seen ones: LEAKY")):
             if measured:
                 title = f"{measured.rows:,} {rows if model.leaky_rows else 'rows'}"
                 columns.append((f"{model.name}, {title}", measured))
+        alerts += _alerts(model)
         notes += _notes(model)
     table = [
         [title, *(_metric(getattr(measured.metrics, key), measured.intervals.get(key)) for _, measured in columns)]
@@ -97,7 +101,8 @@ def headline(report: EvaluationReport) -> Section:
         )
     file = report.file
     where = [f"{file.name}: {file.rows:,} rows, {file.distinct_texts:,} distinct texts."] if file else []
-    return Section("Metrics", [*where, *notes], ["", *(title for title, _ in columns)], table)
+    header = ["", *(title for title, _ in columns)]
+    return Section("Metrics", [*where, *notes], header, table, alerts=alerts)
 
 
 def _calibration_error(measured: MeasuredRows) -> str:
@@ -105,13 +110,31 @@ def _calibration_error(measured: MeasuredRows) -> str:
     return f"{measured.metrics.ece:.4f}" + (f" (chance: {chance[0]:.3f} to {chance[1]:.3f})" if chance else "")
 
 
-def _notes(model: ModelReport) -> list[str]:
-    """Notes on how far a model's metrics can be trusted."""
-    name, notes = model.name, []
+def _alerts(model: ModelReport) -> list[str]:
+    """What makes a model's metrics worthless: rows seen in training, and predictions that do not depend on the text."""
+    name, metrics, alerts = model.name, model.measured.metrics, []
     if model.leaky_rows:
         each = ", ".join(f"{count:,} {SEEN_IN[part]}" for part, count in model.leaks.items() if count)
         given = "metrics are given with and without them" if model.unseen else "no unseen row is left"
-        notes.append(f"LEAKY: {name} has seen {model.leaky_rows:,} of the {model.rows:,} rows ({each}); {given}.")
+        alerts.append(f"LEAKY: {name} has seen {model.leaky_rows:,} of the {model.rows:,} rows ({each}); {given}.")
+    predicted = [label for label, one in metrics.per_class.items() if one.predicted]
+    if not predicted:
+        alerts.append(f"{name} never predicts a label.")
+    elif metrics.confusion:
+        most = max(one.support for one in metrics.per_class.values()) / max(model.measured.rows, 1)
+        if len(predicted) == 1:
+            alerts.append(f"{name} always predicts {predicted[0]}: it does not tell the labels apart.")
+        elif metrics.accuracy <= most:
+            alerts.append(
+                f"The accuracy of {name}, {metrics.accuracy:.4f}, is not higher than that of always predicting the "
+                f"most frequent label ({most:.4f})."
+            )
+    return alerts
+
+
+def _notes(model: ModelReport) -> list[str]:
+    """Notes on how far a model's metrics can be trusted."""
+    name, notes = model.name, []
     if not model.training_is_known:
         notes.append(f"The training texts of {name} are unknown: rows that it has seen in training cannot be found.")
     elif not model.leaky_rows:
@@ -224,8 +247,9 @@ def suite_sections(suite: SuiteReport) -> list[Section]:
     notes = [
         f"{suite.cases:,} cases. Labels that count as {suite.positive}: {positive_labels}. In parentheses: Wilson's "
         "95% intervals, which treat the cases as independent.",
-        *suite.notes,
+        *(note for note in suite.notes if not note.startswith("LEAKY")),
     ]
+    alerts = [note for note in suite.notes if note.startswith("LEAKY")]
     overall = []
     for key, title in (("positive", suite.positive), ("negative", suite.negative), ("all", "all")):
         sides: list[CaseAccuracy | None] = [getattr(one, key) for one in answers]
@@ -238,7 +262,7 @@ def suite_sections(suite: SuiteReport) -> list[Section]:
         kinds.append([one.group, f"{one.code} {one.description}", gold, f"{one.cases:,}", *cells])
     header = ["class", "functionality", "gold label", "cases", *names]
     tables = [
-        Section(f"{suite.title}: accuracy", notes, ["gold label", "cases", *names], overall),
+        Section(f"{suite.title}: accuracy", notes, ["gold label", "cases", *names], overall, alerts=alerts),
         Section(f"{suite.title} by functionality", [], header, kinds, 3),
     ]
     groups = []
@@ -281,8 +305,8 @@ def markdown(parts: Sequence[Section], level: int = 2) -> str:
     lines: list[str] = []
     for part in parts:
         lines += [f"{'#' * level} {_escape(part.title)}", ""] if part.title else []
-        for note in part.notes:
-            lines += [_escape(note), ""]
+        lines += [line for text in part.alerts for line in (f"**{_escape(text)}**", "")]
+        lines += [line for note in part.notes for line in (_escape(note), "")]
         if part.rows:
             rule = ["---"] * part.left + ["---:"] * (len(part.header) - part.left)
             table = [part.header, rule, *part.rows]

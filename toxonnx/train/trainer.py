@@ -256,4 +256,5 @@ class _EpochReport(TrainerCallback):  # type: ignore[misc]
         lines = "".join(json.dumps(epoch) + "\n" for epoch in epochs)
         (self._output / "metrics.jsonl").write_text(lines, encoding="utf-8")
         self._table.show(epochs)
-        draw_curves(epochs, self._metric, self._output / "curves.png")
+        if len(epochs) > 1:
+            draw_curves(epochs, self._metric, self._output / "curves.png")
