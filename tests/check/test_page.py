@@ -17,7 +17,7 @@ def test_names_with_special_characters_are_drawn_literally(tmp_path: Path, token
         rows.append([text, kind, i % 3])
     report = check_file(write_csv(tmp_path / "d.csv", ["text", "class", "_$third"], rows), tokenizer)
     html = page(report)
-    assert_complete_page(html, report.to_dict(), plots=1)
+    assert_complete_page(html, report.to_dict(), plots=4)
     for name in ("_$x^{", "$5 &amp; &lt;b&gt;", "_$third"):
         assert f'<div class="name">{name}</div>' in html
     captions = re.findall(r"<span[^>]*>([^<]*)</span></div>", html[html.index("Single columns") :])
