@@ -189,12 +189,14 @@ class Verification:
         test: on the run's test rows; None without any.
         limits: for ``agreement``.
         ran_on: execution provider, and the GPU.
+        worse_than_baseline: in what the model is worse than a baseline; empty if it is better than all.
     """
 
     agreement: Agreement
     limits: Limits
     ran_on: str
     test: Agreement | None = None
+    worse_than_baseline: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,10 @@ if TYPE_CHECKING:
     "--positive-labels", multiple=True, metavar="LABEL,...",
     help="Labels that correspond to the suite's positive label; repeatable, one evaluation each.",
 )  # fmt: skip
+@click.option(
+    "--allow-worse-than-baseline", is_flag=True,
+    help="Seal a model that is no better than the most frequent class, or worse than TF-IDF.",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the bundle if it exists.")
 def command(
     source: str,
@@ -75,13 +79,14 @@ def command(
     suite: str | None,
     cases: Path | None,
     positive_labels: tuple[str, ...],
+    allow_worse_than_baseline: bool,
     force: bool,
 ) -> None:
     """Make a bundle from SOURCE: a run, a PEFT adapter folder, or a sequence-classification checkpoint.
 
-    The model is verified against PyTorch before the bundle is sealed; if it exceeds a limit, no bundle is written and
-    the exit code is 1. A temperature that calibrates the probabilities is fitted on the held-out rows, and thresholds
-    if requested.
+    The model is verified against PyTorch before the bundle is sealed; if it exceeds a limit, or is no better than a
+    baseline, no bundle is written and the exit code is 1. A temperature that calibrates the probabilities is fitted on
+    the held-out rows, and thresholds if requested.
     """
     from toxonnx.errors import InputError
     from toxonnx.evaluate.suites import read_suite_request
@@ -126,6 +131,7 @@ def command(
             recipe=loaded_recipe,
             settings=settings,
             suite=request,
+            allow_worse_than_baseline=allow_worse_than_baseline,
             force=force,
         ),
         log=click.echo,

@@ -18,6 +18,7 @@ import torch
 import toxonnx
 from toxonnx.bundle import MANIFEST, Bundle, seal
 from toxonnx.convert import graph
+from toxonnx.convert.baselines import check_baselines
 from toxonnx.convert.card import model_card
 from toxonnx.convert.encoder_weights import EncoderWeights, extract_weights
 from toxonnx.convert.evaluation import held_out_report
@@ -57,6 +58,7 @@ class BuildInputs:
         calibration: texts on which int8 scales are measured; None for other precisions.
         rows: the rows to verify on.
         suite: a functional suite, if one was requested.
+        allow_worse_than_baseline: seal the model even if it is no better than the baselines.
     """
 
     trained: Trained
@@ -64,6 +66,7 @@ class BuildInputs:
     calibration: VerificationRows | None
     rows: VerificationRows
     suite: SuiteRequest | None
+    allow_worse_than_baseline: bool = False
 
 
 @dataclass(frozen=True)
@@ -240,6 +243,10 @@ def _verify_and_evaluate(
         reported_logits = test.final
         verification = dataclasses.replace(verification, test=measure_agreement(test, reported, without_thresholds))
         decisions = measure_on_test_rows(decisions, test.final, reported, trained.labels, labels)
+    worse = check_baselines(trained, reported_logits, reported, allow_worse=inputs.allow_worse_than_baseline)
+    for warning in worse:
+        log(f"warning: {warning}")
+    verification = dataclasses.replace(verification, worse_than_baseline=worse)
     manifest = dataclasses.replace(manifest, labels=labels, verification=verification, decisions=decisions)
     fitted = [rows] if labels != trained.labels else []
     save_bundle_fingerprints(trained, [*([inputs.calibration] if inputs.calibration else []), *fitted], work)

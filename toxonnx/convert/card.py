@@ -113,6 +113,8 @@ def _evaluation(manifest: Manifest) -> list[str]:
             f"predicting the most frequent class has {majority['accuracy']:.4f} and {majority['macro_f1']:.4f}.",
             "",
         ]
+    worse = manifest.verification.worse_than_baseline if manifest.verification else []
+    lines += [line for reason in worse for line in (f"**The {reason}.**", "")]
     lines.append(markdown(sections(report), level=3).rstrip())
     if report.suite:
         lines += ["", report.suite.source.strip()]

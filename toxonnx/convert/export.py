@@ -45,6 +45,7 @@ class ExportRequest:
         recipe: its limits and card replace those of the run; for a checkpoint from elsewhere, its text does, too.
         settings: fields of :class:`toxonnx.recipe.Export` that replace those of the recipe.
         suite: a functional suite to run and to put into the card.
+        allow_worse_than_baseline: seal a model that is no better than the baselines, with a warning.
         force: replace ``output``.
     """
 
@@ -62,6 +63,7 @@ class ExportRequest:
     recipe: Recipe | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     suite: SuiteRequest | None = None
+    allow_worse_than_baseline: bool = False
     force: bool = False
 
 
@@ -73,7 +75,7 @@ def export(request: ExportRequest, log: Callable[[str], None] = print) -> Bundle
         log: called with lines of progress.
 
     Raises:
-        GateError: a limit is exceeded; no bundle is written.
+        GateError: a limit is exceeded, or the model is no better than a baseline; no bundle is written.
         InputError: the output exists, or the source or the rows are invalid.
         MachineError: the disk is full.
     """
@@ -149,7 +151,14 @@ def _inputs(request: ExportRequest, trained: Trained, settings: Export) -> Build
     calibration = None
     if settings.precision == "int8":
         calibration, rows = calibration_rows(trained, rows)
-    return BuildInputs(trained=trained, settings=settings, calibration=calibration, rows=rows, suite=request.suite)
+    return BuildInputs(
+        trained=trained,
+        settings=settings,
+        calibration=calibration,
+        rows=rows,
+        suite=request.suite,
+        allow_worse_than_baseline=request.allow_worse_than_baseline,
+    )
 
 
 def _warn(request: ExportRequest, inputs: BuildInputs, log: Callable[[str], None]) -> None:
