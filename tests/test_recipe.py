@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import re
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from helpers import recipe
 
 from toxonnx.errors import RecipeError
-from toxonnx.recipe import load_recipe, recipe_from_dict
+from toxonnx.recipe import Export, load_recipe, recipe_from_dict, settings_fingerprint
 
 
 @pytest.mark.parametrize("name", ["minilm-hate", "distilbert-lora", "distilroberta-full"])
@@ -57,3 +59,17 @@ def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
     with pytest.raises(RecipeError, match="there is no recipe 'minilm'") as caught:
         load_recipe("minilm")
     assert "minilm-hate" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["minilm-hate", "distilbert-lora", "distilroberta-full"])
+def test_shipped_prose_is_bound_to_the_recipe(name: str) -> None:
+    shipped = load_recipe(name)
+    assert len(shipped.written_for.data) == 64
+    assert shipped.written_for.settings == settings_fingerprint(shipped)
+    assert settings_fingerprint(recipe_from_dict(json.loads(json.dumps(shipped.to_dict())), name)) == (
+        shipped.written_for.settings
+    )
+    other = dataclasses.replace(shipped, training=dataclasses.replace(shipped.training, learning_rate=1e-3))
+    assert settings_fingerprint(other) != shipped.written_for.settings
+    same = dataclasses.replace(shipped, name="copy", card={}, export=Export())
+    assert settings_fingerprint(same) == shipped.written_for.settings

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import sys
 import tomllib
 import types
@@ -17,7 +19,19 @@ from toxonnx.labels import Labels
 from toxonnx.resources import find_recipe
 from toxonnx.texts import TextSpec
 
-__all__ = ["Adapter", "Export", "LabelSpec", "Model", "Recipe", "Split", "Training", "load_recipe"]
+__all__ = [
+    "Adapter",
+    "Export",
+    "LabelSpec",
+    "Model",
+    "Recipe",
+    "Split",
+    "Training",
+    "WrittenFor",
+    "load_recipe",
+    "recipe_from_dict",
+    "settings_fingerprint",
+]
 
 METRICS = ("macro_f1", "accuracy", "loss")
 SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup", "polynomial")
@@ -135,6 +149,19 @@ class Export:
 
 
 @dataclass(frozen=True)
+class WrittenFor:
+    """What the description and the card of a recipe are about; they are left out of the card of any other model.
+
+    Attributes:
+        data: sha256 of the labelled file; empty for any.
+        settings: see :func:`settings_fingerprint`; empty for any.
+    """
+
+    data: str = ""
+    settings: str = ""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A recipe. The TOML file has one table per attribute that is a record or a dictionary."""
 
@@ -151,6 +178,7 @@ class Recipe:
     export: Export = field(default_factory=Export)
     #: title -> paragraph for the model card: data, licence, bias, limits of use
     card: dict[str, str] = field(default_factory=dict)
+    written_for: WrittenFor = field(default_factory=WrittenFor)
 
     @property
     def multi(self) -> bool:
@@ -174,6 +202,27 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"{path} is not TOML: {error}") from None
     return recipe_from_dict({"name": path.stem, **table}, str(path))
+
+
+def settings_fingerprint(recipe: Recipe) -> str:
+    """Identifies everything in a recipe that decides what is trained, 16 hexadecimal digits.
+
+    Values that are the default are left out, so that a new key changes no fingerprint.
+    """
+    parts = {name: getattr(recipe, name) for name in ("max_length", "text", "labels", "split", "model", "training")}
+    text = json.dumps({name: _changed(value) for name, value in parts.items()})
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _changed(value: Any) -> Any:
+    """The fields of a record that are not the default."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    default = type(value)()
+    names = [each.name for each in dataclasses.fields(value)]
+    return {
+        name: _changed(getattr(value, name)) for name in names if getattr(value, name) != getattr(default, name)
+    }  # fmt: skip
 
 
 def recipe_from_dict(table: dict[str, Any], where: str) -> Recipe:

@@ -15,6 +15,7 @@ from toxonnx.convert.baselines import check_baselines
 from toxonnx.convert.export import ExportRequest, export
 from toxonnx.convert.verify import VerificationRows
 from toxonnx.errors import GateError
+from toxonnx.recipe import load_recipe
 from toxonnx.train.adapters import Trained, load_trained
 
 
@@ -58,10 +59,17 @@ def test_a_model_that_always_says_one_class_is_not_sealed(run: Path, tmp_path: P
         if ".classifier." in name:
             tensors[name] = torch.zeros_like(tensor) if name.endswith("weight") else torch.tensor([3.0, -3.0])
     save_file(tensors, weights)
-    request = ExportRequest(source=useless, output=tmp_path / "bundle", settings={"precision": "fp32"})
+    request = ExportRequest(
+        source=useless, output=tmp_path / "bundle", settings={"precision": "fp32"}, recipe=load_recipe("minilm-hate")
+    )
     with pytest.raises(GateError, match=r"most frequent class .*\n.*--allow-worse-than-baseline"):
         export(request, log=lambda _: None)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
-    bundle = export(dataclasses.replace(request, allow_worse_than_baseline=True), log=lambda _: None)
+    lines: list[str] = []
+    bundle = export(dataclasses.replace(request, allow_worse_than_baseline=True), log=lines.append)
     (reason,) = bundle.manifest.verification.worse_than_baseline
-    assert f"**The {reason}.**" in (tmp_path / "bundle" / "README.md").read_text()
+    card = (tmp_path / "bundle" / "README.md").read_text()
+    assert f"warning: {reason}" in lines and f"**The {reason}.**" in card
+    # The recipe's prose is about another model.
+    assert any("were written for other data and settings" in line for line in lines)
+    assert "English tweets" not in card and "had the best macro F1" not in card

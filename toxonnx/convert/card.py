@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from toxonnx.evaluate.calibration import ThresholdMetrics
 from toxonnx.evaluate.metrics import comparison
 from toxonnx.evaluate.report import EvaluationReport
 from toxonnx.evaluate.sections import Section, markdown, sections, threshold_section
 from toxonnx.formats import LAYOUTS
 from toxonnx.manifest import Agreement, Decisions, Manifest, Training
-from toxonnx.recipe import Recipe
+from toxonnx.recipe import Recipe, WrittenFor, settings_fingerprint
 from toxonnx.records import from_plain
+from toxonnx.train.adapters import shown
+from toxonnx.train.run import RunMetadata
 
-__all__ = ["model_card"]
+__all__ = ["model_card", "without_foreign_prose"]
 
 
 def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
@@ -47,6 +51,29 @@ def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
         lines += ["", "## Calibration and thresholds", "", *_decisions(manifest.decisions)]
     lines += ["", "## Verification of the export", "", *_verification(manifest)]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def without_foreign_prose(recipe: Recipe, run: RunMetadata | None) -> tuple[Recipe, str]:
+    """A recipe without the prose that was written for other data or settings.
+
+    Args:
+        recipe: the settings that the model was trained with, and the prose for its card.
+        run: the training; None for a model from elsewhere, whose data and settings are unknown.
+
+    Returns:
+        The recipe, and what the prose was written for: ``data``, ``settings``, both, or empty where nothing was left
+        out.
+    """
+    written_for, others = recipe.written_for, []
+    if written_for.data and (run is None or run.data.sha256 != written_for.data or run.validation_file is not None):
+        others.append("data")
+    if written_for.settings:
+        model = dataclasses.replace(recipe.model, base=shown(run.base)) if run else recipe.model
+        if run is None or settings_fingerprint(dataclasses.replace(recipe, model=model)) != written_for.settings:
+            others.append("settings")
+    if others:
+        recipe = dataclasses.replace(recipe, description="", card={}, written_for=WrittenFor())
+    return recipe, " and ".join(others)
 
 
 def _other_tools(manifest: Manifest) -> str:

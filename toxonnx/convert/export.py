@@ -13,6 +13,7 @@ from typing import Any
 
 from toxonnx.bundle import MANIFEST, Bundle, sha256
 from toxonnx.convert.build import BuildInputs, build_bundle
+from toxonnx.convert.card import without_foreign_prose
 from toxonnx.convert.encoder_weights import extract_weights
 from toxonnx.convert.export_rows import BUILT_IN, calibration_rows, verification_rows
 from toxonnx.convert.thresholds import threshold_target
@@ -82,6 +83,11 @@ def export(request: ExportRequest, log: Callable[[str], None] = print) -> Bundle
     output = request.output.absolute()
     _check_output(request, output)
     trained = _load(request)
+    if trained.recipe:
+        recipe, others = without_foreign_prose(trained.recipe, trained.run)
+        trained = dataclasses.replace(trained, recipe=recipe)
+        if others:
+            log(f"note: the recipe's description and card were written for other {others}; the model card omits them")
     settings = dataclasses.replace(trained.recipe.export if trained.recipe else Export(), **request.settings)
     check_precision_and_layout(settings.precision, settings.layout)
     if LAYOUTS[settings.layout].native:
@@ -127,7 +133,11 @@ def _load(request: ExportRequest) -> Trained:
     recipe = request.recipe
     if recipe and trained.recipe:
         recipe = dataclasses.replace(
-            trained.recipe, description=recipe.description, export=recipe.export, card=recipe.card
+            trained.recipe,
+            description=recipe.description,
+            export=recipe.export,
+            card=recipe.card,
+            written_for=recipe.written_for,
         )
     elif recipe:
         max_length = request.max_length or recipe.max_length
