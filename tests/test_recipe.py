@@ -11,7 +11,7 @@ import pytest
 from helpers import recipe
 
 from toxonnx.errors import RecipeError
-from toxonnx.recipe import Export, load_recipe, recipe_from_dict, settings_fingerprint
+from toxonnx.recipe import Export, LabelSpec, Recipe, load_recipe, recipe_from_dict, settings_fingerprint, with_prose_of
 
 
 @pytest.mark.parametrize("name", ["minilm-hate", "distilbert-lora", "distilroberta-full"])
@@ -72,4 +72,5 @@ def test_shipped_prose_is_bound_to_the_recipe(name: str) -> None:
     other = dataclasses.replace(shipped, training=dataclasses.replace(shipped.training, learning_rate=1e-3))
     assert settings_fingerprint(other) != shipped.written_for.settings
     same = dataclasses.replace(shipped, name="copy", card={}, export=Export())
+    same = with_prose_of(same, Recipe("", LabelSpec(descriptions={"a": "b"}), language="Latin"))
     assert settings_fingerprint(same) == shipped.written_for.settings

@@ -31,6 +31,7 @@ __all__ = [
     "load_recipe",
     "recipe_from_dict",
     "settings_fingerprint",
+    "with_prose_of",
 ]
 
 METRICS = ("macro_f1", "accuracy", "loss")
@@ -150,7 +151,8 @@ class Export:
 
 @dataclass(frozen=True)
 class WrittenFor:
-    """What the description and the card of a recipe are about; they are left out of the card of any other model.
+    """What the prose of a recipe is about: description, language, card, meanings of the labels. It is left out of the
+    card of any other model.
 
     Attributes:
         data: sha256 of the labelled file; empty for any.
@@ -204,12 +206,25 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     return recipe_from_dict({"name": path.stem, **table}, str(path))
 
 
+def with_prose_of(recipe: Recipe, other: Recipe) -> Recipe:
+    """A recipe with the prose of another one; see :class:`WrittenFor`."""
+    return dataclasses.replace(
+        recipe,
+        description=other.description,
+        language=other.language,
+        labels=dataclasses.replace(recipe.labels, descriptions=other.labels.descriptions),
+        card=other.card,
+        written_for=other.written_for,
+    )
+
+
 def settings_fingerprint(recipe: Recipe) -> str:
     """Identifies everything in a recipe that decides what is trained, 16 hexadecimal digits.
 
     Values that are the default are left out, so that a new key changes no fingerprint.
     """
     parts = {name: getattr(recipe, name) for name in ("max_length", "text", "labels", "split", "model", "training")}
+    parts["labels"] = dataclasses.replace(recipe.labels, descriptions={})  # prose
     text = json.dumps({name: _changed(value) for name, value in parts.items()})
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

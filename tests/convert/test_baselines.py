@@ -71,5 +71,5 @@ def test_a_model_that_always_says_one_class_is_not_sealed(run: Path, tmp_path: P
     card = (tmp_path / "bundle" / "README.md").read_text()
     assert f"warning: {reason}" in lines and f"**The {reason}.**" in card
     # The recipe's prose is about another model.
-    assert any("were written for other data and settings" in line for line in lines)
+    assert any("was written for other data and settings" in line for line in lines)
     assert "English tweets" not in card and "had the best macro F1" not in card

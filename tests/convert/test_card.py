@@ -28,7 +28,7 @@ def test_prose_is_left_out_where_data_or_settings_differ(run: Path) -> None:
         (recipe, None, "data and settings"),
     ):
         kept, found = without_foreign_prose(changed, by)
-        assert (found, kept.description, kept.card) == (others, "", {})
+        assert (found, kept.description, kept.language, kept.labels.descriptions, kept.card) == (others, "", "", {}, {})
         assert kept.training == recipe.training
     unbound = dataclasses.replace(recipe, written_for=type(recipe.written_for)())
     assert without_foreign_prose(unbound, metadata) == (unbound, "")

@@ -10,7 +10,7 @@ from toxonnx.evaluate.report import EvaluationReport
 from toxonnx.evaluate.sections import Section, markdown, sections, threshold_section
 from toxonnx.formats import LAYOUTS
 from toxonnx.manifest import Agreement, Decisions, Manifest, Training
-from toxonnx.recipe import Recipe, WrittenFor, settings_fingerprint
+from toxonnx.recipe import LabelSpec, Recipe, settings_fingerprint, with_prose_of
 from toxonnx.records import from_plain
 from toxonnx.train.adapters import shown
 from toxonnx.train.run import RunMetadata
@@ -72,7 +72,7 @@ def without_foreign_prose(recipe: Recipe, run: RunMetadata | None) -> tuple[Reci
         if run is None or settings_fingerprint(dataclasses.replace(recipe, model=model)) != written_for.settings:
             others.append("settings")
     if others:
-        recipe = dataclasses.replace(recipe, description="", card={}, written_for=WrittenFor())
+        recipe = with_prose_of(recipe, Recipe("", LabelSpec()))
     return recipe, " and ".join(others)
 
 

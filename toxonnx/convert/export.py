@@ -23,7 +23,7 @@ from toxonnx.evaluate.suites import SuiteRequest
 from toxonnx.formats import LAYOUTS, check_precision_and_layout
 from toxonnx.io.base import ReadOptions
 from toxonnx.io.table import read_table
-from toxonnx.recipe import Export, Recipe
+from toxonnx.recipe import Export, Recipe, with_prose_of
 from toxonnx.texts import TextSpec
 from toxonnx.train.adapters import Trained, load_trained
 
@@ -87,7 +87,7 @@ def export(request: ExportRequest, log: Callable[[str], None] = print) -> Bundle
         recipe, others = without_foreign_prose(trained.recipe, trained.run)
         trained = dataclasses.replace(trained, recipe=recipe)
         if others:
-            log(f"note: the recipe's description and card were written for other {others}; the model card omits them")
+            log(f"note: what the recipe says about its model was written for other {others}; the model card omits it")
     settings = dataclasses.replace(trained.recipe.export if trained.recipe else Export(), **request.settings)
     check_precision_and_layout(settings.precision, settings.layout)
     if LAYOUTS[settings.layout].native:
@@ -132,13 +132,7 @@ def _load(request: ExportRequest) -> Trained:
     )
     recipe = request.recipe
     if recipe and trained.recipe:
-        recipe = dataclasses.replace(
-            trained.recipe,
-            description=recipe.description,
-            export=recipe.export,
-            card=recipe.card,
-            written_for=recipe.written_for,
-        )
+        recipe = dataclasses.replace(with_prose_of(trained.recipe, recipe), export=recipe.export)
     elif recipe:
         max_length = request.max_length or recipe.max_length
         if max_length > trained.max_length:
