@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import recipe, sentences, toxonnx, write_csv
+from helpers import largest_file, recipe, sentences, toxonnx, write_csv
 from optimum.onnxruntime import ORTModelForSequenceClassification
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
@@ -20,7 +20,7 @@ from toxonnx import Classifier, RuntimeOptions
 from toxonnx.bundle import Bundle, open_bundle
 from toxonnx.convert.export import ExportRequest, export
 from toxonnx.convert.verify import reference_logits
-from toxonnx.errors import GateError, InputError
+from toxonnx.errors import GateError, InputError, MachineError
 from toxonnx.recipe import Export, LabelSpec, Recipe
 from toxonnx.train.adapters import load_trained
 
@@ -121,6 +121,12 @@ def test_nothing_is_sealed_over_a_limit(run: Path, tmp_path: Path) -> None:
 def test_export_replaces_only_with_force(run: Path, bundles: dict[str, Path]) -> None:
     with pytest.raises(InputError, match="already exists"):
         make_bundle(run, bundles["fp32"])
+
+
+def test_a_full_disk_leaves_nothing(run: Path, tmp_path: Path) -> None:
+    with largest_file(1_000_000), pytest.raises(MachineError, match=r"/bundle: the disk is full.*\n.*nothing was left"):
+        make_bundle(run, tmp_path / "bundle", settings={"precision": "fp32"})
+    assert not list(tmp_path.iterdir())
 
 
 def test_verification_on_given_rows(bases: dict[str, Path], run: Path, tmp_path: Path) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import os
 import random
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -101,6 +104,17 @@ def recipe(
     """Writes a recipe for the labelled rows."""
     path.write_text(RECIPE.format(method=method, epochs=epochs, rate=rate, extra=extra) + tail, encoding="utf-8")
     return path
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Writes beyond this size fail as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def real_data(name: str) -> Path:

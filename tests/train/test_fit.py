@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import resource
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import recipe, sentences, write_csv
+from helpers import largest_file, recipe, sentences, write_csv
 
 from toxonnx.errors import CheckpointError, InputError, MachineError
 from toxonnx.recipe import load_recipe
 from toxonnx.train.fit import TrainRequest, fit
 from toxonnx.train.report import best_epoch
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """Writes beyond this size fail as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def _request(folder: Path, base: Path, head: str = "", **spec: Any) -> TrainRequest:
