@@ -130,7 +130,7 @@ def _write_files(folder: Path, base: Path) -> None:
     recipe = next(block for block in BLOCKS if block.mark == "file: my-recipe.toml").code
     recipe = re.sub(r'base = "[^"]+"', f'base = "{base}"', recipe)
     # A small model that was trained on nothing needs larger steps, and more of them, to learn this.
-    recipe = recipe.replace("learning_rate = 5e-4", "learning_rate = 3e-3\nbatch_size = 8")
+    recipe = recipe.replace("learning_rate = 2e-3", "learning_rate = 3e-3\nbatch_size = 8")
     recipe += '[model.lora]\nalpha = 32\ndropout = 0.0\ntargets = "all-linear"\n'
     (folder / "my-recipe.toml").write_text(recipe, encoding="utf-8")
 

@@ -344,7 +344,7 @@ def _warn_below_majority(metrics: Metrics, recipe: Recipe) -> str:
         return ""
     advice = "train for more epochs, or on more rows"
     if recipe.model.method == "lora" and recipe.training.learning_rate < LORA_LEARNING_RATE:
-        advice = "LoRA often needs a learning rate of 1e-4 to 1e-3"
+        advice = "LoRA often needs a learning rate of 1e-4 to 2e-3"
     return (
         f"warning: accuracy {metrics.accuracy:.4f} is no better than always predicting the most frequent class "
         f"({max(supports) / sum(supports):.4f}): {advice}"
