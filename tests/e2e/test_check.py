@@ -138,7 +138,7 @@ def test_a_validation_file_is_compared_with_the_data(tmp_path: Path) -> None:
         (["rows.csv", "--label-column", "kind", "--validation", "missing.csv"], "cannot read missing.csv"),
         (
             ["rows.csv", "--label-column", "kind", "--delimiter", ";"],
-            "The header has only one field: add --delimiter ','",
+            "Only one column was found; try --delimiter comma",
         ),
     ],
 )
@@ -156,7 +156,7 @@ def test_nothing_of_the_first_line_is_shown_if_the_header_is_missing(tmp_path: P
     for first in (short, long):
         file = write_csv(tmp_path / "h.csv", [str(cell) for cell in first], distinct_rows(30))
         done = toxonnx("check", file)
-        assert done.returncode == 2 and "does not look like a header" in done.stderr
+        assert done.returncode == 2 and "looks like a row, not like a header" in done.stderr
         assert "quixotic" not in done.stderr and "praise" not in done.stderr
         done = toxonnx(
             "check", file, "--text-column", first[0], "--label-column", first[1], "--no-baseline",
@@ -189,7 +189,7 @@ def test_reports_are_complete_if_the_reader_of_standard_output_exits(tmp_path: P
         f"{sys.executable} -m toxonnx check d.csv --no-baseline --json r.json --strict | true; exit ${{PIPESTATUS[0]}}"
     )
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, json.loads((tmp_path / "r.json").read_text())["rows"]) == (0, 40), done.stderr
+    assert (done.returncode, json.loads((tmp_path / "r.json").read_text())["rows"]) == (141, 40), done.stderr
 
 
 def test_a_long_table_of_classes_is_cut(tmp_path: Path) -> None:
