@@ -66,6 +66,7 @@ details { margin: .75rem 0; } summary { cursor: pointer; }
   table.stacked td { border: 0; padding: .1rem 0; text-align: right; display: flex; gap: 1rem;
                      justify-content: space-between; }
   table.stacked td::before { content: attr(data-name); color: var(--dim); text-align: left; }
+  table.stacked td:not([data-name])::before { content: none; }
   table.stacked td:empty { display: none; }
   table.stacked td:first-child { font-weight: 600; text-align: left; }
 }
