@@ -42,7 +42,8 @@ from toxonnx.inference.engine import GPU_WINDOW, MAX_TOKENIZER_PROCESSES
 from toxonnx.inference.options import RuntimeOptions
 from toxonnx.inference.tokenizer_pool import TextPreprocessor, TokenizerPool
 from toxonnx.io.base import open_sink, open_source
-from toxonnx.predict import added_columns, predict
+from toxonnx.io.output_columns import OutputColumns
+from toxonnx.predict import predict
 from toxonnx.system import available_cores, describe_system
 
 #: limits for fp16 compared with PyTorch in fp32
@@ -99,7 +100,7 @@ from toxonnx.inference.options import RuntimeOptions
 from toxonnx.inference.tokenizer import Tokens
 engine = Engine(open_bundle(Path(sys.argv[1])), RuntimeOptions(device=sys.argv[2]))
 lengths = np.full(8, int(sys.argv[3]))
-engine.run(Tokens(np.full(lengths.sum(), 2000, np.int32), lengths, lengths < 0), np.arange(8))
+engine.run(Tokens(np.full(lengths.sum(), 2000, np.int32), lengths, lengths < 0, lengths < 0), np.arange(8))
 """
 
 
@@ -238,7 +239,7 @@ def host(setup: Setup) -> dict[str, Any]:
                 gc.disable()  # as toxonnx predict does
                 cpu, started = time.process_time(), time.perf_counter()
                 with open_source(source) as reader:
-                    added = added_columns(reader.columns, classifier.labels.names)
+                    added = OutputColumns.choose(("label", "score", "probabilities"), classifier.labels.names)
                     with open_sink(target, reader, added, force=True) as sink:
                         predict(classifier, reader, sink, bundle.manifest.text, ["text"])
                 rates[processes].append(rows / (time.perf_counter() - started))

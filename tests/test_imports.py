@@ -47,7 +47,8 @@ RULES = {
     "io": Rule("sources and sinks: files in, files out", ("inference.scores", "texts")),
     "inference.options": Rule("how to run a bundle"),
     "inference.scores": Rule("logits to probabilities to decisions; `Scores`, `Scorer`", ("labels",), ("numpy",)),
-    "inference.tokenizer": Rule("texts to token ids", (), ("numpy", "tokenizers")),
+    "inference.tokenizer": Rule("texts to token ids", ("texts",), ("numpy", "tokenizers")),
+    "inference.inputs": Rule("what callers may pass as texts", (), ("numpy",)),
     "inference.cache": Rule("logits of texts that were scored before", (), ("numpy",)),
     "inference.prefetch": Rule("iterators that run ahead of their consumer"),
     "inference.tokenizer_pool": Rule(
@@ -111,15 +112,15 @@ RULES = {
     "train": Rule(
         "training, merging adapters",
         (
-            "architectures", "bundle", "data", "disk", "evaluate", "io", "labels", "manifest", "recipe", "records",
-            "texts",
+            "architectures", "bundle", "data", "disk", "evaluate", "inference.tokenizer", "io", "labels", "manifest",
+            "recipe", "records", "texts",
         ),
         ("accelerate", "matplotlib", "numpy", *TORCH_TOOLS),
     ),
     "bench": Rule(
         "benchmarks of engines, each in its own process",
         ("bundle", "extras", "html", "inference", "io", "labels", "resources", "system", "texts", "train.adapters"),
-        ("matplotlib", "numpy", "tokenizers", "torch", "transformers"),
+        ("matplotlib", "numpy", "torch", "transformers"),
     ),
     "convert": Rule(
         "to ONNX, quantization, verification, thresholds, model card, export",

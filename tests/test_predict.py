@@ -7,26 +7,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toxonnx.errors import InputError
 from toxonnx.inference.scores import Scores
 from toxonnx.labels import Labels
-from toxonnx.predict import added_columns, predict
+from toxonnx.predict import predict
 from toxonnx.texts import TextSpec
 
 LABELS = Labels(("calm", "rude"))
-
-
-def test_added_columns_never_repeat_an_existing_name() -> None:
-    assert added_columns(["text"], ["a", "b"]) == ["label", "score", "a", "b"]
-    assert added_columns(["text", "label"], ["a"]) == ["predicted_label", "predicted_score", "predicted_a"]
-    names = added_columns(["text", "score"], ["label", "score"])
-    assert len(set(names)) == 4 and not set(names) & {"text", "score"}
-    with pytest.raises(InputError, match="may have been scored before"):
-        added_columns(["label", "predicted_label"], ["a"])
 
 
 class MemoryRecord(NamedTuple):
@@ -81,7 +70,8 @@ class LengthScorer:
 
     def score(self, texts: Sequence[str]) -> Scores:
         lengths = np.array([len(text) for text in texts], dtype=np.float32)
-        return Scores.of(LABELS, np.stack([np.full_like(lengths, 5), lengths], axis=1), lengths > 8)
+        logits = np.stack([np.full_like(lengths, 5), lengths], axis=1)
+        return Scores.of(LABELS, logits, truncated=lengths > 8, no_tokens=lengths < 2)
 
     def score_batches(
         self, items: Iterable[Any], text: Callable[[Any], str]
@@ -112,5 +102,5 @@ def test_every_row_is_scored_once_and_in_order(rows: list[list[str] | None], col
     assert summary.rows == len(real) == sum(summary.labels.values())
     assert summary.labels["rude"] == sum(len(text) > 5 for text in real)
     assert summary.truncated == sum(len(text) > 8 for text in real)
-    assert summary.empty == sum(not "".join(row).strip() for row in texts if row is not None)
+    assert summary.no_tokens == sum(len(text) < 2 for text in real)
     assert summary.position == len(rows)

@@ -8,8 +8,20 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+from toxonnx.errors import (
+    BundleError,
+    CheckpointError,
+    GateError,
+    InputError,
+    MachineError,
+    RecipeError,
+    RowError,
+    ToxonnxError,
+)
 
 # ONNX Runtime reports usage unless this is set before it loads. Child processes inherit the variables; a value that the
 # user has set is kept.
@@ -17,14 +29,31 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
-    from toxonnx.inference.classifier import Classifier
+    from toxonnx.inference.classifier import Classifier, LabelScore
     from toxonnx.inference.options import RuntimeOptions
     from toxonnx.inference.scores import Prediction, Scores
 
-__all__ = ["Classifier", "Prediction", "RuntimeOptions", "Scores", "__version__"]
+__all__ = [
+    "BundleError",
+    "CheckpointError",
+    "Classifier",
+    "GateError",
+    "InputError",
+    "LabelScore",
+    "MachineError",
+    "Prediction",
+    "RecipeError",
+    "RowError",
+    "RuntimeOptions",
+    "Scores",
+    "ToxonnxError",
+    "__version__",
+]
 
+#: names that are loaded on first use, so that `toxonnx --help` needs no numpy
 _MODULES = {
     "Classifier": "toxonnx.inference.classifier",
+    "LabelScore": "toxonnx.inference.classifier",
     "Prediction": "toxonnx.inference.scores",
     "RuntimeOptions": "toxonnx.inference.options",
     "Scores": "toxonnx.inference.scores",
@@ -32,11 +61,12 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded on first use, so that `toxonnx --help` needs no numpy.
     if name in _MODULES:
-        import importlib
-
-        return getattr(importlib.import_module(_MODULES[name]), name)
+        return getattr(import_module(_MODULES[name]), name)
     if name == "__version__":
         return version("toxonnx")
     raise AttributeError(f"module 'toxonnx' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from toxonnx.errors import InputError
 from toxonnx.inference.scores import Scores, StreamScorer
 from toxonnx.io.base import Sink, Source
 from toxonnx.texts import TextSpec
 
-__all__ = ["Summary", "added_columns", "predict"]
+__all__ = ["Summary", "predict"]
 
 #: stands for no label in the counts of a multi-label model
 NO_LABEL = "(none)"
@@ -31,7 +31,8 @@ class Summary:
         position: the last record's ``end_position``.
         seconds: since the start.
         truncated: rows whose text was truncated to the maximum length.
-        empty: rows without a text, scored as an empty text.
+        no_tokens: rows whose text has no token that the model knows, scored as an empty text.
+        repaired: rows in whose text lone surrogates were replaced.
         cached: rows that reused the scores of an identical text.
         review: rows marked for review.
         labels: rows with each label.
@@ -41,32 +42,11 @@ class Summary:
     position: int = 0
     seconds: float = 0.0
     truncated: int = 0
-    empty: int = 0
+    no_tokens: int = 0
+    repaired: int = 0
     cached: int = 0
     review: int = 0
     labels: Counter[str] = field(default_factory=Counter)
-
-
-def added_columns(existing: Sequence[str], labels: Sequence[str], *, review: bool = False) -> list[str]:
-    """Names for the columns to add, with a prefix where a bare name would repeat a column of the input.
-
-    Args:
-        existing: the input's columns.
-        labels: label names.
-        review: whether the last column is a review mark.
-
-    Raises:
-        InputError: the input has columns with the prefixed names, too.
-    """
-    for prefix, probability_prefix in (("", ""), ("predicted_", "predicted_"), ("predicted_", "probability_")):
-        added = [f"{prefix}label", f"{prefix}score", *(probability_prefix + name for name in labels)]
-        added += [f"{prefix}review"] if review else []
-        if not set(added) & set(existing) and len(set(added)) == len(added):
-            return added
-    raise InputError(
-        f"the file already has columns with the names to be added: {', '.join(sorted(set(added) & set(existing)))}",
-        "It may have been scored before; rename these columns, or score the original.",
-    )
 
 
 def predict(
@@ -105,25 +85,22 @@ def predict(
     with contextlib.closing(scorer.score_batches(source, text_of)) as batches:
         for records, scores in batches:
             sink.write(records, scores)
-            _count(summary, [values(record) for record in records], scores)
+            _count(summary, np.array([values(record) is not None for record in records]), scores)
             summary.position = records[-1].end_position
             summary.seconds = time.perf_counter() - started
             progress(summary)
     return summary
 
 
-def _count(summary: Summary, rows: Sequence[list[str] | None], scores: Scores) -> None:
-    is_row = np.fromiter((row is not None for row in rows), np.bool_, len(rows))  # the others are blank lines
+def _count(summary: Summary, is_row: NDArray[np.bool_], scores: Scores) -> None:
+    """Adds rows to a summary; the records that are no rows are blank lines."""
     summary.rows += int(is_row.sum())
     summary.truncated += int((scores.truncated & is_row).sum())
+    summary.no_tokens += int((scores.no_tokens & is_row).sum())
+    summary.repaired += int((scores.repaired & is_row).sum())
     summary.cached += int((scores.cached & is_row).sum())
     summary.review += int((scores.needs_review & is_row).sum())
-    summary.empty += sum(row is not None and _is_blank(row) for row in rows)
     decisions = scores.decisions[is_row]
     counts = dict(zip(scores.labels.names, decisions.sum(axis=0).tolist(), strict=True))
     counts[NO_LABEL] = int((~decisions.any(axis=1)).sum())
     summary.labels.update({name: count for name, count in counts.items() if count})
-
-
-def _is_blank(values: Sequence[str]) -> bool:
-    return all(not value or value.isspace() for value in values)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from toxonnx.errors import InputError
 
-__all__ = ["NORMALISERS", "USUAL_TEXT_COLUMNS", "TextSpec", "fold"]
+__all__ = ["NORMALISERS", "USUAL_TEXT_COLUMNS", "TextSpec", "fold", "replace_surrogates", "unescape"]
 
 #: usual names of a text column, if none is given
 USUAL_TEXT_COLUMNS = (
@@ -32,16 +32,38 @@ USUAL_TEXT_COLUMNS = (
 _URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
 _MENTION = re.compile(r"(?<![\w@])@\w+")
 _SLOT = re.compile(r"\{([^{}]*)\}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_DECIMAL_REFERENCE = re.compile("(&#[0-9]+;?)")
 
 
-def _unescape(text: str) -> str:
-    # Twice: scraped data often contains "&amp;#128512;", an escaped reference.
-    return html.unescape(html.unescape(text)) if "&" in text else text
+def unescape(text: str) -> str:
+    """The text with its HTML character references decoded; what cannot be decoded stays as it is."""
+    try:
+        return html.unescape(text)
+    except ValueError:  # a decimal reference with more digits than int() converts
+        return "".join(map(_unescape_part, _DECIMAL_REFERENCE.split(text)))
+
+
+def _unescape_part(part: str) -> str:
+    try:
+        return html.unescape(part)
+    except ValueError:
+        return part
+
+
+def _unescape_twice(text: str) -> str:
+    # Scraped data often contains "&amp;#128512;", an escaped reference.
+    return unescape(unescape(text)) if "&" in text else text
+
+
+def replace_surrogates(text: str) -> str:
+    """The text with U+FFFD for each lone surrogate, which UTF-8 cannot encode and no tokenizer takes."""
+    return text if text.isascii() else _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 #: step -> function; a recipe lists the steps in order
 NORMALISERS: dict[str, Callable[[str], str]] = {
-    "html": _unescape,
+    "html": _unescape_twice,
     "urls": lambda text: _URL.sub("http", text),
     "mentions": lambda text: _MENTION.sub("@user", text),
     "spaces": lambda text: " ".join(text.split()),
@@ -92,7 +114,8 @@ class TextSpec:
         return self.clean(self.join(values))
 
     def clean(self, text: str) -> str:
-        """The normalised form of a text."""
+        """The normalised form of a text, without lone surrogates. Takes any string."""
+        text = replace_surrogates(text)
         for step in self.normalise:
             text = NORMALISERS[step](text)
         return text

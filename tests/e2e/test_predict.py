@@ -11,10 +11,13 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 from helpers import ROOT, toxonnx, write_csv
 
 from toxonnx import Classifier
+from toxonnx.cli import group
 from toxonnx.extras import install_command
 
 
@@ -66,7 +69,7 @@ def test_odd_files_keep_their_bytes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "the new ones are predicted_label, predicted_score, predicted_hate" in done.stderr
     assert "truncated to 128 tokens: 1 " in done.stderr
-    assert "empty texts: 1" in done.stderr
+    assert "empty, or without a token that the model knows: 1" in done.stderr
     out = (tmp_path / "out.csv").read_bytes().decode()
     records = content.split("\r\n")
     lines = out.split("\r\n")
@@ -74,6 +77,33 @@ def test_odd_files_keep_their_bytes(tmp_path: Path) -> None:
     for before, after in zip(records, lines, strict=True):
         assert after.startswith(before)
     assert lines[2] == "" and not out.endswith("\n")
+
+
+def test_columns_are_chosen_by_name(tmp_path: Path) -> None:
+    poison = f"&#{'9' * 4301};"
+    texts = ["a fine day", "", "\N{THUMBS UP SIGN}", "word " * 300, poison]
+    source = write_csv(tmp_path / "in.csv", ["text", "truncated"], [[text, "x"] for text in texts])
+    arguments = ["predict", str(source), "-o", str(tmp_path / "out.csv"), "--columns"]
+    done = CliRunner().invoke(group, [*arguments, "no_tokens,label,truncated,probabilities,review"])
+    assert done.exit_code == 0, done.stderr
+    assert "empty, or without a token that the model knows: 2\n" in done.stderr
+    header, *rows = _rows((tmp_path / "out.csv").read_text(encoding="utf-8"))
+    assert header[2:] == [
+        "predicted_no_tokens", "predicted_label", "predicted_truncated",
+        *("predicted_hate", "predicted_offensive", "predicted_neither"), "predicted_review",
+    ]  # fmt: skip
+    scores = Classifier.load().score(texts)
+    for text, row, prediction in zip(texts, rows, scores, strict=True):
+        assert row[:2] == [text, "x"]
+        flags = [prediction.no_tokens, *prediction.labels, prediction.truncated]
+        probabilities = [f"{value:.6f}" for value in prediction.probabilities.values()]
+        assert row[2:] == [*(str(int(flag)) if isinstance(flag, bool) else flag for flag in flags), *probabilities, "0"]
+    assert [row[2] for row in rows] == ["0", "1", "1", "0", "0"] and rows[1][5:] == rows[2][5:]
+    for columns, message in (
+        ("label,speed", "unknown column 'speed'; choose from label, score"), ("label,label", "label is repeated"),
+    ):  # fmt: skip
+        with pytest.raises(click.BadParameter, match=message):
+            CliRunner().invoke(group, [*arguments, columns], standalone_mode=False, catch_exceptions=False)
 
 
 def test_tsv_and_encodings(tmp_path: Path) -> None:

@@ -29,21 +29,30 @@ LABEL_SETS = st.sampled_from(
 @given(logits=LOGITS, labels=LABEL_SETS, review_below=st.sampled_from([0.0, 0.7]))
 def test_rows_and_arrays_agree(logits: np.ndarray, labels: Labels, review_below: float) -> None:
     flags = np.arange(len(logits)) % 2 == 0
-    scores = Scores(labels, logits, flags, ~flags, review_below)
+
+    def scores_of(rows: slice) -> Scores:
+        marks, others = flags[rows], ~flags[rows]
+        return Scores(
+            labels, logits[rows], truncated=marks, no_tokens=others, repaired=marks, cached=others,
+            review_below=review_below,
+        )  # fmt: skip
+
+    scores = scores_of(slice(None))
     rows = list(scores)
     assert len(rows) == len(scores) == len(logits)
     for i, row in enumerate(rows):
-        assert row.probabilities.tolist() == scores.probabilities[i].tolist()
+        assert row.probabilities == dict(zip(labels.names, scores.probabilities[i].tolist(), strict=True))
         assert row.labels == tuple(
             name for name, applies in zip(labels.names, scores.decisions[i], strict=True) if applies
         )
         assert (len(row.labels) == 1) or labels.multi
-        expected = row.probabilities.max() if labels.multi else row.probabilities[labels.names.index(row.labels[0])]
+        expected = max(row.probabilities.values()) if labels.multi else row.probabilities[row.labels[0]]
         assert row.score == expected == scores.top_scores[i]
-        assert (row.truncated, row.cached, row.needs_review) == (flags[i], not flags[i], scores.needs_review[i])
-    halves = [Scores(labels, logits[s], flags[s], ~flags[s], review_below) for s in (slice(0, 2), slice(2, None))]
-    joined = Scores.concatenate(labels, halves, review_below)
-    assert joined.logits.tolist() == logits.tolist() and joined.cached.tolist() == (~flags).tolist()
+        assert (row.truncated, row.repaired) == (flags[i], flags[i])
+        assert (row.no_tokens, row.cached) == (not flags[i], not flags[i])
+        assert row.needs_review == scores.needs_review[i]
+    joined = Scores.concatenate(labels, [scores_of(slice(0, 2)), scores_of(slice(2, None))], review_below)
+    assert list(joined) == rows
 
 
 @pytest.mark.parametrize("rows", [0, 1, 40])
@@ -53,7 +62,7 @@ def test_a_classifier_scores_a_column_of_texts(rows: int) -> None:
     scores = classifier.score(iter(texts))
     assert scores.logits.shape == scores.probabilities.shape == (rows, 3) and scores.logits.dtype == np.float32
     streamed = [prediction for _, prediction in classifier.stream(texts)]
-    assert scores.probabilities.tolist() == [prediction.probabilities.tolist() for prediction in streamed]
+    assert scores.probabilities.tolist() == [list(prediction.probabilities.values()) for prediction in streamed]
     assert scores.needs_review.tolist() == [prediction.needs_review for prediction in streamed]
     assert [names[0] for names in scores.label_names] == [item["label"] for item in classifier.predict(texts)]
 

@@ -8,23 +8,25 @@ import signal
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from helpers import SHIPPED, sentences
 
-from toxonnx import Classifier, RuntimeOptions
+from toxonnx import Classifier, Prediction, RuntimeOptions
 from toxonnx.bundle import open_bundle
 from toxonnx.convert.sample_texts import SENTENCES
-from toxonnx.errors import InputError, MachineError
+from toxonnx.errors import MachineError
 
-POOL = [*SENTENCES, *(text for text, _ in sentences(30)), "", "word " * 300, "a", "\N{SNOWMAN}"]
+NO_TOKENS = ["", "\N{THUMBS UP SIGN}"]
+POOL = [
+    *SENTENCES, *(text for text, _ in sentences(30)), "word " * 300, "a", "\ud83d today", f"&#{'9' * 4301};", *NO_TOKENS
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def reference() -> dict[str, np.ndarray]:
-    """Probabilities of each text scored by itself."""
+def reference() -> dict[str, Prediction]:
+    """Each text scored by itself."""
     classifier = Classifier.load(threads=1)
-    return {text: next(p for _, p in classifier.stream([text])).probabilities for text in POOL}
+    return {text: next(p for _, p in classifier.stream([text])) for text in POOL}
 
 
 @pytest.fixture
@@ -35,13 +37,14 @@ def multiprocess(monkeypatch: pytest.MonkeyPatch) -> Classifier:
     return classifier
 
 
-def test_tokenizer_processes_do_not_change_scores(reference: dict[str, np.ndarray], multiprocess: Classifier) -> None:
+def test_tokenizer_processes_do_not_change_scores(reference: dict[str, Prediction], multiprocess: Classifier) -> None:
     texts = POOL * 5
     results = list(multiprocess.stream(texts))
     assert [text for text, _ in results] == texts
     for text, prediction in results:
-        assert (prediction.probabilities == reference[text]).all()
+        assert prediction._replace(cached=False) == reference[text]
         assert prediction.truncated == (text == "word " * 300)
+        assert prediction.repaired == ("\ud83d" in text) and prediction.no_tokens == (text in NO_TOKENS)
     assert sum(prediction.cached for _, prediction in results) == len(texts) - len(set(texts))
 
 
@@ -60,12 +63,6 @@ def test_tokenizer_processes_import_nothing_from_the_working_directory(
     (tmp_path / "tokenizers.py").write_text("raise SystemExit('a file of the user was run')", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert len(list(multiprocess.stream(f"day {number}" for number in range(90)))) == 90
-
-
-def test_a_lone_surrogate_is_an_error(multiprocess: Classifier) -> None:
-    for classifier in (Classifier.load(), multiprocess):
-        with pytest.raises(InputError, match=r"a lone surrogate: '.ud83d today'"):
-            list(classifier.stream([*(f"day {number}" for number in range(90)), "\ud83d today"]))
 
 
 def test_a_killed_tokenizer_process_is_an_error_and_none_is_left_running(multiprocess: Classifier) -> None:

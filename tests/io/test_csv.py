@@ -16,8 +16,10 @@ from toxonnx.errors import InputError, RowError
 from toxonnx.inference.scores import Scores
 from toxonnx.io.base import ReadOptions, ReadWarning
 from toxonnx.io.csv import CsvSink, CsvSource
+from toxonnx.io.output_columns import OutputColumns
 from toxonnx.labels import Labels
 
+X = OutputColumns.choose(("probabilities",), ["x"])
 CELLS = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=12) | st.sampled_from(
     ['say "hi"', "a,b", "two\nlines", "old\r\nmac\r", "", " padded ", '"', "=1+1", "\ufeff"]
 )
@@ -187,9 +189,8 @@ def test_a_file_without_header_comes_back_byte_for_byte(tmp_path: Path) -> None:
         records = list(source)
         assert [record.line for record in records] == [1, 2, 4, 5]
         assert [record.fields for record in records] == [[], ["two\nlines", "1"], [], ["last", "2"]]
-        with CsvSink(out, source, ["label", "score", "x"]) as sink:
-            no = np.zeros(4, np.bool_)
-            sink.write(records, Scores(Labels(("x",), "sigmoid"), np.zeros((4, 1), np.float32), no, no))
+        with CsvSink(out, source, OutputColumns.choose(("label", "score", "probabilities"), ["x"])) as sink:
+            sink.write(records, Scores.of(Labels(("x",), "sigmoid"), np.zeros((4, 1), np.float32)))
     assert out.read_bytes() == b'\n"two\nlines",1,x,0.500000,0.500000\r\n\nlast,2,x,0.500000,0.500000'
 
 
@@ -197,7 +198,7 @@ def test_a_line_that_names_the_delimiter_is_read_and_kept(tmp_path: Path) -> Non
     path, out = tmp_path / "in.csv", tmp_path / "out.csv"
     for line, encoding in (("sep=;\r\n", "utf-8"), ("SEP=;\n", "utf-16"), ('"sep=;"\n', "utf-8-sig")):
         path.write_bytes(f"{line}text;n\na,b;1\n".encode(encoding))
-        with CsvSource(path, ReadOptions(encoding)) as source, CsvSink(out, source, ["x"], force=True):
+        with CsvSource(path, ReadOptions(encoding)) as source, CsvSink(out, source, X, force=True):
             assert [(record.line, record.fields) for record in source] == [(3, ["a,b", "1"])]
         assert out.read_bytes() == f"{line}text;n;x\n".encode(encoding)
     path.write_text("sep=;\na title\nid;text\n1;a\n2;b\n")
@@ -261,5 +262,5 @@ def test_a_label_that_the_encoding_lacks_leaves_no_output(tmp_path: Path) -> Non
     path.write_bytes("text\ncaf\u00e9\n".encode("cp1252"))
     out = tmp_path / "out.csv"
     with CsvSource(path, ReadOptions("cp1252")) as source, pytest.raises(InputError, match="cannot be written in"):
-        CsvSink(out, source, ["\N{SNOWMAN}"]).__enter__()
+        CsvSink(out, source, OutputColumns.choose(("probabilities",), ["\N{SNOWMAN}"])).__enter__()
     assert [entry.name for entry in tmp_path.iterdir()] == ["in.csv"]

@@ -7,7 +7,6 @@ them by name.
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.inference.scores import Scorer, Scores
+from toxonnx.inference.tokenizer import EmptyText, Tokenizer, Tokens
 from toxonnx.labels import Labels
 from toxonnx.texts import TextSpec
 
@@ -72,12 +72,15 @@ def pipeline(
     model: Path, *, threads: int, max_length: int, batch: int = 32, normalise: Sequence[str] = (), multi: bool = False,
     device: str = "cpu",
 ) -> Scorer:  # fmt: skip
-    """A checkpoint in the transformers pipeline, called as its documentation does: batches of rows in file order."""
+    """A checkpoint in the transformers pipeline, called as its documentation does: batches of rows in file order.
+
+    A text without a known token is read as a bundle reads it.
+    """
     import torch
     import transformers
 
     torch.set_num_threads(threads)
-    classify = transformers.pipeline("text-classification", str(model), device=device)
+    classify = transformers.pipeline("text-classification", str(model), device=device, pipeline_class=_pipeline_class())
     # It passes everything that the tokenizer returns to the model, but DistilBERT takes no token types.
     accepted = inspect.signature(classify.model.forward).parameters
     classify.tokenizer.model_input_names = [name for name in classify.tokenizer.model_input_names if name in accepted]
@@ -88,13 +91,40 @@ def pipeline(
     return _Pipeline(_labels(classify.model.config, multi), classify, TextSpec((), "", tuple(normalise)), arguments)
 
 
+def _pipeline_class() -> Any:
+    """The text-classification pipeline, with the tokens of an empty text for each text without a known token."""
+    import torch
+    import transformers
+
+    class Pipeline(transformers.TextClassificationPipeline):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.empty_text = EmptyText.of(self.tokenizer.backend_tokenizer)
+
+        def preprocess(self, inputs: Any, **kwargs: Any) -> Any:
+            encoded = super().preprocess(inputs, **kwargs)
+            (ids,) = encoded["input_ids"].numpy().astype(np.int32)
+            ids, _, no_tokens = self.empty_text.replace(ids, np.array([len(ids)]))
+            if no_tokens.any():
+                row = torch.tensor(ids[None], dtype=torch.long)
+                values = {
+                    "input_ids": row,
+                    "attention_mask": torch.ones_like(row),
+                    "token_type_ids": torch.zeros_like(row),
+                }
+                encoded.update({name: values[name] for name in encoded})
+            return encoded
+
+    return Pipeline
+
+
 @dataclass(frozen=True)
 class _PyTorch:
     """A PyTorch model with a Rust tokenizer; sorts texts by length."""
 
     labels: Labels
     model: Any
-    tokenizer: Any
+    tokenizer: Tokenizer
     pad_id: int
     text: TextSpec
     batch: int
@@ -103,31 +133,30 @@ class _PyTorch:
     def score(self, texts: Sequence[str]) -> Scores:
         import torch
 
-        encodings = self.tokenizer.encode_batch_fast([self.text.clean(text) for text in texts])
-        rows = [encoding.ids for encoding in encodings]
-        logits = np.empty((len(rows), len(self.labels)), dtype=np.float32)
+        tokens = self.tokenizer([self.text.clean(text) for text in texts])
+        logits = np.empty((len(texts), len(self.labels)), dtype=np.float32)
         with torch.inference_mode():
-            pending = [(batch, self._forward([rows[i] for i in batch])) for batch in self._batches(rows)]
+            pending = [(batch, self._forward(tokens, batch)) for batch in self._batches(tokens.lengths)]
             for batch, output in pending:  # after all batches are queued, so that a GPU does not wait in between
                 logits[batch] = output.float().cpu().numpy()
-        return Scores.of(self.labels, logits)
+        return Scores.of(self.labels, logits, truncated=tokens.truncated, no_tokens=tokens.no_tokens)
 
-    def _batches(self, rows: list[list[int]]) -> list[list[int]]:
+    def _batches(self, lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Positions of the rows of each batch, longest rows first."""
-        order = sorted(range(len(rows)), key=lambda i: -len(rows[i]))
+        order = np.argsort(-lengths, kind="stable")
         batches, start = [], 0
         while start < len(order):
-            size = self.batch if self.device == "cpu" else max(1, GPU_BATCH_TOKENS // len(rows[order[start]]))
+            size = self.batch if self.device == "cpu" else max(1, GPU_BATCH_TOKENS // int(lengths[order[start]]))
             batches.append(order[start : start + size])
             start += size
         return batches
 
-    def _forward(self, rows: list[list[int]]) -> Any:
+    def _forward(self, tokens: Tokens, rows: NDArray[np.int64]) -> Any:
         """Logits of a batch, on the device."""
-        lengths = np.array([len(row) for row in rows])
+        lengths = tokens.lengths[rows]
         mask = np.arange(lengths.max()) < lengths[:, None]
         ids = np.full(mask.shape, self.pad_id, dtype=np.int64)
-        ids[mask] = np.fromiter(itertools.chain.from_iterable(rows), np.int64, lengths.sum())
+        ids[mask] = tokens.of(rows)
         return self.model(input_ids=self._to_device(ids), attention_mask=self._to_device(mask.astype(np.int64))).logits
 
     def _to_device(self, array: NDArray[np.int64]) -> Any:
@@ -146,20 +175,16 @@ def pytorch(
     On a GPU in fp16 with SDPA, in batches of about GPU_BATCH_TOKENS tokens instead of ``batch`` rows. Not compiled.
     """
     import torch
-    from tokenizers import Tokenizer
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     torch.set_num_threads(threads)
     network: Any = AutoModelForSequenceClassification.from_pretrained(model).eval().to(device)
     if device != "cpu":
         network = network.half()
-    tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
-    tokenizer.enable_truncation(max_length)
-    tokenizer.no_padding()
     return _PyTorch(
         labels=_labels(network.config, multi),
         model=network,
-        tokenizer=tokenizer,
+        tokenizer=Tokenizer(model / "tokenizer.json", max_length),
         pad_id=AutoTokenizer.from_pretrained(model).pad_token_id or 0,
         text=TextSpec((), "", tuple(normalise)),
         batch=batch,

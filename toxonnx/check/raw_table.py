@@ -13,6 +13,7 @@ from toxonnx.io.base import ReadOptions
 from toxonnx.io.csv import CsvSource
 from toxonnx.io.header import looks_like_data, reads_like_text
 from toxonnx.io.table import Table
+from toxonnx.texts import replace_surrogates
 
 __all__ = ["MultilineRecord", "RawTable", "read_raw_table"]
 
@@ -129,7 +130,7 @@ def read_raw_table(
     rows: list[list[str]] = []
     blank = 0
     with CsvSource(path, reading, lenient=True) as source:
-        header = [_replace_surrogates(name) or f"(column {i})" for i, name in enumerate(source.columns, start=1)]
+        header = [replace_surrogates(name) or f"(column {i})" for i, name in enumerate(source.columns, start=1)]
         for record in source:
             if not record.fields:
                 blank += 1
@@ -139,7 +140,7 @@ def read_raw_table(
                 continue
             if _SURROGATE.search(record.raw):
                 undecodable.append(record.line)
-            fields = [_replace_surrogates(value) for value in record.fields]
+            fields = [replace_surrogates(value) for value in record.fields]
             if "\n" in record.raw:
                 multiline.append(MultilineRecord(record.line, record.raw.count("\n") + 1, tuple(fields)))
             if len(fields) == len(header):
@@ -159,11 +160,6 @@ def read_raw_table(
         multiline_records=multiline, blank_lines=blank, missing_header=missing_header,
         columns_hint=columns_hint, file=file,
     )  # fmt: skip
-
-
-def _replace_surrogates(value: str) -> str:
-    # A lone surrogate can be neither tokenized nor written.
-    return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
 
 
 def _display_names(header: Sequence[str], missing_header: bool) -> dict[str, str]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Callable, Sequence
 
 from toxonnx.check.finding import Finding, format_share, make_finding
+from toxonnx.texts import unescape
 
 __all__ = ["text_findings"]
 
@@ -57,7 +57,7 @@ def _is_reordered(text: str) -> bool:
 
 
 def _has_entity(text: str) -> bool:
-    return any(html.unescape(match[0]) != match[0] for match in _ENTITY.finditer(text))
+    return any(unescape(match[0]) != match[0] for match in _ENTITY.finditer(text))
 
 
 def _mojibake_findings(texts: Sequence[str], lines: Sequence[int], file: str) -> list[Finding]:

@@ -19,6 +19,21 @@ if TYPE_CHECKING:
     from toxonnx.predict import Summary
 
 
+DEFAULT_COLUMNS = ("label", "score", "probabilities")
+
+
+def _columns(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...]:
+    from toxonnx.io.output_columns import COLUMNS
+
+    kinds = tuple(kind.strip() for kind in value.split(",")) if value is not None else ()
+    for kind in kinds:
+        if kind not in COLUMNS:
+            raise click.BadParameter(f"unknown column {kind!r}; choose from {', '.join(COLUMNS)}")
+        if kinds.count(kind) > 1:
+            raise click.BadParameter(f"{kind} is repeated")
+    return kinds
+
+
 @click.command("predict")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Output file  [default: standard output]")
@@ -34,6 +49,11 @@ if TYPE_CHECKING:
     "--review-below", type=click.FloatRange(0, 1), default=0.0, metavar="P",
     help="Add a column review with 1 for rows whose label has a probability below P.",
 )  # fmt: skip
+@click.option(
+    "--columns", "output_columns", metavar="NAME,...", callback=_columns,
+    help="Columns to add, of label, score, probabilities (one per label), review, truncated, no_tokens and repaired  "
+    "[default: label,score,probabilities, and review if any row can be marked]",
+)  # fmt: skip
 @read_options
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 @click.option("-v", "--verbose", is_flag=True, help="Print how the file is scored.")
@@ -47,6 +67,7 @@ def command(
     threads: int | None,
     max_batch_tokens: int | None,
     review_below: float,
+    output_columns: tuple[str, ...],
     reading: ReadOptions,
     force: bool,
     verbose: bool,
@@ -55,7 +76,7 @@ def command(
 
     The input is copied byte for byte, with columns added at the end: label, score, and the probability of each label.
     With --review-below, or if the bundle's thresholds leave some rows undecided, a column review marks the rows that a
-    person should look at with 1.
+    person should look at with 1. Use --columns to choose the columns, for example to mark truncated texts.
     """
     from toxonnx.errors import InputError
     from toxonnx.io.base import open_sink, open_source
@@ -64,7 +85,8 @@ def command(
         from toxonnx.bundle import open_bundle
         from toxonnx.inference.classifier import Classifier
         from toxonnx.inference.options import RuntimeOptions
-        from toxonnx.predict import added_columns, predict
+        from toxonnx.io.output_columns import OutputColumns
+        from toxonnx.predict import predict
         from toxonnx.resources import find_bundle
 
         opened = open_bundle(find_bundle(bundle))
@@ -80,14 +102,17 @@ def command(
         warn_of_fallback(classifier)
         if verbose:
             click.echo(str(classifier.settings), err=True)
-        added = added_columns(source.columns, classifier.labels.names, review=classifier.can_mark_for_review)
+        kinds = output_columns or (*DEFAULT_COLUMNS, *["review"] * classifier.can_mark_for_review)
+        added = OutputColumns.choose(kinds, classifier.labels.names, source.columns)
         with open_sink(output, source, added, force=force) as sink:
             if not text_columns:
                 click.echo(f"reading the text from {', '.join(map(repr, columns))}", err=True)
             if not reading.has_header:
-                click.echo(f"no header is written; the columns added are {', '.join(added)}", err=True)
-            elif added[0] != "label":
-                click.echo(f"the file has columns with these names, so the new ones are {', '.join(added)}", err=True)
+                click.echo(f"no header is written; the columns added are {', '.join(added.names)}", err=True)
+            elif added != OutputColumns.choose(kinds, classifier.labels.names):
+                click.echo(
+                    f"the file has columns with these names, so the new ones are {', '.join(added.names)}", err=True
+                )
             try:
                 with _progress(source) as progress, _no_garbage_collection():
                     summary = predict(classifier, source, sink, text, columns, progress=progress)
@@ -149,8 +174,10 @@ def _print_summary(summary: Summary, bundle: Bundle) -> None:
         lines.append(f"  truncated to {manifest.max_length} tokens: {summary.truncated:,} ({share:.1%})")
     if summary.cached:
         lines.append(f"  scores reused from an identical text: {summary.cached:,}")
-    if summary.empty:
-        lines.append(f"  empty texts: {summary.empty:,}")
+    if summary.no_tokens:
+        lines.append(f"  empty, or without a token that the model knows: {summary.no_tokens:,}")
+    if summary.repaired:
+        lines.append(f"  lone surrogates replaced by U+FFFD: {summary.repaired:,}")
     if manifest.language:
         lines.append(f"  the model reads {manifest.language} only")
     if bundle.card:

@@ -41,6 +41,7 @@ from toxonnx.labels import Labels
 from toxonnx.manifest import CalibrationData, Graph, Manifest, Training, Verification
 from toxonnx.recipe import Export
 from toxonnx.train.adapters import Trained
+from toxonnx.train.pretrained import encode
 
 __all__ = ["BuildInputs", "build_bundle"]
 
@@ -202,7 +203,7 @@ def _to_int8(
     # With some texts of other kinds, so that unusual rows stay within the scales.
     texts = [*calibration.texts, "", *(trained.text.clean(sentence) for sentence in SENTENCES)]
     margin = 1.3 if calibration.where == BUILT_IN else 1.0  # new rows are less like the built-in sentences
-    encoded = trained.tokenizer(texts, truncation=True, max_length=trained.max_length)["input_ids"]
+    encoded, _ = encode(trained.tokenizer, texts, trained.max_length)
     arrays = [np.array([ids], dtype=np.int64) for ids in encoded]
     feeds = [{"input_ids": ids, "attention_mask": np.ones_like(ids)} for ids in arrays]
     layers = quantize(

@@ -60,7 +60,7 @@ def held_out_report(
                 description=model.description,
                 sample=sample,
                 truncated=tokens.truncated,
-                empty=np.array([not text.strip() for text in rows.texts], dtype=np.bool_),
+                empty=tokens.no_tokens,
                 review=needs_review(sample.probs, model.labels),
                 seen={part: is_seen(rows.texts, hashes) for part, hashes in model.fingerprints.items()},
             )

@@ -13,6 +13,7 @@ from onnx import helper
 from toxonnx.convert.quiet import silence_exporters
 from toxonnx.errors import GateError
 from toxonnx.train.adapters import Trained
+from toxonnx.train.pretrained import encode
 
 __all__ = ["check_range", "to_fp16"]
 
@@ -45,8 +46,8 @@ def check_range(model: Path, trained: Trained, texts: Sequence[str]) -> float:
     session = onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
     inputs = {value.name for value in session.get_inputs()}
     largest = 0.0
-    encoded = trained.tokenizer(list(texts[:MEASURED_TEXTS]), truncation=True, max_length=trained.max_length)
-    for ids in encoded["input_ids"]:
+    encoded, _ = encode(trained.tokenizer, texts[:MEASURED_TEXTS], trained.max_length)
+    for ids in encoded:
         row = np.array([ids], dtype=np.int64)
         feed = {"input_ids": row, "attention_mask": np.ones_like(row), "token_type_ids": np.zeros_like(row)}
         values = session.run(names, {name: feed[name] for name in inputs})

@@ -16,6 +16,7 @@ from toxonnx.evaluate.report import ModelDescription
 from toxonnx.inference.scores import Scores
 from toxonnx.labels import Labels
 from toxonnx.train.adapters import Trained, load_trained
+from toxonnx.train.pretrained import encode
 
 __all__ = ["TorchScorer", "evaluated_checkpoint"]
 
@@ -42,19 +43,22 @@ class TorchScorer:
         cleaned = [trained.text.clean(text) for text in texts]
         whole = trained.tokenizer(cleaned, truncation=False, verbose=False)["input_ids"] if cleaned else []
         truncated = np.array([len(ids) > trained.max_length for ids in whole], dtype=np.bool_)
-        return Scores.of(trained.labels, self.logits(cleaned), truncated)
+        ids, no_tokens = encode(trained.tokenizer, cleaned, trained.max_length)
+        return Scores.of(trained.labels, self._run(ids), truncated=truncated, no_tokens=no_tokens)
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Logits, float32 [texts, labels], of texts that are already normalised."""
+        return self._run(encode(self._trained.tokenizer, texts, self._trained.max_length)[0])
+
+    def _run(self, ids: Sequence[list[int]]) -> NDArray[np.float32]:
         trained = self._trained
-        encoded = trained.tokenizer(list(texts), truncation=True, max_length=trained.max_length)
-        lengths = np.array([len(ids) for ids in encoded["input_ids"]])
+        lengths = np.array([len(row) for row in ids], dtype=np.int64)
         logits = np.empty((len(lengths), len(trained.labels)), dtype=np.float32)
         order = np.argsort(lengths, kind="stable")
         with torch.inference_mode():
             for start in range(0, len(order), self._batch):
                 rows = order[start : start + self._batch]
-                part = {"input_ids": [encoded["input_ids"][i] for i in rows]}
+                part = {"input_ids": [ids[i] for i in rows]}
                 padded = trained.tokenizer.pad(part, return_tensors="pt").to(trained.model.device)
                 logits[rows] = trained.model(**padded).logits.float().cpu().numpy()
         return logits

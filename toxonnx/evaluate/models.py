@@ -129,7 +129,7 @@ def score_rows(model: EvaluatedModel, rows: LabelledTexts) -> ScoredRows:
         description=model.description,
         sample=Sample.of(scores.probabilities, rows.y_true, model.labels, groups),
         truncated=scores.truncated,
-        empty=np.array([not text.strip() for text in cleaned], dtype=np.bool_),
+        empty=scores.no_tokens,
         review=scores.needs_review,
         seen={part: is_seen(cleaned, hashes) for part, hashes in model.fingerprints.items()},
     )

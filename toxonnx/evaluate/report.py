@@ -65,8 +65,8 @@ class ScoredRows:
         name: the model's name.
         description: the model's description.
         sample: probabilities, predictions and true labels.
-        truncated, empty, review: bool [rows]: text truncated to the maximum length; text empty; marked for review by
-            the model's thresholds.
+        truncated, empty, review: bool [rows]: text truncated to the maximum length; text without a token that the model
+            knows; marked for review by the model's thresholds.
         seen: ``training``, ``validation`` or ``fitted`` -> bool [rows], whether the text was seen there; only for parts
             whose fingerprints the model has.
     """
@@ -152,7 +152,7 @@ class ModelReport:
         rows: number of rows of the file.
         distinct_texts: number of distinct texts among them.
         truncated: number of texts truncated to the maximum length.
-        empty: number of empty texts.
+        empty: number of texts without a token that the model knows; they are scored as an empty text.
         training_is_known: whether the model has fingerprints of its training texts.
         leaks: ``training``, ``validation`` or ``fitted`` -> number of rows whose text was seen there.
         leaky_rows: number of rows whose text was seen anywhere.

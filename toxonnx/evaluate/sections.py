@@ -142,7 +142,7 @@ def _notes(model: ModelReport) -> list[str]:
     if model.truncated:
         notes.append(f"{model.truncated:,} texts were truncated to {model.max_length} tokens ({name}).")
     if model.empty:
-        notes.append(f"{model.empty:,} texts are empty ({name}).")
+        notes.append(f"{model.empty:,} texts are empty or without a known token ({name}).")
     if model.kind == "PyTorch":
         notes.append(f"{name} is scored without the temperature and thresholds of a bundle.")
     review = model.review

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, NotRequired, TypedDict, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from toxonnx.bundle import Bundle, open_bundle
 from toxonnx.errors import InputError
 from toxonnx.inference.cache import LogitCache
 from toxonnx.inference.engine import Engine
+from toxonnx.inference.inputs import Missing, as_items, as_text
 from toxonnx.inference.options import ExecutionSettings, RuntimeOptions
 from toxonnx.inference.prefetch import Prefetcher
 from toxonnx.inference.scores import Prediction, Scores
@@ -27,9 +28,11 @@ from toxonnx.inference.tokenizer_pool import PreprocessedTexts, TextPreprocessor
 from toxonnx.labels import Labels
 from toxonnx.resources import find_bundle
 
-__all__ = ["Classifier"]
+__all__ = ["Classifier", "LabelScore"]
 
 T = TypeVar("T")
+
+_NOT_GIVEN: Final = object()
 
 #: characters after which a window ends early, so that long texts do not fill the memory
 WINDOW_CHARACTERS = 1 << 22
@@ -48,7 +51,20 @@ class _Window(Generic[T]):
     items: list[T]
     slots: NDArray[np.int64]
     cached: NDArray[np.bool_]
+    repaired: NDArray[np.bool_]
     batches: list[Future[None]]
+
+
+class LabelScore(TypedDict):
+    """A label and its probability, as in the result of a transformers pipeline.
+
+    ``review`` is whether a person should look at it; only in decisions, and only where the bundle's thresholds or
+    ``review_below`` can mark any.
+    """
+
+    label: str
+    score: float
+    review: NotRequired[bool]
 
 
 class Classifier:
@@ -61,11 +77,13 @@ class Classifier:
             the presence or the absence of any label is less certain than this).
 
     Raises:
-        InputError: the bundle does not run on the device.
+        InputError: the bundle does not run on the device, or ``review_below`` is no probability.
         MachineError: the machine lacks something that the device needs; names it and what to do.
     """
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions | None = None, *, review_below: float = 0.0) -> None:
+        if not 0 <= review_below <= 1:
+            raise InputError(f"review_below must be a probability from 0 to 1, got {review_below}")
         self.bundle = bundle
         self.review_below = review_below
         self._engine = Engine(bundle, options)
@@ -81,20 +99,31 @@ class Classifier:
         device: str = "cpu",
         allow_fallback: bool = False,
         threads: int | None = None,
+        max_batch_tokens: int | None = None,
+        window: int | None = None,
+        tokenizer_processes: int | None = None,
         review_below: float = 0.0,
     ) -> Classifier:
         """Opens a bundle, checks it and loads its model.
 
         Args:
             bundle: folder, or name of a bundle that ships with toxonnx; the default one when None.
-            device, allow_fallback, threads: see :class:`toxonnx.inference.options.RuntimeOptions`.
+            device, allow_fallback, threads, max_batch_tokens, window, tokenizer_processes: see
+                :class:`toxonnx.inference.options.RuntimeOptions`.
             review_below: see :class:`Classifier`.
 
         Raises:
             BundleError: there is no valid, sealed bundle.
             InputError, MachineError: see :class:`Classifier`.
         """
-        options = RuntimeOptions(device=device, allow_fallback=allow_fallback, threads=threads)
+        options = RuntimeOptions(
+            device=device,
+            allow_fallback=allow_fallback,
+            threads=threads,
+            max_batch_tokens=max_batch_tokens,
+            window=window,
+            tokenizer_processes=tokenizer_processes,
+        )
         return cls(open_bundle(find_bundle(bundle)), options, review_below=review_below)
 
     @property
@@ -112,73 +141,96 @@ class Classifier:
         """How texts are scored on this machine."""
         return self._engine.settings
 
-    def predict(self, texts: str | Iterable[str], *, top_k: int | None = 1) -> list[Any]:
-        """Labels and scores of texts, in the format of a transformers text-classification pipeline.
+    @overload
+    def predict(self, texts: str | Iterable[Any], *, missing: Missing = "error") -> list[LabelScore]: ...
+
+    @overload
+    def predict(self, texts: str, *, top_k: int | None, missing: Missing = "error") -> list[LabelScore]: ...
+
+    @overload
+    def predict(
+        self, texts: Iterable[Any], *, top_k: int | None, missing: Missing = "error"
+    ) -> list[list[LabelScore]]: ...
+
+    def predict(
+        self, texts: str | Iterable[Any], *, top_k: Any = _NOT_GIVEN, missing: Missing = "error"
+    ) -> list[LabelScore] | list[list[LabelScore]]:
+        """Labels and scores of texts, in the shapes of a transformers text-classification pipeline.
 
         Args:
-            texts: one text, or several.
-            top_k: number of labels per text; None for all.
+            texts: one text, or several: a list, a pandas or polars Series, a NumPy or Arrow array.
+            top_k: number of labels per text, or None for all of them, by their probabilities only. If it is not given,
+                the result is the decision.
+            missing: ``error``, or ``empty`` to score None and NaN as empty texts.
 
         Returns:
-            One item per text, in order: ``{"label", "score"}`` for ``top_k=1``, else a list of these, most probable
-            first.
+            Without ``top_k``, the decision for each text, as in a scored file: the label that applies by the bundle's
+            thresholds, and its probability. In a multi-label model ``label`` contains all that apply, joined by "|",
+            or is empty if none does, and ``score`` is that of the most probable label.
+            With ``top_k``, a list for each text, most probable label first; for a single string that list itself.
 
         Raises:
-            InputError: an item is not a string.
+            InputError: see :meth:`score`; or ``top_k`` is not a positive integer.
         """
-        results: list[Any] = []
-        for prediction in self.score(texts):
-            if top_k == 1 and not self.labels.multi:
-                # The decision, which thresholds may have made another label than the most probable one.
-                results.append({"label": prediction.labels[0], "score": prediction.score})
-                continue
-            ranked = np.argsort(-prediction.probabilities, kind="stable")[:top_k]
-            items = [
-                {"label": self.labels.names[i], "score": float(prediction.probabilities[i])} for i in ranked.tolist()
-            ]
-            results.append(items[0] if top_k == 1 else items)
-        return results
+        decide = top_k is _NOT_GIVEN
+        if not (decide or top_k is None or (isinstance(top_k, int) and not isinstance(top_k, bool) and top_k > 0)):
+            raise InputError(f"top_k must be a positive integer or None, got {top_k!r}")
+        scores = self.score(texts, missing=missing)
+        if decide:
+            return [self._decision(prediction) for prediction in scores]
+        rows: list[list[LabelScore]] = []
+        for prediction in scores:
+            ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:top_k]
+            rows.append([{"label": label, "score": score} for label, score in ranked])
+        return rows[0] if isinstance(texts, str) else rows
 
-    def score(self, texts: str | Iterable[str]) -> Scores:
+    def _decision(self, prediction: Prediction) -> LabelScore:
+        decision: LabelScore = {"label": "|".join(prediction.labels), "score": prediction.score}
+        if self.can_mark_for_review:
+            decision["review"] = prediction.needs_review
+        return decision
+
+    def score(self, texts: str | Iterable[Any], *, missing: Missing = "error") -> Scores:
         """Scores of texts, as arrays with one row per text: logits, probabilities, decisions, flags.
 
         A single text (on CUDA with a packed bundle, up to eight) is scored with the lowest latency: the first such
         calls may load the model a second time for that.
 
         Args:
-            texts: one text, or any number of them, whose scores have to fit in memory. The bundle's normalisation is
-                applied here.
+            texts: one text, or several: a list, a pandas or polars Series, a NumPy or Arrow array. Their scores have to
+                fit in memory. The bundle's normalisation is applied here.
+            missing: ``error``, or ``empty`` to score None and NaN as empty texts.
 
         Raises:
-            InputError: an item is not a string.
+            InputError: ``texts`` is a table or of another type that does not contain texts, or an item is not a string;
+                names its position.
         """
-        rows = [texts] if isinstance(texts, str) else list(texts)
+        rows = [as_text(i, item, missing) for i, item in enumerate(as_items(texts, missing))]
         if 0 < len(rows) <= self._engine.small_batch:
             return self._score_small_batch(rows)
-        parts = [scores for _, scores in self.score_batches(rows, lambda text: text)]
+        parts = [scores for _, scores in self.score_batches(rows)]
         return Scores.concatenate(self.labels, parts, self.review_below)
 
     def stream(
-        self, items: Iterable[T], text: Callable[[T], Any] = lambda item: item
+        self, items: Iterable[T], text: Callable[[T], Any] = lambda item: item, *, missing: Missing = "error"
     ) -> Generator[tuple[T, Prediction], None, None]:
         """Scores any number of items, in order and in bounded memory, one by one.
 
         Args:
-            items: anything; see :meth:`score_batches`.
-            text: a function that returns an item's text; by default the item itself.
+            items, text, missing: see :meth:`score_batches`.
 
         Yields:
             Each item with its prediction. When ``items`` raises, the items before the error come first.
 
         Raises:
-            InputError: the text of an item is not a string.
+            InputError: see :meth:`score`.
         """
-        with contextlib.closing(self.score_batches(items, text)) as batches:
+        with contextlib.closing(self.score_batches(items, text, missing=missing)) as batches:
             for batch, scores in batches:
                 yield from zip(batch, scores, strict=True)
 
     def score_batches(
-        self, items: Iterable[T], text: Callable[[T], Any]
+        self, items: Iterable[T], text: Callable[[T], Any] = lambda item: item, *, missing: Missing = "error"
     ) -> Generator[tuple[list[T], Scores], None, None]:
         """Scores any number of items, in order and in bounded memory, some thousand at a time.
 
@@ -186,26 +238,36 @@ class Classifier:
 
         Args:
             items: anything; read one window at a time, up to a few windows ahead.
-            text: a function that returns an item's text. The bundle's normalisation is applied here, its template is
-                not.
+            text: a function that returns an item's text; by default the item itself. The bundle's normalisation is
+                applied here, its template is not.
+            missing: ``error``, or ``empty`` to score None and NaN as empty texts.
 
         Yields:
             Items, in order, with their scores. When ``items`` raises, the items before the error come first.
 
         Raises:
-            InputError: the text of an item is not a string.
+            InputError: see :meth:`score`.
         """
+        texts = ((item, as_text(i, text(item), missing)) for i, item in enumerate(as_items(items, missing)))
         in_flight = WINDOWS_IN_FLIGHT * self.settings.window
         cache = LogitCache(len(self.labels), max(CACHED_TEXTS, 2 * in_flight), in_flight)
         workers = ThreadPoolExecutor(self.settings.threads)
         with contextlib.ExitStack() as stack:
             # An interrupted caller does not wait for the windows in flight.
             stack.callback(workers.shutdown, cancel_futures=True)
-            for window in stack.enter_context(Prefetcher(self._windows(items, text, cache, workers))):
+            for window in stack.enter_context(Prefetcher(self._windows(texts, cache, workers))):
                 for batch in window.batches:
                     batch.result()
-                logits, truncated = cache.logits[window.slots], cache.truncated[window.slots]
-                yield window.items, Scores(self.labels, logits, truncated, window.cached, self.review_below)
+                scores = Scores(
+                    self.labels,
+                    cache.logits[window.slots],
+                    truncated=cache.truncated[window.slots],
+                    no_tokens=cache.no_tokens[window.slots],
+                    repaired=window.repaired,
+                    cached=window.cached,
+                    review_below=self.review_below,
+                )
+                yield window.items, scores
 
     def logits(self, texts: Iterable[str]) -> NDArray[np.float32]:
         """Raw logits, float32 [texts, labels], of texts that are already normalised."""
@@ -217,10 +279,9 @@ class Classifier:
         return logits
 
     def _windows(
-        self, items: Iterable[T], text: Callable[[T], Any], cache: LogitCache, workers: ThreadPoolExecutor
+        self, pairs: Iterator[tuple[T, str]], cache: LogitCache, workers: ThreadPoolExecutor
     ) -> Iterator[_Window[T]]:
-        """Windows of items that are being scored. When ``items`` raises, the items before form the last window."""
-        pairs = self._with_texts(items, text)
+        """Windows of items that are being scored. When ``pairs`` raises, the items before form the last window."""
         being_tokenized: deque[tuple[list[T], Callable[[], PreprocessedTexts]]] = deque()
         error: BaseException | None = None
         processes = self.settings.tokenizer_processes
@@ -259,13 +320,6 @@ class Classifier:
             return items, texts, error
         return items, texts, None
 
-    def _with_texts(self, items: Iterable[T], text: Callable[[T], Any]) -> Iterator[tuple[T, str]]:
-        for number, item in enumerate(items):
-            value = text(item)
-            if not isinstance(value, str):
-                raise InputError(f"item {number} is of type {type(value).__name__}, expected a string: {value!r:.60}")
-            yield item, value
-
     def _start(
         self,
         items: list[T],
@@ -279,7 +333,9 @@ class Classifier:
         cached = np.ones(len(items), dtype=np.bool_)
         cached[misses] = False
         cache.truncated[slots[misses]] = tokens.truncated
-        return _Window(items, slots, cached, self._submit(tokens, cache.logits, slots[misses], workers))
+        cache.no_tokens[slots[misses]] = tokens.no_tokens
+        repaired = np.array(preprocessed.repaired, dtype=np.bool_)
+        return _Window(items, slots, cached, repaired, self._submit(tokens, cache.logits, slots[misses], workers))
 
     def _submit(
         self, tokens: Tokens, logits: NDArray[np.float32], slots: NDArray[np.int64], workers: ThreadPoolExecutor
@@ -291,8 +347,15 @@ class Classifier:
 
         return [workers.submit(run, batch) for batch in self._engine.batches(tokens.lengths)]
 
-    def _score_small_batch(self, items: list[str]) -> Scores:
-        texts = [text for _, text in self._with_texts(items, lambda item: item)]
-        tokens = self._preprocess(texts).tokens(range(len(texts)))
-        cached = np.zeros(len(texts), dtype=np.bool_)
-        return Scores(self.labels, self._engine.run_small_batch(tokens), tokens.truncated, cached, self.review_below)
+    def _score_small_batch(self, texts: list[str]) -> Scores:
+        preprocessed = self._preprocess(texts)
+        tokens = preprocessed.tokens(range(len(texts)))
+        return Scores(
+            self.labels,
+            self._engine.run_small_batch(tokens),
+            truncated=tokens.truncated,
+            no_tokens=tokens.no_tokens,
+            repaired=np.array(preprocessed.repaired, dtype=np.bool_),
+            cached=np.zeros(len(texts), dtype=np.bool_),
+            review_below=self.review_below,
+        )

@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from toxonnx.errors import InputError
+
 __all__ = ["ExecutionSettings", "RuntimeOptions"]
 
 
@@ -23,6 +25,9 @@ class RuntimeOptions:
             with the number of texts.
         tokenizer_processes: processes that tokenize, once there is more than one window of texts; by default none on
             the CPU, and on a GPU one per core, up to 16.
+
+    Raises:
+        InputError: a number is too small.
     """
 
     device: str = "cpu"
@@ -31,6 +36,12 @@ class RuntimeOptions:
     max_batch_tokens: int | None = None
     window: int | None = None
     tokenizer_processes: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("threads", 1), ("max_batch_tokens", 1), ("window", 1), ("tokenizer_processes", 0)):
+            value: int | None = getattr(self, name)
+            if value is not None and value < least:
+                raise InputError(f"{name} must be at least {least}, got {value}")
 
 
 @dataclass(frozen=True, kw_only=True)

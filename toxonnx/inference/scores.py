@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -15,6 +15,9 @@ from toxonnx.labels import Labels
 __all__ = ["Prediction", "Scorer", "Scores", "StreamScorer", "decide", "needs_review", "probabilities"]
 
 T = TypeVar("T")
+
+#: the flags of a row of scores, in the order of :class:`Prediction`
+FLAGS = ("truncated", "no_tokens", "repaired", "cached")
 
 
 def probabilities(logits: NDArray[np.floating], labels: Labels) -> NDArray[np.float64]:
@@ -69,16 +72,20 @@ class Prediction(NamedTuple):
     Attributes:
         labels: names of the labels that apply: exactly one (softmax), or any number (sigmoid).
         score: probability of the label (softmax), or of the most probable one (sigmoid).
-        probabilities: float64 [labels], in the bundle's order.
+        probabilities: label -> probability, in the bundle's order.
         truncated: whether the text was truncated to the maximum length.
+        no_tokens: whether the text has no token that the model knows; it is scored as an empty text.
+        repaired: whether lone surrogates in the text were replaced by U+FFFD.
         cached: whether an identical text was scored before and its scores were reused.
         needs_review: whether a person should look at it, by the bundle's thresholds and ``review_below``.
     """
 
     labels: tuple[str, ...]
     score: float
-    probabilities: NDArray[np.float64]
+    probabilities: dict[str, float]
     truncated: bool
+    no_tokens: bool
+    repaired: bool
     cached: bool
     needs_review: bool
 
@@ -91,32 +98,48 @@ class Scores:
         labels: label names in the order of the columns, with activation, temperature and thresholds.
         logits: float32 [rows, labels].
         truncated: bool [rows], whether the text was truncated to the maximum length.
+        no_tokens: bool [rows], whether the text has no token that the model knows; it is scored as an empty text.
+        repaired: bool [rows], whether lone surrogates in the text were replaced by U+FFFD.
         cached: bool [rows], whether the row reused the scores of an identical text.
         review_below: probability under which a prediction is marked for review; 0 marks by thresholds only.
     """
 
     labels: Labels
     logits: NDArray[np.float32]
+    _: KW_ONLY
     truncated: NDArray[np.bool_]
+    no_tokens: NDArray[np.bool_]
+    repaired: NDArray[np.bool_]
     cached: NDArray[np.bool_]
     review_below: float = 0.0
 
     @classmethod
-    def of(cls, labels: Labels, logits: NDArray[np.float32], truncated: NDArray[np.bool_] | None = None) -> Scores:
-        """Scores of a model that has no cache; ``truncated`` is all False where it is not known."""
-        nothing = np.zeros(len(logits), dtype=np.bool_)
-        return cls(labels, logits, nothing if truncated is None else truncated, nothing)
+    def of(
+        cls,
+        labels: Labels,
+        logits: NDArray[np.float32],
+        *,
+        truncated: NDArray[np.bool_] | None = None,
+        no_tokens: NDArray[np.bool_] | None = None,
+    ) -> Scores:
+        """Scores of a model without a cache; a flag that is not known is all False."""
+        unset = np.zeros(len(logits), dtype=np.bool_)
+        return cls(
+            labels,
+            logits,
+            truncated=unset if truncated is None else truncated,
+            no_tokens=unset if no_tokens is None else no_tokens,
+            repaired=unset,
+            cached=unset,
+        )
 
     @classmethod
     def concatenate(cls, labels: Labels, parts: Sequence[Scores], review_below: float = 0.0) -> Scores:
         """The rows of all parts, in order; no rows where there are no parts."""
-        return cls(
-            labels,
-            np.concatenate([np.empty((0, len(labels)), dtype=np.float32), *(part.logits for part in parts)]),
-            np.concatenate([np.empty(0, dtype=np.bool_), *(part.truncated for part in parts)]),
-            np.concatenate([np.empty(0, dtype=np.bool_), *(part.cached for part in parts)]),
-            review_below,
-        )
+        parts = [cls.of(labels, np.empty((0, len(labels)), dtype=np.float32)), *parts]
+        flags = {name: np.concatenate([getattr(part, name) for part in parts]) for name in FLAGS}
+        logits = np.concatenate([part.logits for part in parts])
+        return cls(labels, logits, **flags, review_below=review_below)
 
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
@@ -154,9 +177,9 @@ class Scores:
         return len(self.logits)
 
     def __iter__(self) -> Iterator[Prediction]:
-        columns = (self.top_scores, self.truncated, self.cached, self.needs_review)
-        top, truncated, cached, review = (column.tolist() for column in columns)
-        return map(Prediction, self.label_names, top, self.probabilities, truncated, cached, review)
+        by_label = (dict(zip(self.labels.names, row, strict=True)) for row in self.probabilities.tolist())
+        flags = (getattr(self, name).tolist() for name in FLAGS)
+        return map(Prediction, self.label_names, self.top_scores.tolist(), by_label, *flags, self.needs_review.tolist())
 
 
 class Scorer(Protocol):

@@ -96,8 +96,8 @@ def run_self_test(classifier: Classifier) -> SelfTest | None:
         raise BundleError(f"{file}: every text needs the probabilities of {labels} labels")
     reference = np.array([row["probabilities"] for row in expected]).reshape(len(expected), labels)
     # Through the path that files take; a single sentence would take the path of small batches.
-    scored = [prediction.probabilities for _, prediction in classifier.stream(row["text"] for row in expected)]
-    actual = np.array(scored).reshape(reference.shape)
+    batches = classifier.score_batches(row["text"] for row in expected)
+    actual = np.concatenate([scores.probabilities for _, scores in batches]).reshape(reference.shape)
     manifest = classifier.bundle.manifest
     verified = manifest.verification
     measured = verified.agreement.largest_probability_difference if verified else 0.0

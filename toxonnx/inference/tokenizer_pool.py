@@ -9,6 +9,7 @@ in, three arrays of numbers come out.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pickle
 import struct
@@ -24,18 +25,18 @@ from typing import Any
 
 import numpy as np
 
-from toxonnx.errors import MachineError, ToxonnxError
+from toxonnx.errors import MachineError
 from toxonnx.inference.cache import digest
 from toxonnx.inference.tokenizer import Tokenizer, Tokens
-from toxonnx.texts import TextSpec
+from toxonnx.texts import TextSpec, replace_surrogates
 
 __all__ = ["PreprocessedTexts", "TextPreprocessor", "TokenizerPool"]
 
 #: texts that one process gets at a time
 CHUNK = 2048
 _SIZE = struct.Struct("<Q")
-#: a process's answer: digests and tokens of the texts it got
-_Chunk = tuple[list[bytes], Tokens]
+#: a process's answer: digests of the texts it got, which it repaired, and their tokens
+_Chunk = tuple[list[bytes], list[bool], Tokens]
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,12 @@ class PreprocessedTexts:
 
     Attributes:
         keys: the digest of each text, by which repeated texts are found.
+        repaired: whether lone surrogates of each text were replaced.
         tokens: a function that returns the tokens of some of them, by position.
     """
 
     keys: list[bytes]
+    repaired: list[bool]
     tokens: Callable[[Sequence[int]], Tokens]
 
 
@@ -62,7 +65,9 @@ class TextPreprocessor:
         """Normalises and hashes texts; they are tokenized on request."""
         cleaned = [self.clean(text) for text in texts]
         return PreprocessedTexts(
-            [digest(text) for text in cleaned], lambda rows: self.tokenizer([cleaned[i] for i in rows])
+            [digest(text) for text in cleaned],
+            [replace_surrogates(text) != text for text in texts],
+            lambda rows: self.tokenizer([cleaned[i] for i in rows]),
         )
 
 
@@ -103,11 +108,9 @@ class TokenizerPool:
         worker = self._free.get()
         try:
             worker.send(texts)
-            answer: _Chunk | ToxonnxError = worker.receive()
+            answer: _Chunk = worker.receive()
         finally:
             self._free.put(worker)
-        if isinstance(answer, ToxonnxError):
-            raise answer
         return answer
 
     def close(self) -> None:
@@ -181,13 +184,16 @@ class _Worker:
 
 
 def _joined(chunks: list[_Chunk]) -> PreprocessedTexts:
-    tokens = [tokens for _, tokens in chunks]
+    keys, repaired, tokens = zip(*chunks, strict=True)
     joined = Tokens(
         np.concatenate([each.ids for each in tokens]),
         np.concatenate([each.lengths for each in tokens]),
         np.concatenate([each.truncated for each in tokens]),
+        np.concatenate([each.no_tokens for each in tokens]),
     )
-    return PreprocessedTexts([key for keys, _ in chunks for key in keys], joined.subset)
+    return PreprocessedTexts(
+        list(itertools.chain.from_iterable(keys)), list(itertools.chain.from_iterable(repaired)), joined.subset
+    )
 
 
 def run_worker(answers: int) -> None:
@@ -196,11 +202,8 @@ def run_worker(answers: int) -> None:
         preprocess = TextPreprocessor(*_receive(sys.stdin.buffer))
         while True:
             texts = _receive(sys.stdin.buffer)
-            try:
-                done = preprocess(texts)
-                _send(pipe, (done.keys, done.tokens(range(len(texts)))))
-            except ToxonnxError as error:
-                _send(pipe, error)
+            done = preprocess(texts)
+            _send(pipe, (done.keys, done.repaired, done.tokens(range(len(texts)))))
 
 
 def _send(pipe: Any, message: Any) -> None:

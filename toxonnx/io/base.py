@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from toxonnx.inference.scores import Scores
+from toxonnx.io.output_columns import OutputColumns
 
 __all__ = ["FORMATS", "ReadOptions", "ReadWarning", "Record", "Sink", "Source", "open_sink", "open_source"]
 
@@ -137,22 +138,19 @@ def open_source(path: str | Path, options: ReadOptions | None = None) -> Source[
     return source
 
 
-def open_sink(
-    path: str | Path | None, source: Source[Any], added_columns: Sequence[str], *, force: bool = False
-) -> Any:
+def open_sink(path: str | Path | None, source: Source[Any], columns: OutputColumns, *, force: bool = False) -> Any:
     """Opens a file to write what ``source`` yields, in the source's format, with columns added at the end.
 
     Args:
         path: the file; standard output when None.
         source: where the records come from.
-        added_columns: names for the label, its score, each label's probability, and (where predictions can be marked
-            for review) the review mark.
+        columns: the columns to add.
         force: replace the file if it exists.
 
     Raises:
         InputError: the file exists and ``force`` was not given, or it cannot be written.
     """
-    return _module(source.path).open_sink(path, source, added_columns, force=force)
+    return _module(source.path).open_sink(path, source, columns, force=force)
 
 
 def _module(path: str | Path) -> Any:

@@ -26,6 +26,7 @@ from toxonnx.inference.scores import Scores
 from toxonnx.io.atomic import BUFFER_BYTES, AtomicFile
 from toxonnx.io.base import ReadOptions, ReadWarning, Source
 from toxonnx.io.line_recorder import ESCAPE_HINT, ESCAPED_QUOTE, MAX_RECORD, LineRecorder
+from toxonnx.io.output_columns import OutputColumns
 from toxonnx.io.sniff import DELIMITERS, Sample, find_byte_order_mark, refuse_other_formats
 
 __all__ = ["CsvRecord", "CsvSink", "CsvSource", "open_sink", "open_source"]
@@ -241,13 +242,17 @@ def _escape_char(wanted: str | None) -> str | None:
     return wanted
 
 
+#: how the values of a column are written; flags as 0 and 1
+_FORMATS = {"label": "%s", "score": "%.6f", "probabilities": "%.6f"}
+
+
 class CsvSink:
     """Writes the records of a :class:`CsvSource` back, with scores appended to each row.
 
     Args:
         path: the file; standard output when None.
         source: gives the header, the dialect and the encoding.
-        added_columns: see :func:`toxonnx.io.base.open_sink`.
+        columns: the columns to add.
         force: replace the file if it exists.
 
     Raises:
@@ -255,41 +260,40 @@ class CsvSink:
     """
 
     def __init__(
-        self, path: str | Path | None, source: CsvSource, added_columns: Sequence[str], *, force: bool = False
+        self, path: str | Path | None, source: CsvSource, columns: OutputColumns, *, force: bool = False
     ) -> None:
         self._delimiter, self._escape_char = source.delimiter, source.escape_char
-        self._names = list(added_columns)
+        self._columns = columns
+        formats = [_FORMATS.get(column.kind, "%d") for column in columns.columns]
+        self._pattern = self._delimiter.replace("%", "%%").join(formats)
         self._start = source.byte_order_mark + source.preamble
         if header := source.header:
-            self._start += f"{header.raw}{self._delimiter}{self._line(added_columns)}{header.end}"
-        self._quoted: dict[tuple[str, ...], str] = {}
+            self._start += f"{header.raw}{self._delimiter}{self._line(columns.names)}{header.end}"
+        self._cells: dict[tuple[str, ...], str] = {}
         self._file = AtomicFile(path, encoding=source.encoding, force=force)
 
     def write(self, records: Sequence[CsvRecord], scores: Scores) -> None:
         """See :meth:`toxonnx.io.base.Sink.write`."""
         # With a GPU, this loop decides how many rows per second there are.
-        delimiter, review = self._delimiter, len(self._names) > 2 + len(scores.labels)
-        formats = ["%s", *["%.6f"] * (1 + len(scores.labels)), *["%d"] * review]
-        pattern = delimiter.replace("%", "%%").join(formats)
-        needs_review = scores.needs_review.tolist() if review else [None] * len(records)
-        columns = (
-            records,
-            scores.label_names,
-            scores.top_scores.tolist(),
-            scores.probabilities.tolist(),
-            needs_review,
-        )
+        delimiter, pattern = self._delimiter, self._pattern
+        values = self._columns.values(scores)
+        for i, column in enumerate(self._columns.columns):
+            if column.kind == "label":
+                values[i] = list(map(self._cell, values[i]))
         lines = []
-        for record, names, score, probabilities, mark in zip(*columns, strict=True):
+        for record, row in zip(records, zip(*values, strict=True), strict=True):
             if not record.fields:  # a blank line is kept, and is not a row
                 lines.append(record.raw + record.end)
-                continue
-            label = self._quoted.get(names)
-            if label is None:  # a label may contain the delimiter; a number never does
-                label = self._quoted[names] = self._line(["|".join(names)])
-            cells = pattern % (label, score, *probabilities, *((mark,) if review else ()))
-            lines.append(f"{record.raw}{delimiter}{cells}{record.end}")
+            else:
+                lines.append(f"{record.raw}{delimiter}{pattern % row}{record.end}")
         self._file.write("".join(lines))
+
+    def _cell(self, labels: tuple[str, ...]) -> str:
+        """The cell of the labels that apply to a row: a label may contain the delimiter, a number never does."""
+        cell = self._cells.get(labels)
+        if cell is None:
+            cell = self._cells[labels] = self._line(["|".join(labels)])
+        return cell
 
     def _line(self, cells: Sequence[str]) -> str:
         buffer = io.StringIO()
@@ -314,10 +318,8 @@ def open_source(path: str | Path, options: ReadOptions) -> CsvSource:
     return CsvSource(path, options)
 
 
-def open_sink(
-    path: str | Path | None, source: Source[Any], added_columns: Sequence[str], *, force: bool = False
-) -> CsvSink:
+def open_sink(path: str | Path | None, source: Source[Any], columns: OutputColumns, *, force: bool = False) -> CsvSink:
     """See :func:`toxonnx.io.base.open_sink`."""
     if not isinstance(source, CsvSource):
         raise TypeError(f"a CSV sink writes what a CSV source read, not {type(source).__name__}")
-    return CsvSink(path, source, added_columns, force=force)
+    return CsvSink(path, source, columns, force=force)

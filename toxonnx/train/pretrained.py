@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from toxonnx.architectures import ARCHITECTURES
 from toxonnx.errors import CheckpointError, MachineError
+from toxonnx.inference.tokenizer import EmptyText, concatenate_ids
 from toxonnx.labels import Labels
 
-__all__ = ["has_tokenizer", "head_modules", "load_model", "load_tokenizer", "lora_targets", "resolve_base", "revision"]
+__all__ = [
+    "encode",
+    "has_tokenizer",
+    "head_modules",
+    "load_model",
+    "load_tokenizer",
+    "lora_targets",
+    "resolve_base",
+    "revision",
+]
 
 BASE_ADVICE = "Give a folder with config.json and model.safetensors, for example with --base."
 #: files from which transformers makes a tokenizer
@@ -136,6 +149,28 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     if not tokenizer.is_fast:
         raise CheckpointError(f"{source} has no fast tokenizer (tokenizer.json)")
     return tokenizer
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int
+) -> tuple[list[list[int]], NDArray[np.bool_]]:
+    """Token ids of normalised texts, as a bundle reads them.
+
+    Args:
+        tokenizer: a fast one.
+        texts: the texts.
+        max_length: maximum number of tokens.
+
+    Returns:
+        The ids of each text, with special tokens and without padding; and which texts have no known token, bool
+        [texts]: they get the ids of an empty text.
+    """
+    if not texts:
+        return [], np.zeros(0, dtype=np.bool_)
+    rows = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+    empty = EmptyText.of(tokenizer.backend_tokenizer)
+    ids, lengths, no_tokens = empty.replace(*concatenate_ids(rows))
+    return [row.tolist() for row in np.split(ids, np.cumsum(lengths)[:-1])], no_tokens
 
 
 def max_length_of(source: str, tokenizer: PreTrainedTokenizerBase) -> int:

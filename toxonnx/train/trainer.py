@@ -24,6 +24,7 @@ from toxonnx.data.splits import SplitRows
 from toxonnx.evaluate.metrics import Metrics, evaluate
 from toxonnx.labels import Labels
 from toxonnx.recipe import Recipe
+from toxonnx.train.pretrained import encode
 from toxonnx.train.report import EpochTable, draw_curves, epochs_of, selection_score
 
 __all__ = ["ClassifierTrainer", "TrainingData", "precision_flags"]
@@ -166,7 +167,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         return round(epochs[self.state.best_global_step])
 
     def _rows(self, examples: Examples) -> list[dict[str, Any]]:
-        encoded = self._tokenizer(examples.texts, truncation=True, max_length=self._max_length)["input_ids"]
+        encoded, _ = encode(self._tokenizer, examples.texts, self._max_length)
         rows = [
             {"input_ids": ids, "length": len(ids), "label": y_true}
             for ids, y_true in zip(encoded, examples.y_true.tolist(), strict=True)
