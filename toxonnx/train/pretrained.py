@@ -9,9 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import transformers
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from toxonnx.architectures import ARCHITECTURES
@@ -142,13 +150,24 @@ def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
             f"{source} has no tokenizer", "Copy tokenizer.json into it, or name another folder: export --tokenizer."
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
+        kind, options = _tokenizer_options(source)
+        tokenizer = kind.from_pretrained(source, use_fast=True, trust_remote_code=False, **options)
     except (OSError, ValueError, TypeError, KeyError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"the tokenizer of {source} does not load: {first}") from None
     if not tokenizer.is_fast:
         raise CheckpointError(f"{source} has no fast tokenizer (tokenizer.json)")
     return tokenizer
+
+
+def _tokenizer_options(source: str) -> tuple[Any, dict[str, Any]]:
+    """The class of a tokenizer, and options to load it: transformers 4 does not read two entries of transformers 5."""
+    config = get_tokenizer_config(source, trust_remote_code=False)
+    kind = PreTrainedTokenizerFast if config.get("tokenizer_class") == "TokenizersBackend" else AutoTokenizer
+    extra = config.get("extra_special_tokens")
+    if isinstance(extra, list) and transformers.__version__.startswith("4."):
+        return kind, {"extra_special_tokens": {}, "additional_special_tokens": extra}
+    return kind, {}
 
 
 def encode(
