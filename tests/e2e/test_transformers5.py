@@ -52,7 +52,7 @@ def test_training_and_export_with_transformers_5(
     checkpoints: dict[str, Path],
     tmp_path: Path,
 ) -> None:
-    spec = recipe(tmp_path / "r.toml", epochs=2, extra="group_by_length = true\nwarmup_ratio = 0.1")
+    spec = recipe(tmp_path / "r.toml", epochs=2, extra="group_by_length = true\nwarmup_ratio = 0.5")
     lax = recipe(tmp_path / "lax.toml", tail="\n[export]\nmin_agreement = 0.0\n")  # for random weights
     screen = toxonnx_with_transformers5(
         os.environ["TOXONNX_TRANSFORMERS5"],
@@ -67,6 +67,8 @@ def test_training_and_export_with_transformers_5(
     assert "Warning" not in screen and "Loading weights" not in screen
     trained = load_run(tmp_path / "run")
     assert trained is not None and trained.versions["transformers"].startswith("5.")
+    first_epoch = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
+    assert first_epoch["learning_rate"] > 0.9 * 3e-3  # after half of all steps the warm-up ends
     for name in ("own", "fp32", "int8", "traced"):
         manifest = open_bundle(tmp_path / name).manifest
         assert manifest.graph.written_by == ("torch.onnx" if name == "traced" else "toxonnx.convert.plain")

@@ -78,11 +78,15 @@ def command(
     reported.
     """
     from toxonnx.cli.outputs import open_outputs
-    from toxonnx.extras import require
+    from toxonnx.extras import missing, require
 
     require("cpu")
     if html_path:
         require("bench")
+    if not missing("train"):
+        from toxonnx.cli.quiet import silence_transformers
+
+        silence_transformers()
     from toxonnx.bench.benchmark import BenchOptions, benchmark_bundle
 
     options = BenchOptions(
