@@ -23,6 +23,10 @@ def test_series_and_arrays_are_scored_as_lists() -> None:
         pa.array(TEXTS).dictionary_encode(),
     ):  # fmt: skip
         assert classifier.score(texts).logits.tolist() == expected, type(texts)
+    assert classifier.logits(pd.Series(TEXTS)).tolist() == expected
+    assert classifier.logits("rain").shape == (1, len(classifier.labels))
+    ranked = classifier.predict("rain", top_k=np.int64(2))  # type: ignore[call-overload]
+    assert ranked == classifier.predict("rain", top_k=None)[:2]
     assert [item for item, _ in classifier.stream(pa.array(TEXTS))] == TEXTS
     assert [item for item, _ in classifier.stream("rain")] == ["rain"]
 
@@ -61,7 +65,7 @@ def test_missing_values_are_an_error_with_their_position_or_empty_texts() -> Non
 )
 def test_other_types_are_an_error_that_says_what_to_pass(texts: Any, message: str) -> None:
     classifier = Classifier.load(threads=1)
-    for call in (classifier.predict, classifier.score, lambda texts: list(classifier.stream(texts))):
+    for call in (classifier.predict, classifier.score, classifier.logits, lambda texts: list(classifier.stream(texts))):
         with pytest.raises(InputError, match=message) as caught:
             call(texts)
         assert "rain" not in str(caught.value)

@@ -173,7 +173,8 @@ class Classifier:
             InputError: see :meth:`score`; or ``top_k`` is not a positive integer.
         """
         decide = top_k is _NOT_GIVEN
-        if not (decide or top_k is None or (isinstance(top_k, int) and not isinstance(top_k, bool) and top_k > 0)):
+        is_count = isinstance(top_k, int | np.integer) and not isinstance(top_k, bool) and top_k > 0
+        if not (decide or top_k is None or is_count):
             raise InputError(f"top_k must be a positive integer or None, got {top_k!r}")
         scores = self.score(texts, missing=missing)
         if decide:
@@ -269,9 +270,13 @@ class Classifier:
                 )
                 yield window.items, scores
 
-    def logits(self, texts: Iterable[str]) -> NDArray[np.float32]:
-        """Raw logits, float32 [texts, labels], of texts that are already normalised."""
-        tokens = self._preprocess.tokenizer(list(texts))
+    def logits(self, texts: str | Iterable[Any]) -> NDArray[np.float32]:
+        """Raw logits, float32 [texts, labels], of texts that are already normalised.
+
+        Raises:
+            InputError: see :meth:`score`.
+        """
+        tokens = self._preprocess.tokenizer([as_text(i, item) for i, item in enumerate(as_items(texts))])
         logits = np.empty((len(tokens.lengths), len(self.labels)), dtype=np.float32)
         with ThreadPoolExecutor(self.settings.threads) as workers:
             for batch in self._submit(tokens, logits, np.arange(len(logits)), workers):
