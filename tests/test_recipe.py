@@ -14,7 +14,7 @@ from toxonnx.errors import RecipeError
 from toxonnx.recipe import Export, LabelSpec, Recipe, load_recipe, recipe_from_dict, settings_fingerprint, with_prose_of
 
 
-@pytest.mark.parametrize("name", ["minilm-hate", "distilbert-lora", "distilroberta-full"])
+@pytest.mark.parametrize("name", ["minilm-hate", "distilbert-lora", "distilroberta-full", "mpnet-toxicity-teacher"])
 def test_shipped_recipes_load_and_round_trip(name: str) -> None:
     shipped = load_recipe(name)
     assert recipe_from_dict(shipped.to_dict(), name) == shipped

@@ -9,7 +9,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 from toxonnx.formats import LAYOUTS, PRECISIONS
 from toxonnx.labels import Labels
@@ -32,6 +32,7 @@ __all__ = [
     "MetricsDict",
     "ModelSource",
     "ProbabilityError",
+    "SourceDict",
     "ThresholdsDict",
     "Training",
     "Verification",
@@ -129,6 +130,7 @@ class LabelMetricsDict(TypedDict):
     predicted: Count
     roc_auc: Share | None
     average_precision: Share | None
+    known: NotRequired[Count | None]
 
 
 class MetricsDict(TypedDict):
@@ -275,6 +277,14 @@ class DataDict(TypedDict):
     rows: Count | None
 
 
+class SourceDict(TypedDict):
+    """Rows of one source: their number, their weight in the loss, their licence (empty if unknown)."""
+
+    rows: Count
+    weight: NotNegative
+    licence: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """The run that a bundle was exported from.
@@ -284,6 +294,8 @@ class Training:
         labels: the recipe's ``labels``.
         data, split, baselines: as ``run.json`` has them.
         best_epoch, epochs: the exported epoch, counted from 1, and the number of epochs.
+        sources: name of each source, if the recipe has any -> its rows.
+        teacher: name of each model whose probabilities were learnt -> sha256 of its weights and settings.
     """
 
     recipe: str
@@ -293,6 +305,8 @@ class Training:
     best_epoch: Count
     epochs: Count
     baselines: dict[str, dict[str, dict[str, Share]]]
+    sources: dict[str, SourceDict] = field(default_factory=dict)
+    teacher: dict[str, Sha256] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,11 +21,14 @@ from toxonnx.texts import TextSpec
 
 __all__ = [
     "Adapter",
+    "DataFile",
     "Export",
     "LabelSpec",
     "Model",
     "Recipe",
+    "Source",
     "Split",
+    "Teacher",
     "Training",
     "WrittenFor",
     "load_recipe",
@@ -51,6 +54,7 @@ class LabelSpec:
         names: value in the file -> label name, in the model's order; by default the values in the file, sorted.
         threshold: for columns of numbers, such as the share of annotators: from this value on, a row counts as 1,
             below as 0. None for columns that contain labels.
+        soft: train on the numbers themselves, shares from 0 to 1; only metrics use the threshold.
         missing: what to do with rows without a label: "error", or "drop" to leave them out.
         votes: label name -> column with the number of annotators who chose it. If given, the training loss uses each
             label's share of the votes in place of the majority label; metrics still use the majority label.
@@ -61,9 +65,64 @@ class LabelSpec:
     columns: tuple[str, ...] = ()
     names: dict[str, str] = field(default_factory=dict)
     threshold: float | None = None
+    soft: bool = False
     missing: str = "error"
     votes: dict[str, str] = field(default_factory=dict)
     descriptions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows of one source.
+
+    Attributes:
+        weight: of each of these rows in the loss; 0 leaves them out.
+        cap: number of these rows to use at most, drawn with ``split.seed``; 0 for all.
+        licence: of the rows, for the model card.
+    """
+
+    weight: float = 1.0
+    cap: int = 0
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class DataFile(Source):
+    """One of the files to train on. Weight, cap and licence are those of the rows whose source has none of its own.
+
+    Attributes:
+        path: relative to the recipe; empty for the file that is given on the command line.
+        name: of the source; by default the file's name without its suffix.
+        columns: column as the recipe names it -> as this file names it, where they differ.
+        source_column: column with the source of each row, if the file has several.
+        sources: value of ``source_column`` -> how to use these rows.
+    """
+
+    path: str = ""
+    name: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
+    source_column: str = ""
+    sources: dict[str, Source] = field(default_factory=dict)
+
+    def settings(self, source: str) -> Source:
+        """How to use the rows of a source."""
+        return self.sources.get(source, self)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Models whose probabilities are mixed into the loss (Hinton et al., "Distilling the Knowledge in a Neural
+    Network", 2015).
+
+    Attributes:
+        models: runs or checkpoints with the same labels, relative to the recipe; their logits are averaged.
+        alpha: share of the loss that compares with the teacher; the rest compares with the labels. 0 for no teacher.
+        temperature: by which the logits of teacher and student are divided in the teacher's share.
+    """
+
+    models: tuple[str, ...] = ()
+    alpha: float = 0.0
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -115,12 +174,22 @@ class Training:
     max_grad_norm: float = 1.0
     #: class weights are inverse frequencies to this power: 0 for equal weights, 0.5 for the square root, 1 for balanced
     class_weights: float = 0.0
+    #: multi-label: label -> its weight in the loss, 1 by default; and the weight of the rows that have a label compared
+    #: with those that do not, in place of class_weights
+    label_weights: dict[str, float] = field(default_factory=dict)
+    pos_weight: dict[str, float] = field(default_factory=dict)
+    #: column with the weight of each row in the loss
+    weight_column: str = ""
+    #: share of each label that is spread over all labels (multi-label: moved towards one half)
+    label_smoothing: float = 0.0
     metric: str = "macro_f1"
     #: epochs without a better metric after which training stops; 0 for no early stopping
     patience: int = 0
     seed: int = 42
     precision: str = "auto"
     group_by_length: bool = True
+    #: minutes between checkpoints within an epoch, besides the one at its end
+    checkpoint_minutes: float = 15.0
 
 
 @dataclass(frozen=True)
@@ -173,10 +242,13 @@ class Recipe:
     #: the language of the texts, in English
     language: str = ""
     max_length: int = 128
+    #: files to train on; empty for the one that is given on the command line
+    data: tuple[DataFile, ...] = ()
     text: TextSpec = field(default_factory=TextSpec)
     split: Split = field(default_factory=Split)
     model: Model = field(default_factory=Model)
     training: Training = field(default_factory=Training)
+    teacher: Teacher = field(default_factory=Teacher)
     export: Export = field(default_factory=Export)
     #: title -> paragraph for the model card: data, licence, bias, limits of use
     card: dict[str, str] = field(default_factory=dict)
@@ -203,7 +275,18 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"{path} is not TOML: {error}") from None
-    return recipe_from_dict({"name": path.stem, **table}, str(path))
+    return _with_paths(recipe_from_dict({"name": path.stem, **table}, str(path)), path.parent)
+
+
+def _with_paths(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with absolute paths of its files."""
+
+    def absolute(path: str) -> str:
+        return str((folder / path).resolve())
+
+    data = tuple(dataclasses.replace(file, path=absolute(file.path)) if file.path else file for file in recipe.data)
+    models = tuple(absolute(model) if (folder / model).exists() else model for model in recipe.teacher.models)
+    return dataclasses.replace(recipe, data=data, teacher=dataclasses.replace(recipe.teacher, models=models))
 
 
 def with_prose_of(recipe: Recipe, other: Recipe) -> Recipe:
@@ -225,6 +308,11 @@ def settings_fingerprint(recipe: Recipe) -> str:
     """
     parts = {name: getattr(recipe, name) for name in ("max_length", "text", "labels", "split", "model", "training")}
     parts["labels"] = dataclasses.replace(recipe.labels, descriptions={})  # prose
+    if recipe.data:  # folders differ from machine to machine
+        parts["data"] = [_changed(dataclasses.replace(file, path=Path(file.path).name)) for file in recipe.data]
+    if recipe.teacher.models:
+        models = tuple(Path(model).name for model in recipe.teacher.models)
+        parts["teacher"] = dataclasses.replace(recipe.teacher, models=models)
     text = json.dumps({name: _changed(value) for name, value in parts.items()})
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -346,6 +434,7 @@ def _check(recipe: Recipe) -> None:
         "training.batch_size": training.batch_size,
         "training.eval_batch_size": training.eval_batch_size,
         "training.learning_rate": training.learning_rate,
+        "training.checkpoint_minutes": training.checkpoint_minutes,
         "model.lora.r": model.lora.r,
         "split.validation": split.validation,
     }
@@ -361,6 +450,8 @@ def _check(recipe: Recipe) -> None:
     shares = {
         "training.class_weights": training.class_weights,
         "training.warmup_ratio": training.warmup_ratio,
+        "training.label_smoothing": training.label_smoothing,
+        "teacher.alpha": recipe.teacher.alpha,
         "model.lora.dropout": model.lora.dropout,
         "export.smoothing": export.smoothing,
     }
@@ -380,3 +471,30 @@ def _check(recipe: Recipe) -> None:
             raise InputError(f"{key} must be at most {MAX_SEED}, got {counts[key]}")
     if len(training.betas) != 2 or not all(0 <= beta < 1 for beta in training.betas):
         raise InputError(f"training.betas must be two numbers from 0 to below 1, got {list(training.betas)}")
+    _check_data(recipe)
+    for key in ("label_weights", "pos_weight"):
+        table = getattr(training, key)
+        if unknown := sorted(set(table) - set(labels.columns)):
+            raise InputError(f"training.{key}: {', '.join(unknown)} is not one of labels.columns")
+        if any(not number > 0 for number in table.values()):
+            raise InputError(f"training.{key} must be positive, got {min(table.values())}")
+    if training.pos_weight and training.class_weights:
+        raise InputError("training can have only one of class_weights and pos_weight")
+
+
+def _check_data(recipe: Recipe) -> None:
+    labels, teacher = recipe.labels, recipe.teacher
+    if labels.soft and (labels.threshold is None or labels.votes):
+        raise InputError("labels.soft needs labels.threshold, by which its metrics are measured, and no labels.votes")
+    if bool(teacher.models) != (teacher.alpha > 0):
+        raise InputError("teacher needs both models and alpha")
+    if not teacher.temperature > 0:
+        raise InputError(f"teacher.temperature must be positive, got {teacher.temperature}")
+    if sum(not file.path for file in recipe.data) > 1:
+        raise InputError("only one [[data]] can be the file of the command line, and so have no path")
+    for file in recipe.data:
+        if file.sources and not file.source_column:
+            raise InputError("data.sources needs data.source_column")
+        for source in (file, *file.sources.values()):
+            if source.weight < 0 or source.cap < 0:
+                raise InputError("data.weight and data.cap must not be negative")

@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, NotRequired, TypeVar
 
 from toxonnx.errors import InputError
 
@@ -99,7 +99,9 @@ def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
     """Types of the fields, and the names of those without a default."""
     hints = typing.get_type_hints(kind, include_extras=True)
     if not dataclasses.is_dataclass(kind):
-        return hints, frozenset(hints)
+        optional = {key for key, hint in hints.items() if typing.get_origin(hint) is NotRequired}
+        hints |= {key: typing.get_args(hints[key])[0] for key in optional}
+        return hints, frozenset(hints) - optional
     return hints, frozenset(
         field.name
         for field in dataclasses.fields(kind)

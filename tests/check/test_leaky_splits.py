@@ -9,7 +9,7 @@ from check_helpers import Rows, by_kind, check_file, check_quickly, distinct_row
 from helpers import write_csv
 
 from toxonnx.check.leaky_splits import ScoreRange, SplitResult, SplitScores, _is_inflated
-from toxonnx.data.examples import load_examples
+from toxonnx.data.labelled_files import load_examples
 from toxonnx.data.splits import split
 from toxonnx.errors import InputError
 from toxonnx.inference.tokenizer import Tokenizer

@@ -6,6 +6,7 @@ from typing import Any
 from check_helpers import Rows, by_kind, check_quickly, distinct_rows
 from helpers import write_csv
 
+from toxonnx.check.render import class_table
 from toxonnx.inference.tokenizer import Tokenizer
 from toxonnx.recipe import LabelSpec, Recipe
 from toxonnx.texts import TextSpec
@@ -36,3 +37,22 @@ def test_a_label_of_all_rows_is_a_single_class(tmp_path: Path, tokenizer: Tokeni
     findings = by_kind(check_quickly(file, tokenizer, label_columns=("a", "b", "c")), "error")
     assert "column 'a'" in findings["single-class"].message
     assert findings["small-classes"].details["classes"] == ["b"]
+
+
+def test_a_label_counts_where_it_was_judged(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    rows: Rows = []
+    for i, (text, label) in enumerate(distinct_rows(60)):
+        rows.append([text, "" if i % 2 else int(label == "praise"), int("soup" in str(text))])
+    # The same text, judged for the other label only: no conflict. The last row has no label.
+    rows += [[rows[0][0], rows[0][1], ""], ["a plain text", "", ""]]
+    file = write_csv(tmp_path / "m.csv", ["text", "praise", "soup"], rows)
+    report = check_quickly(file, tokenizer, label_columns=("praise", "soup"))
+    findings = by_kind(report)
+    assert "conflicting-labels" not in findings and "unknown-labels" not in findings
+    assert findings["empty-labels"].count == 1 and findings["empty-labels"].lines == (63,)
+    assert report.usable_rows == 61
+    praise, soup = report.classes
+    assert (praise.known, soup.known) == (31, 60)
+    assert praise.share == praise.rows / 31
+    header, table = class_table(report)
+    assert header[-1] == "judged in" and [row[-1] for row in table] == ["31", "60"]

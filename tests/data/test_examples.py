@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from toxonnx.data.examples import Examples, load_examples, load_saved_rows, save_examples
+from toxonnx.data.examples import Examples, load_saved_rows, save_examples
+from toxonnx.data.labelled_files import load_examples
 from toxonnx.errors import InputError
 from toxonnx.io.base import ReadOptions
 from toxonnx.labels import Labels
@@ -49,9 +50,9 @@ def test_data_needs_no_torch(tmp_path: Path) -> None:
     script = (
         "import sys\n"
         "for name in ('torch', 'transformers', 'peft', 'optimum', 'onnxruntime'): sys.modules[name] = None\n"
-        "from toxonnx.data import examples, fingerprints, label_columns, splits\n"
+        "from toxonnx.data import examples, fingerprints, labelled_files, label_columns, splits\n"
         "from toxonnx.recipe import LabelSpec, Recipe\n"
-        "rows = examples.load_examples(sys.argv[1], Recipe('r', LabelSpec(column='class')))\n"
+        "rows = labelled_files.load_examples(sys.argv[1], Recipe('r', LabelSpec(column='class')))\n"
         "assert len(rows) == 2\n"
     )
     done = subprocess.run(

@@ -9,8 +9,9 @@ from helpers import write_csv
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toxonnx.data.examples import Examples, load_examples
-from toxonnx.data.label_values import class_names, read_classes, read_flags
+from toxonnx.data.examples import Examples
+from toxonnx.data.label_values import MISSING, class_names, read_classes, read_flags
+from toxonnx.data.labelled_files import load_examples
 from toxonnx.errors import InputError, RecipeError
 from toxonnx.recipe import LabelSpec, Recipe, recipe_from_dict
 from toxonnx.texts import TextSpec
@@ -64,12 +65,15 @@ def test_scores_need_a_threshold(tmp_path: Path) -> None:
 
 
 def test_cells_of_several_labels_in_other_spellings(tmp_path: Path) -> None:
-    cells = [["a", "True", "no"], ["b", "FALSE", "Yes"], ["c", "1.0", "0.0"], ["d", "0", "1"], ["e", "nan", "1"]]
+    cells = [["a", "True", "no"], ["b", "FALSE", "Yes"], ["c", "1.0", "0.0"], ["d", "0", "1"]]
+    cells += [["e", "nan", "1"], ["f", "NA", ""]]
     path = write_csv(tmp_path / "rows.csv", ["text", "rude", "food"], cells)
     rows = load_examples(path, _recipe(columns=("rude", "food"), missing="drop"))
-    assert rows.y_true.tolist() == [[1, 0], [0, 1], [1, 0], [0, 1]] and rows.unlabelled == 1
+    assert rows.y_true.tolist() == [[1, 0], [0, 1], [1, 0], [0, 1], [MISSING, 1]] and rows.unlabelled == 1
+    with pytest.raises(InputError, match=r"line 7: none of 'rude', 'food' has a label"):
+        load_examples(path, _recipe(columns=("rude", "food")))
     write_csv(path, ["text", "rude", "food"], [["a", "0.7", "0"], ["b", "0.2", "1"]])
-    with pytest.raises(InputError, match=r"column 'rude' must contain 0 or 1, got '0\.7'\n.*labels\.threshold"):
+    with pytest.raises(InputError, match=r"must contain 0, 1 or nothing, got '0\.7'\n.*labels\.threshold"):
         load_examples(path, _recipe(columns=("rude", "food")))
     assert load_examples(path, _recipe(columns=("rude", "food"), threshold=0.5)).y_true.tolist() == [[1, 0], [0, 1]]
 

@@ -37,7 +37,7 @@ from helpers import ROOT, sentences, toxonnx, write_csv
 
 from toxonnx import Classifier, Prediction, RuntimeOptions, Scores, errors
 from toxonnx.bundle import SCHEMA, Manifest
-from toxonnx.recipe import Recipe, recipe_from_dict
+from toxonnx.recipe import DataFile, Recipe, recipe_from_dict
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINKED_PAGES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
@@ -265,11 +265,13 @@ def _keys(kind: Any, prefix: str = "") -> dict[str, Any]:
     return keys
 
 
-def test_every_recipe_key_is_documented_with_its_default() -> None:
-    documented = {_names(key)[0]: default for key, default, _ in _table("docs/training.md", "| key | default |")}
-    keys = _keys(Recipe)
+@pytest.mark.parametrize(("kind", "header"), [(Recipe, "| key | default |"), (DataFile, "| key of `[[data]]` |")])
+def test_every_recipe_key_is_documented_with_its_default(kind: type, header: str) -> None:
+    documented = {_names(key)[0]: default for key, default, _ in _table("docs/training.md", header)}
+    keys = _keys(kind)
     assert set(documented) == set(keys)
-    assert documented.pop("name") == "the file's name"
+    if kind is Recipe:
+        assert documented.pop("name") == "the file's name"
     for key, default in documented.items():
         shown = _names(default)[0]  # TOML has no null
         value = None if shown == "none" else tomllib.loads(f"value = {shown}")["value"]

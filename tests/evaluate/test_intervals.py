@@ -45,7 +45,7 @@ def test_repeated_texts_do_not_narrow_an_interval() -> None:
     # Nor does the interval of a group's share.
     once, often = (np.repeat(np.array([True] * 8 + [False] * 2), copies) for copies in (1, 7))
     shares = [
-        Sample(np.full((len(hits), 2), 0.5), *[np.tile([True, False], (len(hits), 1))] * 2, Labels(("x", "y")), groups)
+        Sample(np.full((len(hits), 2), 0.5), np.zeros(len(hits), dtype=int), Labels(("x", "y")), groups)
         .share(hits, np.ones(len(hits), dtype=bool))
         for hits, groups in ((once, np.arange(10)), (often, np.repeat(np.arange(10), 7)))
     ]  # fmt: skip
@@ -60,15 +60,10 @@ def test_wilson_and_mcnemar_agree_with_scipy(right: int, others: int) -> None:
         low, high = scipy.stats.binomtest(right, right + others).proportion_ci(method="wilson")
         assert wilson(right / (right + others), right + others) == pytest.approx((low, high), abs=1e-6)
     # Each model is the only correct one on some rows.
-    correct, wrong = np.eye(2, dtype=bool)[[0]], np.eye(2, dtype=bool)[[1]]
-    labels, rows = Labels(("x", "y")), right + others + 3
-    actual = np.repeat(correct, rows, axis=0)
-    one = Sample(
-        np.full((rows, 2), 0.5), np.array([*([correct[0]] * (right + 3)), *([wrong[0]] * others)]), actual, labels
-    )
-    two = Sample(
-        np.full((rows, 2), 0.5), np.array([*([wrong[0]] * right), *([correct[0]] * (others + 3))]), actual, labels
-    )
+    correct, wrong = np.eye(2)
+    labels, y_true = Labels(("x", "y")), np.zeros(right + others + 3, dtype=int)
+    one = Sample(np.array([*([correct] * (right + 3)), *([wrong] * others)]), y_true, labels)
+    two = Sample(np.array([*([wrong] * right), *([correct] * (others + 3))]), y_true, labels)
     found = mcnemar(one, two)
     assert (found.only_first_correct, found.only_second_correct) == (right, others)
     expected = scipy.stats.binomtest(right, right + others).pvalue if right + others else 1.0

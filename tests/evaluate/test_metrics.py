@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -9,6 +11,7 @@ from helpers import LETTERS, random_logits
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from toxonnx.data.label_values import MISSING
 from toxonnx.evaluate.intervals import flatten
 from toxonnx.evaluate.metrics import BINS, Sample, evaluate
 from toxonnx.inference.scores import probabilities
@@ -50,6 +53,33 @@ def test_metrics_agree_with_scikit_learn(seed: int, rows: int, multi: bool, ties
         assert metrics.confusion == sklearn.metrics.confusion_matrix(y_true, predicted, labels=[0, 1, 2]).tolist()
 
 
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 1000), rows=st.integers(1, 30), share=st.floats(0, 1))
+def test_a_label_counts_only_where_it_is_known(seed: int, rows: int, share: float) -> None:
+    logits, y_true, labels = random_logits(seed, rows, multi=True)
+    known = np.random.default_rng(seed).random(y_true.shape) >= share
+    partial = np.where(known, y_true, MISSING)
+    metrics = evaluate(logits, partial, labels)
+    cells, correct = [], np.ones(rows, dtype=bool)
+    for i, name in enumerate(LETTERS):
+        kept, one = known[:, i], metrics.per_class[name]
+        alone = Labels((name,), "sigmoid")
+        if kept.any():
+            same = evaluate(logits[kept][:, [i]], y_true[kept][:, [i]], alone)
+            expected = dataclasses.asdict(same.per_class[name]) | {"known": one.known}
+            assert dataclasses.asdict(one) == pytest.approx(expected)
+            cells.append((same.loss, kept.sum()))
+        assert one.known == (None if known.all() else kept.sum())
+        correct &= ~kept | ((logits[:, i] >= 0) == y_true[:, i])
+    if cells:
+        assert metrics.loss == pytest.approx(
+            np.average([loss for loss, _ in cells], weights=[count for _, count in cells])
+        )
+        assert metrics.accuracy == pytest.approx(correct[known.any(axis=1)].mean())
+        # What the unknown cells contain changes nothing.
+        assert metrics == evaluate(logits + np.where(known, 0, 5), partial, labels)
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 1000), rows=st.integers(1, 20), multi=st.booleans(), ties=st.booleans(), data=st.data())
 def test_weights_equal_repeated_rows(seed: int, rows: int, multi: bool, ties: bool, data: st.DataObject) -> None:
@@ -78,7 +108,7 @@ def test_the_calibration_error_by_chance() -> None:
         rng = np.random.default_rng(seed)
         probs = probabilities(rng.normal(size=(400, 3)) * 2, Labels(LETTERS))
         y_true = (rng.random((400, 1)) > probs.cumsum(axis=1)).sum(axis=1)
-        sample = Sample.of(probs, y_true, Labels(LETTERS))
+        sample = Sample(probs, y_true, Labels(LETTERS))
         low, high = sample.chance_ece(200, seed) or (1, 0)
         inside += low <= sample.metrics().ece <= high
     assert 51 <= inside <= 60

@@ -14,6 +14,7 @@ from toxonnx.errors import CheckpointError, InputError, MachineError
 from toxonnx.recipe import load_recipe
 from toxonnx.train.fit import TrainRequest, fit
 from toxonnx.train.report import best_epoch
+from toxonnx.train.trainer import Reports
 
 
 def _request(folder: Path, base: Path, head: str = "", **spec: Any) -> TrainRequest:
@@ -23,8 +24,7 @@ def _request(folder: Path, base: Path, head: str = "", **spec: Any) -> TrainRequ
     return TrainRequest(recipe=load_recipe(path), data=data, output=folder / "run", base=str(base))
 
 
-def _quiet(_: str) -> None:
-    """Logs nothing."""
+QUIET = Reports(log=lambda _: None)
 
 
 def test_a_full_disk_is_reported_and_the_run_resumes(bases: dict[str, Path], tmp_path: Path) -> None:
@@ -33,21 +33,21 @@ def test_a_full_disk_is_reported_and_the_run_resumes(bases: dict[str, Path], tmp
     for limit in (1_000, 30_000, 60_000, 200_000):
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
         with largest_file(limit), pytest.raises(MachineError, match=r"/run: the disk is full.*\n.*--resume"):
-            fit(request, _quiet)
-    assert fit(dataclasses.replace(request, resume=True), _quiet).finished
+            fit(request, QUIET)
+    assert fit(dataclasses.replace(request, resume=True), QUIET).finished
 
 
 def test_a_damaged_checkpoint_is_named(bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     request = _request(tmp_path, bases["distilbert"], epochs=1)
     monkeypatch.setattr("toxonnx.train.fit._finish", lambda *_: None)  # leaves an unfinished run with a checkpoint
-    fit(request, _quiet)
+    fit(request, QUIET)
     (checkpoint,) = tmp_path.glob("run/checkpoints/*")
     for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "adapter_model.safetensors", "trainer_state.json"):
         whole = (checkpoint / name).read_bytes()
         for damaged in (whole[: len(whole) // 2], b""):
             (checkpoint / name).write_bytes(damaged)
             with pytest.raises(CheckpointError, match=rf"{name} is missing or damaged.*\nRemove the folder"):
-                fit(dataclasses.replace(request, resume=True), _quiet)
+                fit(dataclasses.replace(request, resume=True), QUIET)
         (checkpoint / name).write_bytes(whole)
 
 
@@ -56,7 +56,7 @@ def test_a_length_beyond_the_model_is_refused_before_anything_is_trained(
 ) -> None:
     monkeypatch.setattr("toxonnx.train.fit.baseline", lambda *_: pytest.fail("the baseline was trained"))
     with pytest.raises(InputError, match=r"max_length is 600, but .* takes at most 160 tokens"):
-        fit(_request(tmp_path, bases["distilbert"], "max_length = 600\n"), _quiet)
+        fit(_request(tmp_path, bases["distilbert"], "max_length = 600\n"), QUIET)
     assert not (tmp_path / "run").exists()
 
 

@@ -29,14 +29,16 @@ class ClassSize:
     Attributes:
         name: label name as it may be shown.
         rows: number of rows.
-        share: share of all rows.
+        share: share of the rows in which it was judged.
         distinct_texts: number of distinct texts.
+        known: number of rows in which it was judged; None for all.
     """
 
     name: str
     rows: int
     share: float
     distinct_texts: int
+    known: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -52,8 +54,16 @@ def count_classes(labels: RowLabels, keys: Sequence[str], rows: NDArray[np.int64
         rows: int64 row numbers to count.
     """
     return [
-        ClassSize(name, len(members), len(members) / max(len(rows), 1), len({keys[i] for i in members}))
-        for name, members in zip(labels.display_names, labels.members(rows), strict=True)
+        ClassSize(
+            name,
+            len(members),
+            len(members) / max(known, 1),
+            len({keys[i] for i in members}),
+            known if known < len(rows) else None,
+        )
+        for name, members, known in zip(
+            labels.display_names, labels.members(rows), labels.known_counts(rows), strict=True
+        )
     ]
 
 

@@ -285,8 +285,8 @@ def _draw_folds(examples: Examples, seed: int) -> tuple[list[Fold], int]:
 
 def _make_targets(y_true: IntArray, labels: Labels) -> list[_Target]:
     one_hot = y_true if labels.multi else np.eye(len(labels), dtype=np.int64)[y_true]
-    rows = one_hot.sum(axis=0).tolist()
-    enough = [min(count, len(y_true) - count) >= MIN_CLASS_ROWS for count in rows]
+    rows, others = ((one_hot == value).sum(axis=0).tolist() for value in (1, 0))
+    enough = [min(counts) >= MIN_CLASS_ROWS for counts in zip(rows, others, strict=True)]
     single = [_Target(name, one_hot[:, i]) for i, name in enumerate(labels.names) if enough[i]]
     if labels.multi:
         return single
@@ -295,9 +295,11 @@ def _make_targets(y_true: IntArray, labels: Labels) -> list[_Target]:
 
 
 def _accuracy(predictor: Predictor, y_true: IntArray, folds: Sequence[Fold]) -> float:
-    """Accuracy over the held-out rows of all folds."""
+    """Accuracy over the held-out rows of all folds, without rows in which the target was not judged."""
+    folds = [(train[y_true[train] >= 0], held_out[y_true[held_out] >= 0]) for train, held_out in folds]
+    folds = [(train, held_out) for train, held_out in folds if len(train) and len(held_out)]
     correct = sum(int((predictor(y_true, fold) == y_true[fold[1]]).sum()) for fold in folds)
-    return correct / sum(len(held_out) for _, held_out in folds)
+    return correct / max(sum(len(held_out) for _, held_out in folds), 1)
 
 
 def _predict_majority(y_true: IntArray, rows: Fold) -> NDArray[Any]:

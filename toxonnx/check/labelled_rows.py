@@ -15,6 +15,7 @@ from toxonnx.check.raw_table import RawTable
 from toxonnx.check.row_labels import RowLabels, read_labels
 from toxonnx.check.text_quality import text_findings
 from toxonnx.data.examples import Examples
+from toxonnx.data.label_values import MISSING
 from toxonnx.recipe import Recipe
 from toxonnx.texts import fold
 
@@ -62,9 +63,17 @@ class LabelledRows:
         return self.display(self.recipe.labels.columns or (self.recipe.labels.column,))
 
     def labels(self) -> list[Hashable]:
-        """The label of each usable row, hashable."""
+        """The label of each usable row, hashable; what nobody judged is as in another row of the same text."""
         y_true = self.row_labels.y_true[self.indices].tolist()
-        return [tuple(row) for row in y_true] if self.recipe.multi else y_true
+        if not self.recipe.multi:
+            return list(y_true)
+        judged: dict[tuple[str, int], int] = {}
+        for key, row in zip(self.keys, y_true, strict=True):
+            judged |= {(key, i): value for i, value in enumerate(row) if value != MISSING}
+        return [
+            tuple(judged.get((key, i), MISSING) if value == MISSING else value for i, value in enumerate(row))
+            for key, row in zip(self.keys, y_true, strict=True)
+        ]
 
     def class_sizes(self) -> list[ClassSize]:
         """The classes of the usable rows."""

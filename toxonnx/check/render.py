@@ -49,14 +49,19 @@ def fact_lines(report: CheckReport) -> dict[str, str]:
 
 
 def class_table(report: CheckReport) -> TableContent:
-    """Rows, share and distinct texts of each class; if there are too many to show, the largest ones."""
+    """Rows, share and distinct texts of each class, and where it was judged; the largest ones if there are too many."""
     classes = list(report.classes)
     if len(classes) > MAX_TABLE_ROWS:
         classes = sorted(classes, key=lambda size: -size.rows)[:MAX_TABLE_ROWS]
     rows = [[size.name, f"{size.rows:,}", f"{size.share:.1%}", f"{size.distinct_texts:,}"] for size in classes]
+    header = ["label" if report.multi_label else "class", "rows", "share", "distinct texts"]
+    if any(size.known is not None for size in classes):
+        header.append("judged in")
+        for row, size in zip(rows, classes, strict=True):
+            row.append(f"{report.usable_rows if size.known is None else size.known:,}")
     if len(report.classes) > MAX_TABLE_ROWS:
-        rows.append([f"and {len(report.classes) - MAX_TABLE_ROWS:,} more", "", "", ""])
-    return ["label" if report.multi_label else "class", "rows", "share", "distinct texts"], rows
+        rows.append([f"and {len(report.classes) - MAX_TABLE_ROWS:,} more", *[""] * (len(header) - 1)])
+    return header, rows
 
 
 def finding_lines(finding: Finding) -> list[str]:

@@ -34,7 +34,8 @@ class RowLabels:
         names: label names, in the model's order.
         display_names: the names to show, which never are texts.
         multi: whether a row can have several labels.
-        y_true: int64 [rows] of label indices, or int64 [rows, labels] of 0 and 1.
+        y_true: int64 [rows] of label indices, or int64 [rows, labels] of 0, 1 and
+            :data:`toxonnx.data.label_values.MISSING`.
         valid: bool [rows], whether the row has a usable label; ``y_true`` is undefined for the others.
         certain: values of the label column that are certainly labels, not texts.
     """
@@ -52,6 +53,12 @@ class RowLabels:
         if not self.multi and len(self.display_names) < 2:
             return None
         return Labels(self.display_names, "sigmoid" if self.multi else "softmax")
+
+    def known_counts(self, rows: NDArray[np.int64]) -> list[int]:
+        """For each label, the number of ``rows`` (int64 row numbers) in which it was judged."""
+        if not self.multi:
+            return [len(rows)] * len(self.names)
+        return [int(count) for count in (self.y_true[rows] >= 0).sum(axis=0)]
 
     def members(self, rows: NDArray[np.int64]) -> list[list[int]]:
         """For each label, the positions in ``rows`` (int64 row numbers) of the rows that have it."""
@@ -115,11 +122,12 @@ def _read_single_label(table: RawTable, spec: LabelSpec, training: RowLabels | N
 
 def _read_multi_label(table: RawTable, spec: LabelSpec, training: RowLabels | None) -> tuple[RowLabels, list[Finding]]:
     y_true = np.stack([read_flags(table.column(name), spec.threshold) for name in spec.columns], axis=1)
-    findings = []
+    unlabelled = (y_true == MISSING).all(axis=1)
+    columns = format_names([repr(table.display_names[name]) for name in spec.columns])
+    findings = _missing_findings(table, spec, unlabelled, f"any of the columns {columns}")
     lines = np.array(table.table.lines)
     for i, name in enumerate(spec.columns):
         where = f"column {table.display_names[name]!r}"
-        findings += _missing_findings(table, spec, y_true[:, i] == MISSING, where)
         invalid = lines[y_true[:, i] == UNKNOWN].tolist()
         if invalid:
             wanted = "a value other than 0 and 1" if spec.threshold is None else "no number"
@@ -127,14 +135,16 @@ def _read_multi_label(table: RawTable, spec: LabelSpec, training: RowLabels | No
             advice = "Write 1 if the label applies, else 0; for scores, set labels.threshold in the recipe."
             findings.append(make_finding("unknown-labels", message, invalid, file=table.file, advice=advice))
         # A label without any row is reported as a small class.
-        if training is None and set(y_true[:, i].tolist()) == {1}:
+        if training is None and set(y_true[:, i].tolist()) - {MISSING} == {1}:
             advice = "Remove the label, or add rows without it; training refuses a label that every row has."
             findings.append(
-                make_finding("single-class", f"All rows have 1 in {where}", severity="error", count=1, advice=advice)
+                make_finding(
+                    "single-class", f"All rows with a label have 1 in {where}", severity="error", count=1, advice=advice
+                )
             )
     row_labels = RowLabels(
         names=spec.columns, display_names=tuple(table.display_names[name] for name in spec.columns), multi=True,
-        y_true=y_true, valid=np.asarray((y_true >= 0).all(axis=1)), certain=frozenset("01"),
+        y_true=y_true, valid=(y_true != UNKNOWN).all(axis=1) & ~unlabelled, certain=frozenset("01"),
     )  # fmt: skip
     return row_labels, findings
 

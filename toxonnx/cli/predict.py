@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from toxonnx.cli.options import device_options, read_options, text_column_option, threads_option, warn_of_fallback
+from toxonnx.cli.progress import show_progress
 
 if TYPE_CHECKING:
     from toxonnx.bundle import Bundle
-    from toxonnx.io.base import ReadOptions, Source
+    from toxonnx.io.base import ReadOptions
     from toxonnx.predict import Summary
 
 
@@ -114,7 +114,12 @@ def command(
                     f"the file has columns with these names, so the new ones are {', '.join(added.names)}", err=True
                 )
             try:
-                with _progress(source) as progress, _no_garbage_collection():
+                with show_progress() as show, _no_garbage_collection():
+
+                    def progress(done: Summary) -> None:
+                        share = min(1.0, source.bytes_done(done.position) / source.size) if source.size else None
+                        show(share, f"{done.rows:,} rows, {done.rows / done.seconds:,.0f} rows/s")
+
                     summary = predict(classifier, source, sink, text, columns, progress=progress)
             except InputError as error:
                 if output is None:
@@ -131,30 +136,6 @@ def _no_garbage_collection() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-@contextlib.contextmanager
-def _progress(source: Source[Any]) -> Iterator[Callable[[Summary], None]]:
-    """A progress bar with rows per second and the time left, if stderr is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    bar = Progress(
-        BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.fields[rows]:,} rows"),
-        TextColumn("{task.fields[rate]:,.0f} rows/s"), TimeRemainingColumn(), console=Console(stderr=True),
-        transient=True,
-    )  # fmt: skip
-    with bar:
-        task = bar.add_task("", total=source.size, rows=0, rate=0.0)
-
-        def update(summary: Summary) -> None:
-            rate = summary.rows / summary.seconds
-            bar.update(task, completed=source.bytes_done(summary.position), rows=summary.rows, rate=rate)
-
-        yield update
 
 
 def _print_summary(summary: Summary, bundle: Bundle) -> None:

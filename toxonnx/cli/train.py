@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command("train")
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=click.Path(path_type=Path))
 @click.option("--recipe", required=True, metavar="NAME|FILE", help="A recipe that ships with toxonnx, or a TOML file.")
 @click.option("--base", metavar="DIR|HUB-ID", help="The pretrained model, in place of the recipe's.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Continue from the run's last checkpoint.")
 @click.option("--force", is_flag=True, help="Replace the run if it exists.")
 def command(
-    data: Path,
+    data: Path | None,
     recipe: str,
     base: str | None,
     output: Path,
@@ -34,7 +34,10 @@ def command(
     resume: bool,
     force: bool,
 ) -> None:
-    """Train a classifier on DATA, a labelled CSV or TSV file; the best epoch is kept."""
+    """Train a classifier on DATA, a labelled CSV or TSV file; the best epoch is kept.
+
+    DATA is left out if the recipe names its files.
+    """
     from toxonnx.extras import require
     from toxonnx.recipe import load_recipe
 
@@ -43,13 +46,16 @@ def command(
     from toxonnx.cli.quiet import silence_transformers
 
     silence_transformers()
+    from toxonnx.cli.progress import show_progress
     from toxonnx.train.fit import TrainRequest, fit
+    from toxonnx.train.trainer import Reports
 
     request = TrainRequest(
         recipe=loaded, data=data, output=output, base=base, validation=validation, reading=reading, resume=resume,
         force=force,
     )  # fmt: skip
-    run = fit(request, log=click.echo)
+    with show_progress() as progress:
+        run = fit(request, Reports(log=click.echo, progress=progress))
     for part, metrics in run.metrics.items():
         click.echo(
             f"best epoch {run.best_epoch} on {part}: accuracy {metrics['accuracy']:.4f}, macro F1 "
@@ -58,6 +64,6 @@ def command(
         for name, label in metrics["per_class"].items():
             click.echo(
                 f"  {name}: precision {label['precision']:.3f}, recall {label['recall']:.3f}, F1 {label['f1']:.3f}, "
-                f"{label['support']} rows"
+                f"{label['support']} rows" + (f" of {label['known']}" if label["known"] is not None else "")
             )
     click.echo(f"wrote {output}; next: toxonnx export {output} -o BUNDLE")

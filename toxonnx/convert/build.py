@@ -174,6 +174,11 @@ def _training(trained: Trained) -> Training | None:
         best_epoch=run.best_epoch,
         epochs=run.epochs,
         baselines=run.baselines,
+        sources={
+            name: {"rows": source.rows, "weight": source.weight, "licence": source.licence}
+            for name, source in run.sources.items()
+        },
+        teacher=run.teacher,
     )
 
 

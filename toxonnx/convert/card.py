@@ -115,11 +115,21 @@ def _training_lines(training: Training) -> list[str]:
         else f"identical texts are on one side of the split (a random split would leak "
         f"{split['would_leak_in_a_random_split']} rows)"
     )
-    return [
+    teacher = ", ".join(f"{name} (sha256 {digest[:16]})" for name, digest in training.teacher.items())
+    lines = [
         f"- recipe `{training.recipe}`, epoch {training.best_epoch} of {training.epochs} (the best one)",
         f"- data: {data['file']}, {data['rows']} rows (sha256 {data['sha256'][:16]}): {split['train']} for training, "
         f"{split['validation_rows']} for validation, {split['test']} for testing; {leaks}",
+        *([f"- it also learnt the probabilities of {teacher}"] if teacher else []),
     ]
+    if training.sources:
+        rows = [
+            [name, f"{source['rows']:,}", f"{source['weight']:g}", source["licence"] or "not given"]
+            for name, source in training.sources.items()
+        ]
+        table = Section("", [], ["source", "rows", "weight in training", "licence"], rows)
+        lines += ["", "Sources of the rows:", "", markdown([table]).rstrip()]
+    return lines
 
 
 def _evaluation(manifest: Manifest) -> list[str]:

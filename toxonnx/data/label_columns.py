@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.data.label_values import MISSING, quote, read_classes, read_flags
+from toxonnx.data.label_values import MISSING, UNKNOWN, quote, read_classes, read_flags
 from toxonnx.errors import InputError, RowError
 from toxonnx.io.table import Table
 from toxonnx.labels import Labels
@@ -100,11 +100,12 @@ def read_y_true(table: Table, labels: Labels, columns: LabelColumns) -> NDArray[
         columns: one that contains a class, or (sigmoid) one of 0 and 1 for each label, in the model's order.
 
     Returns:
-        int64 [rows] of label numbers, or int64 [rows, labels] of 0 and 1 (sigmoid).
+        int64 [rows] of label numbers, or (sigmoid) int64 [rows, labels] of 0, 1, and
+        :data:`toxonnx.data.label_values.MISSING` for a label that nobody judged.
 
     Raises:
         InputError: the number of columns is wrong, or ``label_map`` has an unknown label.
-        RowError: a value is not a label of the model, or is missing.
+        RowError: a value is not a label of the model, or a row has no label.
     """
     if len(columns.columns) != (len(labels) if labels.multi else 1):
         model = f"has {len(labels)} labels" if labels.multi else "is single-label"
@@ -145,7 +146,7 @@ def read_label_cells(table: Table, columns: LabelColumns, names: Mapping[str, st
 def check_label_cells(
     table: Table, columns: LabelColumns, y_true: NDArray[np.int64], names: Iterable[str], hint: str
 ) -> None:
-    """Checks that every row has a label.
+    """Checks that every row has a label; with several columns, in one of them.
 
     Args:
         table: the rows.
@@ -157,8 +158,9 @@ def check_label_cells(
     Raises:
         RowError: a row has no label, or an unknown one.
     """
-    cells = y_true.reshape(len(y_true), -1)
-    wrong = np.argwhere(cells < 0)
+    cells = y_true if y_true.ndim == 2 else y_true[:, None]
+    no_label = (cells == MISSING).all(axis=1)
+    wrong = np.argwhere((cells == UNKNOWN) | no_label[:, None])
     if not len(wrong):
         return
     row, number = wrong[0].tolist()
@@ -167,11 +169,14 @@ def check_label_cells(
     if cells[row, number] == MISSING:
         found = f" ({quote(value)})" if value else ""
         hint = 'Fix the row or remove it; training leaves such rows out with labels.missing = "drop" in the recipe.'
-        raise RowError(table.path, line, f"column {column!r} has no label{found}", hint)
+        several = cells.shape[1] > 1
+        where = f"none of {', '.join(map(repr, columns.columns))} has a" if several else f"column {column!r} has no"
+        raise RowError(table.path, line, f"{where} label{found}", hint)
     if columns.threshold is not None:
         wanted, hint = "a number, since labels.threshold is set", "Fix the row."
     elif y_true.ndim == 2:
-        wanted, hint = "0 or 1", "For numbers such as a share of annotators, set labels.threshold in the recipe."
+        wanted = "0, 1 or nothing"
+        hint = "For numbers such as a share of annotators, set labels.threshold in the recipe."
     else:
         wanted = f"one of {', '.join(dict.fromkeys(names))}"
     raise RowError(table.path, line, f"column {column!r} must contain {wanted}, got {quote(value)}", hint)

@@ -39,7 +39,7 @@ class TfidfBaseline:
             self._vectors = None
             return
         targets = y_true.T if labels.multi else [y_true]
-        self._models = [_fit(features, target) for target in targets]
+        self._models = [_fit(features[target >= 0], target[target >= 0]) for target in targets]
 
     def _fit_features(self, texts: Sequence[str]) -> Any:
         limit = MAX_COEFFICIENTS // (self._classes if self._classes > 2 else 1)
@@ -58,7 +58,8 @@ class TfidfBaseline:
         scores = np.full((len(texts), len(self._labels)), 1e-9)
         if self._labels.multi:
             for i, model in enumerate(self._models):
-                scores[:, i] = self._y_true[0, i] if model is None else model.predict_proba(features)[:, 1]
+                only = float((self._y_true[:, i] == 1).any())  # the one value of the label, where there is no model
+                scores[:, i] = only if model is None else model.predict_proba(features)[:, 1]
             scores = np.clip(scores, 1e-9, 1 - 1e-9)
             return np.asarray(np.log(scores / (1 - scores)))
         (model,) = self._models
@@ -107,7 +108,8 @@ def majority(y_train: NDArray[np.int64], y_true: NDArray[np.int64], labels: Labe
 
 def _constant_logits(y_train: NDArray[np.int64], rows: int, labels: Labels) -> NDArray[np.float64]:
     if labels.multi:
-        predicted: Any = np.where(y_train.mean(axis=0) >= 0.5, 1.0, -1.0)
+        positive, negative = ((y_train == value).sum(axis=0) for value in (1, 0))
+        predicted: Any = np.where(positive >= negative, 1.0, -1.0)
     else:
         predicted = np.where(np.arange(len(labels)) == np.bincount(y_train).argmax(), 1.0, -1.0)
     return np.asarray(np.repeat(predicted[None], rows, axis=0))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from toxonnx.errors import GateError, InputError
 from toxonnx.evaluate.metrics import Interval, Metrics, Sample
-from toxonnx.inference.scores import decide, needs_review, probabilities
+from toxonnx.inference.scores import needs_review, probabilities
 from toxonnx.labels import Labels
 
 __all__ = [
@@ -86,11 +86,12 @@ def fit_temperature(logits: NDArray[np.floating], y_true: NDArray[np.int64], lab
     """
     z = logits.astype(np.float64)
     actual = y_true.astype(np.float64) if labels.multi else np.eye(len(labels))[y_true]
+    known = actual >= 0
 
     def slope(temperature: float) -> float:
         """Derivative of the loss by 1 / temperature, in which the loss is convex."""
         probs = probabilities(logits, dataclasses.replace(labels, temperature=temperature))
-        return float(((probs - actual) * z).sum())
+        return float(((probs - actual) * z * known).sum())
 
     low, high = MIN_TEMPERATURE, MAX_TEMPERATURE
     for _ in range(50):
@@ -142,7 +143,7 @@ def fit_thresholds(sample: Sample, target: Target) -> tuple[float, ...]:
         InputError: a label does not exist, or no row has it.
         GateError: the target is not reached on these rows; reports what is reached.
     """
-    probs, actual, labels = sample.probs, sample.actual, sample.labels
+    probs, actual, known, labels = sample.probs, sample.actual, sample.known, sample.labels
     target.check(labels)
     absent = [name for i, name in enumerate(labels.names) if not actual[:, i].any() and _wanted(target, name)]
     if absent:
@@ -150,13 +151,15 @@ def fit_thresholds(sample: Sample, target: Target) -> tuple[float, ...]:
     if labels.multi or target.kind == "precision":
         floor = 0.0 if labels.multi else 0.5 + 1e-6  # at 0.5 itself two labels may tie
         thresholds = tuple(
-            _threshold(probs[:, i], actual[:, i], target, name, floor) if _wanted(target, name) else 0.5
+            _threshold(probs[known[:, i], i], actual[known[:, i], i], target, name, floor)
+            if _wanted(target, name)
+            else 0.5
             for i, name in enumerate(labels.names)
         )
     else:
         thresholds = _together(probs, actual, labels, target)
     fitted = dataclasses.replace(labels, thresholds=thresholds)
-    _check_reached(Sample(probs, decide(probs, fitted), actual, fitted, sample.groups), target)
+    _check_reached(Sample(probs, sample.y_true, fitted, sample.groups), target)
     return thresholds
 
 

@@ -79,8 +79,8 @@ def report_model(
 
 
 def _review(sample: Sample, review: Bools) -> Review:
-    partial = review.any() and not review.all()
-    rest = float(sample.correct[~review].mean()) if partial else None
+    others = sample.judged & ~review
+    rest = float(sample.correct[others].mean()) if review.any() and others.any() else None
     return Review(rows=int(review.sum()), share=float(review.mean()), accuracy_of_the_rest=rest)
 
 
@@ -89,8 +89,7 @@ def _measure(sample: Sample, options: BootstrapOptions) -> MeasuredRows:
     intervals = bootstrap(lambda weights: flatten(sample.metrics(weights)), clusters, options.samples, options.seed)
     if options.samples:
         # If all rows are correct, or none, resampling gives no interval; for a share, Wilson's is used.
-        every_row = np.ones(len(sample), dtype=np.bool_)
-        shares = {"accuracy": sample.share(sample.correct, every_row)}
+        shares = {"accuracy": sample.share(sample.correct, sample.judged)}
         for i, name in enumerate(sample.labels.names):
             predicted, actual = sample.predicted[:, i], sample.actual[:, i]
             shares[f"per_class/{name}/precision"] = sample.share(actual, predicted)
@@ -131,12 +130,14 @@ def _group(value: str, sample: Sample) -> GroupMetrics:
     for i, name in enumerate(sample.labels.names):
         actual, predicted = sample.actual[:, i], sample.predicted[:, i]
         per_class[name] = GroupLabel(
-            int(actual.sum()), sample.share(predicted, actual), sample.share(predicted, ~actual)
+            int(actual.sum()),
+            sample.share(predicted, actual),
+            sample.share(predicted, sample.known[:, i] & ~actual),
         )
     return GroupMetrics(
         value=value,
         rows=len(sample),
-        accuracy=sample.share(sample.correct, np.ones(len(sample), dtype=np.bool_)),
+        accuracy=sample.share(sample.correct, sample.judged),
         macro_f1=sample.metrics(ranked=False).macro_f1,
         per_class=per_class,
     )
@@ -163,7 +164,7 @@ def compare_models(
         rows=len(one),
         leaky=bool(leaky.all()),
         leaky_rows_left_out=int((~measurable).sum()),
-        same_label=float((one.predicted == two.predicted).all(axis=1).mean()),
+        same_label=float((one.decisions == two.decisions).all(axis=1).mean()),
         differences={
             key: Difference(value, *(intervals.get(key) or (None, None))) for key, value in differences(None).items()
         },

@@ -38,9 +38,11 @@ class LabelMetrics:
         recall: 0 if no row has it, as in scikit-learn.
         f1: harmonic mean of both.
         support: rows that have the label.
-        predicted: rows that are predicted to have it.
+        predicted: rows that are predicted to have it, among those in which it is known.
         roc_auc, average_precision: of its probability, against all other labels together; None if all rows have the
             label or none has.
+        known: rows in which it is known whether the label applies, the only ones that count; None if it is known in
+            all of them.
     """
 
     precision: float
@@ -50,6 +52,7 @@ class LabelMetrics:
     predicted: int
     roc_auc: float | None = None
     average_precision: float | None = None
+    known: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,12 +60,13 @@ class Metrics:
     """Metrics of a classifier on labelled rows.
 
     Attributes:
-        accuracy: share of rows whose labels are all correct.
+        accuracy: share of rows whose labels are all correct, as far as they are known; rows without any known label
+            do not count.
         macro_f1: mean F1 of the labels that occur in the rows or the predictions, as in scikit-learn.
         weighted_f1: mean F1 of the labels, weighted by support.
-        loss: mean cross-entropy in nats, without class weights.
+        loss: mean cross-entropy in nats, without class weights (sigmoid: over all known labels of all rows).
         ece: expected calibration error, 0 to 1: the difference between the probability of the most probable label and
-            how often it is correct, averaged over :data:`BINS` bins (sigmoid: of each label's probability).
+            how often it is correct, averaged over :data:`BINS` bins (sigmoid: of each known label's probability).
         per_class: label name -> metrics.
         confusion: int [true, predicted]; empty for multi-label models.
         roc_auc: mean over the labels for which it is defined.
@@ -100,17 +104,18 @@ class Bin:
 
 @dataclass(frozen=True)
 class _Ranking:
-    """Rows by decreasing probability of one label; ``ties`` numbers the groups of equal probabilities."""
+    """Rows in which a label is known, by decreasing probability; ``ties`` numbers the groups of equal probabilities."""
 
     order: NDArray[np.int64]
     ties: NDArray[np.int64]
     positive: Floats
 
     @classmethod
-    def of(cls, probs: Floats, positive: Bools) -> _Ranking:
+    def of(cls, probs: Floats, positive: Bools, known: Bools) -> _Ranking:
         order = np.argsort(-probs, kind="stable")
+        order = order[known[order]]
         sorted_ = probs[order]
-        ties = np.cumsum(np.concatenate([[False], sorted_[1:] != sorted_[:-1]])).astype(np.int64)
+        ties = np.cumsum(np.diff(sorted_, prepend=sorted_[:1]) != 0, dtype=np.int64)
         return cls(order, ties, positive[order].astype(np.float64))
 
     def curve(self, weights: Floats) -> tuple[Floats, Floats]:
@@ -126,44 +131,53 @@ class Sample:
 
     Args:
         probs: float64 [rows, labels].
-        predicted: bool [rows, labels], which labels are predicted.
-        actual: bool [rows, labels], which labels are true.
-        labels: the label set.
+        y_true: int64 [rows] of label numbers, or (sigmoid) int64 [rows, labels] of 0, 1 and
+            :data:`toxonnx.data.label_values.MISSING`.
+        labels: the label set, with the thresholds by which labels are predicted.
         groups: int64 [rows], the same number for rows of the same text, see
             :func:`toxonnx.evaluate.intervals.cluster_ids`; by default every row is a text of its own.
+
+    Attributes:
+        decisions: bool [rows, labels], which labels are predicted.
+        known: bool [rows, labels], which labels are known to apply or not to apply.
+        predicted, actual: bool [rows, labels], which labels are predicted and which are true, among the known ones.
+        correct: bool [rows], whether all known labels are predicted correctly.
+        judged: bool [rows], whether any label is known.
     """
 
     def __init__(
-        self, probs: Floats, predicted: Bools, actual: Bools, labels: Labels, groups: NDArray[np.int64] | None = None
+        self, probs: Floats, y_true: NDArray[np.int64], labels: Labels, groups: NDArray[np.int64] | None = None
     ) -> None:
-        self.probs, self.predicted, self.actual, self.labels = probs, predicted, actual, labels
+        self.probs, self.y_true, self.labels = probs, y_true, labels
         self.groups = np.arange(len(probs), dtype=np.int64) if groups is None else groups
-        self.correct: Bools = (predicted == actual).all(axis=1)
+        self.decisions: Bools = decide(probs, labels)
+        one_hot = y_true if labels.multi else np.eye(len(labels), dtype=np.int64)[y_true]
+        self.known: Bools = one_hot >= 0
+        self.actual: Bools = one_hot > 0
+        self.predicted: Bools = self.decisions & self.known
+        self.correct: Bools = np.all(self.predicted == self.actual, axis=1)
+        self.judged: Bools = np.any(self.known, axis=1)
         eps = np.finfo(np.float64).tiny
+        # The loss of a row is a sum over its terms: one for each known label, or the one of the true class.
         if labels.multi:
-            cells = np.where(actual, np.log(np.maximum(probs, eps)), np.log(np.maximum(1 - probs, eps)))
-            self._losses: Floats = -cells.mean(axis=1)
+            cells = np.where(self.actual, np.log(np.maximum(probs, eps)), np.log(np.maximum(1 - probs, eps)))
+            self._losses: Floats = -np.where(self.known, cells, 0).sum(axis=1)
+            self._terms: Floats = self.known.sum(axis=1).astype(np.float64)
         else:
-            self._losses = -np.log(np.maximum(probs[actual], eps))
-            self._cell = actual.argmax(axis=1) * len(labels) + predicted.argmax(axis=1)
-        self._rankings = [_Ranking.of(probs[:, i], actual[:, i]) for i in range(len(labels))]
+            self._losses = -np.log(np.maximum(probs[self.actual], eps))
+            self._terms = np.ones(len(probs))
+            self._cell = self.actual.argmax(axis=1) * len(labels) + self.predicted.argmax(axis=1)
+        self._rankings = [_Ranking.of(probs[:, i], self.actual[:, i], self.known[:, i]) for i in range(len(labels))]
         # The probabilities whose calibration is measured, [rows, claims]: of each label (sigmoid) or of the most
         # probable label (softmax).
         self._claimed = probs if labels.multi else probs.max(axis=1, keepdims=True)
         top = probs.argmax(axis=1)
-        self._true = actual if labels.multi else actual[np.arange(len(probs)), top][:, None]
+        self._true = self.actual if labels.multi else self.actual[np.arange(len(probs)), top][:, None]
+        self._counted = self.known if labels.multi else np.ones_like(self._true)
         self._bin = np.minimum((self._claimed * BINS).astype(np.int64), BINS - 1).ravel()
 
     def __len__(self) -> int:
         return len(self.correct)
-
-    @classmethod
-    def of(
-        cls, probs: Floats, y_true: NDArray[np.int64], labels: Labels, groups: NDArray[np.int64] | None = None
-    ) -> Sample:
-        """From probabilities and true labels: label numbers [rows], or 0 and 1 [rows, labels] for sigmoid."""
-        actual = y_true.astype(np.bool_) if labels.multi else np.eye(len(labels), dtype=np.bool_)[y_true]
-        return cls(probs, decide(probs, labels), actual, labels, groups)
 
     @classmethod
     def of_logits(
@@ -174,11 +188,11 @@ class Sample:
         groups: NDArray[np.int64] | None = None,
     ) -> Sample:
         """From logits [rows, labels] and true labels."""
-        return cls.of(probabilities(logits, labels), y_true, labels, groups)
+        return cls(probabilities(logits, labels), y_true, labels, groups)
 
     def of_rows(self, rows: NDArray[Any]) -> Sample:
         """Some of the rows (indices, or bool [rows])."""
-        return Sample(self.probs[rows], self.predicted[rows], self.actual[rows], self.labels, self.groups[rows])
+        return Sample(self.probs[rows], self.y_true[rows], self.labels, self.groups[rows])
 
     def share(self, hits: Bools, of: Bools) -> Interval | None:
         """The share of the rows ``of`` that are also in ``hits``, with Wilson's 95% interval.
@@ -199,23 +213,23 @@ class Sample:
             ranked: whether to compute ROC-AUC and average precision.
         """
         w = np.ones(len(self)) if weights is None else weights.astype(np.float64)
-        total = float(w.sum())
         predicted, actual, both = (w @ part for part in (self.predicted, self.actual, self.predicted & self.actual))
+        known = [None] * len(self.labels) if self.known.all() else [round(n) for n in (w @ self.known).tolist()]
         per_class = {
             name: LabelMetrics(
                 _ratio(both[i], predicted[i]), _ratio(both[i], actual[i]),
                 _ratio(2 * both[i], predicted[i] + actual[i]),
-                round(actual[i]), round(predicted[i]), *(self._ranked(i, w) if ranked else (None, None)),
+                round(actual[i]), round(predicted[i]), *(self._ranked(i, w) if ranked else (None, None)), known[i],
             )
             for i, name in enumerate(self.labels.names)
         }  # fmt: skip
         f1 = np.array([one.f1 for one in per_class.values()])
         occurs = predicted + actual > 0
         return Metrics(
-            accuracy=_ratio(float(w @ self.correct), total),
+            accuracy=_ratio(float(w @ (self.correct & self.judged)), float(w @ self.judged)),
             macro_f1=float(f1[occurs].mean()) if occurs.any() else 0.0,
             weighted_f1=_ratio(float(actual @ f1), float(actual.sum())),
-            loss=_ratio(float(w @ self._losses), total),
+            loss=_ratio(float(w @ self._losses), float(w @ self._terms)),
             ece=self._ece(w, self._true),
             per_class=per_class,
             confusion=self._confusion(w),
@@ -287,7 +301,7 @@ class Sample:
         return [[round(cell) for cell in row] for row in table.tolist()]
 
     def _bins(self, w: Floats, true: Bools) -> tuple[Floats, Floats, Floats]:
-        each = np.repeat(w, self._claimed.shape[1])
+        each = (w[:, None] * self._counted).ravel()
 
         def summed(values: Floats) -> Floats:
             return np.bincount(self._bin, values, minlength=BINS).astype(np.float64)
@@ -304,7 +318,7 @@ def evaluate(logits: NDArray[np.floating], y_true: NDArray[np.int64], labels: La
 
     Args:
         logits: float [rows, labels].
-        y_true: int64 [rows] with label numbers (softmax), or int64 [rows, labels] of 0 and 1 (sigmoid).
+        y_true: see :class:`Sample`.
         labels: the label set.
     """
     return Sample.of_logits(logits, y_true, labels).metrics()

@@ -80,7 +80,7 @@ class LabelledTexts:
 
     Attributes:
         texts: by the model's template, not normalised yet.
-        y_true: int64 [rows] of label numbers, or int64 [rows, labels] of 0 and 1 (sigmoid).
+        y_true: see :class:`toxonnx.evaluate.metrics.Sample`.
     """
 
     texts: list[str]
@@ -127,7 +127,7 @@ def score_rows(model: EvaluatedModel, rows: LabelledTexts) -> ScoredRows:
     return ScoredRows(
         name=model.name,
         description=model.description,
-        sample=Sample.of(scores.probabilities, rows.y_true, model.labels, groups),
+        sample=Sample(scores.probabilities, rows.y_true, model.labels, groups),
         truncated=scores.truncated,
         empty=scores.no_tokens,
         review=scores.needs_review,

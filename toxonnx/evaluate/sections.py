@@ -202,9 +202,12 @@ def model_sections(model: ModelReport) -> list[Section]:
             )
             for key in ("precision", "recall", "f1", "roc_auc", "average_precision")
         ]
-        rows.append([label, f"{metrics.support:,}", f"{metrics.predicted:,}", *cells])
-    header = ["label", "rows", "predicted", "precision", "recall", "F1", "ROC-AUC", "average precision"]
-    tables = [Section(f"By label: {where}", [], header, rows)]
+        known = f"{metrics.known:,}" if metrics.known is not None else ""
+        rows.append([label, *([known] if known else []), f"{metrics.support:,}", f"{metrics.predicted:,}", *cells])
+    partial = any(metrics.known is not None for metrics in measured.metrics.per_class.values())
+    header = ["label", *(["judged"] if partial else []), "rows", "predicted", "precision", "recall", "F1", "ROC-AUC"]
+    notes = ["A label counts only in the rows in which it was judged."] if partial else []
+    tables = [Section(f"By label: {where}", notes, [*header, "average precision"], rows)]
     if confusion := measured.metrics.confusion:
         labels = list(measured.metrics.per_class)
         table = [[label, *(f"{cell:,}" for cell in row)] for label, row in zip(labels, confusion, strict=True)]

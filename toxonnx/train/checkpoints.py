@@ -11,7 +11,10 @@ from safetensors import SafetensorError, safe_open
 
 from toxonnx.errors import CheckpointError
 
-__all__ = ["check_checkpoint"]
+__all__ = ["EPOCH_STATE", "check_checkpoint"]
+
+#: what the Trainer's own files lack to continue an epoch: the order of its rows, the sum of its losses
+EPOCH_STATE = "epoch_state.safetensors"
 
 
 def check_checkpoint(folder: Path) -> None:
@@ -26,6 +29,7 @@ def check_checkpoint(folder: Path) -> None:
     checks: dict[str, Callable[[Path], object]] = {
         "trainer_state.json": lambda path: json.loads(path.read_text(encoding="utf-8"))["global_step"],
         weights: _read_names,
+        EPOCH_STATE: _read_names,
         **dict.fromkeys(("optimizer.pt", "scheduler.pt", "rng_state.pth"), _check_archive),
     }
     for name, check in checks.items():

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from transformers import PreTrainedModel
@@ -30,15 +29,12 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 import toxonnx
 from toxonnx.bundle import sha256
-from toxonnx.data.examples import Examples, label_counts, load_examples
-from toxonnx.data.splits import SplitRows, split
+from toxonnx.data.examples import Examples, known_counts
 from toxonnx.disk import reports_full_disk
 from toxonnx.errors import InputError
-from toxonnx.evaluate.baseline import baseline, majority
 from toxonnx.evaluate.metrics import Metrics
 from toxonnx.io.base import ReadOptions
 from toxonnx.recipe import Recipe
-from toxonnx.texts import fold
 from toxonnx.train.checkpoints import check_checkpoint
 from toxonnx.train.pretrained import (
     head_modules,
@@ -51,7 +47,9 @@ from toxonnx.train.pretrained import (
 )
 from toxonnx.train.report import epochs_of
 from toxonnx.train.run import RUN_FILE, AdapterSettings, FileIdentity, RunIdentity, RunMetadata
-from toxonnx.train.trainer import ClassifierTrainer, TrainingData, precision_flags
+from toxonnx.train.teacher import score_with_teacher
+from toxonnx.train.trainer import ClassifierTrainer, Reports, precision_flags
+from toxonnx.train.training_data import TrainingData, load_training_data
 
 __all__ = ["TrainRequest", "fit"]
 
@@ -68,7 +66,7 @@ class TrainRequest:
 
     Attributes:
         recipe: how to train.
-        data: labelled file.
+        data: labelled file; None if the recipe names all files.
         output: folder of the run.
         base: folder, hub id or ``package:NAME/FOLDER`` in place of the recipe's base model.
         validation: labelled file to validate on, in place of a split of ``data``.
@@ -78,7 +76,7 @@ class TrainRequest:
     """
 
     recipe: Recipe
-    data: Path
+    data: Path | None
     output: Path
     base: str | None = None
     validation: Path | None = None
@@ -101,12 +99,12 @@ class _Prepared:
     adapter: AdapterSettings | None
 
 
-def fit(request: TrainRequest, log: Callable[[str], None] = print) -> RunMetadata:
+def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
     """Trains a classifier.
 
     Args:
         request: what to train.
-        log: called with lines of progress.
+        reports: where progress goes; by default lines are printed.
 
     Returns:
         The metadata of the run, as written to ``run.json``.
@@ -117,19 +115,24 @@ def fit(request: TrainRequest, log: Callable[[str], None] = print) -> RunMetadat
         MachineError: the disk is full.
     """
     recipe, output = request.recipe, request.output
+    reports = reports or Reports()
+    log = reports.log
     named = request.base or recipe.model.base
     if not named:
         raise InputError("there is no base model", "Give one with --base, or as model.base in the recipe.")
     source = resolve_base(named)
-    data = _load_data(request)
-    identity = _identity(request, named, len(data.examples))
+    data = load_training_data(recipe, request.data, request.validation, request.reading)
+    identity = _identity(request, named, data.identity())
     checkpoint = _find_checkpoint(output, identity, resume=request.resume, force=request.force)
-    for line in _split_lines(recipe, data):
+    for line in data.describe(recipe):
         log(line)
     # The model comes before the baselines, which take a while: no input may be found to be wrong after them.
     transformers.set_seed(recipe.training.seed)
     prepared = _prepare_model(recipe, source, data.examples)
-    baselines = {part: _measure_baselines(data, rows) for part, rows in data.held_out.items()}
+    baselines = _load_baselines(output) if checkpoint else {}
+    if not baselines:
+        log("measuring the baselines")
+        baselines = data.measure_baselines()
     for part, one in baselines.items():
         log(
             f"baselines on {part}: TF-IDF with logistic regression has accuracy {one['tfidf']['accuracy']:.4f} and "
@@ -143,9 +146,13 @@ def fit(request: TrainRequest, log: Callable[[str], None] = print) -> RunMetadat
         if checkpoint is None:  # only now, when no input can be wrong any more
             shutil.rmtree(output, ignore_errors=True)
             output.mkdir(parents=True)
-            unfinished = {**identity.to_dict(), "finished": False}
+            unfinished = {**identity.to_dict(), "baselines": baselines, "finished": False}
             (output / RUN_FILE).write_text(json.dumps(unfinished, ensure_ascii=False), encoding="utf-8")
-        trainer = ClassifierTrainer(recipe, data, prepared.trained, prepared.tokenizer, output, log)
+        if recipe.teacher.models:
+            texts, labels = data.all_train.texts, data.examples.labels
+            teacher = score_with_teacher(recipe.teacher.models, texts, labels, reports.progress)
+            data = dataclasses.replace(data, teacher=teacher)
+        trainer = ClassifierTrainer(recipe, data, prepared.trained, prepared.tokenizer, output, reports)
         if checkpoint:
             log(f"resuming from {checkpoint.name}")
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -168,7 +175,8 @@ def _finish(
     prepared.trained.save_pretrained(target)
     prepared.model.config.save_pretrained(target)  # PEFT does not save it; it has the label names
     prepared.tokenizer.save_pretrained(target)
-    metrics = {part: trainer.metrics(part) for part in data.held_out}
+    measured = {part: trainer.metrics(part) for part in data.held_out}
+    metrics = {part: one for part, (one, _) in measured.items()}
     for warning in (
         _warn_below_majority(metrics["validation"], recipe),
         _warn_below_tfidf(metrics["validation"], baselines["validation"]["tfidf"]),
@@ -189,6 +197,9 @@ def _finish(
         adapter=prepared.adapter,
         best_epoch=trainer.best_epoch(),
         epochs=len(epochs),
+        sources=data.summarize_sources({part: of_source for part, (_, of_source) in measured.items()}),
+        teacher=data.teacher.models if data.teacher else {},
+        coverage=known_counts(examples) if examples.labels.multi else {},
         metrics={part: one.to_dict() for part, one in metrics.items()},
         baselines=baselines,
         versions={"torch": str(torch.__version__), "transformers": transformers.__version__},
@@ -198,68 +209,23 @@ def _finish(
     return run
 
 
-def _identity(request: TrainRequest, base: str, rows: int) -> RunIdentity:
-    data, validation = request.data, request.validation
+def _identity(request: TrainRequest, base: str, data: FileIdentity) -> RunIdentity:
+    validation = request.validation
     return RunIdentity(
         recipe=json.loads(json.dumps(request.recipe.to_dict())),
-        data=FileIdentity(file=data.name, sha256=sha256(data), rows=rows),
+        data=data,
         validation_file=FileIdentity(file=validation.name, sha256=sha256(validation)) if validation else None,
         # The absolute path of a folder: the export may be started from elsewhere.
         base=str(Path(base).resolve()) if Path(base).is_dir() else base,
     )
 
 
-def _load_data(request: TrainRequest) -> TrainingData:
-    recipe = request.recipe
-    examples = load_examples(request.data, recipe, reading=request.reading)
-    if request.validation is not None:
-        held_out = load_examples(request.validation, recipe, reading=request.reading, labels=examples.labels)
-        all_rows, no_rows = np.arange(len(examples), dtype=np.int64), np.array([], dtype=np.int64)
-        training_texts = {fold(text) for text in examples.texts}
-        leaking = sum(fold(text) in training_texts for text in held_out.texts)
-        rows = SplitRows(all_rows, no_rows, no_rows, 0, leaking, leaking)
-        return TrainingData(examples, rows, {"validation": held_out})
-    rows = split(examples, recipe.split, str(request.data))
-    held = {"validation": examples.subset(rows.validation)}
-    if len(rows.test):
-        held["test"] = examples.subset(rows.test)
-    return TrainingData(examples, rows, held)
-
-
-def _measure_baselines(data: TrainingData, rows: Examples) -> dict[str, dict[str, float]]:
-    train, labels = data.train, data.examples.labels
-    return {
-        "tfidf": baseline(train.texts, train.y_true, rows.texts, rows.y_true, labels),
-        "majority": majority(train.y_true, rows.y_true, labels),
-    }
-
-
-def _split_lines(recipe: Recipe, data: TrainingData) -> list[str]:
-    examples, rows = data.examples, data.split
-    counts = ", ".join(f"{name} {count}" for name, count in label_counts(examples).items())
-    lines = [f"{len(examples)} rows ({counts})"]
-    if examples.unlabelled:
-        lines.append(f"{examples.unlabelled} rows without a label are left out")
-    if examples.dropped:
-        lines.append(f"{examples.dropped} rows with an empty text are left out")
-    lines += [f"note: {note}" for note in examples.notes]
-    if not len(rows.validation):
-        lines.append(f"training on {len(rows.train)} rows, validating on the given file")
-        if rows.leaking:
-            lines.append(f"warning: {rows.leaking} validation rows are also in the training file; metrics are inflated")
-        return lines
-    lines.append(
-        f"training on {len(rows.train)} rows, validating on {len(rows.validation)}, testing on {len(rows.test)}"
-    )
-    if rows.leaking:
-        lines.append(f"warning: random split as requested: {rows.leaking} held-out rows are also in the training rows")
-    elif rows.duplicates:
-        group = f" or {' and '.join(recipe.split.group)}" if recipe.split.group else ""
-        lines.append(
-            f"{rows.duplicates} rows repeat the text{group} of another row and are kept on one side of the split "
-            f"({rows.leaked} would leak in a random split)"
-        )
-    return lines
+def _load_baselines(output: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """The baselines of an unfinished run, which take minutes on many rows."""
+    baselines: dict[str, dict[str, dict[str, float]]] = json.loads((output / RUN_FILE).read_text(encoding="utf-8"))[
+        "baselines"
+    ]
+    return baselines
 
 
 def _find_checkpoint(output: Path, identity: RunIdentity, *, resume: bool, force: bool) -> Path | None:

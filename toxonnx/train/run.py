@@ -10,7 +10,7 @@ from typing import Any
 from toxonnx.errors import CheckpointError, InputError
 from toxonnx.records import from_plain, read_json
 
-__all__ = ["RUN_FILE", "AdapterSettings", "FileIdentity", "RunIdentity", "RunMetadata", "load_run"]
+__all__ = ["RUN_FILE", "AdapterSettings", "FileIdentity", "RunIdentity", "RunMetadata", "SourceSummary", "load_run"]
 
 RUN_FILE = "run.json"
 
@@ -25,12 +25,29 @@ class FileIdentity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceSummary:
+    """The rows of one source.
+
+    Attributes:
+        rows: number of rows, in all parts.
+        weight: of each row in the loss.
+        licence: of the rows; empty if the recipe does not say.
+        metrics: held-out part -> metrics on its rows as plain values.
+    """
+
+    rows: int
+    weight: float
+    licence: str
+    metrics: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunIdentity:
     """What has to be the same for a run to be resumed.
 
     Attributes:
         recipe: as plain values.
-        data: the labelled file.
+        data: the labelled file; of several files, their names and the sha256 of their sha256 sums.
         validation_file: a labelled file to validate on; None for a split of ``data``.
         base: the base model; the absolute path of a folder.
     """
@@ -68,10 +85,13 @@ class RunMetadata(RunIdentity):
             :meth:`toxonnx.data.splits.SplitRows.to_dict`.
         adapter: None for full fine-tuning.
         best_epoch, epochs: the chosen epoch, and how many there were.
+        coverage: label of a multi-label file -> number of rows in which it was judged.
+        sources: name of each source of a recipe with ``[[data]]`` -> its rows.
+        teacher: name of each model of the teacher -> sha256 of its weights and settings.
         metrics: held-out part -> metrics as plain values.
         baselines: held-out part -> ``tfidf`` and ``majority`` -> accuracy and macro F1.
         versions: package -> version.
-        finished: always True; an unfinished run has only the fields of :class:`RunIdentity`.
+        finished: always True; an unfinished run has only the fields of :class:`RunIdentity`, and ``baselines``.
     """
 
     toxonnx: str
@@ -84,6 +104,9 @@ class RunMetadata(RunIdentity):
     epochs: int
     metrics: dict[str, dict[str, Any]]
     baselines: dict[str, dict[str, dict[str, float]]]
+    coverage: dict[str, int] = field(default_factory=dict)
+    sources: dict[str, SourceSummary] = field(default_factory=dict)
+    teacher: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     finished: bool = True
 

@@ -1,65 +1,67 @@
-"""The transformers Trainer with class weights, annotator votes, and reports after each epoch."""
+"""The transformers Trainer with a recipe's loss, checkpoints within an epoch, and reports."""
 
 from __future__ import annotations
 
-import json
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from safetensors.torch import load_file, save_file
+from torch.utils.data import SequentialSampler
+from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, TrainingArguments
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from toxonnx.data.examples import Examples, save_examples
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, save_fingerprints
-from toxonnx.data.splits import SplitRows
 from toxonnx.evaluate.metrics import Metrics, evaluate
-from toxonnx.labels import Labels
 from toxonnx.recipe import Recipe
+from toxonnx.train.callbacks import EpochReport, ProgressReport, TimedCheckpoints
+from toxonnx.train.checkpoints import EPOCH_STATE
+from toxonnx.train.loss import Loss
 from toxonnx.train.pretrained import encode
-from toxonnx.train.report import EpochTable, draw_curves, epochs_of, selection_score
+from toxonnx.train.report import selection_score
+from toxonnx.train.training_data import TrainingData
 
-__all__ = ["ClassifierTrainer", "TrainingData", "precision_flags"]
+__all__ = ["ClassifierTrainer", "Reports", "precision_flags"]
 
 CALIBRATION = "calibration.csv"
 CALIBRATION_ROWS = 400
+#: what a training row may have besides its labels, in the order of the parameters of Loss.training
+LOSS_INPUTS = ("targets", "weights", "teacher")
 
 
 @dataclass(frozen=True)
-class TrainingData:
-    """Labelled rows for a run.
+class Reports:
+    """Where training reports.
 
     Attributes:
-        examples: all rows of the labelled file.
-        split: which of them are for training, validation and test.
-        held_out: ``validation`` and, with a test split, ``test`` -> rows.
+        log: called with lines of text.
+        progress: called, up to twice a second, with the share of the steps that are done and a note.
     """
 
-    examples: Examples
-    split: SplitRows
-    held_out: dict[str, Examples]
+    log: Callable[[str], None] = print
+    progress: Callable[[float | None, str], None] = lambda share, note: None
 
-    @cached_property
-    def train(self) -> Examples:
-        """The training rows."""
-        return self.examples.subset(self.split.train)
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bf16 matrices with instructions of its own; emulated, they are slower than fp32."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def precision_flags(recipe: Recipe) -> tuple[dict[str, bool], str]:
     """The Trainer's arguments for the precision that recipe and machine allow, and the same in words."""
     precision = recipe.training.precision
     if not torch.cuda.is_available():
-        return {"use_cpu": True}, "fp32 on the CPU" + (
-            f" ({precision} needs a GPU)" if precision in {"fp16", "bf16"} else ""
-        )
+        if precision == "bf16" and cpu_has_bf16():
+            return {"use_cpu": True, "bf16": True}, "bf16 on the CPU"
+        why_not = {"bf16": " (bf16 needs a GPU, or a CPU with AVX512-BF16 or AMX)", "fp16": " (fp16 needs a GPU)"}
+        return {"use_cpu": True}, f"fp32 on the CPU{why_not.get(precision, '')}"
     if precision == "auto":
         # Emulated bf16, on older GPUs, is slower than fp32.
         precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
@@ -78,7 +80,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         model: with LoRA layers where the recipe asks for them.
         tokenizer: of the model.
         output: folder of the run.
-        log: called with lines of progress.
+        reports: where progress goes.
     """
 
     def __init__(
@@ -88,16 +90,18 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         output: Path,
-        log: Callable[[str], None],
+        reports: Reports,
     ) -> None:
         self._labels = data.examples.labels
         self._metric = recipe.training.metric
         self._max_length = recipe.max_length
         self._tokenizer = tokenizer
-        self._settings = recipe.training
+        self._settings = settings = recipe.training
         train = data.train
-        self._weights = _class_weights(train, recipe.training.class_weights)
-        settings = recipe.training
+        self._loss = Loss.of(recipe, train)
+        self._loss_sum, self._loss_steps = torch.zeros((), dtype=torch.float64), 0
+        self._sampler: _RepeatableSampler | None = None
+        self._order: torch.Tensor | None = None  # of the epoch in which a checkpoint was written
         flags, _ = precision_flags(recipe)
         arguments = TrainingArguments(
             output_dir=str(output / "checkpoints"),
@@ -125,39 +129,55 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
             remove_unused_columns=False,
             label_names=["labels"],
             report_to=[],
-            disable_tqdm=not sys.stderr.isatty(),
+            disable_tqdm=True,
             **_sampling(group_by_length=settings.group_by_length),
             **flags,
         )
         super().__init__(
             model=model,
             args=arguments,
-            train_dataset=self._rows(train),
+            train_dataset=self._training_rows(data),
             eval_dataset=self._rows(data.held_out["validation"]),
             data_collator=self._collate,
             compute_metrics=self._metrics,
-            callbacks=[_EpochReport(output, settings.metric, log)],
+            callbacks=[
+                EpochReport(output, settings.metric, reports.log),
+                TimedCheckpoints(settings.checkpoint_minutes),
+                ProgressReport(reports.progress, self._mean_loss, arguments.train_batch_size),
+            ],
         )
         self.remove_callback(PrinterCallback)
-        self.remove_callback(ProgressCallback)
-        if not arguments.disable_tqdm:
-            self.add_callback(_QuietProgress())
         if settings.patience:
             self.add_callback(EarlyStoppingCallback(early_stopping_patience=settings.patience))
-        self._held_out = {name: self._rows(rows) for name, rows in data.held_out.items()}
+        self._held_out = data.held_out
         for name, rows in data.held_out.items():
             save_examples(output / f"{name}.csv", rows)
         # For the calibration of int8: held-out rows would make its verification too optimistic.
         rng = np.random.default_rng(settings.seed)
         sample = rng.permutation(len(train))[:CALIBRATION_ROWS]
         save_examples(output / CALIBRATION, train.subset(sample))
-        save_fingerprints(output / FINGERPRINT_FILES["training"], train.texts)
+        save_fingerprints(output / FINGERPRINT_FILES["training"], data.all_train.texts)
 
-    def metrics(self, part: str) -> Metrics:
-        """Metrics of the current model on a held-out part."""
-        # The labels are returned with the predictions: grouping by length reorders the rows.
-        output = self.predict(self._held_out[part])
-        return evaluate(np.asarray(output.predictions), np.asarray(output.label_ids), self._labels)
+    def metrics(self, part: str) -> tuple[Metrics, dict[str, Metrics]]:
+        """Metrics of the current model on a held-out part: of all rows, and of each source."""
+        examples = self._held_out[part]
+        rows = self._rows(examples)
+        order = sorted(range(len(rows)), key=lambda i: -rows[i]["length"])
+        logits = np.empty((len(rows), len(self._labels)), dtype=np.float32)
+        logits[order] = np.asarray(self.predict([rows[i] for i in order]).predictions)
+        of_source: dict[str, list[int]] = {}
+        for i, source in enumerate(examples.sources):
+            of_source.setdefault(source, []).append(i)
+        by_source = {
+            source: evaluate(logits[members], examples.y_true[members], self._labels)
+            for source, members in sorted(of_source.items())
+        }
+        return evaluate(logits, examples.y_true, self._labels), by_source
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> Any:
+        # In validation the Trainer draws an order; metrics() needs to know which row a prediction is of.
+        validation = eval_dataset is self.eval_dataset
+        return super()._get_eval_sampler(eval_dataset) if validation else SequentialSampler(eval_dataset)
 
     def best_epoch(self) -> int:
         """The epoch whose weights the model has after training, counted from 1."""
@@ -168,20 +188,25 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
 
     def _rows(self, examples: Examples) -> list[dict[str, Any]]:
         encoded, _ = encode(self._tokenizer, examples.texts, self._max_length)
-        rows = [
-            {"input_ids": ids, "length": len(ids), "label": y_true}
+        return [
+            {"input_ids": ids, "length": len(ids), "labels": y_true}
             for ids, y_true in zip(encoded, examples.y_true.tolist(), strict=True)
         ]
-        if examples.votes is not None:
-            for row, votes in zip(rows, examples.votes.tolist(), strict=True):
-                row["votes"] = votes
+
+    def _training_rows(self, data: TrainingData) -> list[dict[str, Any]]:
+        examples = data.all_train
+        rows = self._rows(examples)
+        weights = examples.weights if (examples.weights != 1).any() else None
+        teacher = data.teacher.logits if data.teacher else None
+        for name, values in (("targets", examples.targets), ("weights", weights), ("teacher", teacher)):
+            for row, value in zip(rows, values if values is not None else (), strict=values is not None):
+                row[name] = value
         return rows
 
     def _collate(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         batch = dict(self._tokenizer.pad({"input_ids": [row["input_ids"] for row in rows]}, return_tensors="pt"))
-        batch["labels"] = torch.tensor([row["label"] for row in rows])
-        if "votes" in rows[0]:
-            batch["votes"] = torch.tensor([row["votes"] for row in rows])
+        for name in ("labels", *(name for name in LOSS_INPUTS if name in rows[0])):
+            batch[name] = torch.tensor(np.array([row[name] for row in rows]))
         return batch
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
@@ -190,24 +215,60 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         self.args.warmup_steps = settings.warmup_steps or math.ceil(num_training_steps * settings.warmup_ratio)
         return super().create_scheduler(num_training_steps, optimizer)
 
+    def train(self, resume_from_checkpoint: str | None = None, **kwargs: Any) -> Any:
+        """Trains; continues from a checkpoint with the result that an uninterrupted training would have had."""
+        if resume_from_checkpoint:
+            state = load_file(Path(resume_from_checkpoint, EPOCH_STATE))
+            self._loss_sum, self._loss_steps = state["loss_sum"], int(state["loss_steps"])
+            self._order = state.get("order")
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if not self._settings.group_by_length:
+            return super()._get_train_sampler(train_dataset)  # its order follows from the seed and the epoch
+        rows = train_dataset if train_dataset is not None else self.train_dataset
+        self._sampler = _RepeatableSampler(self.args.train_batch_size, lengths=[row["length"] for row in rows])
+        self._sampler.repeat = self._order
+        return self._sampler
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {"loss_sum": self._loss_sum, "loss_steps": torch.tensor(self._loss_steps)}
+        if self._sampler and self._loss_steps:  # within an epoch
+            state["order"] = self._sampler.order
+        save_file(state, folder / EPOCH_STATE)
+        super()._save_checkpoint(model, trial)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """One step; its loss counts for the epoch's mean, which a resumed training continues."""
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        self._loss_sum = self._loss_sum.to(loss.device) + loss
+        self._loss_steps += 1
+        return loss
+
+    def _mean_loss(self) -> float:
+        return float(self._loss_sum) / max(self._loss_steps, 1)
+
+    def log(self, logs: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        """Takes the Trainer's log records."""
+        if "loss" in logs:
+            logs["loss"] = round(self._mean_loss(), 4)
+            self._loss_sum, self._loss_steps = torch.zeros((), dtype=torch.float64), 0
+        super().log(logs, *args, **kwargs)
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Weighted cross-entropy in training, unweighted in validation, so that epochs are comparable."""
+        """The recipe's loss in training, the unweighted one in validation."""
         inputs = dict(inputs)
-        y_true, votes = inputs.pop("labels"), inputs.pop("votes", None)
+        y_true, *further = inputs.pop("labels"), *(inputs.pop(name, None) for name in LOSS_INPUTS)
         outputs = model(**inputs)
-        logits = outputs.logits.float()
-        weights = self._weights.to(logits.device) if self._weights is not None and model.training else None
-        if self._labels.multi:
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, y_true.float(), pos_weight=weights)
-        elif votes is None or not model.training:
-            loss = torch.nn.functional.cross_entropy(logits, y_true, weight=weights)
-        else:
-            each = -(votes * torch.log_softmax(logits, dim=-1)).sum(dim=-1)
-            scale = torch.ones_like(each) if weights is None else weights[y_true]
-            loss = (scale * each).sum() / scale.sum()
-        return (loss, {"logits": logits}) if return_outputs else loss
+        logits = outputs.logits
+        loss = (
+            self._loss.training(logits, y_true, *further) if model.training else self._loss.validation(logits, y_true)
+        )
+        return (loss, {"logits": logits.float()}) if return_outputs else loss
 
     def _metrics(self, prediction: Any) -> dict[str, float]:
         metrics = evaluate(np.asarray(prediction.predictions), np.asarray(prediction.label_ids), self._labels)
@@ -222,40 +283,20 @@ def _sampling(*, group_by_length: bool) -> dict[str, Any]:
     return {"train_sampling_strategy": "group_by_length" if group_by_length else "random"}
 
 
-def _class_weights(examples: Examples, power: float) -> torch.Tensor | None:
-    """Inverse frequencies to a power, float32 [labels]."""
-    if not power:
-        return None
-    labels: Labels = examples.labels
-    y_true: NDArray[np.int64] = examples.y_true
-    if labels.multi:
-        positive = np.maximum(y_true.sum(axis=0), 1)
-        ratio = (len(y_true) - positive) / positive
-    else:
-        ratio = len(y_true) / (len(labels) * np.maximum(np.bincount(y_true, minlength=len(labels)), 1))
-    return torch.tensor(ratio**power, dtype=torch.float32)
+class _RepeatableSampler(LengthGroupedSampler):  # type: ignore[misc]
+    """Batches of texts of similar length, in an order that can be drawn again.
 
+    Attributes:
+        order: the state of PyTorch's random numbers from which the epoch's order was drawn.
+        repeat: such a state, from which to draw the next order; None to draw a new one.
+    """
 
-class _QuietProgress(ProgressCallback):  # type: ignore[misc]
-    """The Trainer's progress bar without its raw logs."""
+    order: torch.Tensor
+    repeat: torch.Tensor | None = None
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Prints nothing; the epoch table does."""
-
-
-class _EpochReport(TrainerCallback):  # type: ignore[misc]
-    """Prints a table row and writes metrics.jsonl and the plot after each epoch."""
-
-    def __init__(self, output: Path, metric: str, log: Callable[[str], None]) -> None:
-        self._output, self._metric = output, metric
-        self._table = EpochTable(metric, log)
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Called after each epoch's validation."""
-        epochs = epochs_of(state.log_history)
-        # Written completely from the Trainer's history, so that a resumed run has each epoch once.
-        lines = "".join(json.dumps(epoch) + "\n" for epoch in epochs)
-        (self._output / "metrics.jsonl").write_text(lines, encoding="utf-8")
-        self._table.show(epochs)
-        if len(epochs) > 1:
-            draw_curves(epochs, self._metric, self._output / "curves.png")
+    def __iter__(self) -> Any:
+        if self.repeat is not None:
+            torch.set_rng_state(self.repeat)
+            self.repeat = None
+        self.order = torch.get_rng_state()
+        return super().__iter__()

@@ -1,0 +1,25 @@
+"""Progress on standard error."""
+
+from __future__ import annotations
+
+import pytest
+
+from toxonnx.cli import progress
+
+
+def test_a_line_every_thirty_seconds_with_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with progress.show_progress() as show:
+        # A resumed training: the first half was done before.
+        for second in range(0, 121, 10):
+            now = 1000.0 + second
+            show(0.5 + second / 5000, f"step {second}")
+        now += 60
+        show(None, "7 rows")  # the total is unknown
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "50.6%, step 30, 41 min left"
+    assert [line.split(", ")[1] for line in lines[:4]] == [f"step {second}" for second in (30, 60, 90, 120)]
+    assert lines[4:] == ["7 rows"]

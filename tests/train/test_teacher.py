@@ -1,0 +1,80 @@
+"""Training with a teacher."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import recipe, sentences, write_csv
+
+from toxonnx.errors import InputError
+from toxonnx.labels import Labels
+from toxonnx.recipe import DataFile, load_recipe
+from toxonnx.train import teacher as module
+from toxonnx.train.adapters import load_trained
+from toxonnx.train.fit import TrainRequest, fit
+from toxonnx.train.teacher import score_with_teacher
+from toxonnx.train.trainer import Reports
+
+TEACHER = """
+[teacher]
+models = ["{models}"]
+alpha = 0.9
+temperature = 2.0
+"""
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_a_student_learns_from_unlabelled_rows(
+    run: Path, bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelled = write_csv(tmp_path / "few.csv", ["text", "class"], [list(row) for row in sentences(20, 5)])
+    texts = [[text] for text, _ in sentences(160, 6)]
+    unlabelled = write_csv(tmp_path / "many.csv", ["text"], [*texts, *([text] for text, _ in sentences(20, 5))])
+    spec = recipe(tmp_path / "r.toml", epochs=4, tail=TEACHER.format(models=run))
+    loaded = load_recipe(spec)
+    loaded = dataclasses.replace(loaded, data=(DataFile(), DataFile(path=str(unlabelled), licence="CC0")))
+    request = TrainRequest(recipe=loaded, data=labelled, output=tmp_path / "run", base=str(bases["distilbert"]))
+    lines: list[str] = []
+    student = fit(request, Reports(log=lines.append))
+    held_out = student.split["validation"]
+    # The texts that are held out are left out of the unlabelled rows.
+    assert any(f"{180 - held_out} rows without a label, for the teacher" in line for line in lines), lines
+    assert list(student.teacher) == ["run"] and set(student.sources) == {"few", "many"}
+    assert student.sources["many"].licence == "CC0" and not student.sources["many"].metrics
+    assert student.sources["few"].metrics["validation"] == student.metrics["validation"]
+    # A word decides the class; 16 labelled rows do not show all of these words, the teacher knows them.
+    others = sentences(60, 9)
+    texts_of_others, classes = [text for text, _ in others], [label for _, label in others]
+    trained = load_trained(tmp_path / "run")
+    batch = trained.tokenizer(texts_of_others, padding=True, return_tensors="pt")
+    found = trained.model(batch.input_ids, batch.attention_mask).logits.argmax(-1).tolist()
+    assert np.mean([trained.labels.names[i] == label for i, label in zip(found, classes, strict=True)]) > 0.85
+    # Nothing is scored a second time.
+    monkeypatch.setattr(module, "_score", lambda *_: pytest.fail("scored again"))
+    again = score_with_teacher([str(run)], [text for (text,) in texts], trained.labels)
+    assert again.models == student.teacher and again.logits.shape == (160, 2)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["teacher"] == student.teacher
+
+
+def test_the_logits_of_several_models_are_averaged_in_the_order_of_the_labels(
+    run: Path, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    texts = [text for text, _ in sentences(70, 3)]
+    labels = Labels(("complaint", "praise"))
+    one = score_with_teacher([str(run)], texts, labels).logits
+    assert np.array_equal(score_with_teacher([str(run), str(run)], texts, labels).logits, one)
+    swapped = score_with_teacher([str(run)], texts[:5], Labels(("praise", "complaint"))).logits
+    assert np.array_equal(swapped, one[:5, ::-1])
+    for file in (tmp_path / "cache").rglob("*.safetensors"):
+        file.write_bytes(b"damaged")
+    assert np.allclose(score_with_teacher([str(run)], texts, labels).logits, one, atol=1e-5)
+    with pytest.raises(InputError, match=r"has the labels complaint, praise\nIt needs those of the recipe: a, b"):
+        score_with_teacher([str(run)], texts, Labels(("a", "b")))

@@ -1,0 +1,363 @@
+"""Reads labelled files as a recipe describes them."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toxonnx.data.examples import Examples
+from toxonnx.data.label_columns import LabelColumns, check_label_cells, read_label_cells
+from toxonnx.data.label_values import MISSING, class_names, look_like_scores, quote, reads_decimals, whole_number
+from toxonnx.errors import InputError, RowError
+from toxonnx.io.base import ReadOptions, open_source
+from toxonnx.io.table import Table, read_table
+from toxonnx.labels import Labels
+from toxonnx.recipe import DataFile, LabelSpec, Recipe
+from toxonnx.texts import TextSpec, fold
+
+__all__ = ["LoadedRows", "data_files", "load_examples", "load_files"]
+
+
+@dataclass(frozen=True)
+class LoadedRows:
+    """The rows of some files: those with a label, and those without one, which only a teacher can use."""
+
+    labelled: Examples
+    unlabelled: Examples
+
+
+def data_files(recipe: Recipe, data: Path | None) -> list[tuple[Path, DataFile]]:
+    """The files to train on: those of the recipe, of which one may be ``data``, or only ``data``.
+
+    Raises:
+        InputError: ``data`` is missing, or the recipe names all files.
+    """
+    files = recipe.data or (DataFile(),)
+    given = [file for file in files if not file.path]
+    if given and data is None:
+        raise InputError("there is no file to train on", "Name it on the command line, or in [[data]] in the recipe.")
+    if data is not None and not given:
+        raise InputError(
+            f"the recipe names its files, so {data} is not used",
+            "Leave it out, or leave out one path in [[data]] in the recipe.",
+        )
+    return [(Path(file.path) if file.path else Path(data or ""), file) for file in files]
+
+
+def load_examples(
+    path: str | Path,
+    recipe: Recipe,
+    *,
+    reading: ReadOptions | None = None,
+    labels: Labels | None = None,
+) -> Examples:
+    """Reads the labelled rows of one file by a recipe; see :func:`load_files`."""
+    return load_files([(Path(path), DataFile())], recipe, reading=reading, labels=labels).labelled
+
+
+def load_files(
+    files: Sequence[tuple[Path, DataFile]],
+    recipe: Recipe,
+    *,
+    reading: ReadOptions | None = None,
+    labels: Labels | None = None,
+) -> LoadedRows:
+    """Reads labelled files by a recipe.
+
+    Args:
+        files: CSV or TSV files, and how each differs from what the recipe says.
+        recipe: names the columns.
+        reading: how to read them.
+        labels: label set of the training files, if these are validation files.
+
+    Raises:
+        InputError: a column is missing, or there are fewer than two classes.
+        RowError: a label is missing, unless the recipe drops such rows or has a teacher for them, or unknown.
+    """
+    spec = recipe.labels
+    opened = [_File.open(path, file, recipe, reading, training=labels is None) for path, file in files]
+    names = None if recipe.multi else _class_names(opened, spec, labels)
+    parts = [_Part.of(file, recipe, names, index if len(files) > 1 else None) for index, file in enumerate(opened)]
+    where = " and ".join(str(path) for path, _ in files)
+    y_true = np.concatenate([part.y_true[part.labelled] for part in parts])
+    label_set = labels or _label_set(spec, names, y_true, where)
+    has_teacher = recipe.teacher.alpha > 0 and labels is None
+    rows = Examples.concatenate([part.examples(part.labelled, label_set, recipe) for part in parts])
+    others = Examples.concatenate(
+        [part.examples(~part.labelled & has_teacher, label_set, recipe, with_targets=False) for part in parts]
+    )
+    if not len(rows):
+        columns = opened[0].text_columns
+        raise InputError(f"{where} has no row with text in {', '.join(map(repr, columns))}")
+    if labels is None:
+        columns_true = rows.y_true.T if recipe.multi else [rows.y_true == i for i in range(len(label_set))]
+        absent = [name for name, true in zip(label_set.names, columns_true, strict=True) if not (true == 1).any()]
+        if absent:
+            raise InputError(
+                f"{where} has no row with text of the class {', '.join(map(repr, absent))}",
+                "Add such rows, or remove the class from labels.names in the recipe.",
+            )
+    return LoadedRows(rows, others)
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file in memory, with the recipe's names of its columns.
+
+    Attributes:
+        spec: how it differs from what the recipe says.
+        table: the columns that the recipe names. A label column that the file lacks is empty.
+        text_columns: the recipe's names of the text columns.
+        columns: all columns that training reads.
+    """
+
+    spec: DataFile
+    table: Table
+    text_columns: tuple[str, ...]
+    training: bool
+
+    @classmethod
+    def open(cls, path: Path, spec: DataFile, recipe: Recipe, reading: ReadOptions | None, *, training: bool) -> _File:
+        with open_source(path, reading) as source:
+            header = list(source.columns)
+            # Training reads the columns that the recipe names, and never others.
+            try:
+                text = recipe.text.columns or recipe.text.choose_columns(header)
+            except InputError as error:
+                raise InputError(f"{path}: {error.what}", source.columns_hint or error.hint) from None
+        labels = recipe.labels
+        wanted = [*text, *LabelColumns.of(labels).columns]
+        if training:
+            wanted += [*recipe.split.group, *labels.votes.values()]
+            wanted += [name for name in (recipe.training.weight_column, spec.source_column) if name]
+        # One of several files may lack labels and groups.
+        may_lack = {*LabelColumns.of(labels).columns, *recipe.split.group} - set(spec.columns) if recipe.data else set()
+        theirs = {name: spec.columns.get(name, name) for name in dict.fromkeys(wanted)}
+        lacking = [name for name, column in theirs.items() if name in may_lack and column not in header]
+        table = read_table(path, reading, columns=[column for name, column in theirs.items() if name not in lacking])
+        columns = {name: table.columns[column] for name, column in theirs.items() if name not in lacking}
+        columns |= {name: [""] * len(table) for name in lacking if name not in recipe.split.group}
+        return cls(spec, Table(path, columns, table.lines), text, training)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The rows of one file that are used.
+
+    Attributes:
+        file: the file, with these rows.
+        y_true: see :class:`toxonnx.data.examples.Examples`; of unlabelled rows too.
+        labelled: bool [rows].
+        texts: normalised, all not empty.
+        sources, weights: of each row.
+        dropped, unlabelled, unused, notes, index: see :class:`toxonnx.data.examples.Examples`; the file's number among
+            several.
+    """
+
+    file: _File
+    y_true: NDArray[np.int64]
+    labelled: NDArray[np.bool_]
+    texts: list[str]
+    sources: list[str]
+    weights: NDArray[np.float32]
+    dropped: int
+    unlabelled: int
+    unused: int
+    notes: tuple[str, ...]
+    index: int | None
+
+    @classmethod
+    def of(cls, file: _File, recipe: Recipe, names: dict[str, str] | None, index: int | None) -> _Part:
+        spec, table, columns = recipe.labels, file.table, LabelColumns.of(recipe.labels)
+        notes = _notes(table, spec, names)
+        y_true = read_label_cells(table, columns, names)
+        labelled: NDArray[np.bool_] = (np.atleast_2d(y_true.T) != MISSING).any(axis=0)
+        leave_out = spec.missing == "drop" or (recipe.teacher.alpha > 0 and file.training)
+        checked = np.flatnonzero(labelled) if leave_out else np.arange(len(table))
+        hint = "Add it to labels.names in the recipe, or fix the row."
+        check_label_cells(table.subset(checked.tolist()), columns, y_true[checked], names or (), hint)
+        texts = [recipe.text.render(row) for row in zip(*map(table.column, file.text_columns), strict=True)]
+        has_text = np.array([bool(text.strip()) for text in texts], dtype=np.bool_)
+        sources, weights = _sources(file, recipe)
+        kept = np.flatnonzero(has_text & (weights > 0))
+        kept = _capped(kept, sources, file.spec, recipe.split.seed) if recipe.data and file.training else kept
+        return cls(
+            _File(file.spec, table.subset(kept.tolist()), file.text_columns, file.training),
+            y_true[kept],
+            labelled[kept],
+            [texts[i] for i in kept],
+            [sources[i] for i in kept],
+            weights[kept],
+            dropped=int((~has_text).sum()),
+            unlabelled=int((~labelled[kept]).sum()),
+            unused=int(has_text.sum()) - len(kept),
+            notes=notes,
+            index=index,
+        )
+
+    def examples(
+        self, rows: NDArray[np.bool_], labels: Labels, recipe: Recipe, *, with_targets: bool = True
+    ) -> Examples:
+        """Some of the rows; ``rows`` is bool [rows]."""
+        indices = np.flatnonzero(rows).tolist()
+        table = self.file.table.subset(indices)
+        weights = self.weights[indices]
+        targets = _targets(table, recipe.labels, labels) if with_targets and self.file.training else None
+        return Examples(
+            [self.texts[i] for i in indices],
+            self.y_true[indices],
+            table.lines,
+            labels,
+            TextSpec(self.file.text_columns, recipe.text.template, recipe.text.normalise),
+            targets,
+            _groups(table, recipe.split.group, self.index) if self.file.training else (),
+            tuple(self.sources[i] for i in indices) if recipe.data and self.file.training else (),
+            weights,
+            dropped=self.dropped,
+            unlabelled=self.unlabelled,
+            unused=self.unused,
+            notes=self.notes,
+        )
+
+
+def _sources(file: _File, recipe: Recipe) -> tuple[list[str], NDArray[np.float32]]:
+    """The source and the weight of each row."""
+    spec, table = file.spec, file.table
+    if not file.training:
+        return [""] * len(table), np.ones(len(table), dtype=np.float32)
+    names = [spec.name or table.path.stem] * len(table)
+    if spec.source_column:
+        names = [value.strip() for value in table.column(spec.source_column)]
+        if unknown := sorted(set(spec.sources) - set(names)):
+            raise InputError(f"{table.path}: no row has the source {', '.join(map(repr, unknown))}")
+    weights = np.array([spec.settings(name).weight for name in names], dtype=np.float32)
+    if column := recipe.training.weight_column:
+        weights *= np.array(
+            [_weight(table, row, value) for row, value in enumerate(table.column(column))], dtype=np.float32
+        )
+    return names, weights
+
+
+def _weight(table: Table, row: int, value: str) -> float:
+    try:
+        weight = float(value)
+    except ValueError:
+        weight = math.nan
+    if not 0 <= weight < math.inf:
+        what = f"the weight of a row must be a number of at least 0, got {quote(value.strip())}"
+        raise RowError(table.path, table.lines[row], what)
+    return weight
+
+
+def _capped(rows: NDArray[np.int64], sources: Sequence[str], spec: DataFile, seed: int) -> NDArray[np.int64]:
+    """The rows, but of each source at most as many as its cap allows, drawn at random."""
+    of_source: dict[str, list[int]] = {}
+    for row in rows.tolist():
+        of_source.setdefault(sources[row], []).append(row)
+    kept = []
+    for name, members in of_source.items():
+        cap = spec.settings(name).cap
+        if cap and len(members) > cap:
+            # The draw of a source does not depend on other sources.
+            rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+            members = rng.permutation(members)[:cap].tolist()
+        kept += members
+    return np.sort(np.array(kept, dtype=np.int64))
+
+
+def _class_names(files: Sequence[_File], spec: LabelSpec, labels: Labels | None) -> dict[str, str]:
+    """The classes of the label column: value -> label name."""
+    if spec.names or labels:
+        return spec.names or {name: name for name in (labels.names if labels else ())}
+    values = list(chain.from_iterable(file.table.column(spec.column) for file in files))
+    if spec.threshold is None and look_like_scores(values):
+        raise InputError(
+            f"{files[0].table.path}: column {spec.column!r} looks like a score, not a class: it has "
+            f"{len(set(values))} different numbers",
+            "Set labels.threshold in the recipe, the number from which a row counts as 1, or name another column.",
+        )
+    return class_names(values, spec.threshold)
+
+
+def _label_set(spec: LabelSpec, names: dict[str, str] | None, y_true: NDArray[np.int64], where: str) -> Labels:
+    """The label set of training files; raises if it has a single class."""
+    found = [np.unique(column[column >= 0]) for column in np.atleast_2d(y_true.T)]
+    order = tuple(dict.fromkeys(names.values())) if names is not None else spec.columns
+    for i, values in enumerate(found):
+        if len(values) < 2:
+            column = spec.columns[i] if spec.columns else spec.column
+            label = repr(order[values[0]]) if names is not None and len(values) else str(*values)
+            what = f"only the class {label}" if len(values) else "no label"
+            hint = "A classifier needs rows of at least two classes."
+            if spec.threshold is not None:
+                hint = "Choose a labels.threshold that some rows reach and others do not."
+            raise InputError(f"{where}: column {column!r} contains {what}", hint)
+    return Labels(order, "softmax" if names is not None else "sigmoid")
+
+
+def _notes(table: Table, spec: LabelSpec, names: dict[str, str] | None) -> tuple[str, ...]:
+    if spec.threshold is not None:
+        return ()
+    return tuple(
+        f"column {name!r} contains whole numbers with decimals: 1.0 is read as 1"
+        for name in LabelColumns.of(spec).columns
+        if reads_decimals(table.column(name), names or ())
+    )
+
+
+def _groups(table: Table, columns: tuple[str, ...], index: int | None) -> tuple[str, ...]:
+    """The group of each row; groups of different files differ, and so do the rows of a file without such columns."""
+    if not columns:
+        return ()
+    file = "" if index is None else f"{index}\0"
+    if not all(name in table.columns for name in columns):
+        return tuple(f"{file}line {line}" for line in table.lines)
+    values = zip(*(table.column(name) for name in columns), strict=True)
+    return tuple(file + "\0".join(map(fold, row)) for row in values)
+
+
+def _targets(table: Table, spec: LabelSpec, labels: Labels) -> NDArray[np.float32] | None:
+    """What the loss compares with, float32 [rows, labels], NaN for a label that nobody judged; None for ``y_true``."""
+    if spec.votes:
+        return _votes(table, spec, labels)
+    if not spec.soft:
+        return None
+    shares = np.array([_shares(table, name) for name in LabelColumns.of(spec).columns], dtype=np.float32).T
+    return shares if labels.multi else np.concatenate([1 - shares, shares], axis=1)
+
+
+def _shares(table: Table, column: str) -> list[float]:
+    shares = []
+    for row, value in enumerate(table.column(column)):
+        # Cells that are no numbers have been reported before.
+        share = float(value) if any(map(str.isdigit, value)) else math.nan
+        if not math.isnan(share) and not 0 <= share <= 1:
+            what = f"column {column!r} must contain a share from 0 to 1, since labels.soft is set, got {value.strip()}"
+            raise RowError(table.path, table.lines[row], what)
+        shares.append(share)
+    return shares
+
+
+def _votes(table: Table, spec: LabelSpec, labels: Labels) -> NDArray[np.float32]:
+    counts = []
+    for name in labels.names:
+        column = table.column(spec.votes[name])
+        column = [whole_number(value.strip()) for value in column]
+        wrong = next((i for i, value in enumerate(column) if not (value.isascii() and value.isdigit())), None)
+        if wrong is not None:
+            where = f"column {spec.votes[name]!r} must contain a number of votes, got {quote(column[wrong])}"
+            raise RowError(table.path, table.lines[wrong], where)
+        counts.append([int(value) for value in column])
+    votes = np.array(counts, dtype=np.float32).T
+    total = votes.sum(axis=1)
+    if (total == 0).any():
+        raise RowError(table.path, table.lines[int(np.flatnonzero(total == 0)[0])], "the row has no votes")
+    shares: NDArray[np.float32] = votes / total[:, None]
+    return shares

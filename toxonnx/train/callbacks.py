@@ -1,0 +1,90 @@
+"""What happens during training besides training: the epoch log, progress, checkpoints within an epoch."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from toxonnx.train.report import EpochTable, draw_curves, epochs_of
+
+__all__ = ["EpochReport", "ProgressReport", "TimedCheckpoints"]
+
+#: seconds between two reports of progress; reading the loss makes a GPU wait
+REPORT_SECONDS = 0.5
+
+
+class EpochReport(TrainerCallback):  # type: ignore[misc]  # transformers is not typed strictly
+    """Prints a table row and writes metrics.jsonl and the plot after each epoch."""
+
+    def __init__(self, output: Path, metric: str, log: Callable[[str], None]) -> None:
+        self._output, self._metric = output, metric
+        self._table = EpochTable(metric, log)
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Called after each epoch's validation."""
+        epochs = epochs_of(state.log_history)
+        # Written completely from the Trainer's history, so that a resumed run has each epoch once.
+        lines = "".join(json.dumps(epoch) + "\n" for epoch in epochs)
+        (self._output / "metrics.jsonl").write_text(lines, encoding="utf-8")
+        self._table.show(epochs)
+        if len(epochs) > 1:
+            draw_curves(epochs, self._metric, self._output / "curves.png")
+
+
+class TimedCheckpoints(TrainerCallback):  # type: ignore[misc]
+    """Asks for a checkpoint within an epoch whenever some time has passed since the last one."""
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds, self._last = 60 * minutes, time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Called after each step."""
+        # The last step of an epoch is followed by the epoch's own checkpoint, which has its validation.
+        within = state.global_step % (state.max_steps // state.num_train_epochs)
+        if within and time.monotonic() - self._last >= self._seconds:
+            control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Called after each checkpoint."""
+        self._last = time.monotonic()
+
+
+class ProgressReport(TrainerCallback):  # type: ignore[misc]
+    """Reports how far training is.
+
+    Args:
+        report: called with the share that is done and a note.
+        loss: gives the mean training loss of the epoch so far.
+        batch_size: rows per step.
+    """
+
+    def __init__(self, report: Callable[[float | None, str], None], loss: Callable[[], float], batch_size: int) -> None:
+        self._report, self._loss, self._batch_size = report, loss, batch_size
+        self._first_step, self._started, self._last = 0, 0.0, 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Called before the first step, also of a resumed training."""
+        self._first_step, self._started = state.global_step, time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Called after each step."""
+        if self._is_due():
+            rate = self._batch_size * (state.global_step - self._first_step) / (self._last - self._started)
+            note = f"step {state.global_step:,} of {state.max_steps:,}, loss {self._loss():.4f}, {rate:,.0f} rows/s"
+            self._report(state.global_step / state.max_steps, note)
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Called after each batch of a validation."""
+        if state.max_steps and self._is_due():
+            self._report(state.global_step / state.max_steps, f"validating after step {state.global_step:,}")
+
+    def _is_due(self) -> bool:
+        due = time.monotonic() - self._last >= REPORT_SECONDS
+        if due:
+            self._last = time.monotonic()
+        return due

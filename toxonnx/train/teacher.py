@@ -1,0 +1,132 @@
+"""The logits of a recipe's teacher, scored once for each text and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from toxonnx.errors import InputError
+from toxonnx.labels import Labels
+from toxonnx.train.adapters import Trained, load_trained
+from toxonnx.train.pretrained import encode
+
+__all__ = ["TeacherLogits", "score_with_teacher"]
+
+#: texts per batch, and texts after which the logits are written, so that an interruption loses little
+BATCH, CHUNK = 64, 4096
+
+Progress = Callable[[float | None, str], None]
+
+
+@dataclass(frozen=True)
+class TeacherLogits:
+    """What a teacher says about some texts.
+
+    Attributes:
+        logits: float32 [texts, labels], the mean over its models.
+        models: name of each model -> sha256 of its weights.
+    """
+
+    logits: NDArray[np.float32]
+    models: dict[str, str]
+
+
+def score_with_teacher(
+    models: Sequence[str], texts: Sequence[str], labels: Labels, progress: Progress = lambda share, note: None
+) -> TeacherLogits:
+    """Scores texts with each model of a teacher; texts that a model has scored before are read from the cache.
+
+    Args:
+        models: runs or checkpoints.
+        texts: normalised texts.
+        labels: the student's; the models must have the same, in any order.
+        progress: called with the share that is done and a note.
+
+    Raises:
+        CheckpointError: a model does not load.
+        InputError: a model has other labels.
+    """
+    total = np.zeros((len(texts), len(labels)), dtype=np.float64)
+    names = {}
+    for source in models:
+        trained = load_trained(source)
+        if set(trained.labels.names) != set(labels.names) or trained.labels.multi != labels.multi:
+            raise InputError(
+                f"the teacher {source} has the labels {', '.join(trained.labels.names)}",
+                f"It needs those of the recipe: {', '.join(labels.names)}.",
+            )
+        digest = _digest(trained)
+        columns = [trained.labels.names.index(name) for name in labels.names]
+        total += _cached_logits(trained, digest, texts, progress)[:, columns]
+        names[Path(source).name] = digest
+    return TeacherLogits((total / len(models)).astype(np.float32), names)
+
+
+def _digest(trained: Trained) -> str:
+    """Identifies everything that a model's logits depend on besides the text."""
+    settings = (trained.labels.names, trained.max_length, trained.text.normalise)
+    digest = hashlib.sha256(repr(settings).encode())
+    for name, tensor in sorted(trained.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _cached_logits(trained: Trained, digest: str, texts: Sequence[str], progress: Progress) -> NDArray[np.float32]:
+    """Logits of the texts, float32 [texts, labels], from the cache as far as it has them."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "toxonnx" / "teachers"
+    path = folder / f"{digest[:32]}.safetensors"
+    keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
+    known = _read_cache(path)
+    missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+    # Batches of equal length are the fastest; by characters, since the texts are tokenized chunk by chunk.
+    order = sorted(missing, key=lambda key: len(missing[key]))
+    for start in range(0, len(order), CHUNK):
+        chunk = order[start : start + CHUNK]
+        logits = _score(trained, [missing[key] for key in chunk])
+        known |= dict(zip(chunk, logits, strict=True))
+        _write_cache(path, known)
+        done = start + len(chunk)
+        progress(done / len(order), f"teacher: {done:,} of {len(order):,} texts scored")
+    return np.stack([known[key] for key in keys]) if keys else np.empty((0, len(trained.labels)), dtype=np.float32)
+
+
+def _score(trained: Trained, texts: Sequence[str]) -> NDArray[np.float32]:
+    cleaned = [trained.text.clean(text) for text in texts]
+    encoded, _ = encode(trained.tokenizer, cleaned, trained.max_length)
+    logits = np.empty((len(texts), len(trained.labels)), dtype=np.float32)
+    order = np.argsort([len(ids) for ids in encoded], kind="stable")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    trained.model.to(device)
+    with torch.inference_mode():
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            batch = trained.tokenizer.pad({"input_ids": [encoded[i] for i in rows]}, return_tensors="pt").to(device)
+            logits[rows] = trained.model(**batch).logits.float().cpu().numpy()
+    return logits
+
+
+def _read_cache(path: Path) -> dict[bytes, NDArray[np.float32]]:
+    """Key of a text -> its logits; a damaged file counts as empty."""
+    try:
+        table = load_file(path)
+        return {key.tobytes(): row for key, row in zip(table["keys"], table["logits"], strict=True)}
+    except (OSError, KeyError, ValueError, SafetensorError):
+        return {}
+
+
+def _write_cache(path: Path, known: dict[bytes, NDArray[np.float32]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    keys = np.frombuffer(b"".join(known), dtype=np.uint8).reshape(len(known), -1)
+    save_file({"keys": keys, "logits": np.stack(list(known.values()))}, partial)
+    os.replace(partial, path)

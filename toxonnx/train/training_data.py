@@ -1,0 +1,183 @@
+"""The rows of a run: read, split, described, and measured by baselines."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from toxonnx.bundle import sha256
+from toxonnx.data.examples import Examples, known_counts, label_counts
+from toxonnx.data.labelled_files import LoadedRows, data_files, load_examples, load_files
+from toxonnx.data.splits import SplitRows, split
+from toxonnx.evaluate.baseline import baseline, majority
+from toxonnx.evaluate.metrics import Metrics
+from toxonnx.io.base import ReadOptions
+from toxonnx.recipe import DataFile, Recipe, Source
+from toxonnx.texts import fold
+from toxonnx.train.run import FileIdentity, SourceSummary
+from toxonnx.train.teacher import TeacherLogits
+
+__all__ = ["TrainingData", "load_training_data"]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Labelled rows for a run.
+
+    Attributes:
+        files: the files that they are from, and how the recipe uses each.
+        examples: all labelled rows of the files.
+        split: which of them are for training, validation and test.
+        held_out: ``validation`` and, with a test split, ``test`` -> rows.
+        unlabelled: further training rows, which only the teacher labels.
+        teacher: the teacher's logits of ``all_train``; None without a teacher.
+    """
+
+    files: list[tuple[Path, DataFile]]
+    examples: Examples
+    split: SplitRows
+    held_out: dict[str, Examples]
+    unlabelled: Examples
+    teacher: TeacherLogits | None = None
+
+    @cached_property
+    def train(self) -> Examples:
+        """The labelled training rows."""
+        return self.examples.subset(self.split.train)
+
+    @cached_property
+    def all_train(self) -> Examples:
+        """The training rows: labelled ones, then unlabelled ones."""
+        return Examples.concatenate([self.train, self.unlabelled])
+
+    def identity(self) -> FileIdentity:
+        """Identifies the files."""
+        sums = [sha256(path) for path, _ in self.files]
+        combined = sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
+        names = ", ".join(path.name for path, _ in self.files)
+        return FileIdentity(file=names, sha256=combined, rows=len(self.examples))
+
+    def measure_baselines(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Held-out part -> ``tfidf`` and ``majority`` -> accuracy and macro F1."""
+        train, labels = self.train, self.examples.labels
+        return {
+            part: {
+                "tfidf": baseline(train.texts, train.y_true, rows.texts, rows.y_true, labels),
+                "majority": majority(train.y_true, rows.y_true, labels),
+            }
+            for part, rows in self.held_out.items()
+        }
+
+    def summarize_sources(self, metrics: Mapping[str, Mapping[str, Metrics]]) -> dict[str, SourceSummary]:
+        """The sources of the rows.
+
+        Args:
+            metrics: held-out part -> source -> metrics.
+        """
+        counts = Counter([*self.examples.sources, *self.unlabelled.sources])
+        return {
+            name: SourceSummary(
+                rows=counts[name],
+                weight=self._settings(name).weight,
+                licence=self._settings(name).licence,
+                metrics={part: of[name].to_dict() for part, of in metrics.items() if name in of},
+            )
+            for name in sorted(counts)
+        }
+
+    def _settings(self, source: str) -> Source:
+        for path, file in self.files:
+            if source in file.sources or (not file.source_column and source == (file.name or path.stem)):
+                return file.settings(source)
+        return next(file for _, file in self.files if file.source_column)
+
+    def describe(self, recipe: Recipe) -> list[str]:
+        """Lines about the rows and their split."""
+        examples, rows = self.examples, self.split
+        counts = ", ".join(f"{name} {count}" for name, count in label_counts(examples).items())
+        lines = [f"{len(examples)} rows ({counts})"]
+        if examples.sources:
+            of_source = Counter(examples.sources).most_common()
+            lines.append(f"sources: {', '.join(f'{name} {count}' for name, count in of_source)}")
+        if examples.unused:
+            lines.append(f"{examples.unused} rows are left out by the weights and caps of their sources")
+        if len(self.unlabelled):
+            lines.append(f"{len(self.unlabelled)} rows without a label, for the teacher")
+        elif examples.unlabelled:
+            lines.append(f"{examples.unlabelled} rows without a label are left out")
+        if examples.labels.multi and (examples.y_true < 0).any():
+            judged = (f"{name} {count / len(examples):.0%}" for name, count in known_counts(examples).items())
+            lines.append(f"rows in which a label was judged: {', '.join(judged)}")
+        if examples.dropped:
+            lines.append(f"{examples.dropped} rows with an empty text are left out")
+        lines += [f"note: {note}" for note in examples.notes]
+        if not len(rows.validation):
+            lines.append(f"training on {len(rows.train)} rows, validating on the given file")
+            if rows.leaking:
+                leaking = f"{rows.leaking} validation rows are also in the training file"
+                lines.append(f"warning: {leaking}; metrics are inflated")
+            return lines
+        lines.append(
+            f"training on {len(rows.train)} rows, validating on {len(rows.validation)}, testing on {len(rows.test)}"
+        )
+        if rows.leaking:
+            leaking = f"{rows.leaking} held-out rows are also in the training rows"
+            lines.append(f"warning: random split as requested: {leaking}")
+        elif rows.duplicates:
+            group = f" or {' and '.join(recipe.split.group)}" if recipe.split.group else ""
+            lines.append(
+                f"{rows.duplicates} rows repeat the text{group} of another row and are kept on one side of the split "
+                f"({rows.leaked} would leak in a random split)"
+            )
+        return lines
+
+
+def load_training_data(
+    recipe: Recipe, data: Path | None, validation: Path | None, reading: ReadOptions | None
+) -> TrainingData:
+    """Reads the rows and splits them.
+
+    Args:
+        recipe: how to train.
+        data: the file of the command line, if there was one.
+        validation: labelled file to validate on, in place of a split.
+        reading: how to read the files.
+
+    Raises:
+        InputError: the rows are invalid, or cannot be split.
+    """
+    files = data_files(recipe, data)
+    loaded = load_files(files, recipe, reading=reading)
+    examples = loaded.labelled
+    if validation is not None:
+        held_out = load_examples(validation, recipe, reading=reading, labels=examples.labels)
+        all_rows, no_rows = np.arange(len(examples), dtype=np.int64), np.array([], dtype=np.int64)
+        training_texts = {fold(text) for text in examples.texts}
+        leaking = sum(fold(text) in training_texts for text in held_out.texts)
+        rows = SplitRows(all_rows, no_rows, no_rows, 0, leaking, leaking)
+        held = {"validation": held_out}
+    else:
+        rows = split(examples, recipe.split, " and ".join(str(path) for path, _ in files))
+        held = {"validation": examples.subset(rows.validation)}
+        if len(rows.test):
+            held["test"] = examples.subset(rows.test)
+    return TrainingData(files, examples, rows, held, _without_held_out(loaded, held))
+
+
+def _without_held_out(loaded: LoadedRows, held_out: Mapping[str, Examples]) -> Examples:
+    """The unlabelled rows whose text and group are not held out."""
+    texts = {fold(text) for rows in held_out.values() for text in rows.texts}
+    groups = {group for rows in held_out.values() for group in rows.groups}
+    unlabelled = loaded.unlabelled
+    kept = [
+        i
+        for i, text in enumerate(unlabelled.texts)
+        if fold(text) not in texts and not (unlabelled.groups and unlabelled.groups[i] in groups)
+    ]
+    return unlabelled.subset(np.array(kept, dtype=np.int64))
