@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import sys
 import tomllib
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from typing import Any
 from toxonnx.errors import InputError, RecipeError
 from toxonnx.formats import check_precision_and_layout
 from toxonnx.labels import Labels
+from toxonnx.recipe_values import build
 from toxonnx.resources import find_recipe
 from toxonnx.texts import TextSpec
 
@@ -41,7 +39,6 @@ METRICS = ("macro_f1", "accuracy", "loss")
 SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup", "polynomial")
 #: the largest seed that NumPy takes
 MAX_SEED = 2**32 - 1
-MAX_FLOAT = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -319,6 +316,8 @@ def settings_fingerprint(recipe: Recipe) -> str:
 
 def _changed(value: Any) -> Any:
     """The fields of a record that are not the default."""
+    if isinstance(value, dict):
+        return {key: _changed(item) for key, item in value.items()}
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
         return value
     default = type(value)()
@@ -331,73 +330,13 @@ def _changed(value: Any) -> Any:
 def recipe_from_dict(table: dict[str, Any], where: str) -> Recipe:
     """A recipe from plain values; errors name ``where``."""
     try:
-        recipe: Recipe = _build(Recipe, table, where, "")
+        recipe: Recipe = build(Recipe, table, where)
         _check(recipe)
     except RecipeError:
         raise
     except InputError as error:
         raise RecipeError(f"{where}: {error.what}", error.hint) from None
     return recipe
-
-
-def _build(kind: Any, table: Any, where: str, prefix: str) -> Any:
-    if not isinstance(table, dict):
-        raise RecipeError(f"{where}: {prefix.rstrip('.')} must be a table")
-    hints = typing.get_type_hints(kind)
-    unknown = sorted(set(table) - set(hints))
-    if unknown:
-        raise RecipeError(
-            f"{where}: unknown key {', '.join(prefix + key for key in unknown)}",
-            f"The known keys are {', '.join(hints)}.",
-        )
-    values = {key: _value(hints[key], value, where, prefix + key) for key, value in table.items()}
-    missing = [
-        f.name
-        for f in dataclasses.fields(kind)
-        if f.name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    ]
-    if missing:
-        raise RecipeError(f"{where}: {', '.join(prefix + key for key in missing)} is missing")
-    return kind(**values)
-
-
-def _value(hint: Any, value: Any, where: str, key: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, where, f"{key}.")
-    kind = _choose_type(hint, value)
-    origin, inner = typing.get_origin(kind), typing.get_args(kind)
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_value(inner[0], item, where, f"{key}[{i}]") for i, item in enumerate(value))
-    if origin is dict and isinstance(value, dict):
-        return {str(k): _value(inner[1], v, where, f"{key}.{k}") for k, v in value.items()}
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is float and is_number:
-        if not abs(value) <= MAX_FLOAT:  # also true for NaN
-            raise RecipeError(f"{where}: {key} must be a finite number, got {value!r:.20}")
-        return float(value)
-    if isinstance(kind, type) and isinstance(value, kind) and not (kind is int and not is_number):
-        return value
-    raise RecipeError(f"{where}: {key} must be {_type_name(hint)}, got {value!r}")
-
-
-def _choose_type(hint: Any, value: Any) -> Any:
-    """The type of a union that a value is meant for; ``hint`` itself if it is not a union."""
-    if typing.get_origin(hint) is not types.UnionType:
-        return hint
-    options = typing.get_args(hint)
-    others = [option for option in options if option is not str]
-    return next((option for option in options if option is type(value)), others[0])
-
-
-def _type_name(hint: Any) -> str:
-    """A type in words."""
-    names = {int: "an integer", float: "a number", str: "a string", bool: "true or false", dict: "a table"}
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        return " or ".join(_type_name(option) for option in inner if option is not type(None))
-    if origin is tuple:
-        return 'a list of strings, for example ["one"]' if inner[0] is str else "a list of numbers"
-    return names.get(origin or hint, str(hint))
 
 
 def _check(recipe: Recipe) -> None:
