@@ -1,4 +1,4 @@
-"""The prose of a model card."""
+"""The model card: prose, sources."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from helpers import SHIPPED
 
 from toxonnx.bundle import open_bundle
-from toxonnx.convert.card import without_foreign_prose
+from toxonnx.convert.card import model_card, without_foreign_prose
 from toxonnx.recipe import load_recipe
 from toxonnx.train.run import FileIdentity, load_run
 
@@ -32,3 +32,19 @@ def test_prose_is_left_out_where_data_or_settings_differ(run: Path) -> None:
         assert kept.training == recipe.training
     unbound = dataclasses.replace(recipe, written_for=type(recipe.written_for)())
     assert without_foreign_prose(unbound, metadata) == (unbound, "")
+
+
+def test_the_card_lists_sources_with_their_licences_and_the_teacher() -> None:
+    manifest = open_bundle(SHIPPED).manifest
+    assert manifest.training is not None and "Sources of the rows" not in model_card(manifest, None)
+    training = dataclasses.replace(
+        manifest.training,
+        sources={
+            "forum_posts": {"rows": 12345, "weight": 0.5, "licence": "CC-BY 4.0"},
+            "letters": {"rows": 7, "weight": 1.0, "licence": ""},
+        },
+        teacher={"big-run": "ab" * 32},
+    )
+    lines = model_card(dataclasses.replace(manifest, training=training), None).splitlines()
+    assert "| forum\\_posts | 12,345 | 0.5 | CC-BY 4.0 |" in lines and "| letters | 7 | 1 | not given |" in lines
+    assert "- it also learnt the probabilities of big-run (sha256 abababababababab)" in lines

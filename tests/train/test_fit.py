@@ -54,7 +54,7 @@ def test_a_damaged_checkpoint_is_named(bases: dict[str, Path], tmp_path: Path, m
 def test_a_length_beyond_the_model_is_refused_before_anything_is_trained(
     bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("toxonnx.train.fit.baseline", lambda *_: pytest.fail("the baseline was trained"))
+    monkeypatch.setattr("toxonnx.train.training_data.baseline", lambda *_: pytest.fail("the baseline was trained"))
     with pytest.raises(InputError, match=r"max_length is 600, but .* takes at most 160 tokens"):
         fit(_request(tmp_path, bases["distilbert"], "max_length = 600\n"), QUIET)
     assert not (tmp_path / "run").exists()
@@ -65,7 +65,7 @@ def test_of_epochs_with_the_same_metric_the_one_with_the_lower_loss_is_kept(
 ) -> None:
     lines: list[str] = []
     # Steps so small that they change the loss, but no label.
-    run = fit(_request(tmp_path, bases["distilbert"], epochs=3, rate=1e-5), lines.append)
+    run = fit(_request(tmp_path, bases["distilbert"], epochs=3, rate=1e-5), Reports(log=lines.append))
     assert run.best_epoch == 3
     assert sum("LoRA often needs a learning rate of 1e-4" in line for line in lines) == 1
     losses = (1.0, 0.9, 0.9)
