@@ -77,7 +77,10 @@ def test_a_label_counts_only_where_it_is_known(seed: int, rows: int, share: floa
         )
         assert metrics.accuracy == pytest.approx(correct[known.any(axis=1)].mean())
         # What the unknown cells contain changes nothing.
-        assert metrics == evaluate(logits + np.where(known, 0, 5), partial, labels)
+        other = logits + np.where(known, 0, 5)
+        assert metrics == evaluate(other, partial, labels)
+        one, two = (Sample.of_logits(values, partial, labels) for values in (logits, other))
+        assert one.reliability() == two.reliability() and one.chance_ece(3, 0) == two.chance_ece(3, 0)
 
 
 @settings(max_examples=40, deadline=None)

@@ -18,7 +18,7 @@ from toxonnx.labels import Labels
 
 
 def _report(probs: np.ndarray, y_true: np.ndarray, *, seen: int = 0) -> EvaluationReport:
-    sample = Sample.of(probs, y_true, Labels(("a", "b", "c")))
+    sample = Sample(probs, y_true, Labels(("a", "b", "c")))
     none = np.zeros(len(y_true), dtype=np.bool_)
     rows = ScoredRows(
         name="model", description=ModelDescription(kind="bundle", precision="fp32", provider="CPU", max_length=8),
@@ -52,7 +52,7 @@ def test_a_model_that_always_says_the_same_is_reported_first() -> None:
 def test_bins_of_a_reliability_diagram(tops: list[float], seed: int) -> None:
     probs = np.array([[top, 1 - top - 1e-6, 1e-6] for top in tops])
     y_true = np.random.default_rng(seed).integers(0, 3, len(tops))
-    bins = Sample.of(probs, y_true, Labels(("a", "b", "c"))).reliability()
+    bins = Sample(probs, y_true, Labels(("a", "b", "c"))).reliability()
     assert sum(one.count for one in bins) == len(tops)
     assert len(bins) <= max(1, len(tops) // MIN_BIN)
     means = [one.probability for one in bins]

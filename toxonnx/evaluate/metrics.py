@@ -173,7 +173,7 @@ class Sample:
         self._claimed = probs if labels.multi else probs.max(axis=1, keepdims=True)
         top = probs.argmax(axis=1)
         self._true = self.actual if labels.multi else self.actual[np.arange(len(probs)), top][:, None]
-        self._counted = self.known if labels.multi else np.ones_like(self._true)
+        self._counted: Bools = self.known if labels.multi else np.ones_like(self._true)
         self._bin = np.minimum((self._claimed * BINS).astype(np.int64), BINS - 1).ravel()
 
     def __len__(self) -> int:
@@ -243,7 +243,7 @@ class Sample:
         Equal probabilities are in one bin. Bins of equal width, as for the calibration error, would have a single
         prediction where the model rarely predicts, and the share that is correct there says nothing.
         """
-        claimed, true = self._claimed.ravel(), self._true.ravel()
+        claimed, true = self._claimed[self._counted], self._true[self._counted]
         order = np.argsort(claimed, kind="stable")
         claimed, true = claimed[order], true[order]
         count = max(1, min(MAX_RELIABILITY_BINS, len(claimed) // MIN_BIN))
