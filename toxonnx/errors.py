@@ -27,6 +27,7 @@ __all__ = [
     "RecipeError",
     "RowError",
     "ToxonnxError",
+    "first_line",
 ]
 
 
@@ -93,3 +94,8 @@ class MachineError(ToxonnxError):
     """The machine lacks something: a package, a provider, disk space."""
 
     exit_code = 3
+
+
+def first_line(error: Exception) -> str:
+    """The first line of another library's message, or the name of the exception where it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

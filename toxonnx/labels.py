@@ -19,7 +19,7 @@ class Labels:
 
     Attributes:
         names: label names, in the order of the model's logits.
-        activation: ``softmax`` (single-label) or ``sigmoid`` (multi-label).
+        activation: ``softmax`` (single-label) or ``sigmoid`` (multi-label, or a single label that applies or not).
         thresholds: the probability from which each label applies; see :func:`toxonnx.inference.scores.decide`. Empty
             for ``softmax``: the most probable label applies.
         temperature: logits are divided by it before softmax or sigmoid.
@@ -63,10 +63,11 @@ class Labels:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Labels:
-        """Labels of a transformers ``config.json``.
+        """Labels of a transformers ``config.json``; a single one has a sigmoid, as in transformers.
 
         Raises:
-            InputError: the ids in ``id2label`` are not 0, 1, 2, ...
+            InputError: the ids in ``id2label`` are not 0, 1, 2, ..., or other entries contradict it, or the model is a
+                regression.
         """
         table = config.get("id2label")
         if not isinstance(table, Mapping) or not table:
@@ -75,5 +76,19 @@ class Labels:
         ids = [str(number) for number in range(len(names))]
         if set(names) != set(ids):
             raise InputError(f"config.json: the ids in id2label must be 0, 1, 2, ..., got {', '.join(names)[:60]}")
-        multi = config.get("problem_type") == "multi_label_classification"
-        return cls(tuple(names[number] for number in ids), "sigmoid" if multi else "softmax")
+        if config.get("num_labels", len(names)) != len(names):
+            raise InputError(f"config.json: num_labels is {config['num_labels']}, but id2label has {len(names)} labels")
+        other_ids = config.get("label2id")
+        for number, name in names.items():
+            if isinstance(other_ids, Mapping) and str(other_ids.get(name, number)) != number:
+                raise InputError(
+                    f"config.json: label {name} is number {number} in id2label, but {other_ids[name]} in label2id"
+                )
+        kind = config.get("problem_type")
+        if kind == "regression":
+            raise InputError(
+                "config.json: problem_type is regression, so the model predicts numbers, not labels",
+                "If it was trained with binary cross-entropy, remove problem_type.",
+            )
+        sigmoid = kind == "multi_label_classification" or len(names) == 1
+        return cls(tuple(names[number] for number in ids), "sigmoid" if sigmoid else "softmax")

@@ -54,7 +54,7 @@ Temperature = Annotated[float, Rule("positive", lambda temperature: temperature 
 
 @dataclass(frozen=True, kw_only=True)
 class Adapter:
-    """A merged LoRA adapter: rank, alpha, number of adapted layers, modules of the classification head."""
+    """A merged adapter: rank and alpha where its kind has them, number of adapted layers, modules of the head."""
 
     r: Count | None
     alpha: int | float | None
@@ -69,8 +69,8 @@ class ModelSource:
     Attributes:
         base: name of the base model.
         revision: commit on the hub, or sha256 of the weights.
-        method: ``lora`` or ``full``.
-        adapter: for LoRA.
+        method: ``full``, or PEFT's name of the kind of adapter in lower case: ``lora``, ``ia3``, ...
+        adapter: None for ``full``.
         merge_largest_logit_difference: largest change of a logit when the adapter was merged.
     """
 
@@ -79,6 +79,15 @@ class ModelSource:
     method: str = "full"
     adapter: Adapter | None = None
     merge_largest_logit_difference: NotNegative | None = None
+
+    @property
+    def training_method(self) -> str:
+        """The method in words."""
+        if self.adapter is None:
+            return "full fine-tuning"
+        name = "LoRA" if self.method == "lora" else self.method.upper()
+        settings = [f"{key}={value}" for key, value in (("r", self.adapter.r), ("alpha", self.adapter.alpha)) if value]
+        return f"{', '.join([name, *settings])}, on {self.adapter.layers} layers"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -68,7 +67,7 @@ def test_adapters_that_match_nothing_are_refused(bases: dict[str, Path], tmp_pat
         load_trained(folder, base=str(bases["distilbert"]), labels=("a", "b", "c"))
     bare = {key: value for key, value in weights.items() if "lora" not in key}
     save_file(bare, folder / "adapter_model.safetensors")
-    with pytest.raises(CheckpointError, match="contains no LoRA weights"):
+    with pytest.raises(CheckpointError, match=r"lora_A\.weight is in no file \(12 such weights"):
         load_trained(folder, base=str(bases["distilbert"]), labels=("a", "b", "c"))
 
 
@@ -77,14 +76,6 @@ def test_a_checkpoint_without_a_head_is_refused(bases: dict[str, Path], tmp_path
         load_trained(bases["bert"])
     with pytest.raises(CheckpointError, match="neither a run, an adapter nor a checkpoint"):
         load_trained(tmp_path)
-
-
-def test_pickled_weights_are_not_read(bases: dict[str, Path], tmp_path: Path) -> None:
-    shutil.copytree(bases["bert"], tmp_path / "bin")
-    torch.save(load_file(tmp_path / "bin" / "model.safetensors"), tmp_path / "bin" / "pytorch_model.bin")
-    (tmp_path / "bin" / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="does not load as a sequence classifier"):
-        load_trained(tmp_path / "bin")
 
 
 def test_a_checkpoint_without_a_tokenizer(bases: dict[str, Path], tmp_path: Path) -> None:

@@ -43,7 +43,6 @@ def _lines(bundle: Bundle) -> dict[str, str]:
     manifest = bundle.manifest
     labels, text, model = manifest.labels, manifest.text, manifest.model
     size = sum((bundle.path / name).stat().st_size for name in manifest.files) / 1e6
-    adapter = model.adapter
     return {
         "bundle": f"{manifest.name} ({size:.1f} MB, {len(manifest.files)} files, all hashes match)",
         "about": manifest.description,
@@ -56,7 +55,7 @@ def _lines(bundle: Bundle) -> dict[str, str]:
         "precision": f"{manifest.precision}, layout {manifest.layout}",
         "probabilities": f"temperature {labels.temperature:.4f}" if labels.temperature != 1 else "not calibrated",
         "base": f"{model.base} ({model.revision[:23]})",
-        "training": f"LoRA r={adapter.r} on {adapter.layers} layers, merged" if adapter else model.method,
+        "training": model.training_method if model.adapter or manifest.training else "",
         "made with": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
     }
 

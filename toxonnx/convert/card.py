@@ -12,7 +12,7 @@ from toxonnx.formats import LAYOUTS
 from toxonnx.manifest import Agreement, Decisions, Manifest, Training
 from toxonnx.recipe import LabelSpec, Recipe, settings_fingerprint, with_prose_of
 from toxonnx.records import from_plain
-from toxonnx.train.adapters import shown
+from toxonnx.train.pretrained import shown_name
 from toxonnx.train.run import RunMetadata
 
 __all__ = ["model_card", "without_foreign_prose"]
@@ -68,7 +68,7 @@ def without_foreign_prose(recipe: Recipe, run: RunMetadata | None) -> tuple[Reci
     if written_for.data and (run is None or run.data.sha256 != written_for.data or run.validation_file is not None):
         others.append("data")
     if written_for.settings:
-        model = dataclasses.replace(recipe.model, base=shown(run.base)) if run else recipe.model
+        model = dataclasses.replace(recipe.model, base=shown_name(run.base)) if run else recipe.model
         if run is None or settings_fingerprint(dataclasses.replace(recipe, model=model)) != written_for.settings:
             others.append("settings")
     if others:
@@ -94,11 +94,11 @@ def _model_lines(manifest: Manifest) -> list[str]:
     lines = [f"- base: {model.base} ({model.revision})"]
     if model.adapter:
         lines.append(
-            f"- LoRA, r={model.adapter.r}, alpha={model.adapter.alpha}, on {model.adapter.layers} linear layers, "
-            f"merged (logits changed by at most {model.merge_largest_logit_difference or 0:.1e})"
+            f"- {model.training_method}, merged (logits changed by at most "
+            f"{model.merge_largest_logit_difference or 0:.1e})"
         )
     elif manifest.training:
-        lines.append("- full fine-tuning")
+        lines.append(f"- {model.training_method}")
     if graph.calibration:
         lines.append(
             f"- int8: activation scales measured on {graph.calibration.rows} texts ({graph.calibration.source}), "

@@ -167,12 +167,17 @@ def _inputs(request: ExportRequest, trained: Trained, settings: Export) -> Build
 
 def _warn(request: ExportRequest, inputs: BuildInputs, log: Callable[[str], None]) -> None:
     trained = inputs.trained
+    for note in trained.notes:
+        log(f"note: {note}")
     if inputs.calibration and inputs.calibration.where == BUILT_IN:
         log("warning: int8 is calibrated on built-in sentences; --data with 200 or more of your own texts is better")
     if request.data and trained.run and sha256(request.data) == trained.run.data.sha256:
         log(f"warning: the run was trained on {request.data.name}; metrics on it are inflated")
     if trained.source.merge_largest_logit_difference is not None:
-        log(f"merged LoRA; logits changed by at most {trained.source.merge_largest_logit_difference:.1e}")
+        log(
+            f"merged the adapter ({trained.source.method}); logits changed by at most "
+            f"{trained.source.merge_largest_logit_difference:.1e}"
+        )
 
 
 def _move_into_place(work: Path, output: Path) -> None:

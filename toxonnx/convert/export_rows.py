@@ -25,7 +25,9 @@ MIN_ROWS_TO_CALIBRATE, MAX_CALIBRATION_ROWS = 200, 400
 
 def built_in_rows(trained: Trained) -> VerificationRows:
     """The sentences that ship with toxonnx, without labels."""
-    return VerificationRows([trained.text.clean(text) for text in sample_texts()], None, BUILT_IN, "built-in")
+    return VerificationRows(
+        [trained.text.clean(text) for text in sample_texts(trained.max_length)], None, BUILT_IN, "built-in"
+    )
 
 
 def verification_rows(

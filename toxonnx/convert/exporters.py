@@ -53,6 +53,7 @@ def to_onnx(model: PreTrainedModel, folder: Path) -> Graph:
         onnx.save(plain(encoder), str(folder / "model.onnx"))
         return Graph(opset=OPSET, last_layer_first_token_only=True, simplified=True, written_by="toxonnx.convert.plain")
     model = copy.deepcopy(model)
+    model.config.name_or_path = str(folder)  # else Optimum looks for a tokenizer in the base model, or on the hub
     with first_token_only(model) as shortened, silence_exporters():
         try:
             optimum(

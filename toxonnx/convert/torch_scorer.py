@@ -13,6 +13,7 @@ from toxonnx.data.fingerprints import FINGERPRINT_FILES, hashes, load_fingerprin
 from toxonnx.data.label_columns import LabelColumns
 from toxonnx.evaluate.models import EvaluatedModel
 from toxonnx.evaluate.report import ModelDescription
+from toxonnx.inference.batching import EqualLengthBatcher
 from toxonnx.inference.scores import Scores
 from toxonnx.labels import Labels
 from toxonnx.train.adapters import Trained, load_trained
@@ -20,17 +21,20 @@ from toxonnx.train.pretrained import encode
 
 __all__ = ["TorchScorer", "evaluated_checkpoint"]
 
+BATCH_TOKENS = 4096
+
 
 class TorchScorer:
     """A merged classifier in PyTorch, with the model's own tokenizer and code.
 
+    Batches contain texts of equal length, without padding: with it, logits could depend on the side of the padding.
+
     Args:
         trained: the classifier.
-        batch: rows in a batch.
     """
 
-    def __init__(self, trained: Trained, batch: int = 32) -> None:
-        self._trained, self._batch = trained, batch
+    def __init__(self, trained: Trained) -> None:
+        self._trained = trained
 
     @property
     def labels(self) -> Labels:
@@ -54,13 +58,11 @@ class TorchScorer:
         trained = self._trained
         lengths = np.array([len(row) for row in ids], dtype=np.int64)
         logits = np.empty((len(lengths), len(trained.labels)), dtype=np.float32)
-        order = np.argsort(lengths, kind="stable")
         with torch.inference_mode():
-            for start in range(0, len(order), self._batch):
-                rows = order[start : start + self._batch]
-                part = {"input_ids": [ids[i] for i in rows]}
-                padded = trained.tokenizer.pad(part, return_tensors="pt").to(trained.model.device)
-                logits[rows] = trained.model(**padded).logits.float().cpu().numpy()
+            for rows in EqualLengthBatcher(BATCH_TOKENS).batches(lengths):
+                batch = torch.tensor([ids[i] for i in rows], device=trained.model.device)
+                output = trained.model(input_ids=batch, attention_mask=torch.ones_like(batch))
+                logits[rows] = output.logits.float().cpu().numpy()
         return logits
 
 

@@ -41,9 +41,9 @@ from toxonnx.train.pretrained import (
     load_model,
     load_tokenizer,
     lora_targets,
+    match_tokenizer,
     max_length_of,
     resolve_base,
-    revision,
 )
 from toxonnx.train.report import epochs_of
 from toxonnx.train.run import RUN_FILE, AdapterSettings, FileIdentity, RunIdentity, RunMetadata
@@ -263,7 +263,8 @@ def _find_checkpoint(output: Path, identity: RunIdentity, *, resume: bool, force
 
 
 def _prepare_model(recipe: Recipe, source: str, examples: Examples) -> _Prepared:
-    model, missing = load_model(source, examples.labels)
+    loaded = load_model(source, examples.labels)
+    model, missing = loaded.model, loaded.missing
     heads = head_modules(model)
     unexpected = sorted(key for key in missing if key.split(".")[0] not in heads and ".pooler." not in key)
     if unexpected:
@@ -272,19 +273,19 @@ def _prepare_model(recipe: Recipe, source: str, examples: Examples) -> _Prepared
             "It is not a checkpoint of the architecture in its config.json.",
         )
     tokenizer = load_tokenizer(source)
-    longest = max_length_of(source, tokenizer)
+    match_tokenizer(model, tokenizer, source)
+    longest = max_length_of(model, tokenizer)
     if recipe.max_length > longest:
         raise InputError(f"max_length is {recipe.max_length}, but {source} takes at most {longest} tokens")
     # A pooler that the base model lacks is newly initialised like the head, and has to be saved with it.
     heads += sorted({key.rsplit(".", 1)[0] for key in missing if ".pooler." in key})
-    found = revision(source, model)
     trained, adapter = model, None
     if recipe.model.method == "lora":
         targets = [name for name in lora_targets(model, recipe.model.lora.targets) if name not in heads]
         trained = _add_lora(model, recipe, targets, heads)
         lora = recipe.model.lora
         adapter = AdapterSettings(r=lora.r, alpha=lora.alpha, layers=len(targets), head=heads)
-    return _Prepared(model=model, trained=trained, tokenizer=tokenizer, base_revision=found, adapter=adapter)
+    return _Prepared(model=model, trained=trained, tokenizer=tokenizer, base_revision=loaded.revision, adapter=adapter)
 
 
 def _add_lora(model: PreTrainedModel, recipe: Recipe, targets: list[str], heads: list[str]) -> PreTrainedModel:

@@ -1,21 +1,22 @@
-"""Loading pretrained models and tokenizers: safetensors only, no remote code, missing weights reported."""
+"""Loading pretrained models and tokenizers: no remote code, missing weights reported."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import transformers
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from transformers import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoConfig,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -23,24 +24,52 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from toxonnx.architectures import ARCHITECTURES
-from toxonnx.errors import CheckpointError, MachineError
+from toxonnx.errors import CheckpointError, MachineError, first_line
 from toxonnx.inference.tokenizer import EmptyText, concatenate_ids
 from toxonnx.labels import Labels
+from toxonnx.manifest import ModelSource
+from toxonnx.train.weight_files import check_downloaded, digest_files, read_weights
 
 __all__ = [
+    "ATTENTION",
+    "Loaded",
+    "LoadedClassifier",
+    "check_label_names",
     "encode",
     "has_tokenizer",
     "head_modules",
     "load_model",
     "load_tokenizer",
     "lora_targets",
+    "match_tokenizer",
+    "max_length_of",
     "resolve_base",
-    "revision",
+    "shown_name",
 ]
 
 BASE_ADVICE = "Give a folder with config.json and model.safetensors, for example with --base."
+#: attention that traces into fewer operators than the fused kernels, and that every architecture supports
+ATTENTION = "eager"
 #: files from which transformers makes a tokenizer
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+
+
+def shown_name(base: str) -> str:
+    """The name of a base model without private paths: of a folder, only the last part."""
+    return Path(base).name if Path(base).is_absolute() or Path(base).is_dir() else base
+
+
+def check_label_names(labels: tuple[str, ...], head: int, where: str, known: Labels | None) -> None:
+    """Checks label names: they must fit the head, and may not rename labels that have names."""
+    if not labels:
+        return
+    if len(labels) != head:
+        raise CheckpointError(f"{len(labels)} label names given ({', '.join(labels)}), the head of {where} has {head}")
+    unnamed = {f"LABEL_{i}" for i in range(head)}  # transformers' names for unnamed labels
+    if known and labels != known.names and not set(known.names) <= unnamed:
+        raise CheckpointError(
+            f"the labels of {where} already have names, in this order: {', '.join(known.names)}", "Remove --labels."
+        )
 
 
 def resolve_base(base: str | Path, advice: str = BASE_ADVICE) -> str:
@@ -89,49 +118,118 @@ def _ask_hub(name: str, advice: str) -> None:
         ) from None
 
 
-def revision(base: str, model: PreTrainedModel) -> str:
-    """Identifies the weights of a base model: the hub's commit, or the sha256 of the file."""
-    weights = Path(base) / "model.safetensors"
-    if weights.is_file():
-        with open(weights, "rb") as file:
-            return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    return str(getattr(model.config, "_commit_hash", None) or "unknown")
+@dataclass(frozen=True)
+class Loaded:
+    """A loaded classifier.
+
+    Attributes:
+        model: in fp32 and evaluation mode.
+        missing: names of the weights that are in no file; they are random.
+        revision: identifies the weights: the hub's commit, or the sha256 of the files.
+        notes: what was changed in loading.
+    """
+
+    model: PreTrainedModel
+    missing: frozenset[str]
+    revision: str
+    notes: tuple[str, ...]
 
 
-def load_model(
-    base: str, labels: Labels | None = None, *, attention: str | None = None
-) -> tuple[PreTrainedModel, set[str]]:
-    """A sequence classifier in fp32.
+@dataclass(frozen=True)
+class LoadedClassifier:
+    """A classifier whose weights are all known, its adapter merged.
+
+    Attributes:
+        model: in fp32 and evaluation mode.
+        source: base, revision, method and adapter, for the manifest.
+        base: folder or hub id of its configuration.
+        notes: what was changed in loading.
+    """
+
+    model: PreTrainedModel
+    source: ModelSource
+    base: str
+    notes: tuple[str, ...]
+
+
+def load_model(base: str, labels: Labels | None = None, *, attention: str | None = None) -> Loaded:
+    """A sequence classifier.
 
     Args:
         base: folder or hub id.
         labels: label set of a new head; None for the checkpoint's own head.
         attention: transformers' ``attn_implementation``; None for its own choice.
 
-    Returns:
-        The model, and the names of the weights that are not in the files (they are random).
-
     Raises:
-        CheckpointError: it cannot be loaded, or its weights are not safetensors.
+        CheckpointError: it cannot be loaded, or its weights contain NaN or do not fit its configuration.
     """
-    options: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True, "output_loading_info": True}
-    options["ignore_mismatched_sizes"] = True  # a head of another size counts as missing
-    if attention:
-        options["attn_implementation"] = attention
-    if labels is not None:
-        options["num_labels"] = len(labels)
-        options["id2label"] = dict(enumerate(labels.names))
-        options["label2id"] = {name: i for i, name in enumerate(labels.names)}
-        options["problem_type"] = "multi_label_classification" if labels.multi else "single_label_classification"
+    config = _load_config(base, labels)
+    weights = read_weights(base)
+    weights.check_finite()
+    options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
     try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(base, dtype="float32", **options)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"{base} does not load as a sequence classifier: {first}",
-            "It needs config.json and model.safetensors; .bin files are not read.",
-        ) from None
-    return model.eval(), set(info["missing_keys"]) | {key for key, *_ in info["mismatched_keys"]}
+        kind = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    except KeyError:
+        raise CheckpointError(f"transformers has no classifier for {config.model_type!r} models, as {base}") from None
+    try:
+        model, info = kind.from_pretrained(
+            None, config=config, state_dict=weights.tensors, dtype="float32", output_loading_info=True,
+            ignore_mismatched_sizes=True, **options,
+        )  # fmt: skip
+    except (OSError, ValueError, TypeError, RuntimeError, LookupError, AssertionError) as error:
+        raise CheckpointError(f"{base} does not load as a sequence classifier: {first_line(error)}") from None
+    model.name_or_path = model.config.name_or_path = base
+    # Names only, or names with both shapes, depending on the version of transformers.
+    mismatched = {key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]}
+    new = head_modules(model) if labels is not None else []
+    if wrong := sorted(key for key in mismatched if key.split(".")[0] not in new):
+        raise _wrong_shape(base, model, wrong[0], weights.tensors)
+    return Loaded(
+        model.eval(),
+        frozenset(info["missing_keys"]) | mismatched,
+        _revision(base, config, weights.files),
+        weights.notes,
+    )
+
+
+def _revision(base: str, config: PretrainedConfig, files: tuple[Path, ...]) -> str:
+    commit = None if Path(base).is_dir() else getattr(config, "_commit_hash", None)
+    return str(commit or f"sha256:{digest_files(files)}")
+
+
+def _load_config(base: str, labels: Labels | None) -> PretrainedConfig:
+    if (file := Path(base) / "config.json").is_file():
+        check_downloaded(file)
+    table: dict[str, Any] = {}
+    if labels is not None:
+        table = {
+            "num_labels": len(labels),
+            "id2label": dict(enumerate(labels.names)),
+            "label2id": {name: i for i, name in enumerate(labels.names)},
+            "problem_type": "multi_label_classification" if labels.multi else "single_label_classification",
+        }
+    try:
+        config = AutoConfig.from_pretrained(base, trust_remote_code=False, **table)
+        written, _ = PretrainedConfig.get_config_dict(base)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"the config.json of {base} does not load: {first_line(error)}") from None
+    if labels is None:
+        # As it is written: transformers resolves contradictions.
+        Labels.from_config({**config.to_dict(), **{key: value for key, value in written.items() if value is not None}})
+    return config
+
+
+def _wrong_shape(base: str, model: PreTrainedModel, name: str, tensors: Mapping[str, torch.Tensor]) -> CheckpointError:
+    """The error for a weight whose shape in the file is not the one by config.json."""
+    expected = list(model.state_dict()[name].shape)
+    tensor = tensors.get(name, tensors.get(name.removeprefix(f"{model.base_model_prefix}.")))
+    found = f"{list(tensor.shape)} in the file" if tensor is not None else "another shape in the file"
+    in_head = name.split(".")[0] in head_modules(model)
+    by = f"the {model.num_labels} labels of config.json" if in_head else "config.json"
+    return CheckpointError(
+        f"{base}: the shape of {name} is {found}, but {expected} by {by}",
+        "Correct id2label in config.json." if in_head else "Correct config.json, or get the weights that belong to it.",
+    )
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -140,23 +238,29 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """A fast tokenizer, from a folder or a hub id.
+    """A fast tokenizer, which pads and truncates on the right, as batches of a bundle do.
+
+    Args:
+        source: folder or hub id.
 
     Raises:
         CheckpointError: there is none.
     """
-    if Path(source).is_dir() and not has_tokenizer(Path(source)):
+    folder = Path(source)
+    if folder.is_dir() and not has_tokenizer(folder):
         raise CheckpointError(
             f"{source} has no tokenizer", "Copy tokenizer.json into it, or name another folder: export --tokenizer."
         )
+    for file in (path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)):
+        check_downloaded(file)
     try:
         kind, options = _tokenizer_options(source)
         tokenizer = kind.from_pretrained(source, use_fast=True, trust_remote_code=False, **options)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(f"the tokenizer of {source} does not load: {first}") from None
+        raise CheckpointError(f"the tokenizer of {source} does not load: {first_line(error)}") from None
     if not tokenizer.is_fast:
         raise CheckpointError(f"{source} has no fast tokenizer (tokenizer.json)")
+    tokenizer.padding_side = tokenizer.truncation_side = "right"
     return tokenizer
 
 
@@ -192,13 +296,47 @@ def encode(
     return [row.tolist() for row in np.split(ids, np.cumsum(lengths)[:-1])], no_tokens
 
 
-def max_length_of(source: str, tokenizer: PreTrainedTokenizerBase) -> int:
+def match_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, source: str) -> None:
+    """Checks that the embedding has a row for every id that a text can have, and for the padding.
+
+    A model whose configuration names no padding token gets one: decoders look for the last token that is not padding.
+
+    Args:
+        model: the model.
+        tokenizer: its tokenizer.
+        source: where the tokenizer is from, for errors.
+
+    Raises:
+        CheckpointError: an id has no row.
+    """
+    if model.config.pad_token_id is None:
+        special = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+        model.config.pad_token_id = next(number for number in special if number is not None)
+    rows = int(model.get_input_embeddings().num_embeddings)
+    ids = {token: int(number) for token, number in tokenizer.get_vocab().items()}
+    # The ids of special tokens that are added to every text stand in tokenizer.json a second time.
+    added = {str(tokenizer.convert_ids_to_tokens(number)): number for number in tokenizer("")["input_ids"]}
+    token, largest = max([*ids.items(), *added.items()], key=lambda item: item[1], default=("", 0))
+    if largest >= rows:
+        raise CheckpointError(
+            f"the tokenizer of {source} does not fit the weights: the id of {token!r} is {largest}, but the "
+            f"embedding has {rows} rows",
+            "Use the tokenizer that the model was trained with: --tokenizer.",
+        )
+    padding = model.config.pad_token_id
+    if not 0 <= padding < rows:
+        raise CheckpointError(
+            f"config.json: pad_token_id is {padding}, but the embedding has {rows} rows", "Correct config.json."
+        )
+
+
+def max_length_of(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
     """The largest number of tokens that both the tokenizer and the position embeddings support."""
-    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    positions = int(getattr(config, "max_position_embeddings", 512))
-    architecture = ARCHITECTURES.get(config.model_type)
-    if architecture and architecture.positions_after_padding:
-        positions -= int(config.pad_token_id) + 1
+    positions = int(getattr(model.config, "max_position_embeddings", 512))
+    for name, module in model.named_modules():
+        if name.endswith(".position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            # As in RoBERTa, positions are counted from the id of the padding on.
+            positions = int(module.num_embeddings - module.padding_idx - 1)
     return min(int(tokenizer.model_max_length), positions)
 
 

@@ -78,7 +78,7 @@ class RunMetadata(RunIdentity):
 
     Attributes:
         toxonnx: version.
-        base_revision: see :func:`toxonnx.train.pretrained.revision`.
+        base_revision: see :class:`toxonnx.train.pretrained.Loaded`.
         text: ``columns``, the text columns of the file.
         labels: label names.
         split: number of rows in each part, and of duplicates and leaks; see
