@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import shutil
 from pathlib import Path
 from typing import Any
 
 import peft
 import pytest
 import torch
-from checkpoints import NAMES, make_checkpoint, make_model
+from checkpoints import NAMES, make_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -22,16 +21,6 @@ from toxonnx.train.adapters import load_trained
 from toxonnx.train.weight_files import read_weights
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 440449768\n"
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("weights") / "checkpoint")
-
-
-@pytest.fixture
-def checkpoint(template: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(template, tmp_path / "checkpoint")
 
 
 def _change(checkpoint: Path, **changed: torch.Tensor) -> None:

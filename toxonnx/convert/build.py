@@ -41,7 +41,7 @@ from toxonnx.labels import Labels
 from toxonnx.manifest import CalibrationData, Graph, Manifest, Training, Verification
 from toxonnx.recipe import Export
 from toxonnx.train.adapters import Trained
-from toxonnx.train.pretrained import encode
+from toxonnx.train.tokenizers import encode
 
 __all__ = ["BuildInputs", "build_bundle"]
 

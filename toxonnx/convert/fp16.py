@@ -13,7 +13,7 @@ from onnx import helper
 from toxonnx.convert.quiet import silence_exporters
 from toxonnx.errors import GateError
 from toxonnx.train.adapters import Trained
-from toxonnx.train.pretrained import encode
+from toxonnx.train.tokenizers import encode
 
 __all__ = ["check_range", "to_fp16"]
 

@@ -17,7 +17,7 @@ from toxonnx.inference.batching import EqualLengthBatcher
 from toxonnx.inference.scores import Scores
 from toxonnx.labels import Labels
 from toxonnx.train.adapters import Trained, load_trained
-from toxonnx.train.pretrained import encode
+from toxonnx.train.tokenizers import encode
 
 __all__ = ["TorchScorer", "evaluated_checkpoint"]
 

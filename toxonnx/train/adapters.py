@@ -19,15 +19,12 @@ from toxonnx.train.pretrained import (
     ATTENTION,
     LoadedClassifier,
     check_label_names,
-    has_tokenizer,
     load_model,
-    load_tokenizer,
-    match_tokenizer,
-    max_length_of,
     resolve_base,
     shown_name,
 )
 from toxonnx.train.run import RUN_FILE, RunMetadata, load_run
+from toxonnx.train.tokenizers import has_tokenizer, load_tokenizer, match_tokenizer, max_length_of
 
 __all__ = ["Trained", "load_trained"]
 

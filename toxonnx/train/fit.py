@@ -36,18 +36,11 @@ from toxonnx.evaluate.metrics import Metrics
 from toxonnx.io.base import ReadOptions
 from toxonnx.recipe import Recipe
 from toxonnx.train.checkpoints import check_checkpoint
-from toxonnx.train.pretrained import (
-    head_modules,
-    load_model,
-    load_tokenizer,
-    lora_targets,
-    match_tokenizer,
-    max_length_of,
-    resolve_base,
-)
+from toxonnx.train.pretrained import head_modules, load_model, lora_targets, resolve_base
 from toxonnx.train.report import epochs_of
 from toxonnx.train.run import RUN_FILE, AdapterSettings, FileIdentity, RunIdentity, RunMetadata
 from toxonnx.train.teacher import score_with_teacher
+from toxonnx.train.tokenizers import load_tokenizer, match_tokenizer, max_length_of
 from toxonnx.train.trainer import ClassifierTrainer, Reports, precision_flags
 from toxonnx.train.training_data import TrainingData, load_training_data
 

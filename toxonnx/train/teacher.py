@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from toxonnx.errors import InputError
 from toxonnx.labels import Labels
 from toxonnx.train.adapters import Trained, load_trained
-from toxonnx.train.pretrained import encode
+from toxonnx.train.tokenizers import encode
 
 __all__ = ["TeacherLogits", "score_with_teacher"]
 

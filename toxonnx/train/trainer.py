@@ -24,8 +24,8 @@ from toxonnx.recipe import Recipe
 from toxonnx.train.callbacks import EpochReport, ProgressReport, TimedCheckpoints
 from toxonnx.train.checkpoints import EPOCH_STATE
 from toxonnx.train.loss import Loss
-from toxonnx.train.pretrained import encode
 from toxonnx.train.report import selection_score
+from toxonnx.train.tokenizers import encode
 from toxonnx.train.training_data import TrainingData
 
 __all__ = ["ClassifierTrainer", "Reports", "precision_flags"]
