@@ -11,10 +11,20 @@ from safetensors import SafetensorError, safe_open
 
 from toxonnx.errors import CheckpointError
 
-__all__ = ["EPOCH_STATE", "check_checkpoint"]
+__all__ = ["EPOCH_STATE", "check_checkpoint", "last_complete"]
 
 #: what the Trainer's own files lack to continue an epoch: the order of its rows, the sum of its losses
 EPOCH_STATE = "epoch_state.safetensors"
+
+
+def last_complete(folder: Path) -> Path | None:
+    """The last checkpoint in a folder that was written to its end; None without one.
+
+    A process that was killed while it wrote a checkpoint leaves one without a readable ``trainer_state.json``, the last
+    of its files.
+    """
+    steps = {int(path.name.rsplit("-", 1)[1]): path for path in folder.glob("checkpoint-*")}
+    return next((steps[step] for step in sorted(steps, reverse=True) if _has_state(steps[step])), None)
 
 
 def check_checkpoint(folder: Path) -> None:
@@ -27,7 +37,6 @@ def check_checkpoint(folder: Path) -> None:
     """
     weights = "adapter_model.safetensors" if (folder / "adapter_config.json").is_file() else "model.safetensors"
     checks: dict[str, Callable[[Path], object]] = {
-        "trainer_state.json": lambda path: json.loads(path.read_text(encoding="utf-8"))["global_step"],
         weights: _read_names,
         EPOCH_STATE: _read_names,
         **dict.fromkeys(("optimizer.pt", "scheduler.pt", "rng_state.pth"), _check_archive),
@@ -35,11 +44,18 @@ def check_checkpoint(folder: Path) -> None:
     for name, check in checks.items():
         try:
             check(folder / name)
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, SafetensorError):
+        except (OSError, ValueError, zipfile.BadZipFile, SafetensorError):
             raise CheckpointError(
                 f"{folder / name} is missing or damaged, so the run cannot be resumed from there",
                 f"Remove the folder {folder} to resume from the checkpoint before it, or add --force to start again.",
             ) from None
+
+
+def _has_state(folder: Path) -> bool:
+    try:
+        return "global_step" in json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
 
 
 def _read_names(path: Path) -> list[str]:

@@ -35,7 +35,7 @@ from toxonnx.errors import InputError
 from toxonnx.evaluate.metrics import Metrics
 from toxonnx.io.base import ReadOptions
 from toxonnx.recipe import Recipe
-from toxonnx.train.checkpoints import check_checkpoint
+from toxonnx.train.checkpoints import check_checkpoint, last_complete
 from toxonnx.train.pretrained import head_modules, load_model, lora_targets, resolve_base
 from toxonnx.train.report import epochs_of
 from toxonnx.train.run import RUN_FILE, AdapterSettings, FileIdentity, RunIdentity, RunMetadata
@@ -247,9 +247,7 @@ def _find_checkpoint(output: Path, identity: RunIdentity, *, resume: bool, force
             f"the run {output} was started with another {', '.join(changed)}",
             "Resume it with the same, or add --force to start again.",
         )
-    # trainer_state.json is the last file that the Trainer writes: without it the checkpoint is incomplete.
-    complete = [path.parent for path in output.glob("checkpoints/checkpoint-*/trainer_state.json")]
-    last = max(complete, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+    last = last_complete(output / "checkpoints")
     if last is not None:
         check_checkpoint(last)
     return last
