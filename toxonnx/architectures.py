@@ -38,15 +38,12 @@ class Architecture:
 
     Attributes:
         query_and_value: names of the query and value projections, the LoRA targets called "attention".
-        positions_after_padding: position ids are counted from the padding id on, as in RoBERTa, so that the first
-            ``pad_token_id + 1`` position embeddings are unused.
         first_token_layer: which replacement of the last layer computes it for the first token only: ``bert``,
             ``distilbert``, or "" if the head is not known to read the first token only.
         weights: module names for graphs written from the weights; None if that is not supported.
     """
 
     query_and_value: tuple[str, ...]
-    positions_after_padding: bool = False
     first_token_layer: str = ""
     weights: WeightNames | None = None
 
@@ -57,7 +54,6 @@ _BERT_LAYER = (
 )  # fmt: skip
 _ROBERTA = Architecture(
     query_and_value=("query", "value"),
-    positions_after_padding=True,
     first_token_layer="bert",
     weights=WeightNames(
         encoder="roberta", layers="encoder.layer", layer=_BERT_LAYER,
@@ -90,6 +86,6 @@ ARCHITECTURES = {
     "xlm-roberta": _ROBERTA,
     "camembert": _ROBERTA,
     "electra": Architecture(query_and_value=("query", "value"), first_token_layer="bert"),
-    "mpnet": Architecture(query_and_value=("q", "v"), positions_after_padding=True),
+    "mpnet": Architecture(query_and_value=("q", "v")),
     "deberta-v2": Architecture(query_and_value=("query_proj", "value_proj")),
 }  # fmt: skip

@@ -112,9 +112,10 @@ def extract_weights(model: PreTrainedModel) -> EncoderWeights:
     positions, padding = _array(embeddings.position_embeddings.weight), None
     if names.token_types:
         positions = positions + _array(embeddings.token_type_embeddings.weight)[:1]
-    if architecture.positions_after_padding:
-        padding = PaddingToken(config.pad_token_id, positions[config.pad_token_id])
-        positions = positions[config.pad_token_id + 1 :]
+    if (number := embeddings.position_embeddings.padding_idx) is not None:
+        # As in RoBERTa, positions are counted from the id of the padding on.
+        padding = PaddingToken(number, positions[number])
+        positions = positions[number + 1 :]
     layers = tuple(_layer(layer, names.layer) for layer in base.get_submodule(names.layers))
     width = embeddings.word_embeddings.weight.shape[1]
     attention = [linear for layer in layers for linear in (layer.query, layer.key, layer.value)]
