@@ -97,5 +97,7 @@ class MachineError(ToxonnxError):
 
 
 def first_line(error: Exception) -> str:
-    """The first line of another library's message, or the name of the exception where it has none."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """The first line of another library's message, with the second if it ends in a colon; without a message, the name
+    of the exception."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -154,6 +154,19 @@ def test_adapters(tmp_path: Path, kind: str) -> None:
     assert trained.source.adapter.head == ["classifier"]
 
 
+def test_an_adapter_with_added_tokens(tmp_path: Path) -> None:
+    base = make_checkpoint(tmp_path / "base")
+    larger = make_model()
+    tokenizer = make_tokenizer()
+    tokenizer.add_tokens(["soup"])
+    larger.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    larger.save_pretrained(tmp_path / "larger")
+    adapted = _adapt(ADAPTERS["saved embeddings"], tmp_path / "larger", tmp_path / "adapter")
+    tokenizer.save_pretrained(tmp_path / "adapter")
+    trained = load_trained(tmp_path / "adapter", base=str(base), labels=NAMES)
+    assert_same(reference_logits(trained, TEXTS), logits_alone(adapted, tmp_path / "adapter"))
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -169,3 +182,11 @@ def test_adapters_of_the_input_are_refused(tmp_path: Path, config: peft.PeftConf
     kind = config.peft_type.value
     with pytest.raises(CheckpointError, match=f"of kind {kind}, which cannot be merged .* vectors to each text"):
         load_trained(tmp_path / "adapter", base=str(base), labels=NAMES)
+
+
+def test_an_adapter_of_a_model_of_another_width_is_refused(tmp_path: Path) -> None:
+    base = make_checkpoint(tmp_path / "base")
+    _adapt(ADAPTERS["lora"], base, tmp_path / "adapter")
+    other = make_checkpoint(tmp_path / "other", hidden_size=16)
+    with pytest.raises(CheckpointError, match=r"does not fit the base model .* size mismatch for .*lora_A"):
+        load_trained(tmp_path / "adapter", base=str(other), labels=NAMES)

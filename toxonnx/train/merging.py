@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,14 +122,16 @@ def _add_adapter(path: Path, model: PreTrainedModel, config: Any, stored: dict[s
 
     advice = "Give the base model that it was trained on with --base."
     config.inference_mode = True
+    _resize_embedding(model, stored)
     try:
         adapted = get_peft_model(model, config)
         set_peft_model_state_dict(adapted, stored)
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         what = f"the adapter {path} does not fit the base model {name}: {first_line(error)}"
         raise CheckpointError(what, advice) from None
-    expected = set(get_peft_model_state_dict(adapted))
-    lost, idle = sorted(expected - set(stored)), sorted(set(stored) - expected)
+    # PEFT's own guess of whether the embedding was saved, "auto", asks the hub.
+    needed, possible = (set(get_peft_model_state_dict(adapted, save_embedding_layers=save)) for save in (False, True))
+    lost, idle = sorted(needed - set(stored)), sorted(set(stored) - possible)
     if lost or idle:
         what = f"{lost[0]} is in no file" if lost else f"{idle[0]} matches no module of the base model"
         raise CheckpointError(
@@ -136,6 +139,15 @@ def _add_adapter(path: Path, model: PreTrainedModel, config: Any, stored: dict[s
             advice,
         )
     return adapted.eval()
+
+
+def _resize_embedding(model: PreTrainedModel, stored: Mapping[str, torch.Tensor]) -> None:
+    """Gives the embedding as many rows as the one that is stored with an adapter, for tokens added in training."""
+    embedding = model.get_input_embeddings()
+    name = next(name for name, module in model.named_modules() if module is embedding)
+    saved = stored.get(f"base_model.model.{name}.weight")
+    if saved is not None and len(saved) != embedding.num_embeddings:
+        model.resize_token_embeddings(len(saved), mean_resizing=False)
 
 
 def _merge(adapted: Any, kind: str) -> tuple[PreTrainedModel, float]:
