@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from helpers import COMMENTS, ROOT
+from helpers import COMMENTS, ROOT, SHIPPED
 
 #: variables that turn ONNX Runtime's reporting off by themselves, or that name where its files would be
 SUPPRESSING = {"ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "CI", "DO_NOT_TRACK", "HOME", "XDG_CACHE_HOME"}
@@ -21,7 +22,9 @@ COMMANDS = {
         "-m", "toxonnx", "eval", "minilm-hate-int8", str(LABELLED), "--label-column", "tone",
         "--bootstrap-samples", "0",
     ],
-    "bench": ["-m", "toxonnx", "bench", "--rows", "8", "--rounds", "1", "--latency-samples", "1"],
+    "bench": [
+        "-m", "toxonnx", "bench", "--rows", "8", "--rounds", "1", "--latency-samples", "1", "--compare", "copy",
+    ],
     "doctor": ["-m", "toxonnx", "doctor"],
     "python": ["-c", "from toxonnx import Classifier; Classifier.load().predict(['a fine day'])"],
 }  # fmt: skip
@@ -35,7 +38,9 @@ def run(arguments: list[str], home: Path, **extra: str) -> subprocess.CompletedP
         if name not in SUPPRESSING and not name.startswith(CI_PREFIXES)
     }
     environment = {**kept, "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache"), **extra}
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment)
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment, cwd=home
+    )
 
 
 def reporting_files(home: Path) -> list[Path]:
@@ -44,6 +49,7 @@ def reporting_files(home: Path) -> list[Path]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_usage_is_recorded(tmp_path: Path, name: str) -> None:
+    shutil.copytree(SHIPPED, tmp_path / "copy")
     done = run(COMMANDS[name], tmp_path)
     assert done.returncode == 0, done.stderr
     assert reporting_files(tmp_path) == []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing
 import os
 import random
 import resource
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -16,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from toxonnx.cli import main
 from toxonnx.labels import Labels
 
 ROOT = Path(__file__).parent.parent.parent
@@ -24,15 +27,36 @@ COMMENTS = ROOT / "examples" / "comments.csv"
 
 
 def toxonnx(*args: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "toxonnx", *map(str, args)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "120", **environment},
-        check=False,
-    )
+    """Runs the command line in a process of its own, forked from one that has imported torch and optimum already."""
+    arguments = [str(argument) for argument in args]
+    environment = {**os.environ, "COLUMNS": "120", **environment}
+    with tempfile.NamedTemporaryFile() as stdout, tempfile.NamedTemporaryFile() as stderr:
+        process = _FORKSERVER.Process(
+            target=_run_command_line, args=(arguments, cwd or Path.cwd(), environment, stdout.name, stderr.name)
+        )
+        process.start()
+        process.join()
+        assert process.exitcode is not None
+        output, messages = stdout.read().decode(), stderr.read().decode()
+    return subprocess.CompletedProcess(arguments, process.exitcode, output, messages)
+
+
+_FORKSERVER = multiprocessing.get_context("forkserver")
+_FORKSERVER.set_forkserver_preload(
+    ["toxonnx.cli", "toxonnx.convert.export", "toxonnx.train.fit", "optimum.exporters.onnx"]
+)
+
+
+def _run_command_line(
+    arguments: list[str], folder: Path, environment: dict[str, str], stdout: str, stderr: str
+) -> None:
+    for number, path in ((1, stdout), (2, stderr)):
+        os.dup2(os.open(path, os.O_WRONLY), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    sys.argv = ["toxonnx", *arguments]
+    main()
 
 
 THINGS = ["soup", "bread", "film", "garden", "train", "library", "printer", "goal", "river", "plan", "song", "coat"]
