@@ -39,9 +39,8 @@ RULES = {
     "texts": Rule("columns to one text: template, normalisation"),
     "formats": Rule("precisions, layouts and devices, and which go together"),
     "architectures": Rule("what each encoder architecture is"),
-    "recipe_values": Rule("dataclasses from a TOML table"),
     "recipe": Rule(
-        "recipes, read from TOML and validated", ("formats", "labels", "recipe_values", "resources", "texts")
+        "recipes, read from TOML and validated", ("formats", "labels", "records", "resources", "texts")
     ),
     "records": Rule("dataclasses from plain values"),
     "manifest": Rule("the sections of a manifest", ("formats", "labels", "records", "texts")),

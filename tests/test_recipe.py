@@ -14,7 +14,7 @@ from toxonnx.errors import RecipeError
 from toxonnx.recipe import Export, LabelSpec, Recipe, load_recipe, recipe_from_dict, settings_fingerprint, with_prose_of
 
 
-@pytest.mark.parametrize("name", ["minilm-hate", "distilbert-lora", "distilroberta-full", "mpnet-toxicity-teacher"])
+@pytest.mark.parametrize("name", ["minilm-hate", "distilbert-lora", "distilroberta-full"])
 def test_shipped_recipes_load_and_round_trip(name: str) -> None:
     shipped = load_recipe(name)
     assert recipe_from_dict(shipped.to_dict(), name) == shipped
@@ -24,26 +24,30 @@ def test_shipped_recipes_load_and_round_trip(name: str) -> None:
     ("old", "new", "message"),
     [
         ("epochs = 2", "epoch = 2", "unknown key training.epoch"),
-        ("epochs = 2", 'epochs = "2"', "training.epochs must be an integer, got '2'"),
+        ("epochs = 2", 'epochs = "2"', 'training.epochs must be an integer, got "2"'),
         ("epochs = 2", "epochs = 0", "training.epochs must be positive, got 0"),
-        ('method = "lora"', 'method = "qlora"', "model.method must be one of lora, full, got 'qlora'"),
+        ('method = "lora"', 'method = "qlora"', 'model.method must be one of lora, full, got "qlora"'),
         ('column = "class"', "", "labels must have either column or columns"),
         ("validation = 0.2", "validation = 0.6\ntest = 0.5", "leave no rows for training"),
         ("[split]", "[split", "is not TOML"),
-        ("seed = 3", "seed = -3", "split.seed must not be negative, got -3"),
+        ("seed = 3", "seed = -3", "split.seed must be from 0 to 4294967295, got -3"),
         ("dropout = 0.0", "dropout = 1.5", "model.lora.dropout must be between 0 and 1, got 1.5"),
         ("epochs = 2", 'schedule = "cosin"', "training.schedule must be one of linear"),
         ("[training]", "[trainig]", "unknown key trainig"),
-        ("learning_rate = 0.003", "learning_rate = nan", "training.learning_rate must be a finite number, got nan"),
-        ("learning_rate = 0.003", "learning_rate = -inf", "training.learning_rate must be a finite number, got -inf"),
+        ("learning_rate = 0.003", "learning_rate = nan", "training.learning_rate must be a finite number, got NaN"),
+        (
+            "learning_rate = 0.003",
+            "learning_rate = -inf",
+            "training.learning_rate must be a finite number, got -Infinity",
+        ),
         ("learning_rate = 0.003", "learning_rate = 1" + 400 * "0", "training.learning_rate must be a finite number"),
         ("[training]", "[export]\ntarget_recall = { a = nan }\n[training]", "export.target_recall.a must be a finite"),
-        ("[training]", "[training]\nbetas = [0.9, 1.0]", "training.betas must be two numbers from 0 to below 1"),
-        ("seed = 3", "seed = 4294967296", "split.seed must be at most 4294967295"),
-        ('columns = ["text"]', "columns = 'text'", "text.columns must be a list of strings, for example"),
+        ("[training]", "[training]\nbetas = [0.9, 1.0]", "training.betas[1] must be from 0 to below 1, got 1.0"),
+        ("seed = 3", "seed = 4294967296", "split.seed must be from 0 to 4294967295, got 4294967296"),
+        ('columns = ["text"]', "columns = 'text'", "text.columns must be a list of strings, got"),
         ('columns = ["text"]', "columns = ['text', 1]", "text.columns[1] must be a string, got 1"),
         ('targets = "all-linear"', "targets = 1", "model.lora.targets must be a string or a list of strings"),
-        ('column = "class"', "column = 'class'\nthreshold = 'half'", "labels.threshold must be a number, got 'half'"),
+        ('column = "class"', "column = 'class'\nthreshold = 'half'", 'labels.threshold must be a number, got "half"'),
         ('column = "class"', "column = 'class'\nmissing = 'skip'", "labels.missing must be one of error, drop"),
     ],
 )

@@ -8,12 +8,12 @@ import json
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from toxonnx.errors import InputError, RecipeError
 from toxonnx.formats import check_precision_and_layout
 from toxonnx.labels import Labels
-from toxonnx.recipe_values import build
+from toxonnx.records import Count, NotNegative, Rule, Share, from_plain, one_of
 from toxonnx.resources import find_recipe
 from toxonnx.texts import TextSpec
 
@@ -40,6 +40,12 @@ SCHEDULES = ("linear", "cosine", "constant", "constant_with_warmup", "polynomial
 #: the largest seed that NumPy takes
 MAX_SEED = 2**32 - 1
 
+_POSITIVE = Rule("positive", lambda value: value > 0)
+Seed = Annotated[int, Rule(f"from 0 to {MAX_SEED}", lambda value: 0 <= value <= MAX_SEED)]
+Size = Annotated[int, _POSITIVE]
+Positive = Annotated[float, _POSITIVE]
+Beta = Annotated[float, Rule("from 0 to below 1", lambda value: 0 <= value < 1)]
+
 
 @dataclass(frozen=True)
 class LabelSpec:
@@ -63,7 +69,7 @@ class LabelSpec:
     names: dict[str, str] = field(default_factory=dict)
     threshold: float | None = None
     soft: bool = False
-    missing: str = "error"
+    missing: Annotated[str, one_of("error", "drop")] = "error"
     votes: dict[str, str] = field(default_factory=dict)
     descriptions: dict[str, str] = field(default_factory=dict)
 
@@ -78,8 +84,8 @@ class Source:
         licence: of the rows, for the model card.
     """
 
-    weight: float = 1.0
-    cap: int = 0
+    weight: NotNegative = 1.0
+    cap: Count = 0
     licence: str = ""
 
 
@@ -118,30 +124,30 @@ class Teacher:
     """
 
     models: tuple[str, ...] = ()
-    alpha: float = 0.0
-    temperature: float = 1.0
+    alpha: Share = 0.0
+    temperature: Positive = 1.0
 
 
 @dataclass(frozen=True)
 class Split:
     """Shares of the rows that are held out, stratified by label, with identical texts on one side."""
 
-    validation: float = 0.2
-    test: float = 0.0
-    seed: int = 42
+    validation: Positive = 0.2
+    test: Share = 0.0
+    seed: Seed = 42
     #: columns; rows with equal values in all of them stay on one side, too
     group: tuple[str, ...] = ()
     #: "grouped" keeps identical texts together; "random" does not, to show how much it leaks
-    method: str = "grouped"
+    method: Annotated[str, one_of("grouped", "random")] = "grouped"
 
 
 @dataclass(frozen=True)
 class Adapter:
     """LoRA. ``targets``: "attention" (query and value), "all-linear" (all linear layers of the encoder), or names."""
 
-    r: int = 8
+    r: Size = 8
     alpha: int = 16
-    dropout: float = 0.1
+    dropout: Share = 0.1
     targets: str | tuple[str, ...] = "attention"
 
 
@@ -150,7 +156,7 @@ class Model:
     """The base model: a folder, a hub id, or ``package:NAME/FOLDER`` for weights inside an installed package."""
 
     base: str = ""
-    method: str = "lora"
+    method: Annotated[str, one_of("lora", "full")] = "lora"
     lora: Adapter = field(default_factory=Adapter)
 
 
@@ -158,35 +164,35 @@ class Model:
 class Training:
     """How to train. Names follow transformers' TrainingArguments where possible."""
 
-    epochs: int = 3
-    batch_size: int = 32
-    eval_batch_size: int = 64
-    learning_rate: float = 2e-5
-    weight_decay: float = 0.0
-    betas: tuple[float, ...] = (0.9, 0.999)
-    epsilon: float = 1e-8
-    schedule: str = "linear"
-    warmup_steps: int = 0
-    warmup_ratio: float = 0.0
-    max_grad_norm: float = 1.0
+    epochs: Size = 3
+    batch_size: Size = 32
+    eval_batch_size: Size = 64
+    learning_rate: Positive = 2e-5
+    weight_decay: NotNegative = 0.0
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    epsilon: NotNegative = 1e-8
+    schedule: Annotated[str, one_of(*SCHEDULES)] = "linear"
+    warmup_steps: Count = 0
+    warmup_ratio: Share = 0.0
+    max_grad_norm: NotNegative = 1.0
     #: class weights are inverse frequencies to this power: 0 for equal weights, 0.5 for the square root, 1 for balanced
-    class_weights: float = 0.0
+    class_weights: Share = 0.0
     #: multi-label: label -> its weight in the loss, 1 by default; and the weight of the rows that have a label compared
     #: with those that do not, in place of class_weights
-    label_weights: dict[str, float] = field(default_factory=dict)
-    pos_weight: dict[str, float] = field(default_factory=dict)
+    label_weights: dict[str, Positive] = field(default_factory=dict)
+    pos_weight: dict[str, Positive] = field(default_factory=dict)
     #: column with the weight of each row in the loss
     weight_column: str = ""
     #: share of each label that is spread over all labels (multi-label: moved towards one half)
-    label_smoothing: float = 0.0
-    metric: str = "macro_f1"
+    label_smoothing: Share = 0.0
+    metric: Annotated[str, one_of(*METRICS)] = "macro_f1"
     #: epochs without a better metric after which training stops; 0 for no early stopping
-    patience: int = 0
-    seed: int = 42
-    precision: str = "auto"
+    patience: Count = 0
+    seed: Seed = 42
+    precision: Annotated[str, one_of("auto", "fp32", "fp16", "bf16")] = "auto"
     group_by_length: bool = True
     #: minutes between checkpoints within an epoch, besides the one at its end
-    checkpoint_minutes: float = 15.0
+    checkpoint_minutes: Positive = 15.0
 
 
 @dataclass(frozen=True)
@@ -199,7 +205,7 @@ class Export:
     #: use 7-bit weights: 8-bit ones saturate on CPUs without VNNI, which lose more than a CPU with it shows
     reduce_range: bool = True
     #: share of the activations' outliers that is moved into the weights before int8; 0 for none (convert.int8)
-    smoothing: float = 0.8
+    smoothing: Share = 0.8
     #: largest difference of a logit between PyTorch and ONNX, both in fp32
     max_logit_difference: float = 1e-4
     #: macro F1 that the final model may lose compared with PyTorch (0.005: half a point)
@@ -238,7 +244,7 @@ class Recipe:
     description: str = ""
     #: the language of the texts, in English
     language: str = ""
-    max_length: int = 128
+    max_length: Annotated[int, Rule("greater than 2", lambda value: value > 2)] = 128
     #: files to train on; empty for the one that is given on the command line
     data: tuple[DataFile, ...] = ()
     text: TextSpec = field(default_factory=TextSpec)
@@ -330,19 +336,15 @@ def _changed(value: Any) -> Any:
 def recipe_from_dict(table: dict[str, Any], where: str) -> Recipe:
     """A recipe from plain values; errors name ``where``."""
     try:
-        recipe: Recipe = build(Recipe, table, where)
+        recipe = from_plain(Recipe, table)
         _check(recipe)
-    except RecipeError:
-        raise
     except InputError as error:
         raise RecipeError(f"{where}: {error.what}", error.hint) from None
     return recipe
 
 
 def _check(recipe: Recipe) -> None:
-    labels, split, model, training, export = (
-        recipe.labels, recipe.split, recipe.model, recipe.training, recipe.export,
-    )  # fmt: skip
+    labels, split, training, export = recipe.labels, recipe.split, recipe.training, recipe.export
     if bool(labels.column) == bool(labels.columns):
         raise InputError("labels must have either column or columns")
     if labels.columns and (labels.names or labels.votes):
@@ -356,67 +358,16 @@ def _check(recipe: Recipe) -> None:
     label_names = set(labels.names.values() or labels.columns)
     if label_names and (unknown := sorted(set(labels.descriptions) - label_names)):
         raise InputError(f"labels.descriptions: {', '.join(unknown)} is not a label")
-    choices = {
-        "labels.missing": (labels.missing, ("error", "drop")),
-        "model.method": (model.method, ("lora", "full")),
-        "training.metric": (training.metric, METRICS),
-        "training.precision": (training.precision, ("auto", "fp32", "fp16", "bf16")),
-        "split.method": (split.method, ("grouped", "random")),
-        "training.schedule": (training.schedule, SCHEDULES),
-    }
-    for key, (value, known) in choices.items():
-        if value not in known:
-            raise InputError(f"{key} must be one of {', '.join(known)}, got {value!r}")
-    positive = {
-        "max_length": recipe.max_length - 2,
-        "training.epochs": training.epochs,
-        "training.batch_size": training.batch_size,
-        "training.eval_batch_size": training.eval_batch_size,
-        "training.learning_rate": training.learning_rate,
-        "training.checkpoint_minutes": training.checkpoint_minutes,
-        "model.lora.r": model.lora.r,
-        "split.validation": split.validation,
-    }
-    for key, number in positive.items():
-        if number <= 0:
-            least = "greater than 2" if key == "max_length" else "positive"
-            raise InputError(f"{key} must be {least}, got {number + 2 if key == 'max_length' else number}")
-    if split.test < 0 or split.validation + split.test >= 1:
+    if split.validation + split.test >= 1:
         raise InputError("split.validation and split.test leave no rows for training")
     check_precision_and_layout(export.precision, export.layout)
     if sum(map(bool, (export.target_precision, export.target_recall, export.best_f1))) > 1:
         raise InputError("export can have only one of target_precision, target_recall and best_f1")
-    shares = {
-        "training.class_weights": training.class_weights,
-        "training.warmup_ratio": training.warmup_ratio,
-        "training.label_smoothing": training.label_smoothing,
-        "teacher.alpha": recipe.teacher.alpha,
-        "model.lora.dropout": model.lora.dropout,
-        "export.smoothing": export.smoothing,
-    }
-    for key, number in shares.items():
-        if not 0 <= number <= 1:
-            raise InputError(f"{key} must be between 0 and 1, got {number}")
-    counts = {
-        "split.seed": split.seed, "training.seed": training.seed, "training.patience": training.patience,
-        "training.warmup_steps": training.warmup_steps, "training.weight_decay": training.weight_decay,
-        "training.epsilon": training.epsilon, "training.max_grad_norm": training.max_grad_norm,
-    }  # fmt: skip
-    for key, number in counts.items():
-        if number < 0:
-            raise InputError(f"{key} must not be negative, got {number}")
-    for key in ("split.seed", "training.seed"):
-        if counts[key] > MAX_SEED:
-            raise InputError(f"{key} must be at most {MAX_SEED}, got {counts[key]}")
-    if len(training.betas) != 2 or not all(0 <= beta < 1 for beta in training.betas):
-        raise InputError(f"training.betas must be two numbers from 0 to below 1, got {list(training.betas)}")
     _check_data(recipe)
     for key in ("label_weights", "pos_weight"):
         table = getattr(training, key)
         if unknown := sorted(set(table) - set(labels.columns)):
             raise InputError(f"training.{key}: {', '.join(unknown)} is not one of labels.columns")
-        if any(not number > 0 for number in table.values()):
-            raise InputError(f"training.{key} must be positive, got {min(table.values())}")
     if training.pos_weight and training.class_weights:
         raise InputError("training can have only one of class_weights and pos_weight")
 
@@ -427,13 +378,8 @@ def _check_data(recipe: Recipe) -> None:
         raise InputError("labels.soft needs labels.threshold, by which its metrics are measured, and no labels.votes")
     if bool(teacher.models) != (teacher.alpha > 0):
         raise InputError("teacher needs both models and alpha")
-    if not teacher.temperature > 0:
-        raise InputError(f"teacher.temperature must be positive, got {teacher.temperature}")
     if sum(not file.path for file in recipe.data) > 1:
         raise InputError("only one [[data]] can be the file of the command line, and so have no path")
     for file in recipe.data:
         if file.sources and not file.source_column:
             raise InputError("data.sources needs data.source_column")
-        for source in (file, *file.sources.values()):
-            if source.weight < 0 or source.cap < 0:
-                raise InputError("data.weight and data.cap must not be negative")

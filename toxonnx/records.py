@@ -1,4 +1,4 @@
-"""Dataclasses from plain values, as they come out of JSON: the reverse of :func:`dataclasses.asdict`.
+"""Dataclasses from plain values, as they come out of JSON or TOML: the reverse of :func:`dataclasses.asdict`.
 
 The types of the fields are the schema. ``Annotated[int, Rule(...)]`` narrows a type, a ``TypedDict`` describes an
 object that stays a dictionary, and ``Any`` stands for any value that JSON can express.
@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple, NotRequired, TypeVar
 
 from toxonnx.errors import InputError
 
-__all__ = ["Count", "NotNegative", "Rule", "Share", "from_plain", "read_json"]
+__all__ = ["Count", "NotNegative", "Rule", "Share", "from_plain", "one_of", "read_json"]
 
 R = TypeVar("R")
 
@@ -38,6 +38,11 @@ class Rule(NamedTuple):
 
     description: str
     holds: Callable[[Any], bool]
+
+
+def one_of(*values: str) -> Rule:
+    """The rule that a string is one of a few."""
+    return Rule(f"one of {', '.join(values)}", lambda value: value in values)
 
 
 Count = Annotated[int, Rule("0 or more", lambda value: value >= 0)]
@@ -83,7 +88,7 @@ def from_plain(kind: type[R], table: Any, where: str = "") -> R:
     hints, required = fields(kind)
     for key in table:
         if key not in hints:
-            raise InputError(f"unknown key {_path(where, key)}")
+            raise InputError(f"unknown key {_path(where, key)}", f"The known keys are {', '.join(hints)}.")
     for key in required:
         if key not in table:
             raise InputError(f"missing key {_path(where, key)}")
@@ -123,7 +128,14 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         if value is None and type(None) in inner:
             return None
         options = [option for option in inner if option is not type(None)]
-        return _value(next((option for option in options if option is type(value)), options[0]), value, where)
+        kind = tuple if isinstance(value, list) else type(value)
+        fits = (option for option in options if (typing.get_origin(option) or option) is kind)
+        if (option := next(fits, None)) is None:
+            option = options[0]
+            if len(options) > 1:
+                names = " or ".join(_type_name(option) for option in options)
+                raise InputError(f"{where} must be {names}, got {_shown(value)}")
+        return _value(option, value, where)
     if dataclasses.is_dataclass(hint) or typing.is_typeddict(hint):
         return from_plain(hint, value, where)
     if origin in {list, tuple}:
@@ -136,9 +148,20 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     return _scalar(origin or hint, value, where)
 
 
+def _type_name(hint: Any) -> str:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in {list, tuple}:
+        return _list_name(inner[0])
+    return _TYPE_NAMES.get(origin or hint, getattr(hint, "__name__", "a value"))
+
+
+def _list_name(item: Any) -> str:
+    return "a list of strings" if item is str else "a list"
+
+
 def _items(origin: Any, inner: tuple[Any, ...], value: Any, where: str) -> list[Any]:
     if not isinstance(value, list | tuple):
-        raise InputError(f"{where} must be a list, got {_shown(value)}")
+        raise InputError(f"{where} must be {_list_name(inner[0])}, got {_shown(value)}")
     if origin is list or inner[1] is Ellipsis:
         inner = (inner[0],) * len(value)
     if len(value) != len(inner):
@@ -153,7 +176,7 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
             return float(value)
         raise InputError(f"{where} must be a finite number, got {_shown(value)}")
     if not isinstance(value, hint) or (hint is int and not is_number):
-        raise InputError(f"{where} must be {_TYPE_NAMES.get(hint, hint.__name__)}, got {_shown(value)}")
+        raise InputError(f"{where} must be {_type_name(hint)}, got {_shown(value)}")
     if hint is int and abs(value) >= 1 << 63:
         raise InputError(f"{where} must be an integer of 64 bits, got {_shown(value)}")
     if hint is str and not _is_unicode(value):
