@@ -43,6 +43,7 @@ SCHEMA = 5
 FileName = Annotated[
     str,
     Rule("the name of a file in the folder", lambda name: name not in {"", ".", ".."} and not set(name) & set("/\\\0")),
+    Rule("at most 255 bytes long", lambda name: len(name.encode("utf-8")) <= 255),
 ]
 Sha256 = Annotated[str, Rule("64 hexadecimal digits", re.compile("[0-9a-f]{64}").fullmatch)]
 Precision = Annotated[str, Rule(f"one of {', '.join(PRECISIONS)}", PRECISIONS.__contains__)]

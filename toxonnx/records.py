@@ -62,8 +62,10 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is larger than {MAX_BYTES >> 20} MiB")
     try:
         table = json.loads(content.decode("utf-8"))
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not JSON: {error}") from None
+    except ValueError:  # of int()
+        raise InputError(f"{path} contains a number with too many digits") from None
     except RecursionError:
         raise InputError(f"{path} is nested too deeply") from None
     if not isinstance(table, dict):

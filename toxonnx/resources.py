@@ -41,7 +41,11 @@ def _toml(kind: str, name_or_path: str | Path, error: type[InputError]) -> Path:
 
 def find_bundle(name_or_path: str | Path | None) -> Path:
     """The folder of a bundle, given by path or by the name of one that ships with toxonnx; the default one for None."""
-    path = Path(name_or_path or DEFAULT_BUNDLE)
+    if not isinstance(name_or_path, str | Path | None):
+        raise InputError(f"expected the folder or name of a bundle, got {type(name_or_path).__name__}")
+    if name_or_path == "":
+        raise BundleError("the name of the bundle is empty", "Is a variable of the shell not set?")
+    path = Path(DEFAULT_BUNDLE if name_or_path is None else name_or_path)
     if name_or_path is not None and path.is_dir():
         return path
     shipped = sorted(p.parent for p in (_root() / "bundles").glob("*/toxonnx.json"))

@@ -23,9 +23,11 @@ TOXONNX = f"{sys.executable} -m toxonnx"
 @pytest.fixture
 def _process_state() -> Iterator[None]:
     """What a command changes in its process."""
+    stderr = sys.stderr
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     with warnings.catch_warnings():
         yield
+    sys.stderr = stderr
     for number, handler in handlers.items():
         signal.signal(number, handler)
 
@@ -67,6 +69,8 @@ def test_debug_keeps_the_exit_code(capfd: pytest.CaptureFixture[str]) -> None:
     ("line", "code", "message"),
     [
         ("predict {file} >&-", 3, "cannot write standard output: it is closed"),
+        ("predict {file} -o {out} 2>/dev/full", 0, ""),
+        ("predict {file} 2>&1 >{out} | true; exit ${{PIPESTATUS[0]}}", 0, ""),
         ("info >/dev/full", 3, "cannot write the output: the disk is full"),
         ("predict {file} -o {out} >&- 2>&- <&-", 0, ""),
         ("predict {file} 2>&-", 0, ""),

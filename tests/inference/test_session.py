@@ -5,10 +5,11 @@ from __future__ import annotations
 import types
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers import SHIPPED
 
-from toxonnx.errors import MachineError
+from toxonnx.errors import BundleError, MachineError
 from toxonnx.inference.session import Session, SessionOptions
 
 
@@ -39,3 +40,10 @@ def test_operators_left_to_the_cpu_are_an_error(monkeypatch: pytest.MonkeyPatch)
         Session(SHIPPED / "model.onnx", 3, SessionOptions(device="cuda"))
     with pytest.raises(MachineError, match="leaves MatMul, Shape to the CPU"):
         Session(SHIPPED / "model.onnx", 3, SessionOptions(device="cuda", layout="packed"))
+
+
+def test_an_id_that_the_embedding_lacks_is_the_fault_of_the_bundle(capfd: pytest.CaptureFixture[str]) -> None:
+    session = Session(SHIPPED / "model.onnx", 3, SessionOptions())
+    with pytest.raises(BundleError, match="an id that the model's embedding does not have"):
+        session.run({"input_ids": np.full((1, 4), 10**6), "attention_mask": np.ones((1, 4), dtype=np.int64)})
+    assert capfd.readouterr().err == ""

@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import lzma
+import pickle
 import sqlite3
 import zipfile
 from pathlib import Path
@@ -53,6 +54,11 @@ def test_other_formats_are_named_with_what_to_do(tmp_path: Path) -> None:
         ),
         "zip": (_zip("posts.csv"), "a zip archive", "unzip"),
         "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\0", "an old Excel workbook", "Save it as CSV"),
+        "7z": (b"7z\xbc\xaf\x27\x1c\0\4", "a 7-Zip archive", "7z x"),
+        "tar": (b"posts.csv".ljust(257, b"\0") + b"ustar\0", "a tar archive", "tar -xf"),
+        "png": (b"\x89PNG\r\n\x1a\n", "a picture", "Extract"),
+        "avro": (b"Obj\x01\x04", "an Avro file", "DuckDB"),
+        "pickle": (pickle.dumps(ROWS), "a file of arrays or Python objects", "in Python"),
         "parquet": (b"PAR1\x15\x04\x15", "a Parquet file", "DuckDB"),
         "arrow": (b"ARROW1\0\0", "an Arrow or Feather file", "DuckDB"),
         "sqlite": (_sqlite(tmp_path), "a SQLite database", "sqlite3 -header -csv"),

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO, cast
 
 import click
 
@@ -39,6 +39,7 @@ def run(command: Callable[[], object], *, debug: bool) -> int:
         The exit code.
     """
     _open_missing_streams()
+    sys.stderr = cast(TextIO, _Messages(sys.stderr))
     _end_on_signals()
     warnings.showwarning = _show_warning
     stdout = sys.stdout
@@ -56,8 +57,7 @@ def run(command: Callable[[], object], *, debug: bool) -> int:
     except BrokenPipeError:
         return _READER_GONE
     except click.ClickException as error:
-        with contextlib.suppress(OSError):
-            error.show()
+        error.show()
         return error.exit_code
     except Exception as error:
         if debug:
@@ -94,9 +94,27 @@ def _bug(error: Exception) -> str:
 
 
 def _report(message: str, code: int) -> int:
-    with contextlib.suppress(OSError):  # standard error may be full or closed, too
-        click.echo(message, err=True)
+    click.echo(message, err=True)
     return code
+
+
+class _Messages:
+    """Standard error, where a message that cannot be written is lost and does not end the command."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _open_missing_streams() -> None:

@@ -82,8 +82,8 @@ class Classifier:
     """
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions | None = None, *, review_below: float = 0.0) -> None:
-        if not 0 <= review_below <= 1:
-            raise InputError(f"review_below must be a probability from 0 to 1, got {review_below}")
+        if not isinstance(review_below, int | float) or not 0 <= review_below <= 1:
+            raise InputError(f"review_below must be a probability from 0 to 1, got {review_below!r}")
         self.bundle = bundle
         self.review_below = review_below
         self._engine = Engine(bundle, options)

@@ -81,4 +81,4 @@ def as_text(position: int, value: Any, missing: Missing = "error") -> str:
 def _is_missing(value: object) -> bool:
     if isinstance(value, float | np.floating):
         return bool(value != value)
-    return value is None or type(value).__name__ in {"NAType", "NaTType"}  # pandas
+    return value is None or type(value).__name__ in {"NAType", "NaTType", "MaskedConstant"}  # pandas, NumPy

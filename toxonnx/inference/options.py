@@ -27,7 +27,7 @@ class RuntimeOptions:
             the CPU, and on a GPU one per core, up to 16.
 
     Raises:
-        InputError: a number is too small.
+        InputError: a number is no integer, or too small.
     """
 
     device: str = "cpu"
@@ -39,7 +39,9 @@ class RuntimeOptions:
 
     def __post_init__(self) -> None:
         for name, least in (("threads", 1), ("max_batch_tokens", 1), ("window", 1), ("tokenizer_processes", 0)):
-            value: int | None = getattr(self, name)
+            value: Any = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+                raise InputError(f"{name} must be an integer, got {type(value).__name__}")
             if value is not None and value < least:
                 raise InputError(f"{name} must be at least {least}, got {value}")
 

@@ -114,11 +114,17 @@ class Session:
         """Logits, float32 [rows, labels], of a batch.
 
         Raises:
+            BundleError: the tokenizer has a token that the model lacks.
             MachineError: ONNX Runtime failed, most often for lack of memory.
         """
         try:
             logits: NDArray[np.float32] = self._session.run(None, self.typed(feed))[0]
         except Exception as error:  # the runtime's exceptions have no base class of their own
+            if "indices element out of data bounds" in str(error):
+                raise BundleError(
+                    "the tokenizer of this bundle gives an id that the model's embedding does not have",
+                    "The bundle was not made by toxonnx export, or was changed after that.",
+                ) from None
             tokens = feed["input_ids"].size
             raise MachineError(
                 f"ONNX Runtime failed on {self.device}, on a batch of {tokens:,} tokens: {_reason(error)}",
@@ -173,7 +179,7 @@ def _session_options(ort: Any, options: SessionOptions) -> Any:
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1
-    settings.log_severity_level = 3
+    settings.log_severity_level = 4  # an error is raised as well, and reported once
     # A memory pattern is kept for every shape ever seen, which for rows of many lengths costs memory and saves no time.
     settings.enable_mem_pattern = False
     # Threads that spin between operators answer a single row sooner; they go to sleep soon after it is done.

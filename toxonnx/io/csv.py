@@ -34,6 +34,9 @@ __all__ = ["CsvRecord", "CsvSink", "CsvSource", "open_sink", "open_source"]
 #: a first line that only names the delimiter, as Excel writes and reads it
 _SEPARATOR_LINE = re.compile(r'"?sep=(?![".0-9])([\t -~])"?[\r\n]*', re.IGNORECASE)
 
+#: codecs of Python for host names, not for files
+_NAME_CODECS = {"idna", "punycode"}
+
 #: error handler of lenient reading; surrogateescape works only for encodings that extend ASCII
 _LENIENT = "toxonnx-lone-surrogate"
 
@@ -90,12 +93,16 @@ class CsvSource:
         self.has_header = options.has_header
         self.escape_char = _escape_char(options.escape_char)
         default = "\t" if self.path.suffix.lower() in {".tsv", ".tab"} else ","
-        self.delimiter = _delimiter(options.delimiter or default)
+        self.delimiter = _delimiter(default if options.delimiter is None else options.delimiter)
+        if self.escape_char == self.delimiter:
+            raise InputError(f"the escape character and the delimiter are both {self.delimiter!r}")
         try:
-            encoding = codecs.lookup(options.encoding or "utf-8").name
+            encoding = codecs.lookup("utf-8" if options.encoding is None else options.encoding).name
+            if encoding in _NAME_CODECS:
+                raise LookupError(encoding)
             "".encode(encoding)  # refuses codecs that are not text encodings
             binary: Any = open(self.path, "rb", buffering=BUFFER_BYTES)  # noqa: SIM115  (closed by __exit__)
-        except LookupError:
+        except (LookupError, UnicodeError):
             raise InputError(f"unknown encoding {options.encoding!r}") from None
         except OSError as error:
             raise InputError(f"cannot read {self.path}: {error.strerror}") from None
@@ -125,7 +132,7 @@ class CsvSource:
         self.preamble = ""
         if separator and first is not None:
             self.preamble = self._recorder.take()[1]
-            self.delimiter = _delimiter(options.delimiter or separator[1])
+            self.delimiter = self.delimiter if options.delimiter is not None else _delimiter(separator[1])
             below = self._sample.start[len(self.preamble.encode(self.encoding)) :]
             self._sample = replace(self._sample, start=below, delimiter=self.delimiter, skipped_lines=1)
             self._recorder.sample = self._sample
@@ -217,7 +224,8 @@ class CsvSource:
         first = "header" if self.has_header else "first row"
         what = f"{len(record.fields)} fields, the {first} has {len(self.columns)}"
         hint = f"Quote fields that contain the delimiter {self.delimiter!r}."
-        hint = ESCAPE_HINT if ESCAPED_QUOTE in record.raw and not self.escape_char else self.columns_hint or hint
+        escaped = ESCAPED_QUOTE in record.raw or f"\\{self.delimiter}" in record.raw
+        hint = ESCAPE_HINT if escaped and not self.escape_char else self.columns_hint or hint
         return RowError(self.path, record.line, what, hint)
 
     def __enter__(self) -> CsvSource:

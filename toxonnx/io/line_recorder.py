@@ -17,7 +17,7 @@ __all__ = ["ESCAPED_QUOTE", "ESCAPE_HINT", "MAX_RECORD", "LineRecorder"]
 MAX_RECORD = 1 << 24
 
 ESCAPED_QUOTE = '\\"'
-ESCAPE_HINT = "Quotes seem to be escaped by a backslash: add --escape-char '\\'."
+ESCAPE_HINT = "Quotes or delimiters seem to be escaped by a backslash: add --escape-char '\\'."
 
 
 class LineRecorder:
@@ -86,7 +86,7 @@ class LineRecorder:
                 for number, data in enumerate(binary, start=1):
                     line = number
                     decoder.decode(data)
-        except (UnicodeDecodeError, OSError):
+        except (UnicodeError, OSError):
             pass
         return RowError(
             self._path,

@@ -36,11 +36,22 @@ _FORMATS = tuple(
         (rb"\x28\xb5\x2f\xfd", "compressed with zstd", _UNPACK.format("unzstd")),
         (rb"\xfd7zXZ\0", "compressed with xz", _UNPACK.format("unxz")),
         (rb"BZh[1-9]1AY&SY", "compressed with bzip2", _UNPACK.format("bunzip2")),
+        (rb"\x04\x22\x4d\x18", "compressed with lz4", _UNPACK.format("unlz4")),
+        (rb"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "Unpack it first, for example with 7z x."),
+        (rb".{257}ustar", "a tar archive", "Unpack it first, for example with tar -xf."),
         (rb"PK\x03\x04.{26}(\[Content_Types\]\.xml|_rels/|docProps/|xl/)", "an Excel workbook", _SPREADSHEET),
         (rb"PK\x03\x04.{26}mimetypeapplication/vnd\.oasis", "an OpenDocument file", _SPREADSHEET),
         (rb"PK\x03\x04", "a zip archive", "Unpack it first, for example with unzip."),
         (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook or another Office file", _SPREADSHEET),
         (rb"PAR1[\x00-\x08\x0e-\x1f]", "a Parquet file", _DUCKDB),
+        (rb"Obj\x01", "an Avro file", _DUCKDB),
+        (rb"ORC[\x00-\x08\x0e-\x1f]", "an ORC file", _DUCKDB),
+        (
+            rb"\x89HDF\r\n|\x93NUMPY|\x80[\x02-\x05]",
+            "a file of arrays or Python objects",
+            "Convert it to CSV first, in Python.",
+        ),
+        (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a", "a picture", "Extract its texts into a CSV file first."),
         (rb"ARROW1\0|\xff\xff\xff\xff", "an Arrow or Feather file", _DUCKDB),
         (rb"SQLite format 3\0", "a SQLite database", "Export a table first: sqlite3 -header -csv FILE 'SELECT ...'"),
         (rb"%PDF-", "a PDF document", "Extract its texts into a CSV file first."),
@@ -112,7 +123,7 @@ class Sample:
     def _decodes(self) -> bool:
         try:
             codecs.getincrementaldecoder(self.encoding)().decode(self.start)
-        except UnicodeDecodeError:
+        except UnicodeError:
             return False
         return True
 
