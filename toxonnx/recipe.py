@@ -44,6 +44,7 @@ _POSITIVE = Rule("positive", lambda value: value > 0)
 Seed = Annotated[int, Rule(f"from 0 to {MAX_SEED}", lambda value: 0 <= value <= MAX_SEED)]
 Size = Annotated[int, _POSITIVE]
 Positive = Annotated[float, _POSITIVE]
+HeldOut = Annotated[float, Rule("above 0 and below 1", lambda value: 0 < value < 1)]
 Beta = Annotated[float, Rule("from 0 to below 1", lambda value: 0 <= value < 1)]
 
 
@@ -132,7 +133,7 @@ class Teacher:
 class Split:
     """Shares of the rows that are held out, stratified by label, with identical texts on one side."""
 
-    validation: Positive = 0.2
+    validation: HeldOut = 0.2
     test: Share = 0.0
     seed: Seed = 42
     #: columns; rows with equal values in all of them stay on one side, too
@@ -351,6 +352,8 @@ def _check(recipe: Recipe) -> None:
         raise InputError("labels.names and labels.votes need labels.column, not labels.columns")
     if labels.threshold is not None and labels.names and set(labels.names) != {"0", "1"}:
         raise InputError("with labels.threshold, labels.names must name 0 (below it) and 1")
+    if labels.names and len(set(labels.names.values())) < 2:
+        raise InputError("labels.names must name at least two labels")
     if labels.names:
         Labels(tuple(dict.fromkeys(labels.names.values())))
     if labels.votes and set(labels.votes) != set(labels.names.values()):

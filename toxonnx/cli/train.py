@@ -54,8 +54,13 @@ def command(
         recipe=loaded, data=data, output=output, base=base, validation=validation, reading=reading, resume=resume,
         force=force,
     )  # fmt: skip
-    with show_progress() as progress:
-        run = fit(request, Reports(log=click.echo, progress=progress))
+    try:
+        with show_progress() as progress:
+            run = fit(request, Reports(log=click.echo, progress=progress))
+    except (KeyboardInterrupt, SystemExit):
+        if output.exists():
+            click.echo(f"to continue {output} from its last checkpoint, add --resume to the same command", err=True)
+        raise
     for part, metrics in run.metrics.items():
         click.echo(
             f"best epoch {run.best_epoch} on {part}: accuracy {metrics['accuracy']:.4f}, macro F1 "

@@ -34,7 +34,7 @@ __all__ = [
     "shown_name",
 ]
 
-BASE_ADVICE = "Give a folder with config.json and model.safetensors, for example with --base."
+BASE_ADVICE = "Give a folder with config.json and model.safetensors, or package:NAME/FOLDER, for example with --base."
 #: attention that traces into fewer operators than the fused kernels, and that every architecture supports
 ATTENTION = "eager"
 
