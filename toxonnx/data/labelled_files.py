@@ -86,6 +86,8 @@ def load_files(
     names = None if recipe.multi else _class_names(opened, spec, labels)
     parts = [_Part.of(file, recipe, names, index if len(files) > 1 else None) for index, file in enumerate(opened)]
     where = " and ".join(str(path) for path, _ in files)
+    if not any(part.texts for part in parts):
+        raise InputError(f"{where} has no row with text in {', '.join(map(repr, opened[0].text_columns))}")
     y_true = np.concatenate([part.y_true[part.labelled] for part in parts])
     label_set = labels or _label_set(spec, names, y_true, where)
     has_teacher = recipe.teacher.alpha > 0 and labels is None
@@ -94,8 +96,7 @@ def load_files(
         [part.examples(~part.labelled & has_teacher, label_set, recipe, with_targets=False) for part in parts]
     )
     if not len(rows):
-        columns = opened[0].text_columns
-        raise InputError(f"{where} has no row with text in {', '.join(map(repr, columns))}")
+        raise InputError(f"{where} has no row with a label")
     if labels is None:
         columns_true = rows.y_true.T if recipe.multi else [rows.y_true == i for i in range(len(label_set))]
         absent = [name for name, true in zip(label_set.names, columns_true, strict=True) if not (true == 1).any()]
