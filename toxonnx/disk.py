@@ -10,14 +10,14 @@ from pathlib import Path
 
 from toxonnx.errors import MachineError, ToxonnxError
 
-__all__ = ["reports_full_disk"]
+__all__ = ["FULL_DISK", "reports_full_disk"]
 
 #: no space left, quota exceeded, file larger than the limit of the process
-_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 #: libraries that raise no OSError: those written in Rust quote the code; PyTorch and NumPy count the bytes
 _MESSAGES = re.compile(
-    rf"\(os error ({'|'.join(map(str, sorted(_CODES)))})\)|No space left on device|File too large|Disk quota exceeded"
-    r"|PytorchStreamWriter failed writing|unexpected pos \d+ vs \d+|\d+ requested and \d+ written"
+    rf"\(os error ({'|'.join(map(str, sorted(FULL_DISK)))})\)|No space left on device|File too large"
+    r"|Disk quota exceeded|PytorchStreamWriter failed writing|unexpected pos \d+ vs \d+|\d+ requested and \d+ written"
 )
 
 
@@ -47,5 +47,5 @@ def reports_full_disk(folder: Path, advice: str) -> Iterator[None]:
 
 def _is_full(error: Exception) -> bool:
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in _CODES
+        return error.errno in FULL_DISK
     return _MESSAGES.search(str(error)) is not None

@@ -16,6 +16,7 @@ from typing import Any, TextIO, cast
 
 import click
 
+from toxonnx.disk import FULL_DISK
 from toxonnx.errors import InputError, MachineError, ToxonnxError
 
 __all__ = ["BUG", "run"]
@@ -77,7 +78,7 @@ def _known(error: Exception) -> ToxonnxError | None:
         return MachineError("not enough memory")
     if not isinstance(error, OSError):
         return None
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+    if error.errno in FULL_DISK:
         return MachineError(f"cannot write {error.filename or 'the output'}: the disk is full")
     if error.filename is None:
         reason = "it is closed" if error.errno == errno.EBADF else error.strerror or str(error)

@@ -27,7 +27,7 @@ class RuntimeOptions:
             the CPU, and on a GPU one per core, up to 16.
 
     Raises:
-        InputError: a number is no integer, or too small.
+        InputError: a number is not an integer, or is too small.
     """
 
     device: str = "cpu"

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from toxonnx.disk import FULL_DISK
 from toxonnx.errors import InputError, MachineError
 
 __all__ = ["BUFFER_BYTES", "AtomicFile", "partial_path"]
@@ -116,7 +117,7 @@ class AtomicFile:
     def _write_error(self, error: OSError) -> Exception:
         if isinstance(error, BrokenPipeError):
             return error
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+        full = error.errno in FULL_DISK
         reason = "the disk is full" if full else "it is closed" if error.errno == errno.EBADF else str(error.strerror)
         left = "Nothing was left under that name" if self._partial else "The output is incomplete"
         hint = f"{left}; free some space and run the command again." if full else ""
