@@ -158,6 +158,8 @@ class Model:
 
     base: str = ""
     method: Annotated[str, one_of("lora", "full")] = "lora"
+    #: number of layers, from the first one on, that keep their weights, like the embeddings: training is faster
+    frozen_layers: Count = 0
     lora: Adapter = field(default_factory=Adapter)
 
 

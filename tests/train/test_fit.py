@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from helpers import largest_file, recipe, sentences, write_csv
 
 from toxonnx.errors import CheckpointError, InputError, MachineError
 from toxonnx.recipe import load_recipe
+from toxonnx.train.adapters import load_trained
 from toxonnx.train.fit import TrainRequest, fit
+from toxonnx.train.pretrained import load_model
 from toxonnx.train.report import best_epoch
 from toxonnx.train.trainer import Reports
 
@@ -71,3 +74,28 @@ def test_of_epochs_with_the_same_metric_the_one_with_the_lower_loss_is_kept(
     losses = (1.0, 0.9, 0.9)
     epochs = [{"epoch": i, "validation_loss": loss, "validation_accuracy": 0.5} for i, loss in enumerate(losses)]
     assert best_epoch(epochs, "accuracy")["epoch"] == best_epoch(epochs, "loss")["epoch"] == 1
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_frozen_layers_keep_their_weights(bases: dict[str, Path], tmp_path: Path, method: str) -> None:
+    request = _request(tmp_path, bases["distilbert"], epochs=1, method=method)
+    frozen = dataclasses.replace(request.recipe.model, frozen_layers=1)
+    fit(dataclasses.replace(request, recipe=dataclasses.replace(request.recipe, model=frozen)), QUIET)
+    before = load_model(str(bases["distilbert"])).model.state_dict()
+    after = load_trained(request.output).model.state_dict()
+    changed = {name for name, weight in after.items() if not torch.equal(weight, before[name])}
+    assert not [name for name in changed if ".embeddings." in name or ".layer.0." in name]
+    assert [name for name in changed if ".layer.1." in name]
+
+    def freeze(kind: str, layers: int) -> None:
+        model = dataclasses.replace(request.recipe.model, frozen_layers=layers)
+        recipe = dataclasses.replace(request.recipe, model=model)
+        fit(dataclasses.replace(request, recipe=recipe, base=str(bases[kind]), force=True), QUIET)
+
+    with pytest.raises(CheckpointError, match="frozen_layers is 4, but .* has 3 layers"):
+        freeze("distilbert", 4)
+    if method == "lora":
+        with pytest.raises(InputError, match="frozen_layers leaves no layer for LoRA"):
+            freeze("distilbert", 3)
+    with pytest.raises(CheckpointError, match="the layers of 'albert' models cannot be frozen"):
+        freeze("albert", 1)

@@ -36,7 +36,7 @@ from toxonnx.evaluate.metrics import Metrics
 from toxonnx.io.base import ReadOptions
 from toxonnx.recipe import Recipe
 from toxonnx.train.checkpoints import check_checkpoint, last_complete
-from toxonnx.train.pretrained import head_modules, load_model, lora_targets, resolve_base
+from toxonnx.train.pretrained import frozen_weights, head_modules, load_model, lora_targets, resolve_base
 from toxonnx.train.report import epochs_of
 from toxonnx.train.run import RUN_FILE, AdapterSettings, FileIdentity, RunIdentity, RunMetadata
 from toxonnx.train.teacher import score_with_teacher
@@ -271,8 +271,17 @@ def _prepare_model(recipe: Recipe, source: str, examples: Examples) -> _Prepared
     # A pooler that the base model lacks is newly initialised like the head, and has to be saved with it.
     heads += sorted({key.rsplit(".", 1)[0] for key in missing if ".pooler." in key})
     trained, adapter = model, None
+    frozen = set(frozen_weights(model, recipe.model.frozen_layers))
+    for name, weight in model.named_parameters():
+        weight.requires_grad = name not in frozen
     if recipe.model.method == "lora":
-        targets = [name for name in lora_targets(model, recipe.model.lora.targets) if name not in heads]
+        targets = [
+            name
+            for name in lora_targets(model, recipe.model.lora.targets)
+            if name not in heads and f"{name}.weight" not in frozen
+        ]
+        if not targets:
+            raise InputError("model.frozen_layers leaves no layer for LoRA", 'Freeze fewer, or set method = "full".')
         trained = _add_lora(model, recipe, targets, heads)
         lora = recipe.model.lora
         adapter = AdapterSettings(r=lora.r, alpha=lora.alpha, layers=len(targets), head=heads)

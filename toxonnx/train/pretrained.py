@@ -27,6 +27,7 @@ __all__ = [
     "Loaded",
     "LoadedClassifier",
     "check_label_names",
+    "frozen_weights",
     "head_modules",
     "load_model",
     "lora_targets",
@@ -224,6 +225,35 @@ def head_modules(model: PreTrainedModel) -> list[str]:
         for name, module in model.named_children()
         if name != model.base_model_prefix and any(True for _ in module.parameters())
     ]
+
+
+def frozen_weights(model: PreTrainedModel, layers: int) -> list[str]:
+    """Names of the weights that do not change while the first ``layers`` layers are frozen: those of the encoder,
+    embeddings included, without the further layers and the pooler. None for 0 layers.
+
+    Raises:
+        CheckpointError: the encoder has fewer layers.
+    """
+    from torch import nn
+
+    if not layers:
+        return []
+    total = model.config.num_hidden_layers
+    encoder = model.base_model_prefix
+    stacks = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == total and name.startswith(f"{encoder}.")
+    ]
+    if not stacks:
+        raise CheckpointError(f"the layers of {model.config.model_type!r} models cannot be frozen: they share weights")
+    if layers > total:
+        raise CheckpointError(
+            f"model.frozen_layers is {layers}, but {shown_name(model.name_or_path)} has {total} layers"
+        )
+    trained = (f"{encoder}.pooler.", *(f"{stacks[0]}.{i}." for i in range(layers, total)))
+    names = [name for name, _ in model.named_parameters() if name.startswith(f"{encoder}.")]
+    return [name for name in names if not name.startswith(trained)]
 
 
 def lora_targets(model: PreTrainedModel, targets: str | tuple[str, ...]) -> list[str]:
