@@ -37,13 +37,14 @@ RULES = {
     "system": Rule("cores, instruction sets, memory, versions of this machine"),
     "labels": Rule("label names, activation, temperature, thresholds"),
     "texts": Rule("columns to one text: template, normalisation"),
+    "vocabularies": Rule("names that moderation services use for labels"),
     "formats": Rule("precisions, layouts and devices, and which go together"),
     "architectures": Rule("what each encoder architecture is"),
     "recipe": Rule(
-        "recipes, read from TOML and validated", ("formats", "labels", "records", "resources", "texts")
+        "recipes, read from TOML and validated", ("formats", "labels", "records", "resources", "texts", "vocabularies")
     ),
     "records": Rule("dataclasses from plain values"),
-    "manifest": Rule("the sections of a manifest", ("formats", "labels", "records", "texts")),
+    "manifest": Rule("the sections of a manifest", ("formats", "labels", "records", "texts", "vocabularies")),
     "bundle": Rule("the bundle: hashes, open, seal", ("labels", "manifest", "records")),
     "html": Rule("building blocks of HTML reports", (), ("matplotlib",)),
     "io": Rule("sources and sinks: files in, files out", ("disk", "inference.scores", "texts")),

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NotRequired, TypedDict
 
+from toxonnx.errors import InputError
 from toxonnx.formats import LAYOUTS, PRECISIONS
 from toxonnx.labels import Labels
 from toxonnx.records import Count, NotNegative, Rule, Share, from_plain
 from toxonnx.texts import TextSpec
+from toxonnx.vocabularies import check_mappings
 
 __all__ = [
     "SCHEMA",
@@ -329,6 +331,7 @@ class Manifest:
         language: of the texts, in English; empty if unknown.
         labels: names in the order of the logits, activation, temperature, thresholds.
         label_descriptions: label name -> its meaning, for those labels for which it is known.
+        mappings: service (see :mod:`toxonnx.vocabularies`) -> its name for a label -> the label with the same meaning.
         text: columns, template and normalisation.
         max_length: maximum number of tokens, including special tokens; longer texts are truncated.
         pad_id: id of the padding token.
@@ -355,6 +358,7 @@ class Manifest:
     description: str = ""
     language: str = ""
     label_descriptions: dict[str, str] = field(default_factory=dict)
+    mappings: dict[str, dict[str, str]] = field(default_factory=dict)
     model: ModelSource = field(default_factory=ModelSource)
     graph: Graph = field(default_factory=Graph)
     verification: Verification | None = None
@@ -363,6 +367,11 @@ class Manifest:
     evaluation: dict[str, Any] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
     files: dict[FileName, Sha256] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.label_descriptions) - set(self.labels.names)):
+            raise InputError(f"label_descriptions: {unknown[0]!r} is not a label")
+        check_mappings(self.mappings, self.labels.names)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, the schema version first."""

@@ -16,6 +16,7 @@ from toxonnx.labels import Labels
 from toxonnx.records import Count, NotNegative, Rule, Share, from_plain, one_of
 from toxonnx.resources import find_recipe
 from toxonnx.texts import TextSpec
+from toxonnx.vocabularies import check_mappings
 
 __all__ = [
     "Adapter",
@@ -63,6 +64,7 @@ class LabelSpec:
         votes: label name -> column with the number of annotators who chose it. If given, the training loss uses each
             label's share of the votes in place of the majority label; metrics still use the majority label.
         descriptions: label name -> its meaning, for the people who read the scores.
+        mappings: service (see :mod:`toxonnx.vocabularies`) -> its name for a label -> the label with the same meaning.
     """
 
     column: str = ""
@@ -73,6 +75,7 @@ class LabelSpec:
     missing: Annotated[str, one_of("error", "drop")] = "error"
     votes: dict[str, str] = field(default_factory=dict)
     descriptions: dict[str, str] = field(default_factory=dict)
+    mappings: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -226,8 +229,8 @@ class Export:
 
 @dataclass(frozen=True)
 class WrittenFor:
-    """What the prose of a recipe is about: description, language, card, meanings of the labels. It is left out of the
-    card of any other model.
+    """What the prose of a recipe is about: description, language, card, meanings and mappings of the labels. It is
+    left out of any other model's bundle.
 
     Attributes:
         data: sha256 of the labelled file; empty for any.
@@ -301,7 +304,9 @@ def with_prose_of(recipe: Recipe, other: Recipe) -> Recipe:
         recipe,
         description=other.description,
         language=other.language,
-        labels=dataclasses.replace(recipe.labels, descriptions=other.labels.descriptions),
+        labels=dataclasses.replace(
+            recipe.labels, descriptions=other.labels.descriptions, mappings=other.labels.mappings
+        ),
         card=other.card,
         written_for=other.written_for,
     )
@@ -313,7 +318,7 @@ def settings_fingerprint(recipe: Recipe) -> str:
     Values that are the default are left out, so that a new key changes no fingerprint.
     """
     parts = {name: getattr(recipe, name) for name in ("max_length", "text", "labels", "split", "model", "training")}
-    parts["labels"] = dataclasses.replace(recipe.labels, descriptions={})  # prose
+    parts["labels"] = dataclasses.replace(recipe.labels, descriptions={}, mappings={})  # prose
     if recipe.data:  # folders differ from machine to machine
         parts["data"] = [_changed(dataclasses.replace(file, path=Path(file.path).name)) for file in recipe.data]
     if recipe.teacher.models:
@@ -363,6 +368,7 @@ def _check(recipe: Recipe) -> None:
     label_names = set(labels.names.values() or labels.columns)
     if label_names and (unknown := sorted(set(labels.descriptions) - label_names)):
         raise InputError(f"labels.descriptions: {', '.join(unknown)} is not a label")
+    check_mappings(labels.mappings, label_names)
     if split.validation + split.test >= 1:
         raise InputError("split.validation and split.test leave no rows for training")
     check_precision_and_layout(export.precision, export.layout)

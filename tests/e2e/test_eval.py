@@ -279,7 +279,11 @@ def several(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("several")
     rows = [[text, int(label == "complaint"), int("soup" in text)] for text, label in sentences(160, 5)]
     data = write_csv(folder / "multi.csv", ["text", "$rude|a_$", "_food, [b]"], rows)
-    path = recipe(folder / "multi.toml", method="full", epochs=2, rate=1e-3)
+    mappings = """
+[labels.mappings.perspective]
+INSULT = "$rude|a_$"
+"""
+    path = recipe(folder / "multi.toml", method="full", epochs=2, rate=1e-3, tail=mappings)
     path.write_text(path.read_text().replace('column = "class"', 'columns = ["$rude|a_$", "_food, [b]"]'))
     done = toxonnx("train", data, "--recipe", path, "--base", bases["bert"], "-o", folder / "run")
     assert done.returncode == 0, done.stderr
@@ -290,6 +294,7 @@ def several(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_unusual_label_names(several: tuple[Path, Path], tmp_path: Path) -> None:
     bundle, _ = several
+    assert "names of perspective: INSULT is $rude|a_$" in toxonnx("info", bundle).stdout
     rows = [[text, int(label == "complaint"), int("soup" in text)] for text, label in sentences(60, 77)]
     data = write_csv(tmp_path / "new.csv", ["text", "$rude|a_$", "_food, [b]"], rows)
     done = toxonnx(

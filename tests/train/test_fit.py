@@ -92,7 +92,7 @@ def test_frozen_layers_keep_their_weights(bases: dict[str, Path], tmp_path: Path
         recipe = dataclasses.replace(request.recipe, model=model)
         fit(dataclasses.replace(request, recipe=recipe, base=str(bases[kind]), force=True), QUIET)
 
-    with pytest.raises(CheckpointError, match="frozen_layers is 4, but .* has 3 layers"):
+    with pytest.raises(CheckpointError, match=r"frozen_layers is 4, but .* has 3 layers"):
         freeze("distilbert", 4)
     if method == "lora":
         with pytest.raises(InputError, match="frozen_layers leaves no layer for LoRA"):

@@ -35,6 +35,9 @@ def command(bundle: str | None, as_json: bool) -> None:
     terminal.table(["", ""], [[name, value] for name, value in _lines(opened).items() if value], left=2)
     terminal.print_text("")
     terminal.table(["label", "applies", "meaning"], _label_rows(manifest), left=3)
+    for service, names in manifest.mappings.items():
+        pairs = ", ".join(f"{name} is {label}" for name, label in names.items())
+        terminal.print_text(f"\nnames of {service}: {pairs}")
     _print_verification(terminal, manifest)
     _print_reliability(terminal, manifest)
 

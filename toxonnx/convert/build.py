@@ -140,6 +140,7 @@ def _manifest(trained: Trained, settings: Export, name: str, exported: Graph) ->
         language=recipe.language if recipe else "",
         labels=trained.labels,
         label_descriptions={label: meanings[label] for label in trained.labels.names if label in meanings},
+        mappings=recipe.labels.mappings if recipe else {},
         text=trained.text,
         max_length=trained.max_length,
         pad_id=int(trained.model.config.pad_token_id or 0),

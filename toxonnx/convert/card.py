@@ -38,6 +38,7 @@ def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
         "```",
         "",
         _other_tools(manifest),
+        *(["", "## Names elsewhere", "", *_mappings(manifest)] if manifest.mappings else []),
         "",
         "## Model",
         "",
@@ -87,6 +88,12 @@ def _other_tools(manifest: Manifest) -> str:
         "The folder can also be loaded with `optimum.onnxruntime.ORTModelForSequenceClassification`. "
         + (f"Texts must then be normalised first as in `toxonnx.json`: {steps}." if steps else "")
     ).strip()
+
+
+def _mappings(manifest: Manifest) -> list[str]:
+    rows = [[service, *pair] for service, names in manifest.mappings.items() for pair in names.items()]
+    table = markdown([Section("", [], ["service", "its name", "label"], rows)]).rstrip()
+    return ["What other services call these labels. Their other names have no counterpart here.", "", table]
 
 
 def _model_lines(manifest: Manifest) -> list[str]:
