@@ -115,8 +115,8 @@ RULES = {
     "train": Rule(
         "training, merging adapters",
         (
-            "architectures", "bundle", "data", "disk", "evaluate", "inference.tokenizer", "io", "labels", "manifest",
-            "recipe", "records", "texts",
+            "architectures", "bundle", "data", "disk", "evaluate", "inference", "io", "labels", "manifest", "recipe",
+            "records", "texts",
         ),
         ("accelerate", "matplotlib", "numpy", *TORCH_TOOLS),
     ),

@@ -122,7 +122,7 @@ class Teacher:
     Network", 2015).
 
     Attributes:
-        models: runs or checkpoints with the same labels, relative to the recipe; their logits are averaged.
+        models: runs, checkpoints or bundles with the same labels, relative to the recipe; their logits are averaged.
         alpha: share of the loss that compares with the teacher; the rest compares with the labels. 0 for no teacher.
         temperature: by which the logits of teacher and student are divided in the teacher's share.
     """

@@ -11,6 +11,8 @@ import pytest
 from helpers import recipe, sentences, write_csv
 
 from toxonnx.errors import InputError
+from toxonnx.inference.classifier import Classifier
+from toxonnx.inference.scores import probabilities
 from toxonnx.labels import Labels
 from toxonnx.recipe import DataFile, load_recipe
 from toxonnx.train import teacher as module
@@ -62,6 +64,16 @@ def test_a_student_learns_from_unlabelled_rows(
     again = score_with_teacher([str(run)], [text for (text,) in texts], trained.labels)
     assert again.models == student.teacher and again.logits.shape == (160, 2)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["teacher"] == student.teacher
+
+
+def test_a_bundle_teaches_its_calibrated_logits(bundles: dict[str, Path]) -> None:
+    texts = [text for text, _ in sentences(40, 4)]
+    for bundle in (bundles["fp32"], bundles["int8"]):
+        classifier = Classifier.load(bundle)
+        teacher = score_with_teacher([str(bundle)], texts, classifier.labels)
+        shares = probabilities(teacher.logits, dataclasses.replace(classifier.labels, temperature=1.0))
+        assert np.allclose(shares, classifier.score(texts).probabilities, atol=1e-6)
+        assert list(teacher.models) == [bundle.name]
 
 
 def test_the_logits_of_several_models_are_averaged_in_the_order_of_the_labels(

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from toxonnx.bundle import MANIFEST, open_bundle
 from toxonnx.errors import InputError
 from toxonnx.labels import Labels
 from toxonnx.train.adapters import Trained, load_trained
@@ -33,11 +35,26 @@ class TeacherLogits:
 
     Attributes:
         logits: float32 [texts, labels], the mean over its models.
-        models: name of each model -> sha256 of its weights.
+        models: name of each model -> sha256 of its weights and settings, or of its graph and settings.
     """
 
     logits: NDArray[np.float32]
     models: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """One model of a teacher.
+
+    Attributes:
+        labels: in the order of its logits.
+        digest: identifies everything that its logits depend on besides the text.
+        score: texts -> logits, float32 [texts, labels].
+    """
+
+    labels: Labels
+    digest: str
+    score: Callable[[Sequence[str]], NDArray[np.float32]]
 
 
 def score_with_teacher(
@@ -46,33 +63,51 @@ def score_with_teacher(
     """Scores texts with each model of a teacher; texts that a model has scored before are read from the cache.
 
     Args:
-        models: runs or checkpoints.
+        models: runs, checkpoints or bundles. The logits of a bundle are divided by its temperature.
         texts: normalised texts.
         labels: the student's; the models must have the same, in any order.
         progress: called with the share that is done and a note.
 
     Raises:
-        CheckpointError: a model does not load.
+        BundleError, CheckpointError: a model does not load.
         InputError: a model has other labels.
     """
     total = np.zeros((len(texts), len(labels)), dtype=np.float64)
     names = {}
     for source in models:
-        trained = load_trained(source)
-        if set(trained.labels.names) != set(labels.names) or trained.labels.multi != labels.multi:
+        model = _open(source)
+        if set(model.labels.names) != set(labels.names) or model.labels.multi != labels.multi:
             raise InputError(
-                f"the teacher {source} has the labels {', '.join(trained.labels.names)}",
+                f"the teacher {source} has the labels {', '.join(model.labels.names)}",
                 f"It needs those of the recipe: {', '.join(labels.names)}.",
             )
-        digest = _digest(trained)
-        columns = [trained.labels.names.index(name) for name in labels.names]
-        total += _cached_logits(trained, digest, texts, progress)[:, columns]
-        names[Path(source).name] = digest
+        columns = [model.labels.names.index(name) for name in labels.names]
+        total += _cached_logits(model, texts, progress)[:, columns]
+        names[Path(source).name] = model.digest
     return TeacherLogits((total / len(models)).astype(np.float32), names)
 
 
+def _open(source: str) -> _Model:
+    if (Path(source) / MANIFEST).is_file():
+        return _open_bundle(Path(source))
+    trained = load_trained(source)
+    return _Model(trained.labels, _digest(trained), partial(_score, trained))
+
+
+def _open_bundle(folder: Path) -> _Model:
+    from toxonnx.inference.classifier import Classifier
+
+    bundle = open_bundle(folder)
+    manifest, classifier = bundle.manifest, Classifier(bundle)
+    settings = (manifest.labels, manifest.max_length, manifest.text.normalise, sorted(manifest.files.items()))
+
+    def score(texts: Sequence[str]) -> NDArray[np.float32]:
+        return classifier.score(texts).logits / np.float32(manifest.labels.temperature)
+
+    return _Model(manifest.labels, hashlib.sha256(repr(settings).encode()).hexdigest(), score)
+
+
 def _digest(trained: Trained) -> str:
-    """Identifies everything that a model's logits depend on besides the text."""
     settings = (trained.labels.names, trained.max_length, trained.text.normalise)
     digest = hashlib.sha256(repr(settings).encode())
     for name, tensor in sorted(trained.model.state_dict().items()):
@@ -81,10 +116,10 @@ def _digest(trained: Trained) -> str:
     return digest.hexdigest()
 
 
-def _cached_logits(trained: Trained, digest: str, texts: Sequence[str], progress: Progress) -> NDArray[np.float32]:
+def _cached_logits(model: _Model, texts: Sequence[str], progress: Progress) -> NDArray[np.float32]:
     """Logits of the texts, float32 [texts, labels], from the cache as far as it has them."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "toxonnx" / "teachers"
-    path = folder / f"{digest[:32]}.safetensors"
+    path = folder / f"{model.digest[:32]}.safetensors"
     keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
     known = _read_cache(path)
     missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
@@ -92,12 +127,12 @@ def _cached_logits(trained: Trained, digest: str, texts: Sequence[str], progress
     order = sorted(missing, key=lambda key: len(missing[key]))
     for start in range(0, len(order), CHUNK):
         chunk = order[start : start + CHUNK]
-        logits = _score(trained, [missing[key] for key in chunk])
+        logits = model.score([missing[key] for key in chunk])
         known |= dict(zip(chunk, logits, strict=True))
         _write_cache(path, known)
         done = start + len(chunk)
         progress(done / len(order), f"teacher: {done:,} of {len(order):,} texts scored")
-    return np.stack([known[key] for key in keys]) if keys else np.empty((0, len(trained.labels)), dtype=np.float32)
+    return np.stack([known[key] for key in keys]) if keys else np.empty((0, len(model.labels)), dtype=np.float32)
 
 
 def _score(trained: Trained, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -126,7 +161,7 @@ def _read_cache(path: Path) -> dict[bytes, NDArray[np.float32]]:
 
 def _write_cache(path: Path, known: dict[bytes, NDArray[np.float32]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     keys = np.frombuffer(b"".join(known), dtype=np.uint8).reshape(len(known), -1)
-    save_file({"keys": keys, "logits": np.stack(list(known.values()))}, partial)
-    os.replace(partial, path)
+    save_file({"keys": keys, "logits": np.stack(list(known.values()))}, unfinished)
+    os.replace(unfinished, path)
