@@ -101,9 +101,8 @@ def group(text: str, rng: random.Random) -> str | None:
         if found:
             old = rng.choice(found)
             new = rng.choice([word for word in words if word not in found])
-            return re.sub(
-                rf"\b{old}\b", lambda m: new.capitalize() if m[0][0].isupper() else new, text, flags=re.IGNORECASE
-            )
+            pattern = re.compile(rf"\b{old}\b", re.IGNORECASE)
+            return pattern.sub(new.capitalize() if pattern.search(text)[0][0].isupper() else new, text)
     return None
 
 
