@@ -175,7 +175,7 @@ def test_a_user_defined_suite(bundles: dict[str, Path], tmp_path: Path) -> None:
         ),
         (["rows.csv", "--label-column", "mood"], "has no column 'mood'"),
         (["rows.csv", "--group-by", "mood"], "has no column 'mood'"),
-        (["rows.csv", "--label-map", "ok"], "--label-map must be VALUE=LABEL,..., got 'ok'"),
+        (["rows.csv", "--label-map", "ok"], "--label-map must be NAME=LABEL,..., got 'ok'"),
         (["rows.csv", "--label-column", "tone", "--label-map", "ok=fine"], "the model has no label fine"),
         (["rows.csv", "--fail-under", "beauty=1"], "--fail-under must be METRIC=X with X from 0 to 1, got 'beauty=1'"),
         (["--suite", "hatecheck"], "--suite, --cases and --positive-labels must be given together"),
@@ -316,6 +316,31 @@ def test_unusual_label_names(several: tuple[Path, Path], tmp_path: Path) -> None
     card = (bundle / "README.md").read_text()
     assert "Thresholds for the best macro F1" in card and "$rude\\|a\\_$" in card
     assert "marked for review" not in card
+
+
+def test_a_file_with_some_of_the_labels(several: tuple[Path, Path], tmp_path: Path) -> None:
+    bundle, _ = several
+    rows = [[text, int(label == "complaint") if i % 3 else ""] for i, (text, label) in enumerate(sentences(60, 78))]
+    data = write_csv(tmp_path / "some.csv", ["text", "impolite"], rows)
+    arguments = ("eval", bundle, data, "--bootstrap-samples", 0, "--json", tmp_path / "e.json")
+    done = toxonnx(*arguments, "--label-map", "impolite=$rude|a_$")
+    assert done.returncode == 0, done.stderr
+    model = json.loads((tmp_path / "e.json").read_text())["models"][0]
+    assert {name: one["known"] for name, one in model["unseen"]["metrics"]["per_class"].items()} == {
+        "$rude|a_$": 40, "_food, [b]": 0,
+    }  # fmt: skip
+    assert model["unseen"]["metrics"]["per_class"]["$rude|a_$"]["roc_auc"] > 0.9
+    assert model["unseen"]["metrics"]["macro_f1"] == model["unseen"]["metrics"]["per_class"]["$rude|a_$"]["f1"]
+    for wrong, message in (
+        (["--label-column", "impolite"], r"'impolite' is not a label of the model\nMap it to one: --label-map"),
+        (["--label-map", "impolite=rude"], "the model has no label rude"),
+        (["--label-column", "text", "--label-map", "text=$rude|a_$"], "column 'text' must contain 0, 1 or nothing"),
+        ([], "no column is known to contain the labels"),
+    ):
+        done = toxonnx(*arguments, *wrong, "--force")
+        assert done.returncode == 2 and re.search(message, done.stderr), done.stderr
+    empty = write_csv(tmp_path / "empty.csv", ["text", "_food, [b]"], [["a fine day", ""]])
+    assert "no row has a label in '_food, [b]'" in toxonnx("eval", bundle, empty).stderr
 
 
 def test_a_model_with_unknown_training_texts(run: Path, labelled: Path, tmp_path: Path) -> None:

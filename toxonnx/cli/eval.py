@@ -27,9 +27,13 @@ MIN_BOOTSTRAP_SAMPLES, MAX_COLUMNS = 100, 14
 @text_column_option
 @click.option(
     "--label-column", "label_columns", multiple=True, metavar="COLUMN",
-    help="Column with the label; one option per label for a multi-label model.",
+    help="Column with the label; repeatable for a multi-label model.",
 )  # fmt: skip
-@click.option("--label-map", metavar="VALUE=LABEL,...", help="Labels of the model for the values of the label column.")
+@click.option(
+    "--label-map",
+    metavar="NAME=LABEL,...",
+    help="Labels of the model for the values of the label column, or (multi-label) for label columns.",
+)
 @click.option("--group-by", multiple=True, metavar="COLUMN", help="Metrics for each value of a column; repeatable.")
 @click.option("--suite", metavar="NAME|FILE", help="A functional suite: hatecheck, or a TOML file that defines one.")
 @click.option("--cases", type=click.Path(path_type=Path), help="The suite's cases.")
@@ -145,7 +149,7 @@ def _parse_label_map(text: str | None) -> dict[str, str]:
 
     pairs = [pair.partition("=") for pair in text.split(",")] if text else []
     if not all(sign and name.strip() for _, sign, name in pairs):
-        raise InputError(f"--label-map must be VALUE=LABEL,..., got {text!r}")
+        raise InputError(f"--label-map must be NAME=LABEL,..., got {text!r}")
     return {value.strip(): name.strip() for value, _, name in pairs}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +33,7 @@ class LabelColumns:
 
     Attributes:
         columns: one column that contains a class, or one column of 0 and 1 per label.
-        label_map: value in the file -> label name, where they differ.
+        label_map: value in the file -> label name, where they differ; with a column per label, column -> label name.
         threshold: see :class:`toxonnx.recipe.LabelSpec`.
     """
 
@@ -76,15 +77,16 @@ def join_texts(table: Table, spec: TextSpec, text_columns: Sequence[str] = ()) -
 
 
 def find_label_columns(table: Table, labels: Labels, known: Sequence[str] = ()) -> tuple[str, ...]:
-    """The label columns of a table: those that the model was trained on, else (for a multi-label model) columns named
-    like the labels.
+    """The label columns of a table: those that the model was trained on, else (for a multi-label model) the columns
+    named like labels.
 
     Raises:
         InputError: there are none.
     """
-    for columns in (tuple(known), labels.names if labels.multi else ()):
-        if columns and all(name in table.columns for name in columns):
-            return tuple(columns)
+    if known and all(name in table.columns for name in known):
+        return tuple(known)
+    if labels.multi and (named := tuple(name for name in labels.names if name in table.columns)):
+        return named
     raise InputError(
         f"{table.path}: no column is known to contain the labels",
         table.columns_hint or f"Name it with --label-column; the columns are {', '.join(map(repr, table.columns))}.",
@@ -97,25 +99,26 @@ def read_y_true(table: Table, labels: Labels, columns: LabelColumns) -> NDArray[
     Args:
         table: the rows.
         labels: the model's.
-        columns: one that contains a class, or (sigmoid) one of 0 and 1 for each label, in the model's order.
+        columns: one that contains a class, or (sigmoid) columns of 0 and 1: named or mapped like labels, of which some
+            may be missing, or as many as the model has labels, in its order.
 
     Returns:
         int64 [rows] of label numbers, or (sigmoid) int64 [rows, labels] of 0, 1, and
         :data:`toxonnx.data.label_values.MISSING` for a label that nobody judged.
 
     Raises:
-        InputError: the number of columns is wrong, or ``label_map`` has an unknown label.
-        RowError: a value is not a label of the model, or a row has no label.
+        InputError: the number of columns is wrong, ``label_map`` has an unknown label, or (sigmoid) no row has a label.
+        RowError: a value is not a label of the model, or (softmax) a row has no label.
     """
-    if len(columns.columns) != (len(labels) if labels.multi else 1):
-        model = f"has {len(labels)} labels" if labels.multi else "is single-label"
-        raise InputError(f"{len(columns.columns)} --label-column options given, but the model {model}")
-    label_map = columns.label_map
-    unknown = sorted(set(label_map.values()) - set(labels.names))
+    unknown = sorted(set(columns.label_map.values()) - set(labels.names))
     if unknown:
         raise InputError(f"the model has no label {', '.join(unknown)}", f"Its labels are {', '.join(labels.names)}.")
-    names = {**{name: name for name in labels.names}, **label_map}
-    y_true = read_label_cells(table, columns, None if labels.multi else names)
+    names = {**{name: name for name in labels.names}, **columns.label_map}
+    if labels.multi:
+        return _read_label_per_column(table, labels, columns, names)
+    if len(columns.columns) != 1:
+        raise InputError(f"{len(columns.columns)} --label-column options given, but the model is single-label")
+    y_true = read_label_cells(table, columns, names)
     check_label_cells(
         table,
         columns,
@@ -123,6 +126,30 @@ def read_y_true(table: Table, labels: Labels, columns: LabelColumns) -> NDArray[
         names,
         "Fix the row, or map the file's values: --label-map VALUE=LABEL in eval, labels.names in a recipe.",
     )
+    return y_true
+
+
+def _read_label_per_column(
+    table: Table, labels: Labels, columns: LabelColumns, names: Mapping[str, str]
+) -> NDArray[np.int64]:
+    """See :func:`read_y_true`; ``names`` has the label of each known column."""
+    given = columns.columns
+    unnamed = [column for column in given if column not in names]
+    if unnamed and (len(given) != len(labels) or columns.label_map):
+        raise InputError(
+            f"{', '.join(map(repr, unnamed))} is not a label of the model",
+            f"Map it to one: --label-map COLUMN=LABEL,...; the labels are {', '.join(labels.names)}.",
+        )
+    found = labels.names if unnamed else [names[column] for column in given]
+    if twice := [name for name, count in Counter(found).items() if count > 1]:
+        raise InputError(f"{table.path}: several columns are given for the label {twice[0]}")
+    cells = read_label_cells(table, columns, None)
+    hint = "Rows on which nobody judged a label have an empty cell there."
+    check_label_cells(table, columns, np.where(cells == MISSING, 0, cells), names, hint)
+    if (cells == MISSING).all():
+        raise InputError(f"{table.path}: no row has a label in {', '.join(map(repr, given))}")
+    y_true = np.full((len(table), len(labels)), MISSING, dtype=np.int64)
+    y_true[:, [labels.names.index(name) for name in found]] = cells
     return y_true
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, is_seen, load_fingerprints
 from toxonnx.data.label_columns import LabelColumns, find_label_columns, join_texts, read_y_true
-from toxonnx.errors import InputError
 from toxonnx.evaluate.intervals import cluster_ids
 from toxonnx.evaluate.metrics import Sample
 from toxonnx.evaluate.report import ModelDescription, ScoredRows
@@ -101,16 +100,17 @@ def read_labelled_texts(
         model: the model.
         table: all columns of the file.
         text_columns, label_columns: columns to use in place of those that the model was trained on.
-        label_map: value in the label column -> label, if they differ and the model has no mapping.
+        label_map: value in the label column -> label, if they differ and the model has no mapping; of a multi-label
+            model, label column -> label.
 
     Raises:
         InputError: a column is missing.
         RowError: a value is not a label of the model.
     """
-    if label_map and model.labels.multi:
-        raise InputError("--label-map is for a single label column; this model's labels are columns of 0 and 1")
     texts = join_texts(table, model.text, text_columns)
     trained_on = model.label_columns or LabelColumns()
+    if label_map and model.labels.multi and not label_columns:
+        label_columns = tuple(label_map)
     columns = tuple(label_columns) or find_label_columns(table, model.labels, trained_on.columns)
     # The mapping of the training data applies if the column is the same.
     known = trained_on if columns == trained_on.columns else LabelColumns(columns)
