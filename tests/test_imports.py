@@ -47,7 +47,11 @@ RULES = {
     "manifest": Rule("the sections of a manifest", ("formats", "labels", "records", "texts", "vocabularies")),
     "bundle": Rule("the bundle: hashes, open, seal", ("labels", "manifest", "records")),
     "html": Rule("building blocks of HTML reports", (), ("matplotlib",)),
-    "io": Rule("sources and sinks: files in, files out", ("disk", "inference.scores", "texts")),
+    "io": Rule(
+        "sources and sinks: files in, files out",
+        ("disk", "extras", "inference.scores", "texts"),
+        ("backports", "compression"),
+    ),
     "inference.options": Rule("how to run a bundle"),
     "inference.scores": Rule("logits to probabilities to decisions; `Scores`, `Scorer`", ("labels",), ("numpy",)),
     "inference.tokenizer": Rule("texts to token ids", ("texts",), ("numpy", "tokenizers")),

@@ -19,6 +19,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "bench": ("matplotlib",),
     "check": ("datasketch", "ftfy", "matplotlib", "sklearn"),
     "export": ("torch", "transformers", "peft", "onnx", "onnxruntime"),
+    "parquet": ("pyarrow",),
+    "zstd": ("backports.zstd",),
 }
 
 __all__ = ["EXTRAS", "install_command", "missing", "require"]

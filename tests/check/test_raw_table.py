@@ -8,8 +8,7 @@ from helpers import write_csv
 
 from toxonnx.errors import InputError, RowError
 from toxonnx.inference.tokenizer import Tokenizer
-from toxonnx.io.base import ReadOptions
-from toxonnx.io.csv import CsvSource
+from toxonnx.io.base import ReadOptions, open_source
 
 
 def test_a_label_named_like_its_column_is_not_a_missing_header(tmp_path: Path, tokenizer: Tokenizer) -> None:
@@ -51,7 +50,7 @@ def test_an_undecodable_surrogate_in_utf_16_is_reported(tmp_path: Path, tokenize
     reading = ReadOptions("utf-16")
     findings = by_kind(check_quickly(tmp_path / "w.csv", tokenizer, reading=reading))
     assert findings["undecodable-bytes"].lines == (32,)
-    with pytest.raises(InputError), CsvSource(tmp_path / "w.csv", reading) as strict:
+    with pytest.raises(InputError), open_source(tmp_path / "w.csv", reading) as strict:
         list(strict)
 
 

@@ -159,7 +159,7 @@ def test_multi_label_models(bases: dict[str, Path], tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "run", tmp_path / "bundle")
     assert bundle.manifest.labels.activation == "sigmoid"
     assert bundle.manifest.verification.agreement.metrics["final"]["macro_f1"] > 0.8
-    done = toxonnx("predict", data, "--bundle", tmp_path / "bundle")
+    done = toxonnx("predict", data, "--bundle", tmp_path / "bundle", "--prefix", "predicted_")
     header, *scored = csv.reader(done.stdout.splitlines())
     assert header[3:] == ["predicted_label", "predicted_score", "predicted_rude", "predicted_food"]
     assert {row[3] for row in scored} >= {"rude", "food"}

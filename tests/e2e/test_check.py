@@ -14,7 +14,7 @@ from check_helpers import Rows, assert_complete_page, distinct_rows, distinct_se
 from helpers import toxonnx, write_csv
 
 from toxonnx.errors import RowError
-from toxonnx.io.csv import CsvSource
+from toxonnx.io.base import open_source
 
 
 def by_kind(report: dict[str, Any], *severities: str) -> dict[str, dict[str, Any]]:
@@ -56,7 +56,7 @@ def test_planted_problems_are_reported_and_no_text_is_shown(tmp_path: Path) -> N
     with open(file, "ab") as more:
         more.write(b"quixotic ragged,praise,one too many\r\nquixotic caf\xe9 in latin,praise\r\n\r\n")
     lines |= {"ragged-rows": [start], "undecodable-bytes": [start + 1]}
-    with pytest.raises(RowError, match="not UTF-8"), CsvSource(file) as strict:
+    with pytest.raises(RowError, match="not UTF-8"), open_source(file) as strict:
         list(strict)
 
     done = toxonnx("check", file, "--json", tmp_path / "c.json", "--html", tmp_path / "c.html", "--strict")

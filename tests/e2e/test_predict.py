@@ -65,9 +65,14 @@ def test_odd_files_keep_their_bytes(tmp_path: Path) -> None:
     )
     path = tmp_path / "odd.csv"
     path.write_bytes(content.encode())
-    done = toxonnx("predict", path, "-o", tmp_path / "out.csv")
+    refused = toxonnx("predict", path, "-o", tmp_path / "out.csv")
+    assert refused.returncode == 2 and "already has the columns to be added: label\n" in refused.stderr
+    done = toxonnx("predict", path, "-o", tmp_path / "out.csv", "--prefix", "predicted_")
     assert done.returncode == 0, done.stderr
-    assert "the new ones are predicted_label, predicted_score, predicted_hate" in done.stderr
+    header = (tmp_path / "out.csv").read_text(encoding="utf-8-sig").partition("\n")[0]
+    assert (
+        header == "id,text,label,predicted_label,predicted_score,predicted_hate,predicted_offensive,predicted_neither"
+    )
     assert "truncated to 128 tokens: 1 " in done.stderr
     assert "empty, or without a token that the model knows: 1" in done.stderr
     out = (tmp_path / "out.csv").read_bytes().decode()
@@ -83,7 +88,7 @@ def test_columns_are_chosen_by_name(tmp_path: Path) -> None:
     poison = f"&#{'9' * 4301};"
     texts = ["a fine day", "", "\N{THUMBS UP SIGN}", "word " * 300, poison]
     source = write_csv(tmp_path / "in.csv", ["text", "truncated"], [[text, "x"] for text in texts])
-    arguments = ["predict", str(source), "-o", str(tmp_path / "out.csv"), "--columns"]
+    arguments = ["predict", str(source), "-o", str(tmp_path / "out.csv"), "--prefix", "predicted_", "--columns"]
     done = CliRunner().invoke(group, [*arguments, "no_tokens,label,truncated,probabilities,review"])
     assert done.exit_code == 0, done.stderr
     assert "empty, or without a token that the model knows: 2\n" in done.stderr

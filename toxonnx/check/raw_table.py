@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from toxonnx.check.finding import MAX_NAME_LENGTH, Finding, format_share, make_finding, plural
 from toxonnx.errors import InputError
-from toxonnx.io.base import ReadOptions
+from toxonnx.io.base import ReadOptions, open_source
 from toxonnx.io.csv import CsvSource
 from toxonnx.io.header import looks_like_data, reads_like_text
 from toxonnx.io.table import Table
@@ -119,7 +119,7 @@ def read_raw_table(
             unless it reads like a sentence.
 
     Raises:
-        InputError: the file does not exist, has no rows, or :class:`toxonnx.io.csv.CsvSource` cannot open it.
+        InputError: the file does not exist, has no rows, or cannot be opened.
         RowError: a NUL byte or an unclosed quote.
     """
     ragged: list[int] = []
@@ -129,7 +129,9 @@ def read_raw_table(
     lines: list[int] = []
     rows: list[list[str]] = []
     blank = 0
-    with CsvSource(path, reading, lenient=True) as source:
+    with open_source(path, replace(reading or ReadOptions(), lenient=True)) as source:
+        if not isinstance(source, CsvSource):
+            raise InputError(f"{path} is {source.format}, and check reads CSV and TSV")
         header = [replace_surrogates(name) or f"(column {i})" for i, name in enumerate(source.columns, start=1)]
         for record in source:
             if not record.fields:

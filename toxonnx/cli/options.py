@@ -43,24 +43,44 @@ def text_column_option(function: F) -> F:
     )(function)  # fmt: skip
 
 
+def check_format(_context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """A callback for options that name a file format."""
+    from toxonnx.io.base import FORMATS
+
+    names = [name for name, one in FORMATS.items() if one.is_written or option.name == "input_format"]
+    if value is not None and value not in names:
+        raise click.BadParameter(f"unknown format {value!r}; choose from {', '.join(names)}")
+    return value
+
+
 def read_options(function: F) -> F:
     """Adds the options of :class:`toxonnx.io.base.ReadOptions`, and passes them as ``reading``."""
 
     @functools.wraps(function)
     def with_reading(
-        *args: Any, encoding: str | None, delimiter: str | None, no_header: bool, escape_char: str | None, **kwargs: Any
+        *args: Any,
+        input_format: str | None,
+        encoding: str | None,
+        delimiter: str | None,
+        no_header: bool,
+        escape_char: str | None,
+        **kwargs: Any,
     ) -> Any:
         from toxonnx.io.base import ReadOptions
 
-        reading = ReadOptions(encoding, delimiter, has_header=not no_header, escape_char=escape_char)
+        reading = ReadOptions(encoding, delimiter, not no_header, escape_char, input_format)
         return function(*args, reading=reading, **kwargs)
 
     options = (
-        click.option("--encoding", help="Encoding of the input  [default: UTF-8]"),
+        click.option(
+            "--input-format", metavar="FORMAT", callback=check_format,
+            help="Format of the input: csv, tsv, jsonl, text or parquet  [default: by its suffix, else by its content]",
+        ),
+        click.option("--encoding", help="Encoding of the input; auto guesses it  [default: UTF-8]"),
         click.option(
             "--delimiter", metavar="CHAR|NAME",
-            help="Delimiter of the input: a character, or comma, semicolon, tab, pipe or space  [default: comma; tab "
-            "for .tsv]",
+            help="Delimiter of CSV: a character, or comma, semicolon, tab, pipe or space; auto guesses it  [default: "
+            "comma; tab for .tsv]",
         ),
         click.option(
             "--no-header", is_flag=True,

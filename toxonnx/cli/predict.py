@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toxonnx.cli.options import device_options, read_options, text_column_option, threads_option, warn_of_fallback
+from toxonnx.cli.options import (
+    check_format,
+    device_options,
+    read_options,
+    text_column_option,
+    threads_option,
+    warn_of_fallback,
+)
 from toxonnx.cli.progress import show_progress
 
 if TYPE_CHECKING:
@@ -34,9 +41,15 @@ def _columns(_context: click.Context, _option: click.Parameter, value: str | Non
     return kinds
 
 
+def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | None) -> Path | None:
+    return None if value == Path("-") else value
+
+
 @click.command("predict")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Output file  [default: standard output]")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), callback=_no_dash, help="Output file  [default: standard output]"
+)
 @text_column_option
 @click.option("--bundle", metavar="DIR|NAME", help="The model  [default: the one that ships with toxonnx]")
 @device_options
@@ -54,7 +67,14 @@ def _columns(_context: click.Context, _option: click.Parameter, value: str | Non
     help="Columns to add, of label, score, probabilities (one per label), review, truncated, no_tokens and repaired  "
     "[default: label,score,probabilities, and review if any row can be marked]",
 )  # fmt: skip
+@click.option(
+    "--prefix", default="", metavar="PREFIX", help="What the names of the columns added start with  [default: nothing]"
+)
 @read_options
+@click.option(
+    "--output-format", metavar="FORMAT", callback=check_format,
+    help="Format of the output, as for --input-format  [default: by its suffix, else the input's]",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 @click.option("-v", "--verbose", is_flag=True, help="Print how the file is scored.")
 def command(
@@ -68,18 +88,22 @@ def command(
     max_batch_tokens: int | None,
     review_below: float,
     output_columns: tuple[str, ...],
+    prefix: str,
     reading: ReadOptions,
+    output_format: str | None,
     force: bool,
     verbose: bool,
 ) -> None:
-    """Score the texts of FILE, a CSV or TSV file of any size.
+    """Score the texts of FILE, a CSV or TSV file of any size; - is standard input.
 
     The input is copied byte for byte, with columns added at the end: label, score, and the probability of each label.
+    It may be compressed by gzip or zstd, and so is an output whose name ends in .gz or .zst.
+
     With --review-below, or if the bundle's thresholds leave some rows undecided, a column review marks the rows that a
     person should look at with 1. Use --columns to choose the columns, for example to mark truncated texts.
     """
     from toxonnx.errors import InputError
-    from toxonnx.io.base import open_sink, open_source
+    from toxonnx.io.base import WriteOptions, open_sink, open_source
 
     with open_source(file, reading) as source:
         from toxonnx.bundle import open_bundle
@@ -94,7 +118,7 @@ def command(
         try:
             columns = text.choose_columns(source.columns, text_columns)
         except InputError as error:
-            raise InputError(f"{file}: {error.what}", source.columns_hint or error.hint) from None
+            raise InputError(f"{source.name}: {error.what}", source.columns_hint or error.hint) from None
         options = RuntimeOptions(
             device=device, allow_fallback=allow_fallback, threads=threads, max_batch_tokens=max_batch_tokens
         )
@@ -103,16 +127,12 @@ def command(
         if verbose:
             click.echo(str(classifier.settings), err=True)
         kinds = output_columns or (*DEFAULT_COLUMNS, *["review"] * classifier.can_mark_for_review)
-        added = OutputColumns.choose(kinds, classifier.labels.names, source.columns)
-        with open_sink(output, source, added, force=force) as sink:
+        added = OutputColumns(kinds, classifier.labels.names, prefix)
+        with open_sink(output, source, added, WriteOptions(output_format, force)) as sink:
             if not text_columns:
                 click.echo(f"reading the text from {', '.join(map(repr, columns))}", err=True)
             if not reading.has_header:
-                click.echo(f"no header is written; the columns added are {', '.join(added.names)}", err=True)
-            elif added != OutputColumns.choose(kinds, classifier.labels.names):
-                click.echo(
-                    f"the file has columns with these names, so the new ones are {', '.join(added.names)}", err=True
-                )
+                click.echo(f"no header is written; the columns added are {', '.join(sink.columns)}", err=True)
             try:
                 with show_progress() as show, _no_garbage_collection():
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import stat
 import sys
@@ -14,6 +15,7 @@ from typing import IO
 
 from toxonnx.disk import FULL_DISK
 from toxonnx.errors import InputError, MachineError
+from toxonnx.io.compression import compress, compression_of_name
 
 __all__ = ["BUFFER_BYTES", "AtomicFile", "partial_path"]
 
@@ -27,7 +29,7 @@ def partial_path(path: Path) -> Path:
 
 
 class AtomicFile:
-    """A text file that appears under its name only when it is complete.
+    """A file that appears under its name only when it is complete. It is compressed if its name ends in .gz or .zst.
 
     It is written under :func:`partial_path` and renamed at the end; on any error nothing is left behind. The partial
     file is locked, so that two processes never write the same output; one that a killed process left is overwritten.
@@ -37,13 +39,16 @@ class AtomicFile:
     Raises:
         InputError: the file exists and ``force`` was not given, at the start or at the end; another process is writing
             it; or its folder cannot be written.
-        MachineError: the disk is full, or another write failed.
+        MachineError: the disk is full, or another write failed; or the package that compresses it is not installed.
     """
 
     def __init__(self, path: str | Path | None, *, encoding: str = "utf-8", force: bool = False) -> None:
         self.path = Path(path) if path is not None else None
         self._force = force
         self._partial: Path | None = None
+        compression = compression_of_name(self.path) if self.path else ""
+        if compression:
+            compress(io.BytesIO(), compression)  # before anything is written: is its package there?
         try:
             if self.path is None:
                 target: int | Path = sys.stdout.fileno()
@@ -55,11 +60,12 @@ class AtomicFile:
                 self._partial = partial_path(self.path)
             # Only files get the large buffer: programs that read from a pipe should not have to wait.
             buffering = -1 if self._partial is None else BUFFER_BYTES
-            self._file: IO[str] = open(  # noqa: SIM115
-                target, "w", buffering=buffering, encoding=encoding, newline="", closefd=self.path is not None
-            )
+            self._raw: IO[bytes] = open(target, "wb", buffering, closefd=self.path is not None)  # noqa: SIM115
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror}") from None
+        #: for formats that are not text: takes bytes
+        self.binary = compress(self._raw, compression) if compression else self._raw
+        self._text = io.TextIOWrapper(self.binary, encoding, newline="", line_buffering=self._raw.isatty())
 
     def _refuse_existing(self, path: Path) -> None:
         if os.path.lexists(path) and not self._force:
@@ -68,33 +74,37 @@ class AtomicFile:
     def write(self, text: str) -> None:
         """Appends text as it is, without translating line ends."""
         try:
-            self._file.write(text)
+            self._text.write(text)
         except UnicodeEncodeError as error:
             raise InputError(
                 f"{error.object[error.start]!r} cannot be written in {error.encoding}",
                 "Convert the file to UTF-8 first: the output has the encoding of the input.",
             ) from None
         except OSError as error:
-            raise self._write_error(error) from None
+            raise self.write_error(error) from None
 
     def __enter__(self) -> AtomicFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         try:
-            self._file.flush()
+            self._text.flush()
+            if self.binary is not self._raw:
+                self.binary.close()
+            self._raw.flush()
             if self._partial is not None and kind is None:
-                os.fsync(self._file.fileno())
+                os.fsync(self._raw.fileno())
                 self._commit(self._partial, self.path or self._partial)
                 self._partial = None
         except OSError as failure:
             if kind is None:
-                raise self._write_error(failure) from None
+                raise self.write_error(failure) from None
         finally:
             if self._partial is not None:
                 self._partial.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # what the flush could not write is reported already
-                self._file.close()
+            for file in (self._text, self._raw):
+                with contextlib.suppress(OSError):  # what the flush could not write is reported already
+                    file.close()
 
     def _commit(self, partial: Path, path: Path) -> None:
         """Gives the file its name while it is still locked: nobody else may open it in between."""
@@ -114,7 +124,8 @@ class AtomicFile:
         else:
             partial.unlink()
 
-    def _write_error(self, error: OSError) -> Exception:
+    def write_error(self, error: OSError) -> Exception:
+        """The error to raise for one of the operating system."""
         if isinstance(error, BrokenPipeError):
             return error
         full = error.errno in FULL_DISK

@@ -8,38 +8,103 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
+from toxonnx.errors import InputError
 from toxonnx.inference.scores import Scores
+from toxonnx.io.compression import without_suffix
+from toxonnx.io.input_file import InputFile
 from toxonnx.io.output_columns import OutputColumns
+from toxonnx.io.sniff import recognize
 
-__all__ = ["FORMATS", "ReadOptions", "ReadWarning", "Record", "Sink", "Source", "open_sink", "open_source"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "Position",
+    "ReadOptions",
+    "ReadWarning",
+    "Record",
+    "Sink",
+    "Source",
+    "WriteOptions",
+    "format_of_name",
+    "open_sink",
+    "open_source",
+    "output_format",
+    "require_flat",
+]
 
-#: format -> its module and the suffixes of its files; the first one is the default
+
+class Format(NamedTuple):
+    """A file format.
+
+    Attributes:
+        module: has ``open_source`` and, unless it is only read, ``open_sink``.
+        suffixes: of its files, without that of a compression.
+        is_written: whether it can hold scores. Input in a format that cannot is written in the first one by default.
+    """
+
+    module: str
+    suffixes: tuple[str, ...]
+    is_written: bool = True
+
+
+#: in the order of ``--input-format``; files of unknown suffix and content are read as the first one
 FORMATS = {
-    "csv": ("toxonnx.io.csv", (".csv", ".tsv", ".tab")),
+    "csv": Format("toxonnx.io.csv", (".csv",)),
+    "tsv": Format("toxonnx.io.csv", (".tsv", ".tab")),
 }
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How to read a text file.
+    """How to read a file. A format ignores what it has no use for: only CSV has delimiters.
 
     Attributes:
-        encoding: a Python codec; UTF-8 when None.
+        encoding: a Python codec; UTF-8 when None; what the first MiB suggests when ``auto``.
         delimiter: one character or its name, such as ``tab``; when None, the one that a first line ``sep=;`` names,
-            else a tab for ``.tsv`` and ``.tab`` files and a comma for all others.
+            else a tab for TSV and a comma for CSV; what the first rows suggest when ``auto``.
         has_header: whether the first line names the columns; if not, they are ``column_1``, ``column_2``, ...
         escape_char: a character that makes the next one literal, such as a backslash before a quote; None if quotes
             are escaped by doubling them.
+        format: a key of :data:`FORMATS`; when None, by the suffix, else by the content.
+        lenient: for diagnosing a CSV file: rows come as they are, with any number of fields, and a byte that does not
+            decode comes as a lone surrogate in any encoding; nothing is said about a header that may be a row.
     """
 
     encoding: str | None = None
     delimiter: str | None = None
     has_header: bool = True
     escape_char: str | None = None
+    format: str | None = None
+    lenient: bool = False
+
+
+@dataclass(frozen=True)
+class WriteOptions:
+    """How to write a file.
+
+    Attributes:
+        format: a key of :data:`FORMATS`; when None, by the suffix, else that of the source.
+        force: replace the file if it exists.
+    """
+
+    format: str | None = None
+    force: bool = False
+
+
+class Position(NamedTuple):
+    """A place between two records, from which a source can continue.
+
+    Attributes:
+        offset: how much of the input precedes it: bytes when decompressed, or rows, as the format counts.
+        line: line (or row, in formats without lines) at which the next record starts, counted from 1.
+    """
+
+    offset: int
+    line: int
 
 
 class ReadWarning(UserWarning):
@@ -56,7 +121,7 @@ class Record(Protocol):
 
     @property
     def end_position(self) -> int:
-        """How much of the input precedes its end, in the source's own unit."""
+        """How much of the input precedes its end; see :attr:`Position.offset`."""
         ...
 
 
@@ -69,13 +134,23 @@ class Source(Protocol[R]):
     """A stream of records, read in bounded memory. A context manager: leaving it closes the file."""
 
     @property
-    def path(self) -> Path:
-        """The file that is read."""
+    def name(self) -> str:
+        """The input, as error messages call it."""
+        ...
+
+    @property
+    def format(self) -> str:
+        """Its key in :data:`FORMATS`."""
         ...
 
     @property
     def columns(self) -> Sequence[str]:
         """Names of the columns."""
+        ...
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether ``value_getter(columns)`` gives all that a record contains, so that any format can hold it."""
         ...
 
     @property
@@ -103,6 +178,20 @@ class Source(Protocol[R]):
         """
         ...
 
+    def position_after(self, record: R) -> Position:
+        """Where the next record starts."""
+        ...
+
+    def seek(self, position: Position) -> None:
+        """Continues at a position that a source of the same input gave, also in an earlier process.
+
+        To be called before, not while the source is iterated over.
+
+        Raises:
+            InputError: the input is a pipe, or shorter than it was.
+        """
+        ...
+
     def bytes_done(self, position: int) -> float:
         """Bytes of the input, approximately, up to a record's ``end_position``."""
         ...
@@ -114,6 +203,11 @@ class Source(Protocol[R]):
 
 class Sink(Protocol[R_contra]):
     """Writes records with their scores. Leaving the ``with`` block without an error makes the output appear."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Names of the columns that are added."""
+        ...
 
     def write(self, records: Sequence[R_contra], scores: Scores) -> None:
         """Appends records, in order; row i of ``scores`` belongs to record i.
@@ -129,31 +223,87 @@ class Sink(Protocol[R_contra]):
 
 
 def open_source(path: str | Path, options: ReadOptions | None = None) -> Source[Any]:
-    """Opens a file to read, in the format of its suffix (CSV for any unknown suffix).
+    """Opens an input. It is decompressed if its content is compressed.
+
+    The format is the requested one, else that of the suffix, else what the content suggests, else CSV.
+
+    Args:
+        path: a file; ``-`` is standard input.
+        options: how to read it.
 
     Raises:
-        InputError: it cannot be read, or its header is invalid.
+        InputError: it cannot be read, its header is invalid, or its content contradicts the format.
+        MachineError: a package that the format needs is not installed.
     """
-    source: Source[Any] = _module(path).open_source(path, options or ReadOptions())
+    file = InputFile(path)
+    try:
+        options = replace(options or ReadOptions(), format=_input_format(file, options))
+        source: Source[Any] = _module(options.format).open_source(file, options)
+    except BaseException:
+        file.close()
+        raise
     return source
 
 
-def open_sink(path: str | Path | None, source: Source[Any], columns: OutputColumns, *, force: bool = False) -> Any:
-    """Opens a file to write what ``source`` yields, in the source's format, with columns added at the end.
+def open_sink(
+    path: str | Path | None, source: Source[Any], columns: OutputColumns, options: WriteOptions | None = None
+) -> Sink[Any]:
+    """Opens a file to write what ``source`` yields, with columns added at the end.
 
     Args:
-        path: the file; standard output when None.
+        path: the file, which is compressed if its name ends in ``.gz`` or ``.zst``; standard output when None.
         source: where the records come from.
         columns: the columns to add.
-        force: replace the file if it exists.
+        options: how to write it.
 
     Raises:
-        InputError: the file exists and ``force`` was not given, or it cannot be written.
+        InputError: the file exists and is not to be replaced, or it cannot be written; the format cannot hold these
+            records.
+        MachineError: a package that the format needs is not installed.
     """
-    return _module(source.path).open_sink(path, source, columns, force=force)
+    options = options or WriteOptions()
+    wanted = options.format or output_format(path, source.format)
+    sink: Sink[Any] = _module(wanted).open_sink(path, source, columns, replace(options, format=wanted))
+    return sink
 
 
-def _module(path: str | Path) -> Any:
-    suffix = Path(path).suffix.lower()
-    modules = [module for module, suffixes in FORMATS.values() if suffix in suffixes]
-    return importlib.import_module((modules or [FORMATS["csv"][0]])[0])
+def output_format(path: str | Path | None, input_format: str) -> str:
+    """The format of an output that nobody named: that of its suffix, else that of the input, else the first one."""
+    of_name = format_of_name(Path(path)) if path is not None else None
+    return next(
+        (name for name in (of_name, input_format) if name is not None and FORMATS[name].is_written), next(iter(FORMATS))
+    )
+
+
+def require_flat(source: Source[Any], options: WriteOptions) -> None:
+    """Checks that a source can be written in another format than its own.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not source.is_flat and source.format != options.format:
+        raise InputError(
+            f"{source.name} is {source.format}, whose nested values are not written as {options.format}",
+            f"Write {source.format} and convert that, for example with DuckDB or polars.",
+        )
+
+
+def format_of_name(path: Path) -> str | None:
+    """The format of a name's suffix, below that of a compression; None if it is unknown."""
+    suffix = without_suffix(path).suffix.lower()
+    return next((name for name, one in FORMATS.items() if suffix in one.suffixes), None)
+
+
+def _input_format(file: InputFile, options: ReadOptions | None) -> str:
+    wanted = (options and options.format) or format_of_name(file.path)
+    found = recognize(file.start, wanted)
+    if found is None or (found.format in FORMATS and wanted is None):
+        return wanted or (found.format if found else next(iter(FORMATS)))
+    if found.format in FORMATS:
+        raise InputError(f"{file.name} is {found.what}, not {wanted}", f"Use --input-format {found.format}.")
+    inside = f" inside {file.compression}" if file.compression else ""
+    raise InputError(f"{file.name} is {found.what}{inside}", found.advice)
+
+
+def _module(name: str | None) -> Any:
+    return importlib.import_module(FORMATS[name or ""].module)

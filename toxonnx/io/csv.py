@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import os
 import re
 import sys
 import warnings
@@ -23,22 +22,23 @@ from typing import Any, NamedTuple
 
 from toxonnx.errors import InputError, RowError
 from toxonnx.inference.scores import Scores
-from toxonnx.io.atomic import BUFFER_BYTES, AtomicFile
-from toxonnx.io.base import ReadOptions, ReadWarning, Source
+from toxonnx.io.atomic import AtomicFile
+from toxonnx.io.base import Position, ReadOptions, ReadWarning, Source, WriteOptions, require_flat
+from toxonnx.io.input_file import InputFile
 from toxonnx.io.line_recorder import ESCAPE_HINT, ESCAPED_QUOTE, MAX_RECORD, LineRecorder
 from toxonnx.io.output_columns import OutputColumns
-from toxonnx.io.sniff import DELIMITERS, Sample, find_byte_order_mark, refuse_other_formats
+from toxonnx.io.sniff import DELIMITERS, delimiter_name
+from toxonnx.io.text_start import AUTO, read_start
 
 __all__ = ["CsvRecord", "CsvSink", "CsvSource", "open_sink", "open_source"]
 
 #: a first line that only names the delimiter, as Excel writes and reads it
 _SEPARATOR_LINE = re.compile(r'"?sep=(?![".0-9])([\t -~])"?[\r\n]*', re.IGNORECASE)
 
-#: codecs of Python for host names, not for files
-_NAME_CODECS = {"idna", "punycode"}
-
 #: error handler of lenient reading; surrogateescape works only for encodings that extend ASCII
 _LENIENT = "toxonnx-lone-surrogate"
+
+DEFAULT_DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
 def _as_lone_surrogate(error: UnicodeError) -> tuple[str, int]:
@@ -58,7 +58,7 @@ class CsvRecord(NamedTuple):
         fields: its fields; empty for a blank line, which is not a row.
         raw: its text without the line end.
         end: that line end.
-        end_position: characters of the input up to its end.
+        end_position: bytes of the (decompressed) input up to its end.
     """
 
     line: int
@@ -69,62 +69,33 @@ class CsvRecord(NamedTuple):
 
 
 class CsvSource:
-    """Reads a CSV or (by its suffix) TSV file record by record, in bounded memory.
+    """Reads a CSV or TSV file record by record, in bounded memory.
 
     Args:
-        path: the file.
+        file: the input, from its start.
         options: how to read it.
-        lenient: for diagnosing a file: rows come as they are, with any number of fields, and a byte that does not
-            decode comes as a lone surrogate in any encoding; nothing is said about a header that may be a row.
 
     Raises:
-        InputError: no such file, an empty file, another format, an unknown encoding, names in the header that repeat.
+        InputError: an empty file, another format, an unknown encoding, names in the header that repeat.
         RowError: while reading: wrong encoding, a NUL byte, a quote left open, a record whose number of fields differs
             from the header's.
 
     Warns:
-        ReadWarning: the header looks like a row, or quotes look as if they were escaped by a backslash.
+        ReadWarning: the header looks like a row, or quotes look as if they were escaped by a backslash; what ``auto``
+            stands for.
     """
 
-    def __init__(self, path: str | Path, options: ReadOptions | None = None, *, lenient: bool = False) -> None:
-        options = options or ReadOptions()
-        self.path = Path(path)
-        self._lenient = lenient
+    def __init__(self, file: InputFile, options: ReadOptions | None = None) -> None:
+        self._options = options = options or ReadOptions()
+        self._file, self.name, self.is_flat = file, file.name, True
+        self.format = options.format or "csv"
         self.has_header = options.has_header
         self.escape_char = _escape_char(options.escape_char)
-        default = "\t" if self.path.suffix.lower() in {".tsv", ".tab"} else ","
-        self.delimiter = _delimiter(default if options.delimiter is None else options.delimiter)
-        if self.escape_char == self.delimiter:
-            raise InputError(f"the escape character and the delimiter are both {self.delimiter!r}")
-        try:
-            encoding = codecs.lookup("utf-8" if options.encoding is None else options.encoding).name
-            if encoding in _NAME_CODECS:
-                raise LookupError(encoding)
-            "".encode(encoding)  # refuses codecs that are not text encodings
-            binary: Any = open(self.path, "rb", buffering=BUFFER_BYTES)  # noqa: SIM115  (closed by __exit__)
-        except (LookupError, UnicodeError):
-            raise InputError(f"unknown encoding {options.encoding!r}") from None
-        except OSError as error:
-            raise InputError(f"cannot read {self.path}: {error.strerror}") from None
-        try:
-            self._open(binary, encoding, options)
-        except BaseException:
-            binary.close()
-            raise
-
-    def _open(self, binary: Any, encoding: str, options: ReadOptions) -> None:
-        start = binary.peek(BUFFER_BYTES)
-        refuse_other_formats(self.path, start)
-        sample = Sample(start=start, encoding=encoding, delimiter=self.delimiter, has_header=self.has_header)
-        self._sample, mark = find_byte_order_mark(self.path, sample)
+        self._sample, mark = read_start(file, options)
         self.encoding = self._sample.encoding
         self.byte_order_mark = "\ufeff" if mark else ""
-        binary.read(mark)
-        self.size = os.fstat(binary.fileno()).st_size if binary.seekable() else None
-        self._binary: Any = binary
-        errors = _LENIENT if self._lenient else "strict"
-        self._text = io.TextIOWrapper(binary, encoding=self.encoding, errors=errors, newline="")
-        self._recorder = LineRecorder(self._text, self.path, self._sample)
+        errors = _LENIENT if options.lenient else "strict"
+        self._recorder = LineRecorder(file, self._sample, Position(mark, 1), errors=errors)
         lines = iter(self._recorder)
         first = next(lines, None)
         separator = _SEPARATOR_LINE.fullmatch(first or "")
@@ -132,17 +103,26 @@ class CsvSource:
         self.preamble = ""
         if separator and first is not None:
             self.preamble = self._recorder.take()[1]
-            self.delimiter = self.delimiter if options.delimiter is not None else _delimiter(separator[1])
             below = self._sample.start[len(self.preamble.encode(self.encoding)) :]
-            self._sample = replace(self._sample, start=below, delimiter=self.delimiter, skipped_lines=1)
-            self._recorder.sample = self._sample
+            self._sample = replace(self._sample, start=below, skipped_lines=1)
         elif first is not None:
             lines = chain([first], lines)
-        # The limit guards nothing that MAX_RECORD does not, and its default refuses long texts.
-        csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD))
-        self._csv = csv.reader(lines, delimiter=self.delimiter, escapechar=self.escape_char)
-        self._all_records = self._records()
+        self.delimiter = self._choose_delimiter(separator[1] if separator else "")
+        self._recorder.sample = self._sample = replace(self._sample, delimiter=self.delimiter)
+        self._all_records = self._records(lines)
         self.header = self._read_header()
+
+    def _choose_delimiter(self, separator: str) -> str:
+        """The delimiter, which ``separator`` names unless an option does."""
+        wanted = self._options.delimiter
+        if wanted == AUTO:
+            delimiter = _delimiter(separator) if separator else self._sample.detect_delimiter()
+            self._warn(f"the delimiter is taken to be {delimiter_name(delimiter)}")
+        else:
+            delimiter = _delimiter(wanted if wanted is not None else separator or DEFAULT_DELIMITERS[self.format])
+        if self.escape_char == delimiter:
+            raise InputError(f"the escape character and the delimiter are both {delimiter!r}")
+        return delimiter
 
     def _read_header(self) -> CsvRecord | None:
         """The header; without one, only the number of columns is taken from the first row."""
@@ -152,20 +132,20 @@ class CsvSource:
                 break
             skipped.append(first)
         else:
-            raise InputError(f"{self.path} is empty", "The first line must contain the column names." * self.has_header)
+            raise InputError(f"{self.name} is empty", "The first line must contain the column names." * self.has_header)
         if not self.has_header:
             self.columns = [f"column_{i}" for i in range(1, len(first.fields) + 1)]
             self._all_records = chain(skipped, [first], self._all_records)
             return None
         if not any(field.strip() for field in first.fields):
             raise RowError(
-                self.path, first.line, "the header is blank", "The first line must contain the column names."
+                self.name, first.line, "the header is blank", "The first line must contain the column names."
             )
         repeated = sorted({name for name in first.fields if name and first.fields.count(name) > 1})
         if repeated:
             # Where the line is a row, these are no names but texts.
             names = "a value" if self._sample.header_is_data else f"the column {', '.join(map(repr, repeated))}"
-            raise RowError(self.path, first.line, f"the header repeats {names}", self.columns_hint)
+            raise RowError(self.name, first.line, f"the header repeats {names}", self.columns_hint)
         self.columns = first.fields
         return first
 
@@ -185,32 +165,48 @@ class CsvSource:
         pick = itemgetter(*indices)
         return lambda record: list(pick(record.fields)) if record.fields else None
 
-    def bytes_done(self, position: int) -> float:
-        """See :meth:`toxonnx.io.base.Source.bytes_done`; 0 for a pipe."""
-        if self.size is None:
-            return 0.0
-        return float(self._binary.tell() * position / max(self._recorder.characters, 1))
+    def position_after(self, record: CsvRecord) -> Position:
+        """See :meth:`toxonnx.io.base.Source.position_after`."""
+        text = record.raw + record.end
+        lines = text.count("\n") + text.count("\r") - text.count("\r\n")
+        return Position(record.end_position, record.line + max(lines, 1))
 
-    def _records(self) -> Iterator[CsvRecord]:
+    def seek(self, position: Position) -> None:
+        """See :meth:`toxonnx.io.base.Source.seek`."""
+        self._recorder.seek(position)
+        self._all_records = self._records(iter(self._recorder))
+
+    def bytes_done(self, position: int) -> float:
+        """See :meth:`toxonnx.io.base.Source.bytes_done`."""
+        return self._file.bytes_done(position)
+
+    @property
+    def size(self) -> int | None:
+        """See :attr:`toxonnx.io.base.Source.size`."""
+        return self._file.size
+
+    def _records(self, lines: Iterator[str]) -> Iterator[CsvRecord]:
         recorder = self._recorder
-        for fields in self._csv:
+        # The limit guards nothing that MAX_RECORD does not, and its default refuses long texts.
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD))
+        for fields in csv.reader(lines, delimiter=self.delimiter, escapechar=self.escape_char):
             line, text = recorder.take()
             raw = text.rstrip("\r\n")
-            yield CsvRecord(line, fields, raw, text[len(raw) :], recorder.characters)
+            yield CsvRecord(line, fields, raw, text[len(raw) :], recorder.offset)
 
     def _warn(self, message: str) -> None:
-        warnings.warn(f"{self.path}: {message}", ReadWarning, stacklevel=3)
+        warnings.warn(f"{self.name}: {message}", ReadWarning, stacklevel=3)
 
     def __iter__(self) -> Iterator[CsvRecord]:
         """The rows, in order. A blank line comes as a record without fields."""
-        if not self._lenient and self._sample.header_is_data:
+        if not self._options.lenient and self._sample.header_is_data:
             self._warn("the first line looks like a row, not like a header; if it is one, use --no-header")
         width = len(self.columns)
         # A closing quote is followed by a delimiter or a line end, and one inside a field is doubled.
         escaped = None if self.escape_char else re.compile(rf'\\"[^"\r\n{re.escape(self.delimiter)}]')
         try:
             for record in self._all_records:
-                if len(record.fields) != width and record.fields and not self._lenient:
+                if len(record.fields) != width and record.fields and not self._options.lenient:
                     raise self._ragged(record)
                 if escaped and ESCAPED_QUOTE in record.raw and escaped.search(record.raw):
                     what = f"line {record.line}: quotes seem to be escaped by a backslash"
@@ -218,7 +214,7 @@ class CsvSource:
                     escaped = None
                 yield record
         except csv.Error as error:
-            raise RowError(self.path, self._recorder.line, f"not a CSV record: {error}") from None
+            raise RowError(self.name, self._recorder.line, f"not a CSV record: {error}") from None
 
     def _ragged(self, record: CsvRecord) -> RowError:
         first = "header" if self.has_header else "first row"
@@ -226,14 +222,13 @@ class CsvSource:
         hint = f"Quote fields that contain the delimiter {self.delimiter!r}."
         escaped = ESCAPED_QUOTE in record.raw or f"\\{self.delimiter}" in record.raw
         hint = ESCAPE_HINT if escaped and not self.escape_char else self.columns_hint or hint
-        return RowError(self.path, record.line, what, hint)
+        return RowError(self.name, record.line, what, hint)
 
     def __enter__(self) -> CsvSource:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A thread may be blocked inside the buffer of a pipe, and closing the buffer would wait for it.
-        (self._text if self.size is not None else self._binary.raw).close()
+        self._file.close()
 
 
 def _delimiter(wanted: str) -> str:
@@ -251,50 +246,87 @@ def _escape_char(wanted: str | None) -> str | None:
 
 
 #: how the values of a column are written; flags as 0 and 1
-_FORMATS = {"label": "%s", "score": "%.6f", "probabilities": "%.6f"}
+_PATTERNS = {"label": "%s", "score": "%.6f", "probabilities": "%.6f"}
 
 
 class CsvSink:
-    """Writes the records of a :class:`CsvSource` back, with scores appended to each row.
+    """Writes the records of a source as CSV or TSV, with scores appended to each row.
+
+    Records of a :class:`CsvSource` of the same format keep their bytes. Those of other sources must be flat.
 
     Args:
         path: the file; standard output when None.
-        source: gives the header, the dialect and the encoding.
+        source: gives the columns, and if it is a :class:`CsvSource`, the encoding.
         columns: the columns to add.
-        force: replace the file if it exists.
+        options: ``csv`` or ``tsv``, and whether to replace the file.
 
     Raises:
-        InputError, MachineError: see :class:`toxonnx.io.atomic.AtomicFile`.
+        InputError: the source has such columns already; see also :class:`toxonnx.io.atomic.AtomicFile`.
+        MachineError: see there.
     """
 
     def __init__(
-        self, path: str | Path | None, source: CsvSource, columns: OutputColumns, *, force: bool = False
+        self, path: str | Path | None, source: Source[Any], columns: OutputColumns, options: WriteOptions
     ) -> None:
-        self._delimiter, self._escape_char = source.delimiter, source.escape_char
         self._columns = columns
-        formats = [_FORMATS.get(column.kind, "%d") for column in columns.columns]
-        self._pattern = self._delimiter.replace("%", "%%").join(formats)
-        self._start = source.byte_order_mark + source.preamble
-        if header := source.header:
-            self._start += f"{header.raw}{self._delimiter}{self._line(columns.names)}{header.end}"
+        #: see :attr:`toxonnx.io.base.Sink.columns`
+        self.columns = columns.flat_names(source.columns)
+        self._delimiter = DEFAULT_DELIMITERS[options.format or "csv"]
+        self._escape_char: str | None = None
+        encoding, header, self._start, end = "utf-8", True, "", "\n"
+        self._values: Callable[[Any], list[str] | None] | None = None
+        if isinstance(source, CsvSource):
+            encoding, header, self._start = source.encoding, source.has_header, source.byte_order_mark
+        if isinstance(source, CsvSource) and (
+            source.format == options.format or source.delimiter == self._delimiter
+        ):  # rows are copied
+            self._delimiter, self._escape_char = source.delimiter, source.escape_char
+            self._start += source.preamble
+            names = source.header.raw if source.header else ""
+            end = source.header.end if source.header else ""
+        else:
+            self._values = source.value_getter(source.columns)
+            names = self._line(source.columns)
+        if header:
+            self._start += f"{names}{self._delimiter}{self._line(self.columns)}{end}"
+        patterns = [_PATTERNS.get(kind, "%d") for kind in columns.kinds for _ in self._names_of(kind)]
+        self._pattern = self._delimiter.replace("%", "%%").join(patterns)
         self._cells: dict[tuple[str, ...], str] = {}
-        self._file = AtomicFile(path, encoding=source.encoding, force=force)
+        self._file = AtomicFile(path, encoding=encoding, force=options.force)
 
-    def write(self, records: Sequence[CsvRecord], scores: Scores) -> None:
+    def _names_of(self, kind: str) -> Sequence[str]:
+        return self._columns.labels if kind == "probabilities" else (kind,)
+
+    def write(self, records: Sequence[Any], scores: Scores) -> None:
         """See :meth:`toxonnx.io.base.Sink.write`."""
-        # With a GPU, this loop decides how many rows per second there are.
+        # With a GPU, these loops decide how many rows per second there are.
         delimiter, pattern = self._delimiter, self._pattern
-        values = self._columns.values(scores)
-        for i, column in enumerate(self._columns.columns):
-            if column.kind == "label":
-                values[i] = list(map(self._cell, values[i]))
+        rows = zip(*self._added(scores), strict=True)
         lines = []
-        for record, row in zip(records, zip(*values, strict=True), strict=True):
-            if not record.fields:  # a blank line is kept, and is not a row
-                lines.append(record.raw + record.end)
-            else:
-                lines.append(f"{record.raw}{delimiter}{pattern % row}{record.end}")
+        if self._values is None:
+            for record, row in zip(records, rows, strict=True):
+                if not record.fields:  # a blank line is kept, and is not a row
+                    lines.append(record.raw + record.end)
+                else:
+                    lines.append(f"{record.raw}{delimiter}{pattern % row}{record.end}")
+        else:
+            for record, row in zip(records, rows, strict=True):
+                fields = self._values(record)
+                if fields is not None:
+                    lines.append(f"{self._line(fields)}{delimiter}{pattern % row}\n")
         self._file.write("".join(lines))
+
+    def _added(self, scores: Scores) -> list[list[Any]]:
+        """The values of each column."""
+        values: list[list[Any]] = []
+        for kind, of_kind in zip(self._columns.kinds, self._columns.values(scores), strict=True):
+            if kind == "label":
+                values.append(list(map(self._cell, of_kind)))
+            elif kind == "probabilities":
+                values += of_kind.T.tolist()
+            else:
+                values.append(of_kind.tolist())
+        return values
 
     def _cell(self, labels: tuple[str, ...]) -> str:
         """The cell of the labels that apply to a row: a label may contain the delimiter, a number never does."""
@@ -321,13 +353,12 @@ class CsvSink:
         self._file.__exit__(kind, error, tb)
 
 
-def open_source(path: str | Path, options: ReadOptions) -> CsvSource:
+def open_source(file: InputFile, options: ReadOptions) -> CsvSource:
     """See :func:`toxonnx.io.base.open_source`."""
-    return CsvSource(path, options)
+    return CsvSource(file, options)
 
 
-def open_sink(path: str | Path | None, source: Source[Any], columns: OutputColumns, *, force: bool = False) -> CsvSink:
+def open_sink(path: str | Path | None, source: Source[Any], columns: OutputColumns, options: WriteOptions) -> CsvSink:
     """See :func:`toxonnx.io.base.open_sink`."""
-    if not isinstance(source, CsvSource):
-        raise TypeError(f"a CSV sink writes what a CSV source read, not {type(source).__name__}")
-    return CsvSink(path, source, columns, force=force)
+    require_flat(source, options)
+    return CsvSink(path, source, columns, options)

@@ -2,84 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from toxonnx.errors import InputError
 from toxonnx.inference.scores import Scores
 
-__all__ = ["COLUMNS", "OutputColumn", "OutputColumns"]
+__all__ = ["COLUMNS", "OutputColumns"]
 
-#: what can be added; ``probabilities`` is one column per label
+#: what can be added
 COLUMNS = ("label", "score", "probabilities", "review", "truncated", "no_tokens", "repaired")
-#: prefixes for the names of probabilities and of other columns, where the names without one are taken
-_PREFIXES = (("", ""), ("predicted_", "predicted_"), ("probability_", "predicted_"))
-
-
-class OutputColumn(NamedTuple):
-    """A column: one of :data:`COLUMNS`, and its name in the header."""
-
-    kind: str
-    name: str
 
 
 @dataclass(frozen=True)
 class OutputColumns:
-    """The columns to add, in order; those of the probabilities are next to each other."""
+    """The columns to add, in order.
 
-    columns: tuple[OutputColumn, ...]
+    Attributes:
+        kinds: some of :data:`COLUMNS`.
+        labels: label names.
+        prefix: what their names start with.
+    """
 
-    @classmethod
-    def choose(cls, kinds: Sequence[str], labels: Sequence[str], existing: Sequence[str] = ()) -> OutputColumns:
-        """Names columns, with a prefix where the name without one would repeat a column of the input.
+    kinds: tuple[str, ...]
+    labels: tuple[str, ...]
+    prefix: str = ""
+
+    def nested_names(self, existing: Collection[str] = ()) -> list[str]:
+        """One name per kind, for formats with nested values.
 
         Args:
-            kinds: some of :data:`COLUMNS`, in order.
-            labels: label names.
             existing: the input's columns.
 
         Raises:
-            InputError: the input has columns with the prefixed names, too.
+            InputError: the input has such a column.
         """
-        for probability_prefix, prefix in _PREFIXES:
-            added = cls(
-                tuple(
-                    column
-                    for kind in kinds
-                    for column in (
-                        [OutputColumn(kind, probability_prefix + label) for label in labels]
-                        if kind == "probabilities"
-                        else [OutputColumn(kind, prefix + kind)]
-                    )
-                )
+        return self._free([self.prefix + kind for kind in self.kinds], existing)
+
+    def flat_names(self, existing: Collection[str] = ()) -> list[str]:
+        """Like :meth:`nested_names`, with one name per label in place of ``probabilities``.
+
+        Where a label is called like another column, as in ``score``, these names start with ``probability_``.
+        """
+        probability = "probability_" if set(self.labels) & set(COLUMNS) else ""
+        names: list[str] = []
+        for kind in self.kinds:
+            of_kind = [probability + label for label in self.labels] if kind == "probabilities" else [kind]
+            names += [self.prefix + name for name in of_kind]
+        return self._free(names, existing)
+
+    def _free(self, names: list[str], existing: Collection[str]) -> list[str]:
+        taken = [name for name in names if name in existing]
+        if taken:
+            example = "predicted_" if self.prefix != "predicted_" else "new_"
+            raise InputError(
+                f"the input already has the columns to be added: {', '.join(taken)}",
+                f"Give them other names with --prefix, for example --prefix {example}; or score the original file.",
             )
-            taken = set(added.names) & set(existing)
-            if not taken and len(set(added.names)) == len(added.names):
-                return added
-        raise InputError(
-            f"the file already has columns with the names to be added: {', '.join(sorted(taken))}",
-            "It may have been scored before; rename these columns, or score the original.",
-        )
+        return names
 
-    @property
-    def names(self) -> list[str]:
-        """The names, in order."""
-        return [column.name for column in self.columns]
+    def values(self, scores: Scores) -> list[Any]:
+        """The values of each kind, with one row per row of the scores.
 
-    def values(self, scores: Scores) -> list[list[Any]]:
-        """The values of each column: tuples of the labels that apply, probabilities, and flags."""
-        values: list[list[Any]] = []
-        for kind in dict.fromkeys(column.kind for column in self.columns):
-            match kind:
-                case "label":
-                    values.append(scores.label_names)
-                case "score":
-                    values.append(scores.top_scores.tolist())
-                case "probabilities":
-                    values += scores.probabilities.T.tolist()
-                case "review":
-                    values.append(scores.needs_review.tolist())
-                case flag:
-                    values.append(getattr(scores, flag).tolist())
-        return values
+        Labels are tuples of the names that apply; ``score`` is float64 [rows], ``probabilities`` float64 [rows,
+        labels], and the others are bool [rows].
+        """
+        attributes = {"label": "label_names", "score": "top_scores", "review": "needs_review"}
+        return [getattr(scores, attributes.get(kind, kind)) for kind in self.kinds]

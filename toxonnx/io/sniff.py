@@ -1,7 +1,7 @@
 """What the first bytes of a file reveal: another format, its encoding, its delimiter, a header in another line.
 
-Nothing here changes how a file is read. It refuses what is not a text file, and makes error messages name the options
-that the file needs, all of them at once.
+It recognizes formats, and makes error messages name the options that a file needs, all of them at once. How a file is
+read depends on it only where nobody said how: an unknown suffix, ``--encoding auto``, ``--delimiter auto``.
 """
 
 from __future__ import annotations
@@ -13,25 +13,50 @@ import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from typing import NamedTuple
 
 from toxonnx.errors import InputError
 from toxonnx.io.header import has_usual_text_column, looks_like_data
 
-__all__ = ["DELIMITERS", "Sample", "delimiter_name", "find_byte_order_mark", "refuse_other_formats"]
+__all__ = [
+    "DELIMITERS",
+    "Sample",
+    "Signature",
+    "delimiter_name",
+    "detect_encoding",
+    "find_byte_order_mark",
+    "recognize",
+]
 
 #: names for ``--delimiter``, which need no quoting in a shell; the names that Miller uses
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|", "space": " "}
 
 _UNPACK = "Decompress it first, for example with {}."
 _SPREADSHEET = "Save it as CSV (UTF-8) first."
-_DUCKDB = "Convert it to CSV first, for example with DuckDB or pandas."
-_JQ = """Convert it to CSV first, for example with jq -rn '["text"], ({} | [.text]) | @csv'."""
+_DUCKDB = "Convert it to Parquet or CSV first, for example with DuckDB or pandas."
 
-#: what the file starts with -> what it is, and what to do
-_FORMATS = tuple(
-    (re.compile(start, re.DOTALL), what, advice)
-    for start, what, advice in (
+
+class Signature(NamedTuple):
+    """What files of a kind start with.
+
+    Attributes:
+        start: the first bytes.
+        what: what such a file is.
+        advice: what to do, if it cannot be read.
+        format: the key in :data:`toxonnx.io.base.FORMATS` of those that can.
+        is_text: whether a file of plain text may start like this, too.
+    """
+
+    start: re.Pattern[bytes]
+    what: str
+    advice: str
+    format: str = ""
+    is_text: bool = False
+
+
+_SIGNATURES = tuple(
+    Signature(re.compile(start, re.DOTALL), *rest)
+    for start, *rest in (
         (rb"\x1f\x8b", "compressed with gzip", _UNPACK.format("gunzip")),
         (rb"\x28\xb5\x2f\xfd", "compressed with zstd", _UNPACK.format("unzstd")),
         (rb"\xfd7zXZ\0", "compressed with xz", _UNPACK.format("unxz")),
@@ -43,7 +68,7 @@ _FORMATS = tuple(
         (rb"PK\x03\x04.{26}mimetypeapplication/vnd\.oasis", "an OpenDocument file", _SPREADSHEET),
         (rb"PK\x03\x04", "a zip archive", "Unpack it first, for example with unzip."),
         (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook or another Office file", _SPREADSHEET),
-        (rb"PAR1[\x00-\x08\x0e-\x1f]", "a Parquet file", _DUCKDB),
+        (rb"PAR1[\x00-\x08\x0e-\x1f]", "a Parquet file", _DUCKDB, "parquet"),
         (rb"Obj\x01", "an Avro file", _DUCKDB),
         (rb"ORC[\x00-\x08\x0e-\x1f]", "an ORC file", _DUCKDB),
         (
@@ -55,10 +80,17 @@ _FORMATS = tuple(
         (rb"ARROW1\0|\xff\xff\xff\xff", "an Arrow or Feather file", _DUCKDB),
         (rb"SQLite format 3\0", "a SQLite database", "Export a table first: sqlite3 -header -csv FILE 'SELECT ...'"),
         (rb"%PDF-", "a PDF document", "Extract its texts into a CSV file first."),
-        (rb"(?i)\s*<(!doctype|html|\?xml)", "an HTML or XML page", "Was a page downloaded in place of the file?"),
-        (rb"version https://git-lfs", "a Git LFS pointer, not the file itself", "Fetch the file with: git lfs pull"),
-        (rb'\s*\{\s*"[^\n]*\}\s*(\n|$)', "a file of JSON lines", _JQ.format("inputs")),
-        (rb'\s*(\{\s*["}]|\[\s*[\[{"])', "a JSON file", _JQ.format("inputs[]")),
+        (rb"(?i)\s*<(!doctype|html|\?xml)", "an HTML or XML page", "Was a page downloaded in place of it?", "", True),
+        (rb"version https://git-lfs", "a Git LFS pointer", "Fetch the file with: git lfs pull", "", True),
+        # The second form is the start of a long line, or of one that has not come through a pipe yet.
+        (rb'\s*\{[ \t]*("[^\n]*\}\s*(\n|$)|"[^\n]*$)', "a file of JSON lines", "", "jsonl", True),
+        (
+            rb'\s*(\{\s*["}]|\[\s*[\[{"])',
+            "a JSON file",
+            "Convert it to JSON lines first, for example with jq -c '.[]'.",
+            "",
+            True,
+        ),
     )
 )
 
@@ -75,12 +107,33 @@ _BYTE_ORDER_MARKS = {
 _SAMPLE_BYTES, _HEADER_ROWS = 1 << 16, 20
 
 
-def refuse_other_formats(path: Path, start: bytes) -> None:
-    """Raises an InputError if a file is not a table of text, by its first bytes."""
+def recognize(start: bytes, wanted: str | None = None) -> Signature | None:
+    """What a file is by its first bytes; None if it may be the format that is wanted, or is not recognized.
+
+    Args:
+        start: the first bytes.
+        wanted: a key of :data:`toxonnx.io.base.FORMATS`; None if any will do.
+    """
     start = start.removeprefix(codecs.BOM_UTF8)
-    for pattern, what, advice in _FORMATS:
-        if pattern.match(start):
-            raise InputError(f"{path} is {what}", advice)
+    found = next((signature for signature in _SIGNATURES if signature.start.match(start)), None)
+    if found is None or (wanted is not None and found.format == wanted) or (wanted == "text" and found.is_text):
+        return None
+    return found
+
+
+def detect_encoding(start: bytes) -> str:
+    """The encoding that the first bytes of a text suggest: a marked one, UTF-16, UTF-8, else cp1252."""
+    for name, mark in _BYTE_ORDER_MARKS.items():
+        if start.startswith(mark):
+            return name.removesuffix("-le").removesuffix("-be")
+    wide = _without_mark(start)
+    if wide:
+        return wide
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
 
 
 def delimiter_name(delimiter: str) -> str:
@@ -156,6 +209,15 @@ class Sample:
                 return line
         return None
 
+    def detect_delimiter(self) -> str:
+        """The delimiter by which the most rows have as many fields as the first, and at least two; else a comma."""
+
+        def fit(delimiter: str) -> tuple[int, int]:
+            widths = [len(row) for _, row in replace(self, delimiter=delimiter)._rows]
+            return (widths.count(widths[0]), widths[0]) if widths and widths[0] > 1 else (0, 0)
+
+        return max(",;\t|", key=fit)
+
     def options(self, encoding: str = "") -> str:
         """The options that the file seems to need, with an encoding if one is given."""
         options = [f"--encoding {encoding}"] if encoding else []
@@ -176,15 +238,18 @@ class Sample:
         if self._rows and "\ufffd" in "".join(self._rows[0][1]):
             return f"The header has bytes that are not {self.encoding.upper()}. {self.encoding_hint()}"
         if self.header_is_data:
-            return "The first line looks like a row, not like a header: add a header, or use --no-header."
+            return (
+                "The first line looks like a row, not like a header: add a header, or use --no-header, or "
+                "--input-format text if each line is a text."
+            )
         return ""
 
 
-def find_byte_order_mark(path: Path, sample: Sample) -> tuple[Sample, int]:
+def find_byte_order_mark(name: str, sample: Sample) -> tuple[Sample, int]:
     """Checks the requested encoding of a file by its first bytes.
 
     Args:
-        path: for error messages.
+        name: of the file, for error messages.
         sample: the first bytes, with the requested encoding as Python spells it.
 
     Returns:
@@ -193,23 +258,23 @@ def find_byte_order_mark(path: Path, sample: Sample) -> tuple[Sample, int]:
     Raises:
         InputError: the bytes contradict the encoding.
     """
-    start, name = sample.start, sample.encoding
-    found = next((codec for codec, mark in _BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
+    start, codec = sample.start, sample.encoding
+    found = next((one for one, mark in _BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
     if found:
         mark = len(_BYTE_ORDER_MARKS[found])
         below = replace(sample, start=start[mark:], encoding=found)
         family = found.removesuffix("-le").removesuffix("-be")
-        if name not in {found, family, f"{family}-sig"}:
-            raise InputError(f"{path} looks like {family.upper()}", f"Add {below.options(family)}.")
+        if codec not in {found, family, f"{family}-sig"}:
+            raise InputError(f"{name} looks like {family.upper()}", f"Add {below.options(family)}.")
         return below, mark
     wide = _without_mark(start)
-    if name in {"utf-16", "utf-32"}:
-        example = wide or f"{name}-le or {name}-be"
-        raise InputError(f"{path} has no {name.upper()} byte-order mark", f"Use --encoding {example}.")
-    if wide and not name.startswith(("utf-16", "utf-32")):
+    if codec in {"utf-16", "utf-32"}:
+        example = wide or f"{codec}-le or {codec}-be"
+        raise InputError(f"{name} has no {codec.upper()} byte-order mark", f"Use --encoding {example}.")
+    if wide and not codec.startswith(("utf-16", "utf-32")):
         options = replace(sample, encoding=wide).options(wide)
-        raise InputError(f"{path} looks like UTF-16 without a byte-order mark", f"Add {options}.")
-    return replace(sample, encoding=name.removesuffix("-sig")), 0
+        raise InputError(f"{name} looks like UTF-16 without a byte-order mark", f"Add {options}.")
+    return replace(sample, encoding=codec.removesuffix("-sig")), 0
 
 
 def _without_mark(start: bytes) -> str | None:
