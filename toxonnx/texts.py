@@ -130,7 +130,7 @@ class TextSpec:
         if requested:
             missing = [name for name in requested if name not in header]
             if missing:
-                raise InputError(f"no column {_listing(missing)} in the header", listing)
+                raise InputError(f"no column {_listing(missing)}", listing)
             if len(requested) not in {1, len(self.columns) or len(requested)}:
                 raise InputError(
                     f"{len(requested)} text columns given, the model reads {len(self.columns)}: "
@@ -143,7 +143,7 @@ class TextSpec:
         usual = [name for name in header if name.strip().lower() in USUAL_TEXT_COLUMNS]
         if len(usual) == 1:
             return (usual[0],)
-        why = f"several columns may contain the text: {_listing(usual)}" if usual else "no text column in the header"
+        why = f"several columns may contain the text: {_listing(usual)}" if usual else "no text column"
         raise InputError(why, f"{listing} Name the text column with --text-column COLUMN.")
 
 

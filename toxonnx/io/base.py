@@ -55,6 +55,8 @@ class Format(NamedTuple):
 FORMATS = {
     "csv": Format("toxonnx.io.csv", (".csv",)),
     "tsv": Format("toxonnx.io.csv", (".tsv", ".tab")),
+    "jsonl": Format("toxonnx.io.jsonl", (".jsonl", ".ndjson")),
+    "text": Format("toxonnx.io.text", (".txt", ".text"), is_written=False),
 }
 
 
@@ -172,9 +174,16 @@ class Source(Protocol[R]):
         ...
 
     def value_getter(self, columns: Sequence[str]) -> Callable[[R], list[str] | None]:
-        """A function from a record to its values in these columns; None for a record that is not a row (a blank line).
+        """A function from a record to the texts in these columns; None for a record that is not a row (a blank line).
 
-        A sink copies records that are not rows without scores.
+        A sink copies records that are not rows without scores. The function raises RowError for a record without such
+        texts; the next record can be read all the same.
+        """
+        ...
+
+    def cell_getter(self, columns: Sequence[str]) -> Callable[[R], list[str] | None]:
+        """Like :meth:`value_getter`, with values of any type as CSV would have them: numbers as they are written,
+        ``true`` and ``false``, an empty string for a missing one, JSON for nested ones.
         """
         ...
 

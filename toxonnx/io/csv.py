@@ -165,6 +165,8 @@ class CsvSource:
         pick = itemgetter(*indices)
         return lambda record: list(pick(record.fields)) if record.fields else None
 
+    cell_getter = value_getter
+
     def position_after(self, record: CsvRecord) -> Position:
         """See :meth:`toxonnx.io.base.Source.position_after`."""
         text = record.raw + record.end

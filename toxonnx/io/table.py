@@ -66,7 +66,7 @@ def read_table(path: str | Path, options: ReadOptions | None = None, *, columns:
         kept = [name for name in source.columns if columns is None or name in columns]
         values: dict[str, list[str]] = {name: [] for name in kept}
         lines: list[int] = []
-        get = source.value_getter(kept)
+        get = source.cell_getter(kept)
         for record in source:
             row = get(record)
             if row is None:
