@@ -50,7 +50,7 @@ RULES = {
     "io": Rule(
         "sources and sinks: files in, files out",
         ("disk", "extras", "inference.scores", "texts"),
-        ("backports", "compression"),
+        ("backports", "compression", "pyarrow"),
     ),
     "inference.options": Rule("how to run a bundle"),
     "inference.scores": Rule("logits to probabilities to decisions; `Scores`, `Scorer`", ("labels",), ("numpy",)),

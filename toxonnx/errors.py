@@ -71,10 +71,10 @@ class InputError(ToxonnxError):
 
 
 class RowError(InputError):
-    """Bad input in a line (counted from 1) of a file."""
+    """Bad input in a line of a file, or in a row of one without lines; both are counted from 1."""
 
-    def __init__(self, path: object, line: int, what: str, hint: str = "") -> None:
-        super().__init__(f"{path}, line {line}: {what}", hint)
+    def __init__(self, path: object, line: int, what: str, hint: str = "", *, unit: str = "line") -> None:
+        super().__init__(f"{path}, {unit} {line}: {what}", hint)
         self.line = line
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from check_helpers import Rows, by_kind, check_file, check_quickly, distinct_rows
 from helpers import write_csv
@@ -61,3 +62,16 @@ def test_a_file_that_is_not_a_table_is_refused(tmp_path: Path, tokenizer: Tokeni
     (tmp_path / "open.csv").write_text('text,label\n"never closed,1\n', encoding="utf-8")
     with pytest.raises(RowError, match="a quote is opened and never closed"):
         check_file(tmp_path / "open.csv", tokenizer)
+
+
+def test_json_lines_and_parquet_give_the_findings_of_csv(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    rows = [*distinct_rows(30), distinct_rows(30)[0], ["caf\u00e9\nagain", "praise"]]
+    frame = pd.DataFrame(rows, columns=["text", "class"])
+    frame.to_csv(tmp_path / "in.csv", index=False)
+    frame.to_json(tmp_path / "in.jsonl", orient="records", lines=True)
+    frame.to_parquet(tmp_path / "in.parquet")
+    expected, *others = (
+        {finding.kind for finding in check_quickly(tmp_path / name, tokenizer).findings}
+        for name in ("in.csv", "in.jsonl", "in.parquet")
+    )
+    assert "duplicate-texts" in expected and others == [expected, expected]

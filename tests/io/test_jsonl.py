@@ -30,7 +30,7 @@ def _scores(rows: int, labels: Labels = LABELS) -> Scores:
 def _scored(path: Path, kinds: tuple[str, ...] = COLUMNS, prefix: str = "", labels: Labels = LABELS) -> bytes:
     """The output for a file, and to check it, the texts that were read."""
     out = path.with_name("out.jsonl")
-    columns = OutputColumns(kinds, labels.names, prefix)
+    columns = OutputColumns(kinds, labels.names, prefix, labels.multi)
     with open_source(path) as source, open_sink(out, source, columns, WriteOptions("jsonl", force=True)) as sink:
         records = list(source)
         sink.write(records, _scores(len(records), labels))

@@ -6,10 +6,11 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from toxonnx.check.finding import MAX_NAME_LENGTH, Finding, format_share, make_finding, plural
 from toxonnx.errors import InputError
-from toxonnx.io.base import ReadOptions, open_source
+from toxonnx.io.base import ReadOptions, Source, open_source
 from toxonnx.io.csv import CsvSource
 from toxonnx.io.header import looks_like_data, reads_like_text
 from toxonnx.io.table import Table
@@ -42,7 +43,7 @@ class RawTable:
     Attributes:
         table: the rows with as many fields as the header; undecodable bytes are replaced by U+FFFD.
         display_names: column name -> the name to show, which never is a text.
-        delimiter: the delimiter.
+        delimiter: the delimiter; empty in formats that have none.
         ragged_lines: lines of rows with more or fewer fields than the header; not in ``table``.
         undecodable_lines: lines of rows with undecodable bytes.
         repeated_header_lines: lines that repeat the header; not in ``table``.
@@ -131,7 +132,7 @@ def read_raw_table(
     blank = 0
     with open_source(path, replace(reading or ReadOptions(), lenient=True)) as source:
         if not isinstance(source, CsvSource):
-            raise InputError(f"{path} is {source.format}, and check reads CSV and TSV")
+            return _without_lines(path, source, file)
         header = [replace_surrogates(name) or f"(column {i})" for i, name in enumerate(source.columns, start=1)]
         for record in source:
             if not record.fields:
@@ -161,6 +162,20 @@ def read_raw_table(
         ragged_lines=ragged, undecodable_lines=undecodable, repeated_header_lines=repeated,
         multiline_records=multiline, blank_lines=blank, missing_header=missing_header,
         columns_hint=columns_hint, file=file,
+    )  # fmt: skip
+
+
+def _without_lines(path: Path, source: Source[Any], file: str) -> RawTable:
+    """The rows of a format that has neither a header nor quotes, where such problems cannot occur."""
+    header = list(source.columns)
+    get = source.cell_getter(header)
+    cells = [(record.line, row) for record in source if (row := get(record)) is not None]
+    if not cells:
+        raise InputError(f"{path} has no rows")
+    columns = {name: [replace_surrogates(row[i]) for _, row in cells] for i, name in enumerate(header)}
+    return RawTable(
+        table=Table(path, columns, [line for line, _ in cells]), display_names=_display_names(header, False),
+        delimiter="", columns_hint=source.columns_hint, file=file,
     )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def command(
 ) -> None:
     """Measure throughput and latency of a bundle, and compare it with PyTorch or other bundles.
 
-    The texts are those of FILE, a CSV or TSV file, or synthetic texts. Each candidate runs in its own process, on the
+    The texts are those of FILE, or synthetic texts. Each candidate runs in its own process, on the
     same texts and the same number of cores. Rounds are interleaved; the median, the slowest and the fastest are
     reported.
     """

@@ -66,7 +66,7 @@ def command(
     force: bool,
     strict: bool,
 ) -> None:
-    """Find problems in labelled DATA (CSV or TSV) that would inflate the metrics of a model trained on it.
+    """Find problems in labelled DATA (CSV, TSV, JSON lines or Parquet) that would inflate the metrics of a model trained on it.
 
     Reports bad rows and labels, duplicates, splits that leak, columns that predict the label, and the scores of a
     TF-IDF baseline. Reports never contain the text of a row.

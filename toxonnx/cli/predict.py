@@ -94,10 +94,10 @@ def command(
     force: bool,
     verbose: bool,
 ) -> None:
-    """Score the texts of FILE, a CSV or TSV file of any size; - is standard input.
+    """Score the texts of FILE: CSV, TSV, JSON lines, Parquet or plain text, of any size; - is standard input.
 
-    The input is copied byte for byte, with columns added at the end: label, score, and the probability of each label.
-    It may be compressed by gzip or zstd, and so is an output whose name ends in .gz or .zst.
+    The input is copied as it is, with columns added at the end: label, score, and the probability of each label. It may
+    be compressed by gzip or zstd, and so is an output whose name ends in .gz or .zst.
 
     With --review-below, or if the bundle's thresholds leave some rows undecided, a column review marks the rows that a
     person should look at with 1. Use --columns to choose the columns, for example to mark truncated texts.
@@ -127,7 +127,7 @@ def command(
         if verbose:
             click.echo(str(classifier.settings), err=True)
         kinds = output_columns or (*DEFAULT_COLUMNS, *["review"] * classifier.can_mark_for_review)
-        added = OutputColumns(kinds, classifier.labels.names, prefix)
+        added = OutputColumns(kinds, classifier.labels.names, prefix, classifier.labels.multi)
         with open_sink(output, source, added, WriteOptions(output_format, force)) as sink:
             if not text_columns:
                 click.echo(f"reading the text from {', '.join(map(repr, columns))}", err=True)

@@ -34,7 +34,7 @@ def command(
     resume: bool,
     force: bool,
 ) -> None:
-    """Train a classifier on DATA, a labelled CSV or TSV file; the best epoch is kept.
+    """Train a classifier on DATA, a labelled file (CSV, TSV, JSON lines or Parquet); the best epoch is kept.
 
     DATA is left out if the recipe names its files.
     """

@@ -63,9 +63,8 @@ class AtomicFile:
             self._raw: IO[bytes] = open(target, "wb", buffering, closefd=self.path is not None)  # noqa: SIM115
         except OSError as error:
             raise InputError(f"cannot write {self.path}: {error.strerror}") from None
-        #: for formats that are not text: takes bytes
-        self.binary = compress(self._raw, compression) if compression else self._raw
-        self._text = io.TextIOWrapper(self.binary, encoding, newline="", line_buffering=self._raw.isatty())
+        self._binary = compress(self._raw, compression) if compression else self._raw
+        self._text = io.TextIOWrapper(self._binary, encoding, newline="", line_buffering=self._raw.isatty())
 
     def _refuse_existing(self, path: Path) -> None:
         if os.path.lexists(path) and not self._force:
@@ -81,7 +80,14 @@ class AtomicFile:
                 "Convert the file to UTF-8 first: the output has the encoding of the input.",
             ) from None
         except OSError as error:
-            raise self.write_error(error) from None
+            raise self._write_error(error) from None
+
+    def write_bytes(self, data: bytes) -> None:
+        """Appends bytes; not to be mixed with text."""
+        try:
+            self._binary.write(data)
+        except OSError as error:
+            raise self._write_error(error) from None
 
     def __enter__(self) -> AtomicFile:
         return self
@@ -89,8 +95,8 @@ class AtomicFile:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         try:
             self._text.flush()
-            if self.binary is not self._raw:
-                self.binary.close()
+            if self._binary is not self._raw:
+                self._binary.close()
             self._raw.flush()
             if self._partial is not None and kind is None:
                 os.fsync(self._raw.fileno())
@@ -98,7 +104,7 @@ class AtomicFile:
                 self._partial = None
         except OSError as failure:
             if kind is None:
-                raise self.write_error(failure) from None
+                raise self._write_error(failure) from None
         finally:
             if self._partial is not None:
                 self._partial.unlink(missing_ok=True)
@@ -124,8 +130,7 @@ class AtomicFile:
         else:
             partial.unlink()
 
-    def write_error(self, error: OSError) -> Exception:
-        """The error to raise for one of the operating system."""
+    def _write_error(self, error: OSError) -> Exception:
         if isinstance(error, BrokenPipeError):
             return error
         full = error.errno in FULL_DISK

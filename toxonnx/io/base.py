@@ -44,11 +44,13 @@ class Format(NamedTuple):
         module: has ``open_source`` and, unless it is only read, ``open_sink``.
         suffixes: of its files, without that of a compression.
         is_written: whether it can hold scores. Input in a format that cannot is written in the first one by default.
+        extra: the extra of this package with what the module imports; empty if it needs none.
     """
 
     module: str
     suffixes: tuple[str, ...]
     is_written: bool = True
+    extra: str = ""
 
 
 #: in the order of ``--input-format``; files of unknown suffix and content are read as the first one
@@ -57,6 +59,7 @@ FORMATS = {
     "tsv": Format("toxonnx.io.csv", (".tsv", ".tab")),
     "jsonl": Format("toxonnx.io.jsonl", (".jsonl", ".ndjson")),
     "text": Format("toxonnx.io.text", (".txt", ".text"), is_written=False),
+    "parquet": Format("toxonnx.io.parquet", (".parquet", ".pq"), extra="parquet"),
 }
 
 
@@ -246,8 +249,8 @@ def open_source(path: str | Path, options: ReadOptions | None = None) -> Source[
     """
     file = InputFile(path)
     try:
-        options = replace(options or ReadOptions(), format=_input_format(file, options))
-        source: Source[Any] = _module(options.format).open_source(file, options)
+        name = _input_format(file, options)
+        source: Source[Any] = _module(name).open_source(file, replace(options or ReadOptions(), format=name))
     except BaseException:
         file.close()
         raise
@@ -314,5 +317,10 @@ def _input_format(file: InputFile, options: ReadOptions | None) -> str:
     raise InputError(f"{file.name} is {found.what}{inside}", found.advice)
 
 
-def _module(name: str | None) -> Any:
-    return importlib.import_module(FORMATS[name or ""].module)
+def _module(name: str) -> Any:
+    one = FORMATS[name]
+    if one.extra:
+        from toxonnx.extras import require
+
+        require(one.extra)
+    return importlib.import_module(one.module)

@@ -277,7 +277,7 @@ class JsonlSink:
         """The values for each ``%`` of the pattern."""
         for kind, values in zip(self._columns.kinds, self._columns.values(scores), strict=True):
             if kind == "label":
-                yield [self._label(names, multi=scores.labels.multi) for names in values]
+                yield [self._label(names) for names in values]
             elif kind == "probabilities":
                 yield from values.T.tolist()
             elif kind == "score":
@@ -285,10 +285,10 @@ class JsonlSink:
             else:
                 yield ["true" if value else "false" for value in values.tolist()]
 
-    def _label(self, names: tuple[str, ...], *, multi: bool) -> str:
+    def _label(self, names: tuple[str, ...]) -> str:
         label = self._labels.get(names)
         if label is None:
-            label = self._labels[names] = _dumps(list(names) if multi else names[0])
+            label = self._labels[names] = _dumps(list(names) if self._columns.multi else names[0])
         return label
 
     def __enter__(self) -> JsonlSink:

@@ -23,11 +23,13 @@ class OutputColumns:
         kinds: some of :data:`COLUMNS`.
         labels: label names.
         prefix: what their names start with.
+        multi: whether several labels, or none, can apply to a row.
     """
 
     kinds: tuple[str, ...]
     labels: tuple[str, ...]
     prefix: str = ""
+    multi: bool = False
 
     def nested_names(self, existing: Collection[str] = ()) -> list[str]:
         """One name per kind, for formats with nested values.

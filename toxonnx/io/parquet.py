@@ -1,0 +1,326 @@
+"""Parquet: schema, row groups, codecs and metadata stay as they are, and typed columns are appended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from toxonnx.errors import InputError, RowError, first_line
+from toxonnx.inference.scores import Scores
+from toxonnx.io.atomic import BUFFER_BYTES, AtomicFile
+from toxonnx.io.base import Position, ReadOptions, Source, WriteOptions, require_flat
+from toxonnx.io.compression import compression_of_name
+from toxonnx.io.input_file import InputFile
+from toxonnx.io.output_columns import OutputColumns
+from toxonnx.io.parquet_writer import Output, Settings, leaves
+
+__all__ = ["ParquetRecord", "ParquetSink", "ParquetSource", "open_sink", "open_source"]
+
+#: of a slice of rows that is read at once
+_SLICE_ROWS, _SLICE_BYTES = 4096, 4 << 20
+#: a larger row group is written as several: pyarrow holds the one that it writes
+MAX_GROUP_BYTES = 64 << 20
+#: rows of a row group where the input has none; the default of DuckDB
+_GROUP_ROWS = 122_880
+
+_INVALID = object()
+
+
+@dataclass(frozen=True, eq=False)
+class _Slice:
+    """Some rows of a row group.
+
+    Attributes:
+        rows: their values.
+        group_end: rows of the file up to the end of their row group.
+    """
+
+    rows: pa.RecordBatch
+    group_end: int
+    _values: dict[tuple[int, ...], list[Any]] = field(default_factory=dict)
+
+    def values(self, path: tuple[int, ...]) -> list[Any]:
+        """The values of a column, by its index and those of the fields inside it."""
+        if path not in self._values:
+            column = self.rows.column(path[0])
+            for index in path[1:]:
+                column = pc.struct_field(column, [index])
+            try:
+                self._values[path] = column.to_pylist()
+            except UnicodeDecodeError:
+                self._values[path] = list(map(_decoded, column))
+        return self._values[path]
+
+
+def _decoded(value: Any) -> Any:
+    try:
+        return value.as_py()
+    except UnicodeDecodeError:
+        return _INVALID
+
+
+class ParquetRecord(NamedTuple):
+    """One row.
+
+    Attributes:
+        line: its number, from 1.
+        slice: the rows that were read with it.
+        place: its index among them.
+        end_position: rows up to its end.
+    """
+
+    line: int
+    slice: _Slice
+    place: int
+    end_position: int
+
+
+class ParquetSource:
+    """Reads a Parquet file slice by slice, in bounded memory.
+
+    Columns are the fields that are not structs. A field inside a struct is named with dots, as in ``comment.text``; a
+    column whose name contains a dot itself comes first.
+
+    Args:
+        file: the input.
+
+    Raises:
+        InputError: it is a pipe, compressed as a whole, or not valid; a text column does not contain strings.
+    """
+
+    #: see :class:`toxonnx.io.base.Source`
+    format, is_flat, columns_hint = "parquet", False, ""
+
+    def __init__(self, file: InputFile) -> None:
+        self._file, self.name, self.size = file, file.name, file.size
+        if not file.seekable or file.compression:
+            what = f"compressed with {file.compression}" if file.compression else "a pipe"
+            raise InputError(f"{file.name} is {what}, and Parquet is read at random", "Give an uncompressed file.")
+        try:
+            self.file = pq.ParquetFile(file.file, buffer_size=BUFFER_BYTES, pre_buffer=False)
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{file.name} is not a valid Parquet file: {first_line(error)}") from None
+        self.schema: pa.Schema = self.file.schema_arrow
+        self._paths: dict[str, tuple[int, ...]] = {}
+        for name, path, _ in sorted(leaves(self.schema), key=lambda leaf: len(leaf[1])):
+            self._paths.setdefault(name, path)
+        self._types = {path: leaf for _, path, leaf in leaves(self.schema)}
+        self.columns = list(dict.fromkeys(name for name, _, _ in leaves(self.schema)))
+        self._start = 0
+
+    def __iter__(self) -> Iterator[ParquetRecord]:
+        """The rows, in order."""
+        first, start = 0, self._start
+        for number in range(self.file.num_row_groups):
+            group = self.file.metadata.row_group(number)
+            end = first + group.num_rows
+            if start < end:
+                yield from self._rows(number, first, max(start - first, 0))
+            first = end
+
+    def _rows(self, number: int, first: int, skip: int) -> Iterator[ParquetRecord]:
+        """The rows of a row group whose first row is ``first``, without the first ``skip``."""
+        group = self.file.metadata.row_group(number)
+        row_bytes = group.total_byte_size // max(group.num_rows, 1) + 1
+        count = max(1, min(_SLICE_ROWS, _SLICE_BYTES // row_bytes))
+        row = first
+        try:
+            for rows in self.file.iter_batches(count, row_groups=[number], use_threads=False):
+                piece = _Slice(rows, first + group.num_rows)
+                for index in range(rows.num_rows):
+                    row += 1
+                    if row > first + skip:
+                        yield ParquetRecord(row, piece, index, row)
+        except (pa.ArrowException, OSError) as error:
+            what = f"{self.name}: row group {number + 1}, after row {row}, cannot be read"
+            raise InputError(f"{what}: {first_line(error)}", "Is the file complete?") from None
+
+    def value_getter(self, columns: Sequence[str]) -> Callable[[ParquetRecord], list[str] | None]:
+        """See :meth:`toxonnx.io.base.Source.value_getter`."""
+        paths = [self._paths[name] for name in columns]
+        for name, path in zip(columns, paths, strict=True):
+            kind = self._types[path]
+            if not _is_string(kind.value_type if pa.types.is_dictionary(kind) else kind):
+                raise InputError(f"{self.name}: the column {name!r} contains {kind}, not strings")
+
+        def texts(record: ParquetRecord) -> list[str]:
+            values = [record.slice.values(path)[record.place] for path in paths]
+            for name, value in zip(columns, values, strict=True):
+                if value is None or value is _INVALID:
+                    problem = "null" if value is None else "not UTF-8"
+                    raise RowError(self.name, record.line, f"{problem} in {name!r}", unit="row")
+            return values
+
+        return texts
+
+    def cell_getter(self, columns: Sequence[str]) -> Callable[[ParquetRecord], list[str] | None]:
+        """See :meth:`toxonnx.io.base.Source.cell_getter`."""
+        paths = [self._paths[name] for name in columns]
+        return lambda record: [_cell(record.slice.values(path)[record.place]) for path in paths]
+
+    def position_after(self, record: ParquetRecord) -> Position:
+        """See :meth:`toxonnx.io.base.Source.position_after`."""
+        return Position(record.end_position, record.end_position + 1)
+
+    def seek(self, position: Position) -> None:
+        """See :meth:`toxonnx.io.base.Source.seek`."""
+        if position.offset > self.file.metadata.num_rows:
+            raise InputError(f"{self.name} is shorter than it was")
+        self._start = position.offset
+
+    def bytes_done(self, position: int) -> float:
+        """See :meth:`toxonnx.io.base.Source.bytes_done`."""
+        rows: int = self.file.metadata.num_rows
+        return (self.size or 0) * position / max(rows, 1)
+
+    def __enter__(self) -> ParquetSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _is_string(kind: Any) -> bool:
+    return any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
+
+
+def _cell(value: Any) -> str:
+    if value is None or value is _INVALID:
+        return ""
+    if isinstance(value, bool | dict | list):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+class ParquetSink:
+    """Writes the records of a source as Parquet, with columns appended.
+
+    ``label`` is a dictionary of strings (several labels: a list of strings), ``score`` float32, ``probabilities`` a
+    struct with a float32 per label, and the others are bool. Rows of a :class:`ParquetSource` keep their types, codecs,
+    metadata, and row groups of up to 64 MiB; those of other sources become strings.
+
+    Args:
+        path: the file; standard output when None.
+        source: where the records come from.
+        columns: the columns to add.
+        options: whether to replace the file.
+
+    Raises:
+        InputError: the source has such columns already, or the name asks for a compression around the file; see also
+            :class:`toxonnx.io.atomic.AtomicFile`.
+        MachineError: see there.
+    """
+
+    def __init__(
+        self, path: str | Path | None, source: Source[Any], columns: OutputColumns, options: WriteOptions
+    ) -> None:
+        if path is not None and compression_of_name(Path(path)):
+            raise InputError(f"{path}: Parquet is compressed inside", f"Name it {Path(path).with_suffix('')}.")
+        self._columns = columns
+        self._values: Callable[[Any], list[str] | None] | None = None
+        if isinstance(source, ParquetSource):
+            self._schema, settings = source.schema, Settings.of(source.file.metadata)
+        else:
+            self._values = source.value_getter(source.columns)
+            self._schema, settings = pa.schema({name: pa.string() for name in source.columns}), Settings()
+        #: see :attr:`toxonnx.io.base.Sink.columns`
+        self.columns = columns.nested_names(self._schema.names)
+        self._added = [pa.field(name, self._type(kind)) for name, kind in zip(self.columns, columns.kinds, strict=True)]
+        self._pending: list[pa.Table] = []
+        self._file = AtomicFile(path, force=options.force)
+        self._output = Output(self._file)
+        metadata = {**(self._schema.metadata or {}), **settings.metadata}
+        self._writer = pq.ParquetWriter(
+            self._output, pa.schema([*self._schema, *self._added], metadata), **settings.arguments(self._added)
+        )
+
+    def _type(self, kind: str) -> pa.DataType:
+        if kind == "label":
+            return pa.list_(pa.string()) if self._columns.multi else pa.dictionary(pa.int32(), pa.string())
+        if kind == "probabilities":
+            return pa.struct([pa.field(label, pa.float32()) for label in self._columns.labels])
+        return pa.float32() if kind == "score" else pa.bool_()
+
+    def write(self, records: Sequence[Any], scores: Scores) -> None:
+        """See :meth:`toxonnx.io.base.Sink.write`."""
+        added = [
+            self._array(kind, values)
+            for kind, values in zip(self._columns.kinds, self._columns.values(scores), strict=True)
+        ]
+        if self._values is not None:
+            values = [self._values(record) for record in records]
+            is_row = pa.array([row is not None for row in values], pa.bool_())
+            columns = list(zip(*(row for row in values if row is not None), strict=True)) or [()] * len(self._schema)
+            self._append([pa.array(column, pa.string()) for column in columns], [one.filter(is_row) for one in added])
+            return
+        start = 0
+        while start < len(records):
+            first: ParquetRecord = records[start]
+            count = min(first.slice.rows.num_rows - first.place, len(records) - start)
+            rows = first.slice.rows.slice(first.place, count)
+            self._append(rows.columns, [one.slice(start, count) for one in added])
+            start += count
+            if records[start - 1].end_position == first.slice.group_end:
+                self._write_group()
+
+    def _array(self, kind: str, values: Any) -> pa.Array:
+        if kind == "label" and self._columns.multi:
+            return pa.array(map(list, values), self._type(kind))
+        if kind == "label":
+            numbers = {name: number for number, name in enumerate(self._columns.labels)}
+            indices = pa.array([numbers[names[0]] for names in values], pa.int32())
+            return pa.DictionaryArray.from_arrays(indices, pa.array(self._columns.labels, pa.string()))
+        if kind == "probabilities":
+            return pa.StructArray.from_arrays(
+                [pa.array(column, pa.float32()) for column in values.astype("float32").T], fields=list(self._type(kind))
+            )
+        return pa.array(values.astype("float32") if kind == "score" else values)
+
+    def _append(self, columns: Sequence[pa.Array], added: Sequence[pa.Array]) -> None:
+        self._pending.append(pa.Table.from_arrays([*columns, *added], schema=self._writer.schema))
+        size = sum(table.nbytes for table in self._pending)
+        rows = sum(table.num_rows for table in self._pending)
+        if size > MAX_GROUP_BYTES or (self._values is not None and rows >= _GROUP_ROWS):
+            self._write_group()
+
+    def _write_group(self) -> None:
+        if self._pending:
+            table = pa.concat_tables(self._pending)
+            self._pending.clear()
+            self._writer.write_table(table, max(table.num_rows, 1))
+
+    def __enter__(self) -> ParquetSink:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self._write_group()
+            else:
+                self._output.discard = True  # an incomplete output gets no footer, which would make it look complete
+            self._writer.close()
+        except BaseException as failure:
+            self._file.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._file.__exit__(kind, error, tb)
+
+
+def open_source(file: InputFile, options: ReadOptions) -> ParquetSource:
+    """See :func:`toxonnx.io.base.open_source`. No option applies to Parquet."""
+    return ParquetSource(file)
+
+
+def open_sink(
+    path: str | Path | None, source: Source[Any], columns: OutputColumns, options: WriteOptions
+) -> ParquetSink:
+    """See :func:`toxonnx.io.base.open_sink`."""
+    require_flat(source, options)
+    return ParquetSink(path, source, columns, options)
