@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,13 @@ class Summary:
     cached: int = 0
     review: int = 0
     labels: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Summary) -> None:
+        """Adds the counts of another file, and takes its position."""
+        for one in fields(self):
+            if one.name != "position":
+                setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+        self.position = other.position
 
 
 def predict(

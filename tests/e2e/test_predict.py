@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import json
 import os
 import resource
 import signal
@@ -187,6 +189,53 @@ def test_utf_16_comes_back_byte_for_byte(tmp_path: Path) -> None:
     path.write_text("text\na fine day\n")
     done = toxonnx("predict", path, "--encoding", "utf-16")
     assert done.returncode == 2 and "has no UTF-16 byte-order mark" in done.stderr
+
+
+def test_standard_input_is_recognized_by_its_content(tmp_path: Path) -> None:
+    lines = [{"id": 1, "comment": {"text": "What a lovely morning!"}}, {"comment": {"text": "a fine day"}, "x": None}]
+    content = "\n".join(json.dumps(line) for line in lines)
+    command = [sys.executable, "-m", "toxonnx", "predict", "-", "-o", "-", "--text-column", "comment.text"]
+    done = subprocess.run(command, input=gzip.compress(content.encode()), capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for before, old, new in zip(lines, content.splitlines(), done.stdout.decode().splitlines(), strict=True):
+        assert new.startswith(old[:-1]) and json.loads(new)["label"] == "neither"
+        assert set(json.loads(new)) - set(before) == {"label", "score", "probabilities"}
+    assert b"2 rows in" in done.stderr
+    for content, options, message in (
+        ("text\na\n", ["--output-format", "text"], "unknown format 'text'; choose from csv, tsv, jsonl, parquet"),
+        ("text\na\n", ["--input-format", "xml"], "unknown format 'xml'; choose from csv, tsv, jsonl, text, parquet"),
+        ('{"text": null}\n', ["--input-format", "jsonl"], "in.csv, line 1: null, not a string, in 'text'"),
+    ):
+        (tmp_path / "in.csv").write_text(content)
+        refused = toxonnx("predict", tmp_path / "in.csv", *options)
+        assert refused.returncode == 2 and message in refused.stderr
+
+
+def test_several_files_go_to_one_folder(tmp_path: Path) -> None:
+    texts = ["What a lovely morning!", "a fine day", "What a stupid idea, honestly."]
+    logs, out = tmp_path / "logs", tmp_path / "out"
+    (logs / "may").mkdir(parents=True)
+    write_csv(logs / "a.csv", ["text"], [[text] for text in texts[:2]])
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    (logs / "may" / "b.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    (tmp_path / "c.txt").write_text("\n".join(texts))
+    done = toxonnx("predict", logs, tmp_path / "*.txt", "-o", out, "--columns", "score")
+    assert done.returncode == 0, done.stderr
+    assert "8 rows of 3 files in" in done.stderr and done.stderr.count("reading the text from 'text'") == 1
+    scores = [f"{score:.6f}" for score in Classifier.load().score(texts).top_scores]
+    assert [row[-1] for row in _rows((out / "a.csv").read_text())] == ["score", *scores[:2]]
+    assert _rows((out / "c.csv").read_text()) == [["text", "score"], *map(list, zip(texts, scores, strict=True))]
+    scored = map(json.loads, gzip.decompress((out / "may" / "b.jsonl.gz").read_bytes()).splitlines())
+    assert [f"{line['score']:.6f}" for line in scored] == scores
+
+    write_csv(logs / "z.csv", ["body", "message"], [["a", "b"]])
+    refused = toxonnx("predict", logs, "-o", tmp_path / "new")
+    assert refused.returncode == 2 and "z.csv: several columns may contain the text" in refused.stderr
+    assert not (tmp_path / "new").exists()
+    (logs / "z.csv").write_text("text,n\na,1\nb\n")
+    failed = toxonnx("predict", logs, "-o", tmp_path / "new")
+    assert failed.returncode == 2 and "The outputs of 2 of 3 files are complete." in failed.stderr
+    assert sorted(path.name for path in (tmp_path / "new").rglob("*.*")) == ["a.csv", "b.jsonl.gz"]
 
 
 def test_an_output_that_exists_is_kept(tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ def command(
     force: bool,
     strict: bool,
 ) -> None:
-    """Find problems in labelled DATA (CSV, TSV, JSON lines or Parquet) that would inflate the metrics of a model trained on it.
+    """Find problems in labelled DATA that would inflate the metrics of a model trained on it.
+
+    DATA is CSV, TSV, JSON lines or Parquet.
 
     Reports bad rows and labels, duplicates, splits that leak, columns that predict the label, and the scores of a
     TF-IDF baseline. Reports never contain the text of a row.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,8 +23,12 @@ from toxonnx.cli.progress import show_progress
 
 if TYPE_CHECKING:
     from toxonnx.bundle import Bundle
-    from toxonnx.io.base import ReadOptions
+    from toxonnx.inference.classifier import Classifier
+    from toxonnx.io.base import ReadOptions, Source, WriteOptions
+    from toxonnx.io.output_columns import OutputColumns
+    from toxonnx.io.paths import Job
     from toxonnx.predict import Summary
+    from toxonnx.texts import TextSpec
 
 
 DEFAULT_COLUMNS = ("label", "score", "probabilities")
@@ -46,10 +51,11 @@ def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | No
 
 
 @click.command("predict")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), callback=_no_dash, help="Output file  [default: standard output]"
-)
+    "-o", "--output", type=click.Path(path_type=Path), callback=_no_dash,
+    help="Output file; for several files, a folder  [default: standard output]",
+)  # fmt: skip
 @text_column_option
 @click.option("--bundle", metavar="DIR|NAME", help="The model  [default: the one that ships with toxonnx]")
 @device_options
@@ -78,7 +84,7 @@ def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | No
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 @click.option("-v", "--verbose", is_flag=True, help="Print how the file is scored.")
 def command(
-    file: Path,
+    files: tuple[Path, ...],
     output: Path | None,
     text_columns: tuple[str, ...],
     bundle: str | None,
@@ -99,26 +105,29 @@ def command(
     The input is copied as it is, with columns added at the end: label, score, and the probability of each label. It may
     be compressed by gzip or zstd, and so is an output whose name ends in .gz or .zst.
 
+    Several files, quoted patterns such as 'logs/*.csv' and folders are written under the same names to the folder that
+    -o names.
+
     With --review-below, or if the bundle's thresholds leave some rows undecided, a column review marks the rows that a
     person should look at with 1. Use --columns to choose the columns, for example to mark truncated texts.
     """
-    from toxonnx.errors import InputError
-    from toxonnx.io.base import WriteOptions, open_sink, open_source
+    from toxonnx.io.base import WriteOptions, open_source
+    from toxonnx.io.paths import plan_jobs
 
-    with open_source(file, reading) as source:
+    jobs = plan_jobs(files, output, input_format=reading.format, wanted_format=output_format, force=force)
+    with open_source(jobs[0].input, reading) as first:
         from toxonnx.bundle import open_bundle
         from toxonnx.inference.classifier import Classifier
         from toxonnx.inference.options import RuntimeOptions
         from toxonnx.io.output_columns import OutputColumns
-        from toxonnx.predict import predict
         from toxonnx.resources import find_bundle
 
         opened = open_bundle(find_bundle(bundle))
-        text = opened.manifest.text
-        try:
-            columns = text.choose_columns(source.columns, text_columns)
-        except InputError as error:
-            raise InputError(f"{source.name}: {error.what}", source.columns_hint or error.hint) from None
+        text = _Text(opened.manifest.text, text_columns)
+        text.choose_columns(first)
+        for job in jobs[1:]:  # what cannot be read is reported before anything is scored
+            with open_source(job.input, reading) as source:
+                text.choose_columns(source)
         options = RuntimeOptions(
             device=device, allow_fallback=allow_fallback, threads=threads, max_batch_tokens=max_batch_tokens
         )
@@ -128,24 +137,86 @@ def command(
             click.echo(str(classifier.settings), err=True)
         kinds = output_columns or (*DEFAULT_COLUMNS, *["review"] * classifier.can_mark_for_review)
         added = OutputColumns(kinds, classifier.labels.names, prefix, classifier.labels.multi)
-        with open_sink(output, source, added, WriteOptions(output_format, force)) as sink:
-            if not text_columns:
-                click.echo(f"reading the text from {', '.join(map(repr, columns))}", err=True)
-            if not reading.has_header:
-                click.echo(f"no header is written; the columns added are {', '.join(sink.columns)}", err=True)
-            try:
-                with show_progress() as show, _no_garbage_collection():
+        scoring = _Scoring(classifier, text, added, reading, WriteOptions(output_format, force))
+        summary = scoring.run(jobs, first)
+    _print_summary(summary, opened, len(jobs))
 
-                    def progress(done: Summary) -> None:
-                        share = min(1.0, source.bytes_done(done.position) / source.size) if source.size else None
-                        show(share, f"{done.rows:,} rows, {done.rows / done.seconds:,.0f} rows/s")
 
-                    summary = predict(classifier, source, sink, text, columns, progress=progress)
-            except InputError as error:
-                if output is None:
-                    error.hint += "\nThe output on standard output is incomplete."
-                raise
-    _print_summary(summary, opened)
+@dataclass(frozen=True)
+class _Text:
+    """How the text of a row is made: the model's specification, and the columns that were asked for."""
+
+    spec: TextSpec
+    requested: tuple[str, ...]
+
+    def choose_columns(self, source: Source[Any]) -> tuple[str, ...]:
+        from toxonnx.errors import InputError
+
+        try:
+            return self.spec.choose_columns(source.columns, self.requested)
+        except InputError as error:
+            raise InputError(f"{source.name}: {error.what}", source.columns_hint or error.hint) from None
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """Everything that is the same for all files."""
+
+    classifier: Classifier
+    text: _Text
+    added: OutputColumns
+    reading: ReadOptions
+    writing: WriteOptions
+    _notes: set[str] = field(default_factory=set)
+
+    def run(self, jobs: Sequence[Job], first: Source[Any]) -> Summary:
+        """Scores all files, of which the first is open already."""
+        from toxonnx.errors import InputError
+        from toxonnx.io.base import open_source
+        from toxonnx.predict import Summary
+
+        total = Summary()
+        size = first.size if len(jobs) == 1 else sum(job.input.stat().st_size for job in jobs)
+        size_done = 0
+        with show_progress() as show, _no_garbage_collection():
+            for number, job in enumerate(jobs):
+                with contextlib.nullcontext(first) if number == 0 else open_source(job.input, self.reading) as source:
+
+                    def progress(done: Summary, source: Source[Any] = source, size_done: int = size_done) -> None:
+                        share = min(1.0, (size_done + source.bytes_done(done.position)) / size) if size else None
+                        rows, seconds = total.rows + done.rows, total.seconds + done.seconds
+                        show(share, f"{rows:,} rows, {rows / seconds:,.0f} rows/s")
+
+                    try:
+                        total.add(self._score(source, job.output, progress))
+                    except InputError as error:
+                        if job.output is None:
+                            error.hint += "\nThe output on standard output is incomplete."
+                        elif len(jobs) > 1:
+                            error.hint += f"\nThe outputs of {number} of {len(jobs)} files are complete."
+                        raise
+                    size_done += source.size or 0
+        return total
+
+    def _score(self, source: Source[Any], output: Path | None, progress: Callable[[Summary], None]) -> Summary:
+        """Scores one file."""
+        from toxonnx.io.base import open_sink
+        from toxonnx.predict import predict
+
+        columns = self.text.choose_columns(source)
+        if output is not None:
+            output.parent.mkdir(parents=True, exist_ok=True)
+        with open_sink(output, source, self.added, self.writing) as sink:
+            if not self.text.requested:
+                self._note(f"reading the text from {', '.join(map(repr, columns))}")
+            if not self.reading.has_header:
+                self._note(f"no header is written; the columns added are {', '.join(sink.columns)}")
+            return predict(self.classifier, source, sink, self.text.spec, columns, progress=progress)
+
+    def _note(self, message: str) -> None:
+        if message not in self._notes:
+            self._notes.add(message)
+            click.echo(message, err=True)
 
 
 @contextlib.contextmanager
@@ -158,12 +229,13 @@ def _no_garbage_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _print_summary(summary: Summary, bundle: Bundle) -> None:
+def _print_summary(summary: Summary, bundle: Bundle, files: int) -> None:
     from toxonnx.cli.console import sanitize
 
     manifest = bundle.manifest
     rate = summary.rows / summary.seconds if summary.seconds else 0.0
-    lines = [f"{summary.rows:,} rows in {summary.seconds:.1f} s ({rate:,.0f} rows/s) with {manifest.name}"]
+    of_files = f" of {files:,} files" if files > 1 else ""
+    lines = [f"{summary.rows:,} rows{of_files} in {summary.seconds:.1f} s ({rate:,.0f} rows/s) with {manifest.name}"]
     width = max((len(label) for label in summary.labels), default=0)
     for label, count in summary.labels.most_common():
         meaning = manifest.label_descriptions.get(label, "")

@@ -42,6 +42,7 @@ class Settings:
 
     @classmethod
     def of(cls, metadata: pq.FileMetaData) -> Settings:
+        """Those of a file; codecs are those of its first row group."""
         pairs = {key: value for key, value in (metadata.metadata or {}).items() if key != b"ARROW:schema"}
         group = metadata.row_group(0) if metadata.num_row_groups else None
         columns = [group.column(i) for i in range(group.num_columns)] if group else []
