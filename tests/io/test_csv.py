@@ -32,9 +32,10 @@ CELLS = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["
     last_end=st.booleans(),
     bom=st.booleans(),
     delimiter=st.sampled_from([",", ";", "\t"]),
+    cut=st.integers(0, 7),
 )
 def test_a_file_comes_back_byte_for_byte(
-    tmp_path: Path, rows: list[list[str]], end: str, quoting: int, last_end: bool, bom: bool, delimiter: str
+    tmp_path: Path, rows: list[list[str]], end: str, quoting: int, last_end: bool, bom: bool, delimiter: str, cut: int
 ) -> None:
     if "\r" in "".join(cell for row in rows for cell in row):
         quoting = csv.QUOTE_ALL  # csv.writer leaves a bare carriage return unquoted, and that ends a record
@@ -60,6 +61,10 @@ def test_a_file_comes_back_byte_for_byte(
         for row in read:
             first = next(iter(io.StringIO(row.raw + row.end, newline="")), "")
             assert lines[row.line - 1] == first
+    if cut < len(read):
+        with open_source(path, ReadOptions(delimiter=delimiter)) as reader:
+            reader.seek(reader.position_after(read[cut]))
+            assert list(reader) == read[cut + 1 :]
 
 
 PIECES = [
@@ -94,6 +99,7 @@ def test_any_bytes_are_kept_or_refused(
     header = [source.header] if source.header else []
     back = head + "".join(record.raw + record.end for record in [*header, *records])
     assert lenient or back.encode(source.encoding) == data
+    assert lenient or not records or records[-1].end_position == len(data)
 
 
 BAD = {

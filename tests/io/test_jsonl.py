@@ -164,6 +164,46 @@ def test_a_bad_line_does_not_hide_the_next(tmp_path: Path) -> None:
     assert texts == [["a"], 2, ["b"]]
 
 
+PIECES = [
+    b'{"text": "a"}', b'{"text": "b", "n": {"t": 1}}', b"{", b"}", b'"', b"\n", b"\n", b"\n", b"\r\n", b" ", b"[",
+    b"null", b"\0", b"\xff", b"\xef\xbb\xbf", b"{}", b"1e999", b"\\ud800", b"," * 9, b'{"x":' * 990, b"}" * 990,
+    b"caf\xc3\xa9",
+]  # fmt: skip
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@given(data=st.lists(st.sampled_from(PIECES), max_size=14).map(b"".join))
+def test_every_line_of_any_bytes_is_a_row_or_an_error(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_bytes(data)
+    found: list[str | None] = []
+    try:
+        with open_source(path) as source:
+            texts, cells = source.value_getter(["text"]), source.cell_getter(source.columns)
+            for record in source:
+                try:
+                    cells(record)
+                    row = texts(record)
+                    found.append(row and row[0])
+                except RowError as error:
+                    assert str(path) in error.what and error.line == record.line
+                    found.append(None)
+    except InputError as error:
+        assert str(path) in error.what
+        assert "is a JSON file" in error.what or not any(map(_text_of, io.BytesIO(data).readlines()))
+        return
+    assert found == [_text_of(line) for line in io.BytesIO(data).readlines()]
+
+
+def _text_of(line: bytes) -> str | None:
+    """What another reader makes of a line."""
+    try:
+        value = json.loads(line)
+        return value["text"] if isinstance(value["text"], str) else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
 def test_no_key_is_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "in.jsonl"
     path.write_text('{"text": "a", "score": 1}\n')

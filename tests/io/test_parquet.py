@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import os
 import subprocess
 import sys
@@ -187,6 +188,13 @@ def test_errors_name_the_row_or_the_column(tmp_path: Path, monkeypatch: pytest.M
         path.write_bytes(content)
         with pytest.raises(InputError, match=what):
             open_source(path)
+    pq.write_table(pa.table([["a"], ["b"]], names=["text", "text"]), path)
+    with pytest.raises(InputError, match="repeats the column 'text'"):
+        open_source(path)
+    packed = tmp_path / "in.parquet.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(InputError, match="is Parquet inside gzip"):
+        open_source(packed)
     os.mkfifo(tmp_path / "pipe")
     writer = subprocess.Popen(["cp", str(path), str(tmp_path / "pipe")])
     with pytest.raises(InputError, match="is a pipe, and Parquet is read at random"):

@@ -210,7 +210,7 @@ class _Scoring:
             if not self.text.requested:
                 self._note(f"reading the text from {', '.join(map(repr, columns))}")
             if not self.reading.has_header:
-                self._note(f"no header is written; the columns added are {', '.join(sink.columns)}")
+                self._note(f"the columns added are {', '.join(sink.columns)}")
             return predict(self.classifier, source, sink, self.text.spec, columns, progress=progress)
 
     def _note(self, message: str) -> None:

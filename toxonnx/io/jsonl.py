@@ -21,6 +21,8 @@ __all__ = ["JsonlRecord", "JsonlSink", "JsonlSource", "open_sink", "open_source"
 
 #: objects at the start of a file whose keys are its columns
 _SAMPLE_OBJECTS = 100
+#: of objects inside objects whose keys are columns
+_DEPTH = 8
 _WHITE_SPACE = " \t\r\n"
 
 
@@ -77,7 +79,7 @@ class JsonlSource:
         if first is None:
             raise InputError(f"{file.name} is empty")
         self._records = chain([first], self._records)
-        lines = file.start.split(b"\n")[1:-1]
+        lines = file.start.split(b"\n")[1:]  # of which the last may be cut; it is no object then
         others = (_parse(file.name, number, line)[1] for number, line in enumerate(lines[:_SAMPLE_OBJECTS], start=2))
         objects = [fields for fields in chain([first.fields], others) if fields]
         if not objects and first.error:
@@ -120,7 +122,10 @@ class JsonlSource:
             value = _find(record.fields or {}, column)
             if value is None or value is _MISSING:
                 return ""
-            return str(value) if isinstance(value, str) else _json(value)
+            try:
+                return str(value) if isinstance(value, str) else _json(value)
+            except RecursionError:
+                raise RowError(self.name, record.line, f"{column!r} is nested too deeply") from None
 
         return lambda record: None if _is_blank(record) else [cell(record, column) for column in columns]
 
@@ -152,7 +157,7 @@ class JsonlSource:
 def _parse(name: str, line: int, data: bytes) -> tuple[str, dict[str, Any] | None, RowError | None]:
     """The text of a line, its object, and its error; neither of the latter for a blank line."""
     raw = data.decode("utf-8", "surrogateescape")
-    text = raw.removeprefix("\ufeff") if line == 1 else raw
+    text = raw.removeprefix("\ufeff")  # also where files were joined
     if not text.strip(_WHITE_SPACE):
         return raw, None, None
     try:
@@ -193,11 +198,11 @@ def _find(fields: Mapping[str, Any], name: str) -> Any:
     return _MISSING
 
 
-def _paths(fields: Mapping[str, Any]) -> Iterator[str]:
+def _paths(fields: Mapping[str, Any], depth: int = _DEPTH) -> Iterator[str]:
     """Names of the values that are not objects."""
     for key, value in fields.items():
-        if isinstance(value, dict):
-            yield from (f"{key}.{path}" for path in _paths(value))
+        if isinstance(value, dict) and depth:
+            yield from (f"{key}.{path}" for path in _paths(value, depth - 1))
         else:
             yield key
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,7 +94,7 @@ class ParquetSource:
         file: the input.
 
     Raises:
-        InputError: it is a pipe, compressed as a whole, or not valid; a text column does not contain strings.
+        InputError: it is a pipe, compressed as a whole, or not valid, or repeats a column.
     """
 
     #: see :class:`toxonnx.io.base.Source`
@@ -101,14 +102,18 @@ class ParquetSource:
 
     def __init__(self, file: InputFile) -> None:
         self._file, self.name, self.size = file, file.name, file.size
-        if not file.seekable or file.compression:
-            what = f"compressed with {file.compression}" if file.compression else "a pipe"
-            raise InputError(f"{file.name} is {what}, and Parquet is read at random", "Give an uncompressed file.")
+        if file.compression:
+            raise InputError(f"{file.name} is Parquet inside {file.compression}", "Decompress it first.")
+        if not file.seekable:
+            raise InputError(f"{file.name} is a pipe, and Parquet is read at random", "Save it to a file first.")
         try:
             self.file = pq.ParquetFile(file.file, buffer_size=BUFFER_BYTES, pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{file.name} is not a valid Parquet file: {first_line(error)}") from None
         self.schema: pa.Schema = self.file.schema_arrow
+        repeated = [name for name, count in Counter(self.schema.names).items() if count > 1]
+        if repeated:
+            raise InputError(f"{file.name} repeats the column {', '.join(map(repr, repeated))}")
         self._paths: dict[str, tuple[int, ...]] = {}
         for name, path, _ in sorted(leaves(self.schema), key=lambda leaf: len(leaf[1])):
             self._paths.setdefault(name, path)
