@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -41,11 +42,12 @@ class _Slice:
 
     Attributes:
         rows: their values.
-        group_end: rows of the file up to the end of their row group.
+        group: number of the row group in the output: one of the input, or a part of one that exceeds
+            :data:`MAX_GROUP_BYTES`. It depends on the file only, not on where reading started.
     """
 
     rows: pa.RecordBatch
-    group_end: int
+    group: tuple[int, int]
     _values: dict[tuple[int, ...], list[Any]] = field(default_factory=dict)
 
     def values(self, path: tuple[int, ...]) -> list[Any]:
@@ -136,10 +138,13 @@ class ParquetSource:
         group = self.file.metadata.row_group(number)
         row_bytes = group.total_byte_size // max(group.num_rows, 1) + 1
         count = max(1, min(_SLICE_ROWS, _SLICE_BYTES // row_bytes))
-        row = first
+        row, size, part = first, 0, 0
         try:
             for rows in self.file.iter_batches(count, row_groups=[number], use_threads=False):
-                piece = _Slice(rows, first + group.num_rows)
+                piece = _Slice(rows, (number, part))
+                size += rows.nbytes
+                if size > MAX_GROUP_BYTES:
+                    size, part = 0, part + 1
                 for index in range(rows.num_rows):
                     row += 1
                     if row > first + skip:
@@ -240,6 +245,8 @@ class ParquetSink:
         self.columns = columns.nested_names(self._schema.names)
         self._added = [pa.field(name, self._type(kind)) for name, kind in zip(self.columns, columns.kinds, strict=True)]
         self._pending: list[pa.Table] = []
+        self._group = (0, 0)
+        self._number = self._rows = self._characters = 0  # of the row group of strings that is being filled
         self._file = AtomicFile(path, force=options.force)
         self._output = Output(self._file)
         metadata = {**(self._schema.metadata or {}), **settings.metadata}
@@ -260,21 +267,43 @@ class ParquetSink:
             self._array(kind, values)
             for kind, values in zip(self._columns.kinds, self._columns.values(scores), strict=True)
         ]
-        if self._values is not None:
-            values = [self._values(record) for record in records]
+        if self._values is None:
+            runs = self._runs(records)
+        else:
+            values = list(map(self._values, records))
             is_row = pa.array([row is not None for row in values], pa.bool_())
-            columns = list(zip(*(row for row in values if row is not None), strict=True)) or [()] * len(self._schema)
-            self._append([pa.array(column, pa.string()) for column in columns], [one.filter(is_row) for one in added])
-            return
+            added = [one.filter(is_row) for one in added]
+            runs = self._runs_of_strings([row for row in values if row is not None])
         start = 0
-        while start < len(records):
-            first: ParquetRecord = records[start]
-            count = min(first.slice.rows.num_rows - first.place, len(records) - start)
-            rows = first.slice.rows.slice(first.place, count)
-            self._append(rows.columns, [one.slice(start, count) for one in added])
-            start += count
-            if records[start - 1].end_position == first.slice.group_end:
+        for group, columns in runs:
+            if group != self._group:
                 self._write_group()
+                self._group = group
+            count = len(columns[0])
+            arrays = [*columns, *(one.slice(start, count) for one in added)]
+            self._pending.append(pa.Table.from_arrays(arrays, schema=self._writer.schema))
+            start += count
+
+    def _runs(self, records: Sequence[ParquetRecord]) -> Iterator[tuple[tuple[int, int], list[pa.Array]]]:
+        """The columns of records that were read together, with the number of their row group."""
+        for piece, run in groupby(records, key=lambda record: record.slice):
+            places = [record.place for record in run]
+            is_whole = places[-1] - places[0] + 1 == len(places)
+            rows = piece.rows.slice(places[0], len(places)) if is_whole else piece.rows.take(pa.array(places))
+            yield piece.group, rows.columns
+
+    def _runs_of_strings(self, rows: Sequence[list[str]]) -> Iterator[tuple[tuple[int, int], list[pa.Array]]]:
+        """The columns of rows, in row groups that depend on the rows only, not on how many come at once."""
+        start = 0
+        for end, row in enumerate(rows, start=1):
+            self._rows, self._characters = self._rows + 1, self._characters + sum(map(len, row))
+            is_full = self._rows == _GROUP_ROWS or self._characters > MAX_GROUP_BYTES
+            if is_full or end == len(rows):
+                columns = zip(*rows[start:end], strict=True)
+                yield (self._number, 0), [pa.array(column, pa.string()) for column in columns]
+                start = end
+            if is_full:
+                self._number, self._rows, self._characters = self._number + 1, 0, 0
 
     def _array(self, kind: str, values: Any) -> pa.Array:
         if kind == "label" and self._columns.multi:
@@ -288,13 +317,6 @@ class ParquetSink:
                 [pa.array(column, pa.float32()) for column in values.astype("float32").T], fields=list(self._type(kind))
             )
         return pa.array(values.astype("float32") if kind == "score" else values)
-
-    def _append(self, columns: Sequence[pa.Array], added: Sequence[pa.Array]) -> None:
-        self._pending.append(pa.Table.from_arrays([*columns, *added], schema=self._writer.schema))
-        size = sum(table.nbytes for table in self._pending)
-        rows = sum(table.num_rows for table in self._pending)
-        if size > MAX_GROUP_BYTES or (self._values is not None and rows >= _GROUP_ROWS):
-            self._write_group()
 
     def _write_group(self) -> None:
         if self._pending:
