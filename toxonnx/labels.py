@@ -22,7 +22,7 @@ class Labels:
         activation: ``softmax`` (single-label) or ``sigmoid`` (multi-label, or a single label that applies or not).
         thresholds: the probability from which each label applies; see :func:`toxonnx.inference.scores.decide`. Empty
             for ``softmax``: the most probable label applies.
-        temperature: logits are divided by it before softmax or sigmoid.
+        temperature: logits are divided by it before softmax or sigmoid; 1 where calibration is part of the graph.
     """
 
     names: tuple[str, ...]

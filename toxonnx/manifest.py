@@ -23,9 +23,11 @@ __all__ = [
     "Adapter",
     "Agreement",
     "CalibrationData",
+    "CalibrationEffect",
     "DataDict",
     "Decisions",
     "Graph",
+    "LabelCalibration",
     "LabelColumnsDict",
     "LabelMetricsDict",
     "LabelThresholdDict",
@@ -52,7 +54,7 @@ Precision = Annotated[str, Rule(f"one of {', '.join(PRECISIONS)}", PRECISIONS.__
 Layout = Annotated[str, Rule(f"one of {', '.join(LAYOUTS)}", LAYOUTS.__contains__)]
 #: two special tokens and one of the text
 MaxLength = Annotated[int, Rule("between 3 and 1,048,576", lambda length: 3 <= length <= 1 << 20)]
-Temperature = Annotated[float, Rule("positive", lambda temperature: temperature > 0)]
+Positive = Annotated[float, Rule("positive", lambda number: number > 0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +145,7 @@ class LabelMetricsDict(TypedDict):
     roc_auc: Share | None
     average_precision: Share | None
     known: NotRequired[Count | None]
+    ece: NotRequired[Share | None]
 
 
 class MetricsDict(TypedDict):
@@ -221,8 +224,39 @@ class ProbabilityError:
     loss: NotNegative
 
 
+@dataclass(frozen=True)
+class CalibrationEffect:
+    """Errors of the same rows without and with calibration."""
+
+    before: ProbabilityError
+    after: ProbabilityError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelCalibration:
+    """The calibration of a label with a sigmoid: its logit is ``scale * logit + shift`` of the trained model's.
+
+    Attributes:
+        scale, shift: 1 and 0 where the label was left as it is.
+        rows: number of rows in which the label is known, on which both were fitted.
+        positives: number of rows among them that have the label.
+        cross_validated: its effect, by cross-validation on these rows; None where nothing was fitted.
+        left_out: why the label was left as it is; empty where it was calibrated.
+    """
+
+    rows: Count
+    positives: Count
+    scale: Positive = 1.0
+    shift: float = 0.0
+    cross_validated: CalibrationEffect | None = None
+    left_out: str = ""
+
+    def __str__(self) -> str:
+        return "as trained" if self.left_out else f"scale {self.scale:.3f}, shift {self.shift:+.3f}"
+
+
 class LabelThresholdDict(TypedDict):
-    """:class:`toxonnx.evaluate.calibration.LabelThreshold` as plain values."""
+    """:class:`toxonnx.evaluate.thresholds.LabelThreshold` as plain values."""
 
     threshold: Share
     predicted: Count
@@ -231,7 +265,7 @@ class LabelThresholdDict(TypedDict):
 
 
 class ThresholdsDict(TypedDict):
-    """:class:`toxonnx.evaluate.calibration.ThresholdMetrics` as plain values."""
+    """:class:`toxonnx.evaluate.thresholds.ThresholdMetrics` as plain values."""
 
     rows: Count
     review: Share
@@ -240,26 +274,33 @@ class ThresholdsDict(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Decisions:
-    """How temperature and thresholds were fitted.
+    """How calibration and thresholds were fitted.
+
+    The calibration is part of the graph: of the weights and the bias of the last linear layer. Only in bundles whose
+    ``labels.temperature`` is not 1, from earlier versions, toxonnx divides the logits by it.
 
     Attributes:
         rows, rows_from: the rows they were fitted on.
-        temperature: 1 where none was fitted.
+        temperature: of a softmax; 1 where none was fitted.
+        calibration: label name -> its calibration, for sigmoid; empty where none was requested.
         not_calibrated: why no temperature was fitted; empty where one was, or where none was requested.
-        measured_on: the rows of ``before`` and ``after``.
-        before, after: without and with the temperature.
+        cross_validated: the effect of the calibration on all labels, by cross-validation on the rows it was fitted on.
+        measured_on: the rows of ``before`` and ``after``: test rows, or those of ``cross_validated``.
+        before, after: without and with the calibration.
         target: description of what thresholds have to reach; empty if there are none.
         target_kind: ``precision``, ``recall`` or ``f1``.
         wanted: label -> share to reach; None for a label without a target.
         fitted, test: the effect of the thresholds on the rows that they were fitted on, and on the test rows, as
-            :class:`toxonnx.evaluate.calibration.ThresholdMetrics` in plain values.
+            :class:`toxonnx.evaluate.thresholds.ThresholdMetrics` in plain values.
         missed: labels that do not reach the target on the test rows.
     """
 
     rows: Count
     rows_from: str
-    temperature: Temperature = 1.0
+    temperature: Positive = 1.0
+    calibration: dict[str, LabelCalibration] = field(default_factory=dict)
     not_calibrated: str = ""
+    cross_validated: CalibrationEffect | None = None
     measured_on: str = ""
     before: ProbabilityError | None = None
     after: ProbabilityError | None = None
@@ -269,6 +310,11 @@ class Decisions:
     fitted: ThresholdsDict | None = None
     test: ThresholdsDict | None = None
     missed: list[str] = field(default_factory=list)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a temperature, or the calibration of a label, is used."""
+        return self.temperature != 1 or any(not one.left_out for one in self.calibration.values())
 
 
 class LabelColumnsDict(TypedDict):
@@ -340,7 +386,7 @@ class Manifest:
         model: the trained model.
         graph: the ONNX graph.
         verification: None before verification.
-        decisions: None where neither temperature nor thresholds were fitted.
+        decisions: None where neither calibration nor thresholds could be fitted.
         training: None for a model that toxonnx did not train.
         evaluation: an evaluation on held-out rows, as :class:`toxonnx.evaluate.report.EvaluationReport` in plain
             values, with ``part``, the kind of rows; empty without one.

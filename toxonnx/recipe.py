@@ -218,7 +218,7 @@ class Export:
     max_f1_loss: float = 0.005
     #: share of rows for which the final model must predict the same label as PyTorch
     min_agreement: float = 0.97
-    #: fit a temperature on the held-out rows, which calibrates the probabilities
+    #: calibrate the probabilities on the held-out rows: one temperature, or a scale and a shift per label
     calibrate: bool = True
     #: fit thresholds that reach a precision or a recall on the held-out rows: label -> share, "*" for every label; or
     #: those with the best macro F1; at most one of the three

@@ -31,7 +31,7 @@ def _check(trained: Trained, wrong: int, tfidf: float, *, part: str = "validatio
     known = {"tfidf": {"accuracy": tfidf, "macro_f1": tfidf}, "majority": {"accuracy": 0.75, "macro_f1": 0.4286}}
     trained = dataclasses.replace(trained, run=dataclasses.replace(trained.run, baselines={"validation": known}))
     rows = VerificationRows([f"text {i}" for i in range(200)], y_true, "some rows", part)
-    return check_baselines(trained, _logits(y_true, wrong), rows, allow_worse=allow)
+    return check_baselines(trained, [_logits(y_true, wrong)], rows, allow_worse=allow)
 
 
 def test_a_model_must_be_better_than_the_baselines(run: Path) -> None:

@@ -357,7 +357,7 @@ def test_a_model_with_unknown_training_texts(run: Path, labelled: Path, tmp_path
     assert "The training texts of bare are unknown" in done.stdout
     assert "No text matches the fingerprints" not in done.stdout
     done = toxonnx("eval", tmp_path / "bare", fitted, "--label-column", "class", "--bootstrap-samples", 0)
-    assert "to fit scales, temperature or thresholds" in done.stdout
+    assert "to fit scales, calibration or thresholds" in done.stdout
     assert "LEAKY" in done.stdout and "are unknown" in done.stdout
 
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     help="Column of --data with the label; one option per label for a multi-label model.",
 )  # fmt: skip
 @read_options
-@click.option("--no-calibration", is_flag=True, help="Do not fit a temperature.")
+@click.option("--no-calibration", is_flag=True, help="Keep the model's own probabilities.")
 @click.option(
     "--target-precision", metavar="X|LABEL=X,...",
     help="Fit thresholds that reach this precision on the held-out rows, for every label or for some; rows below all "
@@ -85,8 +85,8 @@ def command(
     """Make a bundle from SOURCE: a run, a PEFT adapter folder, or a sequence-classification checkpoint.
 
     The model is verified against PyTorch before the bundle is sealed; if it exceeds a limit, or is no better than a
-    baseline, no bundle is written and the exit code is 1. A temperature that calibrates the probabilities is fitted on
-    the held-out rows, and thresholds if requested.
+    baseline, no bundle is written and the exit code is 1. Probabilities are calibrated on the
+    held-out rows, as part of the graph; thresholds are fitted there if requested.
     """
     from toxonnx.errors import InputError
     from toxonnx.evaluate.suites import read_suite_request

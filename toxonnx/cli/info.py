@@ -34,7 +34,9 @@ def command(bundle: str | None, as_json: bool) -> None:
     terminal = Terminal()
     terminal.table(["", ""], [[name, value] for name, value in _lines(opened).items() if value], left=2)
     terminal.print_text("")
-    terminal.table(["label", "applies", "meaning"], _label_rows(manifest), left=3)
+    calibrated = bool(manifest.decisions and manifest.decisions.calibration)
+    header = ["label", "applies", *(["calibration"] if calibrated else []), "meaning"]
+    terminal.table(header, _label_rows(manifest), left=len(header))
     for service, names in manifest.mappings.items():
         pairs = ", ".join(f"{name} is {label}" for name, label in names.items())
         terminal.print_text(f"\nnames of {service}: {pairs}")
@@ -56,18 +58,33 @@ def _lines(bundle: Bundle) -> dict[str, str]:
         "normalisation": ", ".join(text.normalise) or "none",
         "max length": f"{manifest.max_length} tokens",
         "precision": f"{manifest.precision}, layout {manifest.layout}",
-        "probabilities": f"temperature {labels.temperature:.4f}" if labels.temperature != 1 else "not calibrated",
+        "probabilities": _probabilities(manifest),
         "base": f"{model.base} ({model.revision[:23]})",
         "training": model.training_method if model.adapter or manifest.training else "",
         "made with": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
     }
 
 
+def _probabilities(manifest: Manifest) -> str:
+    """How they are calibrated: in the weights, or (earlier versions) by toxonnx only."""
+    labels, decisions = manifest.labels, manifest.decisions
+    if labels.temperature != 1:
+        return f"temperature {labels.temperature:.4f}, which other programs do not apply"
+    if decisions is None or not decisions.calibrated:
+        return "not calibrated"
+    if not labels.multi:
+        return f"calibrated in the graph, temperature {decisions.temperature:.4f}"
+    left_out = [name for name, one in decisions.calibration.items() if one.left_out]
+    return "calibrated in the graph" + (f", except {', '.join(left_out)}" if left_out else "")
+
+
 def _label_rows(manifest: Manifest) -> list[list[str]]:
     labels = manifest.labels
+    calibration = manifest.decisions.calibration if manifest.decisions else {}
+    calibrated = {name: [str(one)] for name, one in calibration.items()}
     each = [f"from {threshold:.4f}" for threshold in labels.thresholds] or ["if the most probable"] * len(labels)
     return [
-        [name, applies, manifest.label_descriptions.get(name, "")]
+        [name, applies, *calibrated.get(name, []), manifest.label_descriptions.get(name, "")]
         for name, applies in zip(labels.names, each, strict=True)
     ]
 

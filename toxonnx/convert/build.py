@@ -1,4 +1,4 @@
-"""Fills a folder with a bundle: graph, tokenizer, verification, thresholds, evaluation, card, seal."""
+"""Fills a folder with a bundle: calibration, graph, tokenizer, verification, thresholds, evaluation, card, seal."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import toxonnx
 from toxonnx.bundle import MANIFEST, Bundle, seal
 from toxonnx.convert import graph
 from toxonnx.convert.baselines import check_baselines
+from toxonnx.convert.calibration import calibrate, fold_into_last_layer, measure_calibration, uncalibrated
 from toxonnx.convert.card import model_card
 from toxonnx.convert.encoder_weights import EncoderWeights, extract_weights
 from toxonnx.convert.evaluation import held_out_report
@@ -28,17 +29,17 @@ from toxonnx.convert.fp16 import check_range, to_fp16
 from toxonnx.convert.int8 import quantize
 from toxonnx.convert.messages import decision_lines, verification_lines
 from toxonnx.convert.sample_texts import SENTENCES
-from toxonnx.convert.thresholds import fit_temperature_and_thresholds, measure_on_test_rows
+from toxonnx.convert.thresholds import fit_bundle_thresholds, measure_thresholds_on_test_rows, threshold_target
 from toxonnx.convert.verification_models import load_final, load_fp32
 from toxonnx.convert.verify import ExportLogits, VerificationRows, check_limits, measure_agreement, reference_logits
 from toxonnx.data.examples import load_saved_rows
+from toxonnx.errors import InputError
 from toxonnx.evaluate.suites import SuiteRequest
 from toxonnx.formats import LAYOUTS
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import probabilities
 from toxonnx.inference.self_test import Expected
-from toxonnx.labels import Labels
-from toxonnx.manifest import CalibrationData, Graph, Manifest, Training, Verification
+from toxonnx.manifest import CalibrationData, Decisions, Graph, Manifest, Training, Verification
 from toxonnx.recipe import Export
 from toxonnx.train.adapters import Trained
 from toxonnx.train.tokenizers import encode
@@ -91,12 +92,14 @@ def build_bundle(inputs: BuildInputs, work: Path, name: str, log: Callable[[str]
     Raises:
         GateError: a limit is exceeded.
     """
+    decisions = _calibrate(inputs)
+    inputs = dataclasses.replace(inputs, trained=fold_into_last_layer(inputs.trained, decisions))
     trained, settings = inputs.trained, inputs.settings
     exported = to_onnx(trained.model, work)
     if not exported.simplified:
         log("the graph keeps the exporter's shape computations: the simplified one did not give the same logits")
     _write_tokenizer_and_config(trained, work, name)
-    manifest = _manifest(trained, settings, name, exported)
+    manifest = dataclasses.replace(_manifest(trained, settings, name, exported), decisions=decisions)
     with tempfile.TemporaryDirectory(dir=work.parent, prefix=f".{name}.", suffix=".fp32") as folder:
         scratch = Path(folder)
         encoder = extract_weights(trained.model) if LAYOUTS[settings.layout].native else None
@@ -111,9 +114,24 @@ def build_bundle(inputs: BuildInputs, work: Path, name: str, log: Callable[[str]
     for line in [*verification_lines(manifest), *decision_lines(manifest.decisions)]:
         log(line)
     (work / MANIFEST).unlink(missing_ok=True)
-    (work / "expected.json").write_text(_expected(trained, manifest.labels), encoding="utf-8")
+    (work / "expected.json").write_text(_expected(trained), encoding="utf-8")
     (work / "README.md").write_text(model_card(manifest, trained.recipe), encoding="utf-8")
     return seal(work, manifest)
+
+
+def _calibrate(inputs: BuildInputs) -> Decisions | None:
+    """The manifest's section, with the calibration if there is one; None without labelled rows."""
+    rows, target = inputs.rows, threshold_target(inputs.settings)
+    if rows.y_true is None:
+        if target:
+            raise InputError(
+                f"thresholds for {target} can only be fitted on labelled rows",
+                "Add labelled rows with --data, --text-column and --label-column.",
+            )
+        return None
+    if inputs.settings.calibrate:
+        return calibrate(inputs.trained, rows)
+    return Decisions(rows=len(rows.texts), rows_from=rows.where)
 
 
 def _final(fp32: Classifier, work: Path, manifest: Manifest, scratch: Path) -> tuple[Classifier, str]:
@@ -234,13 +252,14 @@ def _verify_and_evaluate(
     scratch: Path,
     log: Callable[[str], None],
 ) -> Manifest:
-    """Verifies, fits temperature and thresholds, and evaluates; returns the completed manifest."""
+    """Verifies, fits thresholds, and evaluates; returns the completed manifest."""
     trained, settings, rows = inputs.trained, inputs.settings, inputs.rows
     logits = ExportLogits.of(trained, models.fp32, models.final, rows.texts)
-    labels, decisions = fit_temperature_and_thresholds(logits.final, rows, trained.labels, settings)
-    # The limits apply to decisions without thresholds: these were fitted on the final model's logits, not PyTorch's.
-    without_thresholds = dataclasses.replace(labels, thresholds=trained.labels.thresholds)
-    agreement = measure_agreement(logits, rows, without_thresholds)
+    # The limits apply to decisions without thresholds: these are fitted on the final model's logits, not PyTorch's.
+    agreement = measure_agreement(logits, rows, trained.labels)
+    labels, decisions = trained.labels, manifest.decisions
+    if decisions and (target := threshold_target(settings)):
+        labels, decisions = fit_bundle_thresholds(logits.final, rows, labels, target, decisions)
     verification = Verification(agreement=agreement, limits=check_limits(agreement, settings), ran_on=models.ran_on)
     reported, reported_logits = rows, logits.final
     test_file = trained.path / "test.csv"
@@ -248,27 +267,29 @@ def _verify_and_evaluate(
         reported = VerificationRows(*load_saved_rows(test_file, trained.labels), "the run's test split", "test")
         test = ExportLogits.of(trained, models.fp32, models.final, reported.texts)
         reported_logits = test.final
-        verification = dataclasses.replace(verification, test=measure_agreement(test, reported, without_thresholds))
-        decisions = measure_on_test_rows(decisions, test.final, reported, trained.labels, labels)
-    worse = check_baselines(trained, reported_logits, reported, allow_worse=inputs.allow_worse_than_baseline)
+        verification = dataclasses.replace(verification, test=measure_agreement(test, reported, trained.labels))
+        decisions = measure_calibration(decisions, test.final, reported, labels)
+        decisions = measure_thresholds_on_test_rows(decisions, test.final, reported, labels)
+    with_and_without = [reported_logits, uncalibrated(reported_logits, decisions, labels)]
+    worse = check_baselines(trained, with_and_without, reported, allow_worse=inputs.allow_worse_than_baseline)
     for warning in worse:
         log(f"warning: {warning}")
     verification = dataclasses.replace(verification, worse_than_baseline=worse)
     manifest = dataclasses.replace(manifest, labels=labels, verification=verification, decisions=decisions)
-    fitted = [rows] if labels != trained.labels else []
+    fitted = [rows] if decisions and (decisions.calibrated or decisions.target) else []
     save_bundle_fingerprints(trained, [*([inputs.calibration] if inputs.calibration else []), *fitted], work)
     with_decisions, _ = load_final(work, manifest, scratch)
     evaluation = held_out_report(with_decisions, reported_logits, reported, inputs.suite, log)
     return dataclasses.replace(manifest, evaluation=evaluation)
 
 
-def _expected(trained: Trained, labels: Labels) -> str:
-    """PyTorch's probabilities for a few sentences, not normalised, at the bundle's temperature."""
+def _expected(trained: Trained) -> str:
+    """PyTorch's calibrated probabilities for a few sentences, not normalised."""
+    labels = trained.labels
     logits = reference_logits(trained, [trained.text.clean(sentence) for sentence in SENTENCES])
     rows = probabilities(logits, labels).round(6).tolist()
     table: Expected = {
         "labels": list(labels.names),
-        "temperature": labels.temperature,
         "pytorch": [{"text": text, "probabilities": row} for text, row in zip(SENTENCES, rows, strict=True)],
     }
     return json.dumps(table, indent=1, ensure_ascii=False) + "\n"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-from toxonnx.evaluate.calibration import ThresholdMetrics
 from toxonnx.evaluate.metrics import comparison
 from toxonnx.evaluate.report import EvaluationReport
 from toxonnx.evaluate.sections import Section, markdown, sections, threshold_section
+from toxonnx.evaluate.thresholds import ThresholdMetrics
 from toxonnx.formats import LAYOUTS
 from toxonnx.manifest import Agreement, Decisions, Manifest, Training
 from toxonnx.recipe import LabelSpec, Recipe, settings_fingerprint, with_prose_of
@@ -166,18 +166,7 @@ def _evaluation(manifest: Manifest) -> list[str]:
 
 
 def _decisions(decisions: Decisions) -> list[str]:
-    before, after = decisions.before, decisions.after
-    if decisions.not_calibrated:
-        lines = [f"Probabilities are not calibrated: {decisions.not_calibrated}."]
-    elif decisions.temperature == 1 or before is None or after is None:
-        lines = ["Probabilities are not calibrated."]
-    else:
-        lines = [
-            f"Logits are divided by a temperature of {decisions.temperature:.4f}, fitted on {decisions.rows} rows "
-            f"({decisions.rows_from}). On {decisions.measured_on}, it changes the calibration error from "
-            f"{before.ece:.4f} to {after.ece:.4f} and the loss from {before.loss:.4f} to {after.loss:.4f}. It does not "
-            "change which label is the most probable. Other tools that load this folder do not apply it.",
-        ]
+    lines = _calibration(decisions)
     if not decisions.target:
         return lines
     lines += ["", f"Thresholds for {decisions.target}.", ""]
@@ -191,6 +180,52 @@ def _decisions(decisions: Decisions) -> list[str]:
     if decisions.missed:
         lines += [f"On the test rows, {', '.join(decisions.missed)} does not reach the target.", ""]
     return [*lines, markdown(tables, level=3).rstrip()]
+
+
+def _calibration(decisions: Decisions) -> list[str]:
+    before, after = decisions.before, decisions.after
+    fitted_on = f"{decisions.rows} rows ({decisions.rows_from})"
+    if decisions.not_calibrated:
+        return [f"Probabilities are not calibrated: {decisions.not_calibrated}."]
+    if decisions.temperature == 1 and not decisions.calibration:
+        return ["Probabilities are not calibrated."]
+    if decisions.calibration:
+        lines = [
+            "The logit of each label is multiplied by a scale, and a shift is added to it (Platt scaling), fitted on "
+            f"those of {fitted_on} in which the label was judged. Both are part of the weights, so that every program "
+            "that runs the graph gives the calibrated probabilities.",
+        ]
+    else:
+        lines = [
+            f"Logits are divided by a temperature of {decisions.temperature:.4f}, fitted on {fitted_on}. It is part of "
+            "the weights, so that every program that runs the graph gives the calibrated probabilities. It does not "
+            "change which label is the most probable.",
+        ]
+    if before and after:
+        lines[0] += (
+            f" On {decisions.measured_on}, calibration changes the calibration error from {before.ece:.4f} to "
+            f"{after.ece:.4f} and the loss from {before.loss:.4f} to {after.loss:.4f}."
+        )
+    if decisions.calibration:
+        lines += ["", markdown([_label_calibration(decisions)], level=3).rstrip()]
+    return lines
+
+
+def _label_calibration(decisions: Decisions) -> Section:
+    rows = []
+    for name, one in decisions.calibration.items():
+        effect = one.cross_validated
+        errors = [f"{effect.before.ece:.4f}", f"{effect.after.ece:.4f}"] if effect else ["-", "-"]
+        losses = [f"{effect.before.loss:.4f}", f"{effect.after.loss:.4f}"] if effect else ["-", "-"]
+        rows.append(
+            [name, f"{one.rows:,}", f"{one.positives:,}", f"{one.scale:.4f}", f"{one.shift:+.4f}", *errors, *losses]
+        )
+    notes = ["Errors and losses are by cross-validation on the rows that the calibration was fitted on."]
+    notes += [
+        f"{name} is as it was trained: {one.left_out}." for name, one in decisions.calibration.items() if one.left_out
+    ]
+    header = ["label", "judged", "rows", "scale", "shift", "calibration error before", "after", "loss before", "after"]
+    return Section("Calibration by label", notes, header, rows)
 
 
 def _verification(manifest: Manifest) -> list[str]:

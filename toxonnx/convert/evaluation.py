@@ -37,7 +37,7 @@ def held_out_report(
     """An evaluation report as plain values, without curves, with ``part``, the kind of rows it is about.
 
     Args:
-        classifier: the model, with its temperature, thresholds and fingerprints.
+        classifier: the model, with its thresholds and fingerprints.
         logits: its logits of ``rows``, float32 [rows, labels].
         rows: the rows to report on; there are no metrics without true labels.
         suite: a functional suite, if one was requested.

@@ -77,7 +77,7 @@ def save_bundle_fingerprints(trained: Trained, fitted: Sequence[VerificationRows
 
     Args:
         trained: if it is from a run, those of its training and validation texts are included.
-        fitted: rows on which scales, temperature or thresholds were fitted.
+        fitted: rows on which scales, calibration or thresholds were fitted.
         folder: of the bundle.
     """
     if (training := trained.path / FINGERPRINT_FILES["training"]).is_file():

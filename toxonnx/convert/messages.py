@@ -1,4 +1,4 @@
-"""Lines for the terminal about verification, temperature and thresholds."""
+"""Lines for the terminal about verification, calibration and thresholds."""
 
 from __future__ import annotations
 
@@ -27,17 +27,10 @@ def verification_lines(manifest: Manifest) -> list[str]:
 
 
 def decision_lines(decisions: Decisions | None) -> list[str]:
-    """Temperature and thresholds, if any were fitted."""
+    """Calibration and thresholds, if any were fitted."""
     if decisions is None:
         return []
-    lines = []
-    if decisions.temperature != 1 and decisions.before and decisions.after:
-        lines.append(
-            f"probabilities: temperature {decisions.temperature:.3f}; calibration error {decisions.before.ece:.4f} "
-            f"before, {decisions.after.ece:.4f} after ({decisions.measured_on})"
-        )
-    elif decisions.not_calibrated:
-        lines.append(f"probabilities are not calibrated: {decisions.not_calibrated}")
+    lines = _calibration_lines(decisions)
     for thresholds, where in ((decisions.fitted, decisions.rows_from), (decisions.test, "the run's test split")):
         if thresholds:
             each = ", ".join(
@@ -53,6 +46,22 @@ def decision_lines(decisions: Decisions | None) -> list[str]:
             f"warning: on the test rows {', '.join(decisions.missed)} does not reach the target: a threshold for a "
             "rare label is fitted on few rows; ask for more than you need, or fit on more rows"
         )
+    return lines
+
+
+def _calibration_lines(decisions: Decisions) -> list[str]:
+    lines = []
+    if decisions.calibrated and decisions.before and decisions.after:
+        each = [f"{name} {one}" for name, one in decisions.calibration.items() if not one.left_out]
+        lines.append(
+            f"probabilities: {'; '.join(each) or f'temperature {decisions.temperature:.3f}'}; calibration error "
+            f"{decisions.before.ece:.4f} before, {decisions.after.ece:.4f} after ({decisions.measured_on})"
+        )
+    if decisions.not_calibrated:
+        lines.append(f"probabilities are not calibrated: {decisions.not_calibrated}")
+    for name, one in decisions.calibration.items():
+        if one.left_out:
+            lines.append(f"probabilities of {name} are not calibrated: {one.left_out}")
     return lines
 
 

@@ -72,7 +72,7 @@ def measure_agreement(logits: ExportLogits, rows: VerificationRows, labels: Labe
     Args:
         logits: of the rows.
         rows: the rows.
-        labels: the label set; its temperature is applied to all three models.
+        labels: the label set.
     """
     reference, fp32, final = logits.pytorch, logits.onnx_fp32, logits.final
     metrics = {}

@@ -18,7 +18,7 @@ from toxonnx.texts import fold
 __all__ = ["FINGERPRINT_FILES", "hashes", "is_seen", "load_fingerprints", "save_fingerprints"]
 
 #: where a model has seen texts -> file in a run or bundle: texts it was trained on, texts that chose its epoch, and
-#: other texts on which scales, temperature or thresholds were fitted
+#: other texts on which scales, calibration or thresholds were fitted
 FINGERPRINT_FILES = {
     "training": "training_texts.npy",
     "validation": "validation_texts.npy",

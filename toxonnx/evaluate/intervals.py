@@ -47,7 +47,7 @@ def flatten(metrics: Metrics) -> dict[str, float]:
         single |= {
             f"per_class/{label}/{key}": value
             for key, value in metrics_of_label.items()
-            if key not in {"support", "predicted"}
+            if key not in {"support", "predicted", "known", "ece"}
         }
     return {key: math.nan if value is None else value for key, value in single.items()}
 

@@ -8,7 +8,6 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.evaluate.calibration import measure_thresholds
 from toxonnx.evaluate.intervals import bootstrap, cluster_ids, flatten, mcnemar
 from toxonnx.evaluate.metrics import Sample
 from toxonnx.evaluate.report import (
@@ -23,6 +22,7 @@ from toxonnx.evaluate.report import (
     Review,
     ScoredRows,
 )
+from toxonnx.evaluate.thresholds import measure_thresholds
 
 __all__ = ["compare_models", "report_model"]
 

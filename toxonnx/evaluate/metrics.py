@@ -43,6 +43,8 @@ class LabelMetrics:
             label or none has.
         known: rows in which it is known whether the label applies, the only ones that count; None if it is known in
             all of them.
+        ece: calibration error of its probability, see :class:`Metrics`; None for softmax, whose calibration error is
+            that of the most probable label.
     """
 
     precision: float
@@ -53,6 +55,7 @@ class LabelMetrics:
     roc_auc: float | None = None
     average_precision: float | None = None
     known: int | None = None
+    ece: float | None = None
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,8 @@ class Sample:
         top = probs.argmax(axis=1)
         self._true = self.actual if labels.multi else self.actual[np.arange(len(probs)), top][:, None]
         self._counted: Bools = self.known if labels.multi else np.ones_like(self._true)
-        self._bin = np.minimum((self._claimed * BINS).astype(np.int64), BINS - 1).ravel()
+        bins = np.minimum((self._claimed * BINS).astype(np.int64), BINS - 1)
+        self._bin = (bins + BINS * np.arange(self._claimed.shape[1])).ravel()  # each claim has bins of its own
 
     def __len__(self) -> int:
         return len(self.correct)
@@ -214,12 +218,14 @@ class Sample:
         """
         w = np.ones(len(self)) if weights is None else weights.astype(np.float64)
         predicted, actual, both = (w @ part for part in (self.predicted, self.actual, self.predicted & self.actual))
+        errors, ece = self._calibration_errors(w, self._true)
         known = [None] * len(self.labels) if self.known.all() else [round(n) for n in (w @ self.known).tolist()]
         per_class = {
             name: LabelMetrics(
                 _ratio(both[i], predicted[i]), _ratio(both[i], actual[i]),
                 _ratio(2 * both[i], predicted[i] + actual[i]),
                 round(actual[i]), round(predicted[i]), *(self._ranked(i, w) if ranked else (None, None)), known[i],
+                errors[i] if self.labels.multi else None,
             )
             for i, name in enumerate(self.labels.names)
         }  # fmt: skip
@@ -230,7 +236,7 @@ class Sample:
             macro_f1=float(f1[occurs].mean()) if occurs.any() else 0.0,
             weighted_f1=_ratio(float(actual @ f1), float(actual.sum())),
             loss=_ratio(float(w @ self._losses), float(w @ self._terms)),
-            ece=self._ece(w, self._true),
+            ece=ece,
             per_class=per_class,
             confusion=self._confusion(w),
             roc_auc=_mean([one.roc_auc for one in per_class.values()]),
@@ -272,7 +278,7 @@ class Sample:
         errors = []
         for _ in range(samples):
             luck = rng.random((len(texts), self._claimed.shape[1]))[text_of_row]
-            errors.append(self._ece(ones, luck < self._claimed))
+            errors.append(self._calibration_errors(ones, luck < self._claimed)[1])
         low, high = np.percentile(errors, [2.5, 97.5])
         return float(low), float(high)
 
@@ -300,17 +306,16 @@ class Sample:
         table = np.bincount(self._cell, w, minlength=size * size).reshape(size, size)
         return [[round(cell) for cell in row] for row in table.tolist()]
 
-    def _bins(self, w: Floats, true: Bools) -> tuple[Floats, Floats, Floats]:
-        each = (w[:, None] * self._counted).ravel()
+    def _calibration_errors(self, w: Floats, true: Bools) -> tuple[list[float], float]:
+        """The expected calibration error of each claim, and that of all in the same bins."""
+        each, claims = (w[:, None] * self._counted).ravel(), self._claimed.shape[1]
 
         def summed(values: Floats) -> Floats:
-            return np.bincount(self._bin, values, minlength=BINS).astype(np.float64)
+            return np.bincount(self._bin, values, minlength=claims * BINS).astype(np.float64).reshape(claims, BINS)
 
-        return summed(each), summed(each * self._claimed.ravel()), summed(each * true.ravel())
-
-    def _ece(self, w: Floats, true: Bools) -> float:
-        count, claimed, correct = self._bins(w, true)
-        return _ratio(float(np.abs(claimed - correct).sum()), float(count.sum()))
+        count, gap = summed(each), summed(each * (self._claimed - true).ravel())
+        by_claim = list(map(_ratio, np.abs(gap).sum(axis=1), count.sum(axis=1)))
+        return by_claim, _ratio(np.abs(gap.sum(axis=0)).sum(), count.sum())
 
 
 def evaluate(logits: NDArray[np.floating], y_true: NDArray[np.int64], labels: Labels) -> Metrics:

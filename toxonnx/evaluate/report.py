@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.evaluate.calibration import ThresholdMetrics
 from toxonnx.evaluate.intervals import Ends, McNemar
 from toxonnx.evaluate.metrics import Bin, Interval, Metrics, Sample
 from toxonnx.evaluate.suites import SuiteReport
+from toxonnx.evaluate.thresholds import ThresholdMetrics
 from toxonnx.records import from_plain
 
 __all__ = [

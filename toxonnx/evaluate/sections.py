@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from toxonnx.evaluate.calibration import ThresholdMetrics
 from toxonnx.evaluate.report import (
     Difference,
     EvaluationReport,
@@ -15,6 +14,7 @@ from toxonnx.evaluate.report import (
     ModelReport,
 )
 from toxonnx.evaluate.suites import CaseAccuracy, FunctionalityAccuracy, SuiteReport
+from toxonnx.evaluate.thresholds import ThresholdMetrics
 
 __all__ = [
     "CONFUSION",
@@ -36,7 +36,7 @@ METRICS = {
 SEEN_IN = {
     "training": "in training",
     "validation": "in validation, to choose the epoch",
-    "fitted": "to fit scales, temperature or thresholds",
+    "fitted": "to fit scales, calibration or thresholds",
 }
 #: start of the titles of confusion matrices, which the page draws
 CONFUSION = "Confusion matrix"
@@ -144,7 +144,7 @@ def _notes(model: ModelReport) -> list[str]:
     if model.empty:
         notes.append(f"{model.empty:,} texts are empty or without a known token ({name}).")
     if model.kind == "PyTorch":
-        notes.append(f"{name} is scored without the temperature and thresholds of a bundle.")
+        notes.append(f"{name} is scored without the calibration and thresholds of a bundle.")
     review = model.review
     if review.rows:
         rest = review.accuracy_of_the_rest
@@ -203,11 +203,15 @@ def model_sections(model: ModelReport) -> list[Section]:
             for key in ("precision", "recall", "f1", "roc_auc", "average_precision")
         ]
         known = f"{metrics.known:,}" if metrics.known is not None else ""
+        cells += [f"{metrics.ece:.4f}"] if metrics.ece is not None else []
         rows.append([label, *([known] if known else []), f"{metrics.support:,}", f"{metrics.predicted:,}", *cells])
     partial = any(metrics.known is not None for metrics in measured.metrics.per_class.values())
     header = ["label", *(["judged"] if partial else []), "rows", "predicted", "precision", "recall", "F1", "ROC-AUC"]
+    header.append("average precision")
+    if any(metrics.ece is not None for metrics in measured.metrics.per_class.values()):
+        header.append("calibration error")
     notes = ["A label counts only in the rows in which it was judged."] if partial else []
-    tables = [Section(f"By label: {where}", notes, [*header, "average precision"], rows)]
+    tables = [Section(f"By label: {where}", notes, header, rows)]
     if confusion := measured.metrics.confusion:
         labels = list(measured.metrics.per_class)
         table = [[label, *(f"{cell:,}" for cell in row)] for label, row in zip(labels, confusion, strict=True)]
@@ -219,7 +223,7 @@ def model_sections(model: ModelReport) -> list[Section]:
 
 
 def threshold_section(title: str, thresholds: ThresholdMetrics) -> Section:
-    """The effect of thresholds; see :func:`toxonnx.evaluate.calibration.measure_thresholds`."""
+    """The effect of thresholds; see :func:`toxonnx.evaluate.thresholds.measure_thresholds`."""
     rows = [
         [label, f"{one.threshold:.4f}", f"{one.predicted:,}", _share(one.precision), _share(one.recall)]
         for label, one in thresholds.per_class.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -24,10 +24,10 @@ class ExpectedText(TypedDict):
 
 
 class Expected(TypedDict):
-    """The content of ``expected.json``: label names, temperature, sentences."""
+    """The content of ``expected.json``: label names, sentences; from earlier versions the temperature of the labels."""
 
     labels: list[str]
-    temperature: float
+    temperature: NotRequired[float]
     pytorch: list[ExpectedText]
 
 
