@@ -41,7 +41,7 @@ from toxonnx.inference.devices import describe_devices, why_unavailable
 from toxonnx.inference.engine import GPU_WINDOW, MAX_TOKENIZER_PROCESSES
 from toxonnx.inference.options import RuntimeOptions
 from toxonnx.inference.tokenizer_pool import TextPreprocessor, TokenizerPool
-from toxonnx.io.base import open_sink, open_source
+from toxonnx.io.base import WriteOptions, open_sink, open_source
 from toxonnx.io.output_columns import OutputColumns
 from toxonnx.predict import predict
 from toxonnx.system import available_cores, describe_system
@@ -239,8 +239,8 @@ def host(setup: Setup) -> dict[str, Any]:
                 gc.disable()  # as toxonnx predict does
                 cpu, started = time.process_time(), time.perf_counter()
                 with open_source(source) as reader:
-                    added = OutputColumns.choose(("label", "score", "probabilities"), classifier.labels.names)
-                    with open_sink(target, reader, added, force=True) as sink:
+                    added = OutputColumns(("label", "score", "probabilities"), classifier.labels.names)
+                    with open_sink(target, reader, added, WriteOptions(force=True)) as sink:
                         predict(classifier, reader, sink, bundle.manifest.text, ["text"])
                 rates[processes].append(rows / (time.perf_counter() - started))
                 main_process[processes].append((time.process_time() - cpu) / rows * 1e6)
