@@ -44,7 +44,9 @@ def test_a_recipe_runs_to_a_sealed_bundle(
     manifest = open_bundle(tmp_path / "bundle").manifest
     assert manifest.precision == "int8" and len(manifest.labels) == classes
     assert manifest.verification.agreement.fp32_largest_logit_difference <= 1e-4
-    done = toxonnx("predict", tmp_path / data, "--bundle", tmp_path / "bundle", "-o", tmp_path / "out.csv")
+    done = toxonnx(
+        "predict", tmp_path / data, "--bundle", tmp_path / "bundle", "-o", tmp_path / "out.csv", "--prefix", "model_"
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     with open(tmp_path / "out.csv", encoding="utf-8", newline="") as file:
         scored = list(csv.reader(file))
