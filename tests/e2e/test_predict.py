@@ -67,8 +67,9 @@ def test_odd_files_keep_their_bytes(tmp_path: Path) -> None:
     )
     path = tmp_path / "odd.csv"
     path.write_bytes(content.encode())
-    refused = toxonnx("predict", path, "-o", tmp_path / "out.csv")
+    refused = toxonnx("predict", path)
     assert refused.returncode == 2 and "already has the columns to be added: label\n" in refused.stderr
+    assert not refused.stdout and "incomplete" not in refused.stderr
     done = toxonnx("predict", path, "-o", tmp_path / "out.csv", "--prefix", "predicted_")
     assert done.returncode == 0, done.stderr
     header = (tmp_path / "out.csv").read_text(encoding="utf-8-sig").partition("\n")[0]

@@ -190,9 +190,7 @@ class _Scoring:
                     try:
                         total.add(self._score(source, job.output, progress))
                     except InputError as error:
-                        if job.output is None:
-                            error.hint += "\nThe output on standard output is incomplete."
-                        elif len(jobs) > 1:
+                        if len(jobs) > 1:
                             error.hint += f"\nThe outputs of {number} of {len(jobs)} files are complete."
                         raise
                     size_done += source.size or 0
@@ -200,6 +198,7 @@ class _Scoring:
 
     def _score(self, source: Source[Any], output: Path | None, progress: Callable[[Summary], None]) -> Summary:
         """Scores one file."""
+        from toxonnx.errors import InputError
         from toxonnx.io.base import open_sink
         from toxonnx.predict import predict
 
@@ -211,7 +210,12 @@ class _Scoring:
                 self._note(f"reading the text from {', '.join(map(repr, columns))}")
             if not self.reading.has_header:
                 self._note(f"the columns added are {', '.join(sink.columns)}")
-            return predict(self.classifier, source, sink, self.text.spec, columns, progress=progress)
+            try:
+                return predict(self.classifier, source, sink, self.text.spec, columns, progress=progress)
+            except InputError as error:
+                if output is None:
+                    error.hint += "\nThe output on standard output is incomplete."
+                raise
 
     def _note(self, message: str) -> None:
         if message not in self._notes:
