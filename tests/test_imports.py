@@ -101,7 +101,7 @@ RULES = {
     "inference.self_test": Rule(
         "a bundle's scores compared with PyTorch's", ("formats", "inference.classifier", "records"), ("numpy",)
     ),
-    "predict": Rule("source to scorer to sink", ("inference.scores", "io.base", "texts"), ("numpy",)),
+    "predict": Rule("source to scorer to sink", ("inference.scores", "io.base", "io.rejects", "texts"), ("numpy",)),
     "diagnosis": Rule("what `doctor` reports", ("extras", "inference", "system")),
     "data": Rule(
         "labelled rows, splits, fingerprints of texts", ("io", "labels", "recipe", "resources", "texts"), ("numpy",)

@@ -71,11 +71,31 @@ class InputError(ToxonnxError):
 
 
 class RowError(InputError):
-    """Bad input in a line of a file, or in a row of one without lines; both are counted from 1."""
+    """Bad input in a line of a file, or in a row of one without lines; both are counted from 1.
 
-    def __init__(self, path: object, line: int, what: str, hint: str = "", *, unit: str = "line") -> None:
+    Attributes:
+        line: its number.
+        problem: what is wrong, without where.
+        error_type: the kind of it: a value of :class:`toxonnx.io.rejects.ErrorType`; may be empty.
+        column: the column, if a single one is concerned.
+        raw: the row as it is in the file, if its format has lines and it is valid by itself. Never part of a message.
+    """
+
+    def __init__(
+        self,
+        path: object,
+        line: int,
+        what: str,
+        hint: str = "",
+        *,
+        unit: str = "line",
+        error_type: str = "",
+        column: str = "",
+        raw: str = "",
+    ) -> None:
         super().__init__(f"{path}, {unit} {line}: {what}", hint)
-        self.line = line
+        self.line, self.problem = line, what
+        self.error_type, self.column, self.raw = error_type, column, raw
 
 
 class RecipeError(InputError):

@@ -114,6 +114,48 @@ def test_columns_are_chosen_by_name(tmp_path: Path) -> None:
             CliRunner().invoke(group, [*arguments, columns], standalone_mode=False, catch_exceptions=False)
 
 
+def test_bad_rows_are_counted_listed_and_limited(tmp_path: Path) -> None:
+    good, bad, out, listed = (tmp_path / name for name in ("good.csv", "bad.csv", "out.csv", "rejects.csv"))
+    good.write_bytes(b"text,n\na fine day,1\nwhat a lovely morning,2\n")
+    bad.write_bytes(b'text,n\na fine day,1\n"open,2\nwhat a lovely morning,2\ncaf\xe9,3\n')
+
+    def run(*arguments: str | Path, code: int = 0) -> str:
+        done = CliRunner().invoke(group, ["predict", *map(str, arguments)], standalone_mode=False)
+        assert (getattr(done.exception, "exit_code", None) or done.exit_code) == code, done.exception
+        return f"{done.stderr}{done.exception or ''}"
+
+    run(good, "-o", tmp_path / "expected.csv")
+    summary = run(bad, "-o", out, "--on-error", "skip", "--rejects", listed, "--max-rejects", "2")
+    assert "2 rows in" in summary
+    assert "rejected: 2 of 4 rows read (1 unquoted value, 1 invalid encoding)\n" in summary
+    assert out.read_bytes() == (tmp_path / "expected.csv").read_bytes()
+    assert [row[1:6] for row in _rows(listed.read_text())[1:]] == [
+        ["3", "20", "", "UNQUOTED VALUE", '"open,2'],
+        ["5", "52", "", "INVALID ENCODING", "caf\\xe9,3"],
+    ]
+    message = run(bad, "-o", out, "--on-error", "null", "--strict", "--force", code=1)
+    assert "2 rows were rejected (--strict)\nThe output is complete." in message
+    header, *rows = _rows(out.read_text())
+    assert header[-1] == "error" and [row[2] == "" for row in rows] == [False, True, False, True]
+    assert rows[1] == ["", "", "", "", "", "", "", "a quote is opened and not closed"]
+    message = run(good, bad, "-o", tmp_path / "folder", "--on-error", "skip", "--max-rejects", "1", code=2)
+    assert (
+        "too many rows are rejected (--max-rejects 1), the last one is " in message
+        and "List them with --rejects FILE." in message
+    )
+    assert "The outputs of 1 of 2 files are complete." in message
+    assert [one.name for one in (tmp_path / "folder").iterdir()] == ["good.csv"]
+    for arguments, expected in (
+        (["--max-rejects", "0"], "--max-rejects needs --on-error skip or null"),
+        (["--rejects", listed], "--rejects needs --on-error skip or null"),
+        (["--strict", "--on-error", "fail"], "--strict needs --on-error skip or null"),
+        (["--columns", "error", "--on-error", "skip"], "the column error is for --on-error null"),
+        (["--rejects", bad, "--on-error", "skip", "--force"], "is also an input or an output of this command"),
+        (["--rejects", listed, "--on-error", "skip"], "already exists"),
+    ):
+        assert expected in run(bad, *arguments, code=2)
+
+
 def test_tsv_and_encodings(tmp_path: Path) -> None:
     path = tmp_path / "in.tsv"
     path.write_bytes("tweet\tn\ncaf\u00e9, a fine one\t1\n".encode("cp1252"))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from toxonnx.check.finding import MAX_NAME_LENGTH, Finding, format_share, make_finding, plural
 from toxonnx.errors import InputError
 from toxonnx.io.base import ReadOptions, Source, open_source
-from toxonnx.io.csv import CsvSource
+from toxonnx.io.csv import CsvRecord, CsvSource
 from toxonnx.io.header import looks_like_data, reads_like_text
 from toxonnx.io.table import Table
 from toxonnx.texts import replace_surrogates
@@ -134,7 +134,7 @@ def read_raw_table(
         if not isinstance(source, CsvSource):
             return _without_lines(path, source, file)
         header = [replace_surrogates(name) or f"(column {i})" for i, name in enumerate(source.columns, start=1)]
-        for record in source:
+        for record in cast("Iterator[CsvRecord]", source):  # the others are not asked for
             if not record.fields:
                 blank += 1
                 continue

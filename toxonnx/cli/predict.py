@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from toxonnx.io.base import ReadOptions, Source, WriteOptions
     from toxonnx.io.output_columns import OutputColumns
     from toxonnx.io.paths import Job
+    from toxonnx.io.rejects import Rejects
     from toxonnx.predict import Summary
     from toxonnx.texts import TextSpec
 
@@ -70,8 +71,8 @@ def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | No
 )  # fmt: skip
 @click.option(
     "--columns", "output_columns", metavar="NAME,...", callback=_columns,
-    help="Columns to add, of label, score, probabilities (one per label), review, truncated, no_tokens and repaired  "
-    "[default: label,score,probabilities, and review if any row can be marked]",
+    help="Columns to add, of label, score, probabilities (one per label), review, truncated, no_tokens, repaired and "
+    "error  [default: label,score,probabilities, review if any row can be marked, error with --on-error null]",
 )  # fmt: skip
 @click.option(
     "--prefix", default="", metavar="PREFIX", help="What the names of the columns added start with  [default: nothing]"
@@ -81,6 +82,20 @@ def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | No
     "--output-format", metavar="FORMAT", callback=check_format,
     help="Format of the output, as for --input-format  [default: by its suffix, else the input's]",
 )  # fmt: skip
+@click.option(
+    "--on-error", type=click.Choice(["fail", "skip", "null"]), default="fail", show_default=True,
+    help="What to do with a row that cannot be scored: end the command; leave the row out; or write it without scores "
+    "and with a column error.",
+)  # fmt: skip
+@click.option(
+    "--max-rejects", type=click.IntRange(min=0), metavar="N",
+    help="With skip or null: end the command after more than N such rows  [default: any number]",
+)  # fmt: skip
+@click.option(
+    "--rejects", "rejects_file", type=click.Path(path_type=Path), metavar="FILE",
+    help="With skip or null: list these rows in FILE, as CSV with the columns of DuckDB's reject_errors.",
+)  # fmt: skip
+@click.option("--strict", is_flag=True, help="With skip or null: exit with code 1 if there were such rows.")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 @click.option("-v", "--verbose", is_flag=True, help="Print how the file is scored.")
 def command(
@@ -97,6 +112,10 @@ def command(
     prefix: str,
     reading: ReadOptions,
     output_format: str | None,
+    on_error: str,
+    max_rejects: int | None,
+    rejects_file: Path | None,
+    strict: bool,
     force: bool,
     verbose: bool,
 ) -> None:
@@ -110,16 +129,28 @@ def command(
 
     With --review-below, or if the bundle's thresholds leave some rows undecided, a column review marks the rows that a
     person should look at with 1. Use --columns to choose the columns, for example to mark truncated texts.
+
+    A row that cannot be scored (wrong number of fields, invalid JSON, null, ...) ends the command, unless --on-error
+    says otherwise.
     """
+    from toxonnx.errors import GateError
     from toxonnx.io.base import WriteOptions, open_source
     from toxonnx.io.paths import plan_jobs
 
+    _check_reject_options(
+        on_error, {"--max-rejects": max_rejects is not None, "--rejects": rejects_file, "--strict": strict}
+    )
+    if "error" in output_columns and on_error != "null":
+        raise click.UsageError("the column error is for --on-error null; without it, no row of the output has one")
+    reading = replace(reading, yield_rejected=on_error != "fail")
     jobs = plan_jobs(files, output, input_format=reading.format, wanted_format=output_format, force=force)
+    _check_rejects_file(rejects_file, jobs)
     with open_source(jobs[0].input, reading) as first:
         from toxonnx.bundle import open_bundle
         from toxonnx.inference.classifier import Classifier
         from toxonnx.inference.options import RuntimeOptions
         from toxonnx.io.output_columns import OutputColumns
+        from toxonnx.io.rejects import Rejects
         from toxonnx.resources import find_bundle
 
         opened = open_bundle(find_bundle(bundle))
@@ -135,11 +166,32 @@ def command(
         warn_of_fallback(classifier)
         if verbose:
             click.echo(str(classifier.settings), err=True)
-        kinds = output_columns or (*DEFAULT_COLUMNS, *["review"] * classifier.can_mark_for_review)
+        kinds = output_columns or (
+            *DEFAULT_COLUMNS, *["review"] * classifier.can_mark_for_review, *["error"] * (on_error == "null"),
+        )  # fmt: skip
         added = OutputColumns(kinds, classifier.labels.names, prefix, classifier.labels.multi)
-        scoring = _Scoring(classifier, text, added, reading, WriteOptions(output_format, force))
-        summary = scoring.run(jobs, first)
+        writing = WriteOptions(output_format, force)
+        if on_error == "fail":
+            summary = _Scoring(classifier, text, added, reading, writing).run(jobs, first)
+        else:
+            with Rejects(rejects_file, keep=on_error == "null", limit=max_rejects, force=force) as rejects:
+                summary = _Scoring(classifier, text, added, reading, writing, rejects).run(jobs, first)
     _print_summary(summary, opened, len(jobs))
+    if strict and summary.rejected:
+        raise GateError(f"{summary.rejected.total():,} rows were rejected (--strict)", "The output is complete.")
+
+
+def _check_reject_options(on_error: str, given: dict[str, object]) -> None:
+    needless = [option for option, value in given.items() if value]
+    if on_error == "fail" and needless:
+        raise click.UsageError(f"{needless[0]} needs --on-error skip or null")
+
+
+def _check_rejects_file(path: Path | None, jobs: Sequence[Job]) -> None:
+    from toxonnx.errors import InputError
+
+    if path is not None and path.resolve() in {one.resolve() for job in jobs for one in job if one is not None}:
+        raise InputError(f"--rejects {path} is also an input or an output of this command", "Use another file name.")
 
 
 @dataclass(frozen=True)
@@ -167,6 +219,7 @@ class _Scoring:
     added: OutputColumns
     reading: ReadOptions
     writing: WriteOptions
+    rejects: Rejects | None = None
     _notes: set[str] = field(default_factory=set)
 
     def run(self, jobs: Sequence[Job], first: Source[Any]) -> Summary:
@@ -211,7 +264,9 @@ class _Scoring:
             if not self.reading.has_header:
                 self._note(f"the columns added are {', '.join(sink.columns)}")
             try:
-                return predict(self.classifier, source, sink, self.text.spec, columns, progress=progress)
+                return predict(
+                    self.classifier, source, sink, self.text.spec, columns, rejects=self.rejects, progress=progress
+                )
             except InputError as error:
                 if output is None:
                     error.hint += "\nThe output on standard output is incomplete."
@@ -244,6 +299,10 @@ def _print_summary(summary: Summary, bundle: Bundle, files: int) -> None:
     for label, count in summary.labels.most_common():
         meaning = manifest.label_descriptions.get(label, "")
         lines.append(f"  {label:{width}}  {count:>9,}  {count / summary.rows:6.1%}  {meaning}".rstrip())
+    if summary.rejected:
+        kinds = ", ".join(f"{count:,} {kind.lower()}" for kind, count in summary.rejected.most_common())
+        count = summary.rejected.total()
+        lines.append(f"  rejected: {count:,} of {summary.rows + count:,} rows read ({kinds})")
     if summary.review:
         lines.append(f"  marked for review: {summary.review:,} ({summary.review / summary.rows:.1%})")
     if summary.truncated:

@@ -141,6 +141,12 @@ class Scores:
         logits = np.concatenate([part.logits for part in parts])
         return cls(labels, logits, **flags, review_below=review_below)
 
+    def take(self, mask: Sequence[bool]) -> Scores:
+        """The rows for which the mask is true."""
+        rows = np.flatnonzero(mask)
+        flags = {name: getattr(self, name)[rows] for name in FLAGS}
+        return Scores(self.labels, self.logits[rows], **flags, review_below=self.review_below)
+
     @cached_property
     def probabilities(self) -> NDArray[np.float64]:
         """float64 [rows, labels]."""

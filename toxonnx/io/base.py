@@ -17,6 +17,7 @@ from toxonnx.inference.scores import Scores
 from toxonnx.io.compression import without_suffix
 from toxonnx.io.input_file import InputFile
 from toxonnx.io.output_columns import OutputColumns
+from toxonnx.io.rejects import Rejected
 from toxonnx.io.sniff import recognize
 
 __all__ = [
@@ -77,6 +78,8 @@ class ReadOptions:
         format: a key of :data:`FORMATS`; when None, by the suffix, else by the content.
         lenient: for diagnosing a CSV file: rows come as they are, with any number of fields, and a byte that does not
             decode comes as a lone surrogate in any encoding; nothing is said about a header that may be a row.
+        yield_rejected: a row that cannot be read comes as :class:`toxonnx.io.rejects.Rejected` instead of raising
+            RowError, and the next one is read. A header must be valid all the same.
     """
 
     encoding: str | None = None
@@ -85,6 +88,7 @@ class ReadOptions:
     escape_char: str | None = None
     format: str | None = None
     lenient: bool = False
+    yield_rejected: bool = False
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,7 @@ class Source(Protocol[R]):
         ...
 
     def __iter__(self) -> Iterator[R]:
-        """The records, in order.
+        """The records, in order; with ``yield_rejected`` also :class:`~toxonnx.io.rejects.Rejected` ones.
 
         Raises:
             RowError: a record cannot be read.
@@ -179,8 +183,8 @@ class Source(Protocol[R]):
     def value_getter(self, columns: Sequence[str]) -> Callable[[R], list[str] | None]:
         """A function from a record to the texts in these columns; None for a record that is not a row (a blank line).
 
-        A sink copies records that are not rows without scores. The function raises RowError for a record without such
-        texts; the next record can be read all the same.
+        A sink copies records that are not rows without scores. The function raises RowError, with its ``error_type``,
+        for a record without such texts; the next record can be read all the same.
         """
         ...
 
@@ -190,7 +194,7 @@ class Source(Protocol[R]):
         """
         ...
 
-    def position_after(self, record: R) -> Position:
+    def position_after(self, record: R | Rejected) -> Position:
         """Where the next record starts."""
         ...
 
@@ -221,8 +225,16 @@ class Sink(Protocol[R_contra]):
         """Names of the columns that are added."""
         ...
 
-    def write(self, records: Sequence[R_contra], scores: Scores) -> None:
+    def write(
+        self, records: Sequence[R_contra | Rejected], scores: Scores, errors: Sequence[str | None] | None = None
+    ) -> None:
         """Appends records, in order; row i of ``scores`` belongs to record i.
+
+        Args:
+            records: of a :class:`~toxonnx.io.rejects.Rejected` one, the row itself is written if its format can write
+                it, else a row without values.
+            scores: their scores.
+            errors: for each record, why it is rejected and gets no scores, or None; None if none is rejected.
 
         Raises:
             MachineError: the disk is full, or another write failed.

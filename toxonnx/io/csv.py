@@ -6,7 +6,6 @@ remembers what it consumed.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import re
@@ -14,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, compress
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
@@ -24,30 +23,21 @@ from toxonnx.errors import InputError, RowError
 from toxonnx.inference.scores import Scores
 from toxonnx.io.atomic import AtomicFile
 from toxonnx.io.base import Position, ReadOptions, ReadWarning, Source, WriteOptions, require_flat
+from toxonnx.io.csv_recovery import RecoveringReader
 from toxonnx.io.input_file import InputFile
 from toxonnx.io.line_recorder import ESCAPE_HINT, ESCAPED_QUOTE, MAX_RECORD, LineRecorder
 from toxonnx.io.output_columns import OutputColumns
+from toxonnx.io.rejects import Rejected
 from toxonnx.io.sniff import DELIMITERS, delimiter_name
 from toxonnx.io.text_start import AUTO, read_start
+from toxonnx.io.undecodable import AS_SURROGATES, UNDECODABLE
 
 __all__ = ["CsvRecord", "CsvSink", "CsvSource", "open_sink", "open_source"]
 
 #: a first line that only names the delimiter, as Excel writes and reads it
 _SEPARATOR_LINE = re.compile(r'"?sep=(?![".0-9])([\t -~])"?[\r\n]*', re.IGNORECASE)
 
-#: error handler of lenient reading; surrogateescape works only for encodings that extend ASCII
-_LENIENT = "toxonnx-lone-surrogate"
-
 DEFAULT_DELIMITERS = {"csv": ",", "tsv": "\t"}
-
-
-def _as_lone_surrogate(error: UnicodeError) -> tuple[str, int]:
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return "\udcff", error.end
-
-
-codecs.register_error(_LENIENT, _as_lone_surrogate)
 
 
 class CsvRecord(NamedTuple):
@@ -94,7 +84,7 @@ class CsvSource:
         self._sample, mark = read_start(file, options)
         self.encoding = self._sample.encoding
         self.byte_order_mark = "\ufeff" if mark else ""
-        errors = _LENIENT if options.lenient else "strict"
+        errors = AS_SURROGATES if options.lenient or options.yield_rejected else "strict"
         self._recorder = LineRecorder(file, self._sample, Position(mark, 1), errors=errors)
         lines = iter(self._recorder)
         first = next(lines, None)
@@ -109,8 +99,11 @@ class CsvSource:
             lines = chain([first], lines)
         self.delimiter = self._choose_delimiter(separator[1] if separator else "")
         self._recorder.sample = self._sample = replace(self._sample, delimiter=self.delimiter)
-        self._all_records = self._records(lines)
-        self.header = self._read_header()
+        records = self._records(lines)
+        read_ahead: list[CsvRecord] = []
+        self.header = self._read_header(records, read_ahead)
+        rest = self._records_or_rejected() if options.yield_rejected else records
+        self._all_records: Iterator[Any] = chain(read_ahead, rest) if read_ahead else rest
 
     def _choose_delimiter(self, separator: str) -> str:
         """The delimiter, which ``separator`` names unless an option does."""
@@ -124,18 +117,20 @@ class CsvSource:
             raise InputError(f"the escape character and the delimiter are both {delimiter!r}")
         return delimiter
 
-    def _read_header(self) -> CsvRecord | None:
-        """The header; without one, only the number of columns is taken from the first row."""
-        skipped = []
-        for first in self._all_records:
+    def _read_header(self, records: Iterator[CsvRecord], read_ahead: list[CsvRecord]) -> CsvRecord | None:
+        """The header; without one, only the number of columns is taken from the first row, and what was read for that
+        is added to ``read_ahead``."""
+        for first in records:
             if first.fields or self.has_header:
                 break
-            skipped.append(first)
+            read_ahead.append(first)
         else:
             raise InputError(f"{self.name} is empty", "The first line must contain the column names." * self.has_header)
+        if self._options.yield_rejected and UNDECODABLE.search(first.raw):
+            raise RowError(self.name, first.line, f"not {self.encoding.upper()}", self._sample.encoding_hint())
         if not self.has_header:
             self.columns = [f"column_{i}" for i in range(1, len(first.fields) + 1)]
-            self._all_records = chain(skipped, [first], self._all_records)
+            read_ahead.append(first)
             return None
         if not any(field.strip() for field in first.fields):
             raise RowError(
@@ -167,8 +162,10 @@ class CsvSource:
 
     cell_getter = value_getter
 
-    def position_after(self, record: CsvRecord) -> Position:
+    def position_after(self, record: CsvRecord | Rejected) -> Position:
         """See :meth:`toxonnx.io.base.Source.position_after`."""
+        if isinstance(record, Rejected):
+            return Position(record.end_position, record.next_line)
         text = record.raw + record.end
         lines = text.count("\n") + text.count("\r") - text.count("\r\n")
         return Position(record.end_position, record.line + max(lines, 1))
@@ -176,7 +173,8 @@ class CsvSource:
     def seek(self, position: Position) -> None:
         """See :meth:`toxonnx.io.base.Source.seek`."""
         self._recorder.seek(position)
-        self._all_records = self._records(iter(self._recorder))
+        is_strict = not self._options.yield_rejected
+        self._all_records = self._records(iter(self._recorder)) if is_strict else self._records_or_rejected()
 
     def bytes_done(self, position: int) -> float:
         """See :meth:`toxonnx.io.base.Source.bytes_done`."""
@@ -196,18 +194,31 @@ class CsvSource:
             raw = text.rstrip("\r\n")
             yield CsvRecord(line, fields, raw, text[len(raw) :], recorder.offset)
 
+    def _records_or_rejected(self) -> Iterator[CsvRecord | Rejected]:
+        for record in RecoveringReader(self._recorder, self.delimiter, self.escape_char, len(self.columns)):
+            if isinstance(record, Rejected):
+                yield record
+                continue
+            lines = record.lines
+            text = lines[0].text if len(lines) == 1 else "".join(line.text for line in lines)
+            raw = text.rstrip("\r\n")
+            yield CsvRecord(lines[0].number, record.fields, raw, text[len(raw) :], lines[-1].end_position)
+
     def _warn(self, message: str) -> None:
         warnings.warn(f"{self.name}: {message}", ReadWarning, stacklevel=3)
 
-    def __iter__(self) -> Iterator[CsvRecord]:
+    def __iter__(self) -> Iterator[CsvRecord | Rejected]:
         """The rows, in order. A blank line comes as a record without fields."""
         if not self._options.lenient and self._sample.header_is_data:
             self._warn("the first line looks like a row, not like a header; if it is one, use --no-header")
-        width = len(self.columns)
+        width, rejects = len(self.columns), self._options.yield_rejected
         # A closing quote is followed by a delimiter or a line end, and one inside a field is doubled.
         escaped = None if self.escape_char else re.compile(rf'\\"[^"\r\n{re.escape(self.delimiter)}]')
         try:
             for record in self._all_records:
+                if rejects and isinstance(record, Rejected):
+                    yield record
+                    continue
                 if len(record.fields) != width and record.fields and not self._options.lenient:
                     raise self._ragged(record)
                 if escaped and ESCAPED_QUOTE in record.raw and escaped.search(record.raw):
@@ -248,7 +259,7 @@ def _escape_char(wanted: str | None) -> str | None:
 
 
 #: how the values of a column are written; flags as 0 and 1
-_PATTERNS = {"label": "%s", "score": "%.6f", "probabilities": "%.6f"}
+_PATTERNS = {"label": "%s", "score": "%.6f", "probabilities": "%.6f", "error": "%s"}
 
 
 class CsvSink:
@@ -291,6 +302,9 @@ class CsvSink:
             names = self._line(source.columns)
         if header:
             self._start += f"{names}{self._delimiter}{self._line(self.columns)}{end}"
+        #: of a row that is rejected
+        self._nulls = [kind for kind in columns.kinds for _ in self._names_of(kind)]
+        self._width, self._end = len(source.columns), end or "\n"
         patterns = [_PATTERNS.get(kind, "%d") for kind in columns.kinds for _ in self._names_of(kind)]
         self._pattern = self._delimiter.replace("%", "%%").join(patterns)
         self._cells: dict[tuple[str, ...], str] = {}
@@ -299,8 +313,21 @@ class CsvSink:
     def _names_of(self, kind: str) -> Sequence[str]:
         return self._columns.labels if kind == "probabilities" else (kind,)
 
-    def write(self, records: Sequence[Any], scores: Scores) -> None:
+    def write(self, records: Sequence[Any], scores: Scores, errors: Sequence[str | None] | None = None) -> None:
         """See :meth:`toxonnx.io.base.Sink.write`."""
+        if errors is None:
+            self._file.write("".join(self._lines(records, scores)))
+            return
+        is_scored = [error is None for error in errors]
+        lines = iter(self._lines(list(compress(records, is_scored)), scores.take(is_scored)))
+        self._file.write("".join(next(lines) if error is None else self._rejected_line(error) for error in errors))
+
+    def _rejected_line(self, error: str) -> str:
+        """A row without values: one with the bytes of the invalid row would be invalid as well."""
+        added = [error if kind == "error" else "" for kind in self._nulls]
+        return self._line([*[""] * self._width, *added]) + self._end
+
+    def _lines(self, records: Sequence[Any], scores: Scores) -> list[str]:
         # With a GPU, these loops decide how many rows per second there are.
         delimiter, pattern = self._delimiter, self._pattern
         rows = zip(*self._added(scores), strict=True)
@@ -314,9 +341,8 @@ class CsvSink:
         else:
             for record, row in zip(records, rows, strict=True):
                 fields = self._values(record)
-                if fields is not None:
-                    lines.append(f"{self._line(fields)}{delimiter}{pattern % row}\n")
-        self._file.write("".join(lines))
+                lines.append("" if fields is None else f"{self._line(fields)}{delimiter}{pattern % row}\n")
+        return lines
 
     def _added(self, scores: Scores) -> list[list[Any]]:
         """The values of each column."""
@@ -326,6 +352,8 @@ class CsvSink:
                 values.append(list(map(self._cell, of_kind)))
             elif kind == "probabilities":
                 values += of_kind.T.tolist()
+            elif kind == "error":
+                values.append([""] * len(of_kind))
             else:
                 values.append(of_kind.tolist())
         return values

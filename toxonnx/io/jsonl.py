@@ -16,6 +16,7 @@ from toxonnx.io.base import Position, ReadOptions, Source, WriteOptions, require
 from toxonnx.io.input_file import InputFile
 from toxonnx.io.line_recorder import MAX_RECORD
 from toxonnx.io.output_columns import OutputColumns
+from toxonnx.io.rejects import MAX_RAW, ErrorType, Rejected
 
 __all__ = ["JsonlRecord", "JsonlSink", "JsonlSource", "open_sink", "open_source"]
 
@@ -71,7 +72,7 @@ class JsonlSource:
     format, is_flat, columns_hint = "jsonl", False, ""
 
     def __init__(self, file: InputFile, options: ReadOptions) -> None:
-        self._file, self.name = file, file.name
+        self._file, self.name, self._yield_rejected = file, file.name, options.yield_rejected
         if (options.encoding or "auto").lower().replace("_", "-") not in {"auto", "utf-8", "utf8", "utf-8-sig"}:
             raise InputError(f"{file.name}: JSON lines are UTF-8", "Leave out --encoding, or convert it with iconv.")
         self._records = self._read(Position(0, 1))
@@ -81,25 +82,35 @@ class JsonlSource:
         self._records = chain([first], self._records)
         lines = file.start.split(b"\n")[1:]  # of which the last may be cut; it is no object then
         others = (_parse(file.name, number, line)[1] for number, line in enumerate(lines[:_SAMPLE_OBJECTS], start=2))
-        objects = [fields for fields in chain([first.fields], others) if fields]
-        if not objects and first.error:
-            raise first.error
+        objects = [fields for fields in chain([_fields(first)], others) if fields]
+        invalid = RowError(self.name, 1, first.message) if isinstance(first, Rejected) else first.error
+        if not objects and invalid:
+            raise invalid
         #: names of the keys at the top
         self.keys = list(dict.fromkeys(key for fields in objects for key in fields))
         self.columns = list(dict.fromkeys(name for fields in objects for name in _paths(fields)))
 
-    def _read(self, position: Position) -> Iterator[JsonlRecord]:
+    def _read(self, position: Position) -> Iterator[JsonlRecord | Rejected]:
         offset, line = position
         readline, name = self._file.stream.readline, self.name
         while data := readline(MAX_RECORD + 1):
+            start, offset = offset, offset + len(data)
             if len(data) > MAX_RECORD:
-                raise RowError(name, line, f"the line has over {MAX_RECORD >> 20} million bytes")
-            offset += len(data)
+                if not self._yield_rejected:
+                    raise _too_long(name, line)
+                part = data
+                while part and not part.endswith(b"\n"):
+                    part = readline(MAX_RECORD)
+                    offset += len(part)
             raw, fields, error = _parse(name, line, data)
-            yield JsonlRecord(line, fields, raw, offset, error)
+            if error and self._yield_rejected:
+                kind = ErrorType(error.error_type)
+                yield Rejected(line, offset, line + 1, kind, error.problem, raw=raw[:MAX_RAW], byte_position=start)
+            else:
+                yield JsonlRecord(line, fields, raw, offset, error)
             line += 1
 
-    def __iter__(self) -> Iterator[JsonlRecord]:
+    def __iter__(self) -> Iterator[JsonlRecord | Rejected]:
         """The lines, in order. A blank one comes as a record without fields."""
         return iter(self._records)
 
@@ -110,7 +121,9 @@ class JsonlSource:
             value = _find(record.fields or {}, column)
             if type(value) is not str:
                 problem = "there is no key" if value is _MISSING else f"{_type_name(value)}, not a string, in"
-                raise RowError(self.name, record.line, f"{problem} {column!r}")
+                kind = ErrorType.MISSING_VALUE if value is _MISSING or value is None else ErrorType.CAST
+                what = f"{problem} {column!r}"
+                raise RowError(self.name, record.line, what, error_type=kind, column=column, raw=record.raw)
             return value
 
         return lambda record: None if _is_blank(record) else [text(record, column) for column in columns]
@@ -129,7 +142,7 @@ class JsonlSource:
 
         return lambda record: None if _is_blank(record) else [cell(record, column) for column in columns]
 
-    def position_after(self, record: JsonlRecord) -> Position:
+    def position_after(self, record: JsonlRecord | Rejected) -> Position:
         """See :meth:`toxonnx.io.base.Source.position_after`."""
         return Position(record.end_position, record.line + 1)
 
@@ -156,12 +169,16 @@ class JsonlSource:
 
 def _parse(name: str, line: int, data: bytes) -> tuple[str, dict[str, Any] | None, RowError | None]:
     """The text of a line, its object, and its error; neither of the latter for a blank line."""
+    if len(data) > MAX_RECORD:
+        return data[:MAX_RAW].decode("utf-8", "surrogateescape"), None, _too_long(name, line)
     raw = data.decode("utf-8", "surrogateescape")
     text = raw.removeprefix("\ufeff")  # also where files were joined
     if not text.strip(_WHITE_SPACE):
         return raw, None, None
     try:
+        kind = ErrorType.INVALID_ENCODING
         data.decode("utf-8")
+        kind = ErrorType.INVALID_JSON
         value = _DECODER.decode(text)
     except UnicodeDecodeError as error:
         what, hint = f"not UTF-8 (byte 0x{data[error.start]:02x}: {error.reason})", "Convert the file with iconv."
@@ -172,8 +189,17 @@ def _parse(name: str, line: int, data: bytes) -> tuple[str, dict[str, Any] | Non
     else:
         if isinstance(value, dict):
             return raw, value, None
-        what, hint = f"{_type_name(value)}, not a JSON object", ""
-    return raw, None, RowError(name, line, what, hint)
+        what, hint, kind = f"{_type_name(value)}, not a JSON object", "", ErrorType.CAST
+    return raw, None, RowError(name, line, what, hint, error_type=kind)
+
+
+def _too_long(name: str, line: int) -> RowError:
+    what = f"the line has over {MAX_RECORD >> 20} million bytes"
+    return RowError(name, line, what, error_type=ErrorType.LINE_SIZE)
+
+
+def _fields(record: JsonlRecord | Rejected) -> Mapping[str, Any] | None:
+    return None if isinstance(record, Rejected) else record.fields
 
 
 def _is_blank(record: JsonlRecord) -> bool:
@@ -249,6 +275,11 @@ class JsonlSink:
             f"{_dumps(name).replace('%', '%%')}: {self._pattern_of(kind)}"
             for name, kind in zip(self.columns, columns.kinds, strict=True)
         )
+        #: of a row that is rejected
+        self._nulls = ", ".join(
+            f"{_dumps(name).replace('%', '%%')}: {'%s' if kind == 'error' else 'null'}"
+            for name, kind in zip(self.columns, columns.kinds, strict=True)
+        )
         self._labels: dict[tuple[str, ...], str] = {}
         self._file = AtomicFile(path, force=options.force)
 
@@ -257,11 +288,25 @@ class JsonlSink:
             return "{" + ", ".join(f"{_dumps(label).replace('%', '%%')}: %.6f" for label in self._columns.labels) + "}"
         return "%.6f" if kind == "score" else "%s"
 
-    def write(self, records: Sequence[Any], scores: Scores) -> None:
+    def write(self, records: Sequence[Any], scores: Scores, errors: Sequence[str | None] | None = None) -> None:
         """See :meth:`toxonnx.io.base.Sink.write`."""
-        rows = zip(*self._added(scores), strict=True)
-        lines = (self._line(record, self._pattern % row) for record, row in zip(records, rows, strict=True))
+        added = [self._pattern % row for row in zip(*self._added(scores), strict=True)]
+        if errors is None:
+            lines = list(map(self._line, records, added))
+        else:
+            lines = [
+                self._line(record, one) if error is None else self._rejected_line(record, error)
+                for record, one, error in zip(records, added, errors, strict=True)
+            ]
         self._file.write("".join(lines))
+
+    def _rejected_line(self, rejected: Rejected, error: str) -> str:
+        """The object without scores; one with nothing else if the line is not an object."""
+        nulls = self._nulls % ((_dumps(error),) * self._columns.kinds.count("error"))
+        if rejected.record is not None:
+            return self._line(rejected.record, nulls)
+        names = [] if isinstance(self._source, JsonlSource) else self._source.columns
+        return "{" + "".join(f"{_dumps(name)}: null, " for name in names) + nulls + "}\n"
 
     def _line(self, record: Any, added: str) -> str:
         if self._values is not None:
@@ -287,6 +332,8 @@ class JsonlSink:
                 yield from values.T.tolist()
             elif kind == "score":
                 yield values.tolist()
+            elif kind == "error":
+                yield ["null"] * len(values)
             else:
                 yield ["true" if value else "false" for value in values.tolist()]
 

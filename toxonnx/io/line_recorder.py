@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from toxonnx.errors import RowError
+from toxonnx.errors import InputError, RowError
 from toxonnx.io.base import Position
 from toxonnx.io.input_file import InputFile
+from toxonnx.io.rejects import MAX_RAW, ErrorType, Rejected
 from toxonnx.io.sniff import Sample
+from toxonnx.io.undecodable import UNDECODABLE, encoded
 
-__all__ = ["ESCAPED_QUOTE", "ESCAPE_HINT", "MAX_RECORD", "LineRecorder"]
+__all__ = ["ESCAPED_QUOTE", "ESCAPE_HINT", "MAX_RECORD", "Line", "LineRecorder"]
 
 #: characters; a longer record is an open quote, or not a table
 MAX_RECORD = 1 << 24
 
 ESCAPED_QUOTE = '\\"'
 ESCAPE_HINT = "Quotes or delimiters seem to be escaped by a backslash: add --escape-char '\\'."
+
+
+class Line(NamedTuple):
+    """A line, whatever it contains.
+
+    Attributes:
+        number: from 1.
+        text: the line with its end; the start of one that is too long.
+        end_position: bytes of the input up to its end.
+        error_type, problem: what is wrong with it, if anything.
+    """
+
+    number: int
+    text: str
+    end_position: int
+    error_type: ErrorType | None = None
+    problem: str = ""
 
 
 class LineRecorder:
@@ -85,6 +105,44 @@ class LineRecorder:
             if self.size > MAX_RECORD:
                 raise self._open_quote(f"the record runs on for over {MAX_RECORD >> 20} million characters")
             yield text
+
+    def next_line(self) -> Line | None:
+        """The next line, also if it is invalid, where others are taken by iterating; None at the end of the input.
+
+        Bytes that cannot be decoded must be decoded to lone surrogates.
+
+        Raises:
+            InputError: the rest cannot be read.
+        """
+        try:
+            text = part = self._lines.readline(MAX_RECORD + 1)
+            if not text:
+                return None
+            self.line += 1
+            self.offset += len(encoded(text, self._encoding))
+            ends = ("\n", "\r") if self._newline == "" else "\n"
+            while len(text) > MAX_RECORD and part and not part.endswith(ends):
+                part = self._lines.readline(MAX_RECORD)
+                self.offset += len(encoded(part, self._encoding))
+        except UnicodeError as error:  # of a codec that cannot go on
+            raise InputError(f"not {self._encoding}: {error}") from None
+        if len(text) > MAX_RECORD:
+            problem = f"the line has over {MAX_RECORD >> 20} million characters"
+            return Line(self.line, text[:MAX_RAW], self.offset, ErrorType.LINE_SIZE, problem)
+        if "\0" in text:
+            return Line(self.line, text, self.offset, ErrorType.NUL_BYTE, "a NUL byte, which no text file contains")
+        if not text.isascii() and (found := UNDECODABLE.search(text)):
+            problem = f"not {self._encoding.upper()} (byte 0x{ord(found[0]) - 0xDC00:02x})"
+            return Line(self.line, text, self.offset, ErrorType.INVALID_ENCODING, problem)
+        return Line(self.line, text, self.offset)
+
+    def rejected(self, lines: list[Line], start: int, error_type: ErrorType, problem: str) -> Rejected:
+        """The record that consists of these lines, of which the first starts at byte ``start``."""
+        raw = ""
+        for line in lines:  # a record may be very long
+            raw += line.text[: MAX_RAW - len(raw)]
+        end, next_line = lines[-1].end_position, lines[-1].number + 1
+        return Rejected(lines[0].number, end, next_line, error_type, problem, raw=raw, byte_position=start)
 
     def take(self) -> tuple[int, str]:
         """First line and text of the record that csv.reader has just completed."""

@@ -12,7 +12,7 @@ from toxonnx.inference.scores import Scores
 __all__ = ["COLUMNS", "OutputColumns"]
 
 #: what can be added
-COLUMNS = ("label", "score", "probabilities", "review", "truncated", "no_tokens", "repaired")
+COLUMNS = ("label", "score", "probabilities", "review", "truncated", "no_tokens", "repaired", "error")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,10 @@ class OutputColumns:
         """The values of each kind, with one row per row of the scores.
 
         Labels are tuples of the names that apply; ``score`` is float64 [rows], ``probabilities`` float64 [rows,
-        labels], and the others are bool [rows].
+        labels], ``error`` None for each row, and the others are bool [rows].
         """
         attributes = {"label": "label_names", "score": "top_scores", "review": "needs_review"}
-        return [getattr(scores, attributes.get(kind, kind)) for kind in self.kinds]
+        return [
+            [None] * len(scores) if kind == "error" else getattr(scores, attributes.get(kind, kind))
+            for kind in self.kinds
+        ]

@@ -23,6 +23,7 @@ from toxonnx.io.compression import compression_of_name
 from toxonnx.io.input_file import InputFile
 from toxonnx.io.output_columns import OutputColumns
 from toxonnx.io.parquet_writer import Output, Settings, leaves
+from toxonnx.io.rejects import ErrorType, Rejected
 
 __all__ = ["ParquetRecord", "ParquetSink", "ParquetSource", "open_sink", "open_source"]
 
@@ -165,8 +166,10 @@ class ParquetSource:
             values = [record.slice.values(path)[record.place] for path in paths]
             for name, value in zip(columns, values, strict=True):
                 if value is None or value is _INVALID:
-                    problem = "null" if value is None else "not UTF-8"
-                    raise RowError(self.name, record.line, f"{problem} in {name!r}", unit="row")
+                    null = value is None
+                    what = f"{'null' if null else 'not UTF-8'} in {name!r}"
+                    kind = ErrorType.MISSING_VALUE if null else ErrorType.INVALID_ENCODING
+                    raise RowError(self.name, record.line, what, unit="row", error_type=kind, column=name)
             return values
 
         return texts
@@ -176,7 +179,7 @@ class ParquetSource:
         paths = [self._paths[name] for name in columns]
         return lambda record: [_cell(record.slice.values(path)[record.place]) for path in paths]
 
-    def position_after(self, record: ParquetRecord) -> Position:
+    def position_after(self, record: ParquetRecord | Rejected) -> Position:
         """See :meth:`toxonnx.io.base.Source.position_after`."""
         return Position(record.end_position, record.end_position + 1)
 
@@ -196,6 +199,10 @@ class ParquetSource:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def _record(record: ParquetRecord | Rejected) -> ParquetRecord:
+    return record.record if isinstance(record, Rejected) else record
 
 
 def _is_string(kind: Any) -> bool:
@@ -259,18 +266,22 @@ class ParquetSink:
             return pa.list_(pa.string()) if self._columns.multi else pa.dictionary(pa.int32(), pa.string())
         if kind == "probabilities":
             return pa.struct([pa.field(label, pa.float32()) for label in self._columns.labels])
+        if kind == "error":
+            return pa.string()
         return pa.float32() if kind == "score" else pa.bool_()
 
-    def write(self, records: Sequence[Any], scores: Scores) -> None:
+    def write(self, records: Sequence[Any], scores: Scores, errors: Sequence[str | None] | None = None) -> None:
         """See :meth:`toxonnx.io.base.Sink.write`."""
         added = [
             self._array(kind, values)
             for kind, values in zip(self._columns.kinds, self._columns.values(scores), strict=True)
         ]
+        if errors is not None:
+            added = self._without_rejected(added, errors)
         if self._values is None:
-            runs = self._runs(records)
+            runs = self._runs(records if errors is None else [_record(record) for record in records])
         else:
-            values = list(map(self._values, records))
+            values = list(map(self._strings, records))
             is_row = pa.array([row is not None for row in values], pa.bool_())
             added = [one.filter(is_row) for one in added]
             runs = self._runs_of_strings([row for row in values if row is not None])
@@ -284,6 +295,19 @@ class ParquetSink:
             self._pending.append(pa.Table.from_arrays(arrays, schema=self._writer.schema))
             start += count
 
+    def _without_rejected(self, added: Sequence[pa.Array], errors: Sequence[str | None]) -> list[pa.Array]:
+        """The arrays with nulls where there is an error, and the errors."""
+        places = pa.array([number if error is None else None for number, error in enumerate(errors)], pa.int64())
+        texts = pa.array(errors, pa.string())
+        return [
+            texts if kind == "error" else one.take(places) for kind, one in zip(self._columns.kinds, added, strict=True)
+        ]
+
+    def _strings(self, record: Any) -> Sequence[str | None] | None:
+        """The values of a record of another format; nulls for a rejected one."""
+        assert self._values is not None
+        return [None] * len(self._schema) if isinstance(record, Rejected) else self._values(record)
+
     def _runs(self, records: Sequence[ParquetRecord]) -> Iterator[tuple[tuple[int, int], list[pa.Array]]]:
         """The columns of records that were read together, with the number of their row group."""
         for piece, run in groupby(records, key=lambda record: record.slice):
@@ -292,11 +316,13 @@ class ParquetSink:
             rows = piece.rows.slice(places[0], len(places)) if is_whole else piece.rows.take(pa.array(places))
             yield piece.group, rows.columns
 
-    def _runs_of_strings(self, rows: Sequence[list[str]]) -> Iterator[tuple[tuple[int, int], list[pa.Array]]]:
+    def _runs_of_strings(
+        self, rows: Sequence[Sequence[str | None]]
+    ) -> Iterator[tuple[tuple[int, int], list[pa.Array]]]:
         """The columns of rows, in row groups that depend on the rows only, not on how many come at once."""
         start = 0
         for end, row in enumerate(rows, start=1):
-            self._rows, self._characters = self._rows + 1, self._characters + sum(map(len, row))
+            self._rows, self._characters = self._rows + 1, self._characters + sum(len(cell or "") for cell in row)
             is_full = self._rows == _GROUP_ROWS or self._characters > MAX_GROUP_BYTES
             if is_full or end == len(rows):
                 columns = zip(*rows[start:end], strict=True)
@@ -312,6 +338,8 @@ class ParquetSink:
             numbers = {name: number for number, name in enumerate(self._columns.labels)}
             indices = pa.array([numbers[names[0]] for names in values], pa.int32())
             return pa.DictionaryArray.from_arrays(indices, pa.array(self._columns.labels, pa.string()))
+        if kind == "error":
+            return pa.array(values, pa.string())
         if kind == "probabilities":
             return pa.StructArray.from_arrays(
                 [pa.array(column, pa.float32()) for column in values.astype("float32").T], fields=list(self._type(kind))

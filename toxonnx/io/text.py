@@ -11,7 +11,9 @@ from toxonnx.io.base import Position, ReadOptions, ReadWarning
 from toxonnx.io.header import has_usual_text_column
 from toxonnx.io.input_file import InputFile
 from toxonnx.io.line_recorder import LineRecorder
+from toxonnx.io.rejects import Rejected
 from toxonnx.io.text_start import read_start
+from toxonnx.io.undecodable import AS_SURROGATES
 
 __all__ = ["TextRecord", "TextSource", "open_source"]
 
@@ -54,19 +56,34 @@ class TextSource:
         self._file, self.name = file, file.name
         sample, mark = read_start(file, options)
         self.columns = [COLUMN]
-        self._recorder = LineRecorder(file, sample, Position(mark, 1), newline="\n")
+        self._yield_rejected = options.yield_rejected
+        errors = AS_SURROGATES if options.yield_rejected else "strict"
+        self._recorder = LineRecorder(file, sample, Position(mark, 1), errors=errors, newline="\n")
         first = sample.start.decode(sample.encoding, "replace").partition("\n")[0]
         names = re.split("[,;\t]", first)
         if len(names) > 1 and has_usual_text_column(names):
             message = "the first line looks like the header of a table; if it is one, use --input-format csv or tsv"
             warnings.warn(f"{file.name}: {message}", ReadWarning, stacklevel=2)
 
-    def __iter__(self) -> Iterator[TextRecord]:
+    def __iter__(self) -> Iterator[TextRecord | Rejected]:
         """The lines, in order."""
         recorder = self._recorder
+        if self._yield_rejected:
+            yield from self._all_lines()
+            return
         for _ in recorder:
             line, text = recorder.take()
             yield TextRecord(line, text.removesuffix("\n").removesuffix("\r"), recorder.offset)
+
+    def _all_lines(self) -> Iterator[TextRecord | Rejected]:
+        start = self._recorder.offset
+        while line := self._recorder.next_line():
+            if line.error_type:
+                yield self._recorder.rejected([line], start, line.error_type, line.problem)
+            else:
+                text = line.text.removesuffix("\n").removesuffix("\r")
+                yield TextRecord(line.number, text, line.end_position)
+            start = line.end_position
 
     def value_getter(self, columns: Sequence[str]) -> Callable[[TextRecord], list[str] | None]:
         """See :meth:`toxonnx.io.base.Source.value_getter`."""
@@ -75,7 +92,7 @@ class TextSource:
 
     cell_getter = value_getter
 
-    def position_after(self, record: TextRecord) -> Position:
+    def position_after(self, record: TextRecord | Rejected) -> Position:
         """See :meth:`toxonnx.io.base.Source.position_after`."""
         return Position(record.end_position, record.line + 1)
 
