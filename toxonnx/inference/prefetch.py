@@ -49,7 +49,8 @@ class Prefetcher(Generic[T]):
     def close(self) -> None:
         """Stops the thread and waits for it briefly."""
         self._stopped.set()
-        self._thread.join(timeout=2)
+        if self._thread.is_alive():  # a signal may have come before it was started
+            self._thread.join(timeout=2)
         atexit.unregister(self.close)
 
     def _run(self, items: Iterator[T]) -> None:
