@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from length_scorer import LengthScorer
 
 from toxonnx.inference.scores import Scores
-from toxonnx.labels import Labels
 from toxonnx.predict import predict
 from toxonnx.texts import TextSpec
-
-LABELS = Labels(("calm", "rude"))
 
 
 class MemoryRecord(NamedTuple):
@@ -61,29 +58,6 @@ class MemorySink:
 
     def __exit__(self, *_: object) -> None:
         pass
-
-
-class LengthScorer:
-    """Scores a text by its length, three at a time."""
-
-    labels = LABELS
-
-    def score(self, texts: Sequence[str]) -> Scores:
-        lengths = np.array([len(text) for text in texts], dtype=np.float32)
-        logits = np.stack([np.full_like(lengths, 5), lengths], axis=1)
-        return Scores.of(LABELS, logits, truncated=lengths > 8, no_tokens=lengths < 2)
-
-    def score_batches(
-        self, items: Iterable[Any], text: Callable[[Any], str]
-    ) -> Generator[tuple[list[Any], Scores], None, None]:
-        waiting: list[Any] = []
-        for item in items:
-            waiting.append(item)
-            if len(waiting) == 3:
-                yield waiting, self.score([text(one) for one in waiting])
-                waiting = []
-        if waiting:
-            yield waiting, self.score([text(one) for one in waiting])
 
 
 ROWS = st.lists(st.none() | st.tuples(st.text("ab ", max_size=6), st.text("ab ", max_size=6)).map(list), max_size=20)

@@ -5,49 +5,23 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from length_scorer import LABELS, LengthScorer
 
-from toxonnx.inference.scores import Scores
 from toxonnx.io.base import ReadOptions, WriteOptions, open_sink, open_source
 from toxonnx.io.line_recorder import MAX_RECORD
 from toxonnx.io.output_columns import OutputColumns
 from toxonnx.io.rejects import MAX_RAW, Rejected, RejectLimitError, Rejects
-from toxonnx.labels import Labels
 from toxonnx.predict import Summary, predict
 from toxonnx.texts import TextSpec
 
-LABELS = Labels(("calm", "rude"))
 FUNCTION_SCOPED = [HealthCheck.function_scoped_fixture]
-
-
-class LengthScorer:
-    """Scores a text by its length, three at a time."""
-
-    labels = LABELS
-
-    def score(self, texts: Sequence[str]) -> Scores:
-        return Scores.of(LABELS, np.array([[5, len(text)] for text in texts], np.float32).reshape(-1, 2))
-
-    def score_batches(
-        self, items: Iterable[Any], text: Callable[[Any], str]
-    ) -> Generator[tuple[list[Any], Scores], None, None]:
-        waiting: list[Any] = []
-        for item in items:
-            waiting.append(item)
-            if len(waiting) == 3:
-                yield waiting, self.score([text(one) for one in waiting])
-                waiting = []
-        if waiting:
-            yield waiting, self.score([text(one) for one in waiting])
 
 
 def _predict(
