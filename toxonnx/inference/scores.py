@@ -12,12 +12,25 @@ from numpy.typing import NDArray
 
 from toxonnx.labels import Labels
 
-__all__ = ["Prediction", "Scorer", "Scores", "StreamScorer", "decide", "needs_review", "probabilities"]
+__all__ = [
+    "COLUMNS",
+    "Prediction",
+    "Scorer",
+    "Scores",
+    "StreamScorer",
+    "decide",
+    "needs_review",
+    "probabilities",
+    "probability_names",
+]
 
 T = TypeVar("T")
 
 #: the flags of a row of scores, in the order of :class:`Prediction`
 FLAGS = ("truncated", "no_tokens", "repaired", "cached")
+
+#: what can be added to a table; ``probabilities`` stands for one column per label
+COLUMNS = ("label", "score", "probabilities", "review", "truncated", "no_tokens", "repaired", "error")
 
 
 def probabilities(logits: NDArray[np.floating], labels: Labels) -> NDArray[np.float64]:
@@ -64,6 +77,13 @@ def needs_review(probs: NDArray[np.float64], labels: Labels, review_below: float
         return chosen < review_below
     best_ratio: NDArray[np.float64] = (probs / np.asarray(labels.thresholds)).max(axis=-1)
     return (chosen < review_below) | (best_ratio < 1)
+
+
+def probability_names(labels: Sequence[str]) -> list[str]:
+    """The columns of the labels' probabilities in a table: the labels' names, with ``probability_`` in front if one of
+    them is called like another column, as in ``score``."""
+    start = "probability_" if set(labels) & set(COLUMNS) else ""
+    return [start + label for label in labels]
 
 
 class Prediction(NamedTuple):
@@ -178,6 +198,23 @@ class Scores:
             return [tuple(names[i] for i in np.flatnonzero(row)) for row in self.decisions]
         single = [(name,) for name in names]
         return [single[i] for i in self.decisions.argmax(axis=1).tolist()]
+
+    def to_dict(self, *, prefix: str = "") -> dict[str, list[str] | NDArray[np.float64]]:
+        """The columns that ``toxonnx predict`` adds to a CSV file by default, to be added to a data frame.
+
+        Args:
+            prefix: what their names start with.
+
+        Returns:
+            ``label``, a string per row (with several labels per text, those that apply, joined by "|"); ``score``,
+            float64 [rows]; and for each label its probability, float64 [rows].
+        """
+        columns: dict[str, list[str] | NDArray[np.float64]] = {
+            "label": ["|".join(names) for names in self.label_names],
+            "score": self.top_scores,
+        }
+        columns.update(zip(probability_names(self.labels.names), self.probabilities.T, strict=True))
+        return {prefix + name: values for name, values in columns.items()}
 
     def __len__(self) -> int:
         return len(self.logits)

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from toxonnx.errors import InputError
-from toxonnx.inference.scores import Scores
+from toxonnx.inference.scores import COLUMNS, Scores, probability_names
 
 __all__ = ["COLUMNS", "OutputColumns"]
-
-#: what can be added
-COLUMNS = ("label", "score", "probabilities", "review", "truncated", "no_tokens", "repaired", "error")
 
 
 @dataclass(frozen=True)
@@ -43,14 +40,11 @@ class OutputColumns:
         return self._free([self.prefix + kind for kind in self.kinds], existing)
 
     def flat_names(self, existing: Collection[str] = ()) -> list[str]:
-        """Like :meth:`nested_names`, with one name per label in place of ``probabilities``.
-
-        Where a label is called like another column, as in ``score``, these names start with ``probability_``.
-        """
-        probability = "probability_" if set(self.labels) & set(COLUMNS) else ""
+        """Like :meth:`nested_names`, with one name per label in place of ``probabilities``; see
+        :func:`toxonnx.inference.scores.probability_names`."""
         names: list[str] = []
         for kind in self.kinds:
-            of_kind = [probability + label for label in self.labels] if kind == "probabilities" else [kind]
+            of_kind = probability_names(self.labels) if kind == "probabilities" else [kind]
             names += [self.prefix + name for name in of_kind]
         return self._free(names, existing)
 
