@@ -107,6 +107,7 @@ BAD = {
     "blank header": (b"\n1,2\n", "line 1: the header is blank"),
     "ragged": (b"text,n\na,1\nb\n", "line 3: 1 fields, the header has 2"),
     "too wide": (b"text,n\na,1,2\n", "line 2: 3 fields"),
+    "quote that a later field closes": (b'text,n\n"a,1\nb,"c"\n', "line 2: a quote is opened and never closed"),
     "open quote": (b'text,n\na,1\n"b,2\nc,3\n', "line 3: a quote is opened and never closed"),
     "nul": (b"text,n\na,1\nb\0,2\n", "line 3: a NUL byte"),
     "not utf-8": ("text,n\na,1\ncaf\u00e9,2\n".encode("latin-1"), "line 3: not UTF-8 (byte 0xe9"),

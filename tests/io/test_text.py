@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -47,17 +48,17 @@ def test_every_line_is_a_row_and_can_be_continued_after(
 
 def test_lines_become_tables(tmp_path: Path) -> None:
     path = tmp_path / "in.txt"
-    path.write_text('a "fine", day\n\n{"json": 1}\n')
+    path.write_text('a "fine", day\n\n{"json": 1}\rb\n', newline="")
     scores = Scores.of(LABELS, np.zeros((3, 1), np.float32))
     columns = OutputColumns(("score",), LABELS.names)
     written = {}
     for name, options in (("out.txt", None), ("out.tsv", None), ("out", WriteOptions("jsonl"))):
         with open_source(path) as source, open_sink(tmp_path / name, source, columns, options) as sink:
             sink.write(list(source), scores)
-        written[name] = (tmp_path / name).read_text()
-    rows = [['a "fine", day', "0.500000"], ["", "0.500000"], ['{"json": 1}', "0.500000"]]
-    assert list(csv.reader(written["out.txt"].splitlines())) == [["text", "score"], *rows]
-    assert list(csv.reader(written["out.tsv"].splitlines(), delimiter="\t")) == [["text", "score"], *rows]
+        written[name] = (tmp_path / name).read_bytes().decode()
+    rows = [['a "fine", day', "0.500000"], ["", "0.500000"], ['{"json": 1}\rb', "0.500000"]]
+    assert list(csv.reader(io.StringIO(written["out.txt"], ""))) == [["text", "score"], *rows]
+    assert list(csv.reader(io.StringIO(written["out.tsv"], ""), delimiter="\t")) == [["text", "score"], *rows]
     assert [json.loads(line)["text"] for line in written["out"].splitlines()] == [row[0] for row in rows]
 
 

@@ -23,7 +23,7 @@ from toxonnx.errors import InputError, RowError
 from toxonnx.inference.scores import Scores
 from toxonnx.io.atomic import AtomicFile
 from toxonnx.io.base import Position, ReadOptions, ReadWarning, Source, WriteOptions, require_flat
-from toxonnx.io.csv_recovery import RecoveringReader
+from toxonnx.io.csv_recovery import RecoveringReader, is_strict
 from toxonnx.io.input_file import InputFile
 from toxonnx.io.line_recorder import ESCAPE_HINT, ESCAPED_QUOTE, MAX_RECORD, LineRecorder
 from toxonnx.io.output_columns import OutputColumns
@@ -190,6 +190,10 @@ class CsvSource:
         # The limit guards nothing that MAX_RECORD does not, and its default refuses long texts.
         csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD))
         for fields in csv.reader(lines, delimiter=self.delimiter, escapechar=self.escape_char):
+            if len(recorder.taken) > 1 and not (
+                self._options.lenient or is_strict(recorder.taken, self.delimiter, self.escape_char)
+            ):
+                raise recorder.open_quote("the next quote does not end a field")
             line, text = recorder.take()
             raw = text.rstrip("\r\n")
             yield CsvRecord(line, fields, raw, text[len(raw) :], recorder.offset)
@@ -367,9 +371,10 @@ class CsvSink:
 
     def _line(self, cells: Sequence[str]) -> str:
         buffer = io.StringIO()
-        writer = csv.writer(buffer, delimiter=self._delimiter, escapechar=self._escape_char, lineterminator="")
+        # Cells are quoted for the characters of the line terminator, among others.
+        writer = csv.writer(buffer, delimiter=self._delimiter, escapechar=self._escape_char, lineterminator="\r\n")
         writer.writerow(cells)
-        return buffer.getvalue()
+        return buffer.getvalue().removesuffix("\r\n")
 
     def __enter__(self) -> CsvSink:
         try:

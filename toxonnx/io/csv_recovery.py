@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from toxonnx.errors import InputError
 from toxonnx.io.line_recorder import MAX_RECORD, Line, LineRecorder
 from toxonnx.io.rejects import ErrorType, Rejected
 
-__all__ = ["Lines", "RecoveringReader"]
+__all__ = ["Lines", "RecoveringReader", "is_strict"]
 
 #: invalid records that start among the lines of an earlier one; after so many, those lines are read one by one
 _MAX_RETRIES = 16
@@ -20,6 +20,20 @@ _MAX_RETRIES = 16
 _LINE_COST = 100
 
 _OPEN_QUOTE = "a quote is opened and not closed"
+
+
+def is_strict(lines: Sequence[str], delimiter: str, escape_char: str | None) -> bool:
+    """Whether in a record of several lines each quote that closes a field is followed by a delimiter or a line end.
+
+    Where one is not, it was meant to open a later field, and the lines are several records of which the first has an
+    open quote. A record of a single line is read as it is.
+    """
+    if len(lines) < 2:
+        return True
+    try:
+        return len(list(csv.reader(lines, delimiter=delimiter, escapechar=escape_char, strict=True))) == 1
+    except csv.Error:
+        return False
 
 
 class Lines(NamedTuple):
@@ -67,8 +81,8 @@ class RecoveringReader:
             yield self._recorder.rejected(taken, self._offset, *problem) if problem else Lines(taken, fields)
             self._offset = taken[-1].end_position
 
-    def _reader(self, lines: Iterator[str], *, strict: bool = False) -> Iterator[list[str]]:
-        return csv.reader(lines, delimiter=self._delimiter, escapechar=self._escape_char, strict=strict)
+    def _reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
+        return csv.reader(lines, delimiter=self._delimiter, escapechar=self._escape_char)
 
     def _feed(self, taken: list[Line]) -> Iterator[str]:
         """Lines until the record is complete. Where there are no more, or too many, it is open."""
@@ -93,7 +107,7 @@ class RecoveringReader:
     def _problem(self, taken: list[Line], fields: list[str]) -> tuple[ErrorType, str] | None:
         if taken and taken[0].error_type is ErrorType.LINE_SIZE:
             return taken[0].error_type, taken[0].problem
-        if self._is_open or (len(taken) > 1 and not self._is_strict(taken)):
+        if self._is_open or not is_strict([line.text for line in taken], self._delimiter, self._escape_char):
             return ErrorType.UNQUOTED_VALUE, _OPEN_QUOTE
         for line in taken:
             if line.error_type:
@@ -102,13 +116,6 @@ class RecoveringReader:
             kind = ErrorType.MISSING_COLUMNS if len(fields) < self._width else ErrorType.TOO_MANY_COLUMNS
             return kind, f"{len(fields)} fields instead of {self._width}"
         return None
-
-    def _is_strict(self, taken: list[Line]) -> bool:
-        """Whether each quote that closes a field is followed by a delimiter or a line end."""
-        try:
-            return len(list(self._reader((line.text for line in taken), strict=True))) == 1
-        except csv.Error:
-            return False
 
     def _resume_below(self, taken: list[Line]) -> None:
         """Has all lines but the first one read again."""

@@ -83,7 +83,7 @@ class LineRecorder:
                 raise RowError(self._file.name, self.line + 1, f"not {self._encoding}: {error}") from None
             if not text:
                 if taken:
-                    raise self._open_quote("the file ends inside it")
+                    raise self.open_quote("the file ends inside it")
                 return
             self.line += 1
             if "\0" in text:
@@ -103,7 +103,7 @@ class LineRecorder:
             if size > MAX_RECORD:
                 raise RowError(self._file.name, self.line, f"the line has over {MAX_RECORD >> 20} million characters")
             if self.size > MAX_RECORD:
-                raise self._open_quote(f"the record runs on for over {MAX_RECORD >> 20} million characters")
+                raise self.open_quote(f"the record runs on for over {MAX_RECORD >> 20} million characters")
             yield text
 
     def next_line(self) -> Line | None:
@@ -152,7 +152,8 @@ class LineRecorder:
         self.size = 0
         return line, text
 
-    def _open_quote(self, why: str) -> RowError:
+    def open_quote(self, why: str) -> RowError:
+        """The error for the lines that are taken, of which the first opens a quote."""
         line = self.line - len(self.taken) + 1
         hint = ESCAPE_HINT if any(ESCAPED_QUOTE in text for text in self.taken) else "Close or double the quote."
         return RowError(self._file.name, line, f"a quote is opened and never closed ({why})", hint)
