@@ -109,7 +109,7 @@ RULES = {
     "evaluate": Rule(
         "metrics, intervals, calibration, suites, the TF-IDF baseline, reports",
         ("bundle", "data", "html", "inference", "io", "labels", "records", "resources", "texts"),
-        ("matplotlib", "numpy", "sklearn", "threadpoolctl"),
+        ("matplotlib", "numpy", "scipy", "sklearn", "threadpoolctl"),
     ),
     "check": Rule(
         "findings about labelled files",

@@ -19,6 +19,7 @@ COMMANDS = {
     "eval": "Evaluate models on labelled rows and functional test suites.",
     "bench": "Benchmark throughput and latency against PyTorch.",
     "doctor": "Check this machine, what is installed, and a bundle on it.",
+    "map-scores": "Find the thresholds that replace those for another service's scores.",
     "info": "Describe a bundle and its measured quality.",
 }
 
@@ -30,7 +31,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"toxonnx.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(f"toxonnx.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
