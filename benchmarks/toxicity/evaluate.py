@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,6 +42,15 @@ MODERATION = {
     "HR": ("insult",),
     "V": ("threat",),
 }
+
+
+#: spellings and grammar that are frequent in African-American English (Blodgett et al., EMNLP 2016; Green, African
+#: American English, 2002) and rude in none: habitual be, ain't, finna, consonants as they are spoken
+DIALECT = re.compile(
+    r"\b(?:(?:he|she|they|we|you|it|i|people|folks) be (?!like\b)\w+|ain'?t|finna|tryna|imma|ima|gon|dat|dis|dem|dey"
+    r"|wit|witcha|nun|nuttin|sumn|sum'n|iont|ion|talmbout|bouta|boutta|ery|errbody|skool|doe|tho|yall|y'all)\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,18 @@ def davidson(model: EvaluatedModel, data: Path) -> dict[str, Any]:
     return {"toxicity": _binary(truth, answers.probabilities["toxicity"], answers.decisions["toxicity"])}
 
 
+def dialect(model: EvaluatedModel, data: Path) -> dict[str, Any]:
+    """How often harmless tweets are taken for toxic, with and without marks of African-American English."""
+    table = read_table(data / "davidson-2017.csv")
+    texts = [text for text, name in zip(table.column("tweet"), table.column("class"), strict=True) if name == "2"]
+    answers = ask(model, texts)
+    marked = np.array([DIALECT.search(text) is not None for text in texts])
+    return {
+        name: {"rows": int(rows.sum()), "false_positive_rate": float(answers.decisions["toxicity"][rows].mean())}
+        for name, rows in (("marked", marked & answers.new), ("others", ~marked & answers.new))
+    }
+
+
 def hatecheck(model: EvaluatedModel, data: Path) -> dict[str, Any]:
     """HateCheck, with identity_attack as hateful."""
     suite = load_suite("hatecheck")
@@ -144,6 +166,7 @@ def hatecheck(model: EvaluatedModel, data: Path) -> dict[str, Any]:
 
 SETS: dict[str, Callable[[EvaluatedModel, Path], dict[str, Any]]] = {
     "hatecheck": hatecheck, "surge": surge, "openai_mod": moderation, "davidson": davidson,
+    "dialect": dialect,
 }  # fmt: skip
 
 
