@@ -235,7 +235,7 @@ def host(setup: Setup) -> dict[str, Any]:
                     device=setup.device, window=GPU_WINDOW, tokenizer_processes=processes, max_batch_tokens=1 << 15
                 )
                 classifier = Classifier(bundle, options)
-                classifier._engine.run = lambda tokens, rows: np.zeros((len(rows), LABELS), dtype=np.float32)
+                classifier.engine.run = lambda tokens, rows: np.zeros((len(rows), LABELS), dtype=np.float32)
                 gc.disable()  # as toxonnx predict does
                 cpu, started = time.process_time(), time.perf_counter()
                 with open_source(source) as reader:

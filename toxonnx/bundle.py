@@ -27,10 +27,17 @@ _REQUIRED_FILES = ("model.onnx", "tokenizer.json", "config.json")
 
 @dataclass(frozen=True)
 class Bundle:
-    """A sealed folder that was opened and checked."""
+    """A sealed folder that was opened and checked.
+
+    Attributes:
+        path: the folder.
+        manifest: its description.
+        seal: sha256 of the manifest with the hashes of all files, which identifies the bundle.
+    """
 
     path: Path
     manifest: Manifest
+    seal: str = ""
 
     @property
     def model(self) -> Path:
@@ -69,7 +76,7 @@ def seal(folder: Path, manifest: Manifest) -> Bundle:
     sealed = Manifest.from_dict(table)
     table["seal"] = _seal_of(table)
     (folder / MANIFEST).write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return Bundle(folder, sealed)
+    return Bundle(folder, sealed, table["seal"])
 
 
 def open_bundle(path: str | Path) -> Bundle:
@@ -88,7 +95,7 @@ def open_bundle(path: str | Path) -> Bundle:
             "Make a bundle with toxonnx export, which verifies the model and then seals it.",
         )
     try:
-        manifest = _read_manifest(path)
+        manifest, seal_value = _read_manifest(path)
         for name in (*_REQUIRED_FILES, *manifest.files):
             if name not in manifest.files or not (folder / name).is_file():
                 raise BundleError(f"{folder}: {name} is missing", DAMAGED)
@@ -101,10 +108,11 @@ def open_bundle(path: str | Path) -> Bundle:
         raise
     except InputError as error:
         raise BundleError(error.what, error.hint or DAMAGED) from None
-    return Bundle(folder, manifest)
+    return Bundle(folder, manifest, seal_value)
 
 
-def _read_manifest(path: Path) -> Manifest:
+def _read_manifest(path: Path) -> tuple[Manifest, str]:
+    """The manifest and its seal."""
     _check_inside(path.parent, path.name)
     table = read_json(path)
     schema = table.get("schema")
@@ -120,7 +128,7 @@ def _read_manifest(path: Path) -> Manifest:
         raise BundleError(f"{path} is not a manifest of schema {SCHEMA}: {error.what}", DAMAGED) from None
     if table.get("seal") != _seal_of(table):
         raise BundleError(f"{path} does not match its seal", DAMAGED)
-    return manifest
+    return manifest, table["seal"]
 
 
 def _check_inside(folder: Path, name: str) -> None:

@@ -84,3 +84,12 @@ def test_a_killed_tokenizer_process_is_an_error_and_none_is_left_running(multipr
     while any(Path(f"/proc/{child}").exists() for child in children) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
+
+
+def test_a_text_is_read_up_to_a_number_of_characters(multiprocess: Classifier) -> None:
+    limit = 1024 * multiprocess.bundle.manifest.max_length
+    texts = [" " * (limit - 5) + "awful", " " * (limit - 5) + "awful and more", " " * limit + "awful", "awful", ""]
+    for scores in (multiprocess.score(texts), next(multiprocess.score_batches(texts * 20))[1]):
+        assert scores.truncated.tolist()[:5] == [False, True, True, False, False]
+        assert (scores.logits[[0, 1, 2]] == scores.logits[[3, 3, 4]]).all()
+    assert multiprocess.score(texts[2]).truncated.tolist() == [True]

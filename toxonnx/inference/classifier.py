@@ -52,6 +52,7 @@ class _Window(Generic[T]):
     slots: NDArray[np.int64]
     cached: NDArray[np.bool_]
     repaired: NDArray[np.bool_]
+    cut: NDArray[np.bool_]
     batches: list[Future[None]]
 
 
@@ -79,6 +80,10 @@ class Classifier:
     Raises:
         InputError: the bundle does not run on the device, or ``review_below`` is no probability.
         MachineError: the machine lacks something that the device needs; names it and what to do.
+
+    Attributes:
+        engine, preprocess: the model on its device, and what turns texts into its tokens; for programs that form
+            batches themselves.
     """
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions | None = None, *, review_below: float = 0.0) -> None:
@@ -86,10 +91,10 @@ class Classifier:
             raise InputError(f"review_below must be a probability from 0 to 1, got {review_below!r}")
         self.bundle = bundle
         self.review_below = review_below
-        self._engine = Engine(bundle, options)
+        self.engine = Engine(bundle, options)
         manifest = bundle.manifest
         self._preprocessor_arguments = (bundle.path / "tokenizer.json", manifest.max_length, manifest.text)
-        self._preprocess = TextPreprocessor(*self._preprocessor_arguments)
+        self.preprocess = TextPreprocessor(*self._preprocessor_arguments)
 
     @classmethod
     def load(
@@ -139,7 +144,7 @@ class Classifier:
     @property
     def settings(self) -> ExecutionSettings:
         """How texts are scored on this machine."""
-        return self._engine.settings
+        return self.engine.settings
 
     @overload
     def predict(self, texts: str | Iterable[Any], *, missing: Missing = "error") -> list[LabelScore]: ...
@@ -207,7 +212,7 @@ class Classifier:
                 names its position.
         """
         rows = [as_text(i, item, missing) for i, item in enumerate(as_items(texts, missing))]
-        if 0 < len(rows) <= self._engine.small_batch:
+        if 0 < len(rows) <= self.engine.small_batch:
             return self._score_small_batch(rows)
         parts = [scores for _, scores in self.score_batches(rows)]
         return Scores.concatenate(self.labels, parts, self.review_below)
@@ -262,7 +267,7 @@ class Classifier:
                 scores = Scores(
                     self.labels,
                     cache.logits[window.slots],
-                    truncated=cache.truncated[window.slots],
+                    truncated=cache.truncated[window.slots] | window.cut,
                     no_tokens=cache.no_tokens[window.slots],
                     repaired=window.repaired,
                     cached=window.cached,
@@ -276,7 +281,7 @@ class Classifier:
         Raises:
             InputError: see :meth:`score`.
         """
-        tokens = self._preprocess.tokenizer([as_text(i, item) for i, item in enumerate(as_items(texts))])
+        tokens = self.preprocess.tokenizer([as_text(i, item) for i, item in enumerate(as_items(texts))])
         logits = np.empty((len(tokens.lengths), len(self.labels)), dtype=np.float32)
         with ThreadPoolExecutor(self.settings.threads) as workers:
             for batch in self._submit(tokens, logits, np.arange(len(logits)), workers):
@@ -298,7 +303,7 @@ class Classifier:
                     break
                 if number == 1 and processes:  # a single window is not worth starting processes for
                     pool = stack.enter_context(TokenizerPool(processes, *self._preprocessor_arguments))
-                result = pool.submit(texts) if pool else functools.partial(self._preprocess, texts)
+                result = pool.submit(texts) if pool else functools.partial(self.preprocess, texts)
                 being_tokenized.append((window, result))
                 if len(being_tokenized) > (WINDOWS_BEING_TOKENIZED if pool else 0):
                     yield self._start(*being_tokenized.popleft(), cache, workers)
@@ -340,7 +345,8 @@ class Classifier:
         cache.truncated[slots[misses]] = tokens.truncated
         cache.no_tokens[slots[misses]] = tokens.no_tokens
         repaired = np.array(preprocessed.repaired, dtype=np.bool_)
-        return _Window(items, slots, cached, repaired, self._submit(tokens, cache.logits, slots[misses], workers))
+        cut = np.array(preprocessed.cut, dtype=np.bool_)
+        return _Window(items, slots, cached, repaired, cut, self._submit(tokens, cache.logits, slots[misses], workers))
 
     def _submit(
         self, tokens: Tokens, logits: NDArray[np.float32], slots: NDArray[np.int64], workers: ThreadPoolExecutor
@@ -348,17 +354,17 @@ class Classifier:
         """Scores texts in batches on the workers, which write row i to ``logits[slots[i]]``."""
 
         def run(rows: NDArray[np.int64]) -> None:
-            logits[slots[rows]] = self._engine.run(tokens, rows)
+            logits[slots[rows]] = self.engine.run(tokens, rows)
 
-        return [workers.submit(run, batch) for batch in self._engine.batches(tokens.lengths)]
+        return [workers.submit(run, batch) for batch in self.engine.batches(tokens.lengths)]
 
     def _score_small_batch(self, texts: list[str]) -> Scores:
-        preprocessed = self._preprocess(texts)
+        preprocessed = self.preprocess(texts)
         tokens = preprocessed.tokens(range(len(texts)))
         return Scores(
             self.labels,
-            self._engine.run_small_batch(tokens),
-            truncated=tokens.truncated,
+            self.engine.run_small_batch(tokens),
+            truncated=tokens.truncated | np.array(preprocessed.cut, dtype=np.bool_),
             no_tokens=tokens.no_tokens,
             repaired=np.array(preprocessed.repaired, dtype=np.bool_),
             cached=np.zeros(len(texts), dtype=np.bool_),

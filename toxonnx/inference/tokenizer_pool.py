@@ -35,8 +35,11 @@ __all__ = ["PreprocessedTexts", "TextPreprocessor", "TokenizerPool"]
 #: texts that one process gets at a time
 CHUNK = 2048
 _SIZE = struct.Struct("<Q")
-#: a process's answer: digests of the texts it got, which it repaired, and their tokens
-_Chunk = tuple[list[bytes], list[bool], Tokens]
+#: characters that are read of a text, for each token of the maximum length: many more than a text in any language
+#: needs, so that the time for a hostile text is bounded
+CHARACTERS_PER_TOKEN = 1024
+#: a process's answer: digests of the texts it got, which it repaired, which it cut, and their tokens
+_Chunk = tuple[list[bytes], list[bool], list[bool], Tokens]
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,13 @@ class PreprocessedTexts:
     Attributes:
         keys: the digest of each text, by which repeated texts are found.
         repaired: whether lone surrogates of each text were replaced.
+        cut: whether each text has more characters than are read.
         tokens: a function that returns the tokens of some of them, by position.
     """
 
     keys: list[bytes]
     repaired: list[bool]
+    cut: list[bool]
     tokens: Callable[[Sequence[int]], Tokens]
 
 
@@ -60,13 +65,17 @@ class TextPreprocessor:
     def __init__(self, tokenizer: Path, max_length: int, text: TextSpec) -> None:
         self.tokenizer = Tokenizer(tokenizer, max_length)
         self.clean = text.clean
+        self.max_characters = CHARACTERS_PER_TOKEN * max_length
 
     def __call__(self, texts: Sequence[str]) -> PreprocessedTexts:
         """Normalises and hashes texts; they are tokenized on request."""
+        cut = [len(text) > self.max_characters for text in texts]
+        texts = [text[: self.max_characters] for text in texts]
         cleaned = [self.clean(text) for text in texts]
         return PreprocessedTexts(
             [digest(text) for text in cleaned],
             [replace_surrogates(text) != text for text in texts],
+            cut,
             lambda rows: self.tokenizer([cleaned[i] for i in rows]),
         )
 
@@ -184,16 +193,15 @@ class _Worker:
 
 
 def _joined(chunks: list[_Chunk]) -> PreprocessedTexts:
-    keys, repaired, tokens = zip(*chunks, strict=True)
+    keys, repaired, cut, tokens = zip(*chunks, strict=True)
     joined = Tokens(
         np.concatenate([each.ids for each in tokens]),
         np.concatenate([each.lengths for each in tokens]),
         np.concatenate([each.truncated for each in tokens]),
         np.concatenate([each.no_tokens for each in tokens]),
     )
-    return PreprocessedTexts(
-        list(itertools.chain.from_iterable(keys)), list(itertools.chain.from_iterable(repaired)), joined.subset
-    )
+    flat = itertools.chain.from_iterable
+    return PreprocessedTexts(list(flat(keys)), list(flat(repaired)), list(flat(cut)), joined.subset)
 
 
 def run_worker(answers: int) -> None:
@@ -203,7 +211,7 @@ def run_worker(answers: int) -> None:
         while True:
             texts = _receive(sys.stdin.buffer)
             done = preprocess(texts)
-            _send(pipe, (done.keys, done.repaired, done.tokens(range(len(texts)))))
+            _send(pipe, (done.keys, done.repaired, done.cut, done.tokens(range(len(texts)))))
 
 
 def _send(pipe: Any, message: Any) -> None:
