@@ -103,6 +103,11 @@ RULES = {
     ),
     "predict": Rule("source to scorer to sink", ("inference.scores", "io.base", "io.rejects", "texts"), ("numpy",)),
     "diagnosis": Rule("what `doctor` reports", ("extras", "inference", "system")),
+    "serve": Rule(
+        "the HTTP server: dynamic batching, wire formats of moderation services",
+        ("bundle", "inference", "labels", "manifest", "resources", "vocabularies"),
+        ("numpy", "prometheus_client", "starlette", "uvicorn"),
+    ),
     "data": Rule(
         "labelled rows, splits, fingerprints of texts", ("io", "labels", "recipe", "resources", "texts"), ("numpy",)
     ),

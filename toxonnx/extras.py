@@ -19,6 +19,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "bench": ("matplotlib",),
     "check": ("datasketch", "ftfy", "matplotlib", "sklearn"),
     "export": ("torch", "transformers", "peft", "onnx", "onnxruntime"),
+    "serve": ("starlette", "uvicorn", "prometheus_client"),
     "parquet": ("pyarrow",),
     "zstd": ("backports.zstd",),
 }

@@ -131,6 +131,7 @@ def _write_files(folder: Path, base: Path) -> None:
     recipe = re.sub(r'base = "[^"]+"', f'base = "{base}"', recipe)
     # A small model that was trained on nothing needs larger steps, and more of them, to learn this.
     recipe = recipe.replace("learning_rate = 2e-3", "learning_rate = 3e-3\nbatch_size = 8")
+    recipe += '[labels.mappings]\nperspective = { TOXICITY = "offensive" }\nopenai = { harassment = "offensive" }\n'
     recipe += '[model.lora]\nalpha = 32\ndropout = 0.0\ntargets = "all-linear"\n'
     (folder / "my-recipe.toml").write_text(recipe, encoding="utf-8")
 
@@ -139,7 +140,9 @@ def _run(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
     """Runs a block as a person would who types it in, stopping at the first command that fails."""
     command = [sys.executable, "-c", block.code]
     if block.language == "sh":
-        script = f'toxonnx() {{ "{sys.executable}" -m toxonnx "$@"; }}\nset -euo pipefail\n{block.code}'
+        # An alias, so that $! is the process of a command in the background, as it is where toxonnx is a program.
+        alias = f"shopt -s expand_aliases\nalias toxonnx='{sys.executable} -m toxonnx'"
+        script = f"{alias}\nset -euo pipefail\n{block.code}"
         command = ["bash", "-c", script]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)

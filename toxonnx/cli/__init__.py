@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": "Score a file: add labels and probabilities to its rows.",
     "eval": "Evaluate models on labelled rows and functional test suites.",
     "bench": "Benchmark throughput and latency against PyTorch.",
+    "serve": "Serve bundles over HTTP: own, Perspective, OpenAI, TEI, KServe endpoints.",
     "doctor": "Check this machine, what is installed, and a bundle on it.",
     "map-scores": "Find the thresholds that replace those for another service's scores.",
     "info": "Describe a bundle and its measured quality.",

@@ -1,0 +1,209 @@
+"""What is the same for all protocols: keys, limits, strict JSON, errors without texts, headers, metrics, logs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import SHIPPED
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from serve_helpers import serving
+from starlette.testclient import TestClient
+
+POSTS = [
+    "/v1/classify", "/v1alpha1/comments:analyze", "/v1alpha1/comments:suggestscore", "/v1/moderations", "/predict", "/",
+    "/v2/models/tone/infer",
+]  # fmt: skip
+SECRET = "a secret sentence"
+
+
+def test_bodies_that_are_not_strict_json_are_refused(client: TestClient) -> None:
+    bodies = {
+        b"": "not JSON", b"{": "not JSON", b'{"a": 1, "a": 2}': "repeated key", b'{"texts": [NaN]}': "NaN",
+        b'{"texts": [1e999]}': "too large", b'{"texts": ["\xff"]}': "not UTF-8", b"[" * 40 + b"]" * 40: "nested",
+        b"[" * 90_000: "nested", b'{"texts": ' + b"9" * 5000 + b"}": "too many digits",
+        b'"[[[[\\"' + b"[" * 90_000 + b'"': "object",
+    }  # fmt: skip
+    for path in POSTS:
+        for body, message in bodies.items():
+            answer = client.post(path, content=body, headers={"content-type": "application/json"})
+            assert 400 <= answer.status_code < 500 and message in answer.text, (path, body[:20], answer.text)
+
+
+_KEYS = [
+    SECRET,
+    *[
+        "texts",
+        "text",
+        "type",
+        "inputs",
+        "input",
+        "comment",
+        "requestedAttributes",
+        "attributeScores",
+        "TOXICITY",
+        "summaryScore",
+        "value",
+        "top_k",
+    ],
+    *[
+        "shape",
+        "datatype",
+        "data",
+        "bundle",
+        "model",
+        "parameters",
+        "truncate",
+        "spanAnnotations",
+        "languages",
+        "outputs",
+        "name",
+    ],
+]
+_values = st.recursive(
+    st.none() | st.integers(-3, 3) | st.floats(-2, 2) | st.sampled_from([True, "", SECRET, "TOXICITY", "BYTES"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def test_no_body_is_an_internal_error_and_no_text_is_in_an_error(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("toxonnx.serve").propagate = True
+
+    @settings(max_examples=60, deadline=None)
+    @given(_values)
+    def check(body: Any) -> None:
+        for path in POSTS:
+            answer = client.post(path, json=body)
+            assert answer.status_code < 500, (path, body, answer.text)
+            answer.json()
+            if answer.status_code >= 400:
+                assert SECRET not in answer.text, (path, answer.text)
+
+    with caplog.at_level(logging.INFO):
+        check()
+    assert "request" in caplog.text and SECRET not in caplog.text
+    assert not [record for record in caplog.records if SECRET in str(vars(record))]
+
+
+def test_limits(client: TestClient) -> None:
+    big = {"texts": ["x" * 300_000]}
+    chunked = iter([json.dumps(big).encode()])
+    for answer in (
+        client.post("/v1/classify", json=big),
+        client.post("/v1/classify", content=chunked, headers={"content-type": "application/json"}),
+    ):
+        assert answer.status_code == 413 and "200,000 bytes" in answer.json()["error"]["message"]
+    many = client.post("/v1/classify", json={"texts": [""] * 1025})
+    assert many.status_code == 413 and "batch size 1025 > maximum allowed batch size 1024" in many.text
+    assert client.post("/v1/classify", content=b"{}", headers={"content-type": "text/plain"}).status_code == 415
+    compressed = {"content-type": "application/json", "content-encoding": "gzip"}
+    assert client.post("/v1/classify", content=b"{}", headers=compressed).status_code == 415
+    assert client.get("/v1/classify").status_code == 405
+    assert client.get("/nothing").status_code == 404
+
+
+def test_api_keys_are_needed_everywhere_but_for_health_and_metrics(tone: Path) -> None:
+    with serving(tone, api_keys=("first", "second")) as client:
+        for path in POSTS:
+            wrong = client.post(path, json={"texts": [SECRET]}, headers={"authorization": "Bearer third"})
+            assert wrong.status_code == 401 and wrong.headers["www-authenticate"] == "Bearer"
+            assert "third" not in wrong.text
+        assert client.post("/predict", json={"inputs": "x"}).content == b""
+        assert client.get("/info").status_code == client.get("/v1/bundles").status_code == 401
+        for path in ("/livez", "/readyz", "/health", "/ping", "/v2/health/live", "/v2/health/ready", "/metrics",
+                     "/openapi.json", "/$discovery/rest"):  # fmt: skip
+            assert client.get(path).status_code == 200, path
+        for where in ({"headers": {"authorization": "bearer second"}}, {"headers": {"x-api-key": "first"}},
+                      {"headers": {"x-goog-api-key": "second"}}, {"params": {"key": "first"}}):  # fmt: skip
+            assert client.post("/v1/classify", json={"text": "fine"}, **where).status_code == 200, where  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Holds up all models until it is set."""
+    event = threading.Event()
+    from toxonnx.inference.engine import Engine
+
+    run = Engine.run
+    monkeypatch.setattr(Engine, "run", lambda *arguments: event.wait(30) and run(*arguments))
+    yield event
+    event.set()
+
+
+def test_too_many_requests_and_deadlines(tone: Path, gate: threading.Event) -> None:
+    with serving(tone, max_concurrent_requests=2, timeout=0.5) as client, ThreadPoolExecutor(2) as pool:
+        slow = [pool.submit(client.post, "/v1/classify", json={"text": text}) for text in ("one", "two")]
+        while "toxonnx_requests_in_progress 2.0" not in client.get("/metrics").text:
+            pass
+        for path in POSTS:
+            refused = client.post(path, json={})
+            assert refused.status_code == 429 and refused.headers["retry-after"] == "1"
+        assert client.get("/livez").status_code == 200
+        for one in slow:
+            assert one.result().status_code == 504
+        gate.set()
+        assert client.post("/v1/classify", json={"text": "three"}).status_code == 200
+
+
+def test_request_ids_headers_metrics_and_logs(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("toxonnx.serve").propagate = True
+    with caplog.at_level(logging.INFO, "toxonnx.serve"):
+        answer = client.post(
+            "/v1/classify?key=hidden", json={"texts": [SECRET, "word " * 300]}, headers={"x-request-id": "abc-1"}
+        )
+        other = client.get("/nothing", headers={"x-request-id": "bad id"})
+    assert answer.headers["x-request-id"] == "abc-1" and re.fullmatch("[0-9a-f]{32}", other.headers["x-request-id"])
+    for one in (answer, other):
+        assert (
+            one.headers["x-content-type-options"] == "nosniff"
+            and "default-src 'none'" in one.headers["content-security-policy"]
+        )
+    assert answer.headers["x-toxonnx-truncated"] == "1"
+    assert answer.headers["x-toxonnx-bundle"] == answer.json()["bundle"]["sha256"]
+    first, second = (record.fields for record in caplog.records if record.message == "request")  # type: ignore[attr-defined]
+    assert (first["id"], first["status"], first["texts"], first["path"]) == ("abc-1", 200, 2, "/v1/classify")
+    assert second["status"] == 404 and "hidden" not in str(first)
+    metrics = client.get("/metrics").text
+    for line in (
+        'toxonnx_truncated_texts_total{bundle="tone"}', 'toxonnx_decisions_total{bundle="tone",label="toxic"}',
+        'toxonnx_cached_texts_total{bundle="tone"}', 'toxonnx_review_texts_total{bundle="tone"}',
+        'toxonnx_requests_total{protocol="classify",status="200"}', "toxonnx_batch_tokens_bucket",
+        'te_request_count{method="batch"}', 'te_request_success{method="batch"}', "te_request_duration_bucket",
+        'te_request_failure{err="', "te_queue_size 0.0", "te_batch_next_tokens_sum", "te_predict_count",
+        'toxonnx_validation_label_share{bundle="minilm-hate-int8",label="hate"} 0.066',
+    ):  # fmt: skip
+        assert f"\n{line}" in metrics, line
+
+
+def test_openapi_lists_all_paths(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    assert set(POSTS[:6]) < set(document["paths"])
+    names = [one["operationId"] for path in document["paths"].values() for one in path.values()]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_server_whose_model_stopped_is_alive_but_not_ready(tone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise SystemExit
+
+    with serving(SHIPPED) as client:
+        assert client.get("/readyz").status_code == 200
+        monkeypatch.setattr("toxonnx.inference.engine.Engine.run", stop)
+        client.post("/v1/classify", json={"text": "fine"})
+        for path in ("/readyz", "/health", "/v2/health/ready", "/v2/models/minilm-hate-int8/ready"):
+            assert client.get(path).status_code == 503, path
+        refused = client.post("/v1/classify", json={"text": "fine"})
+        assert refused.status_code == 503 and refused.headers["retry-after"]
+        assert client.get("/livez").status_code == client.get("/v2/health/live").status_code == 200

@@ -1,0 +1,200 @@
+"""The queue: what is scored together, once, or not at all; and what happens if the model fails."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import SHIPPED, sentences
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from toxonnx import Classifier, RuntimeOptions
+from toxonnx.bundle import open_bundle
+from toxonnx.errors import GateError
+from toxonnx.inference.tokenizer import Tokens
+from toxonnx.serve.errors import RequestError
+from toxonnx.serve.metrics import Metrics
+from toxonnx.serve.options import ServeOptions
+from toxonnx.serve.queue import Scored, ScoringQueue
+
+TEXTS = [*(text for text, _ in sentences(20)), "", "\N{THUMBS UP SIGN}", "word " * 300, "\ud83d today"]
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    return Classifier(open_bundle(SHIPPED), RuntimeOptions(threads=2))
+
+
+@asynccontextmanager
+async def queue(classifier: Classifier, **options: Any) -> AsyncIterator[ScoringQueue]:
+    made = ScoringQueue(classifier, ServeOptions(**options), Metrics())
+    try:
+        yield made
+    finally:
+        await asyncio.to_thread(made.close)
+
+
+class Engine:
+    """Records the batches of an engine, and lets a test stop it."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.batches: list[list[int]] = []
+        self.open = threading.Event()
+        self.open.set()
+        self._run = classifier.engine.run
+        self.fails: Callable[[Tokens], BaseException | None] = lambda _: None
+
+    def run(self, tokens: Tokens, rows: np.ndarray) -> np.ndarray:
+        self.batches.append(tokens.lengths.tolist())
+        assert self.open.wait(30)
+        if (error := self.fails(tokens)) is not None:
+            raise error
+        return self._run(tokens, rows)
+
+    async def has_started(self, batches: int) -> None:
+        while len(self.batches) < batches:
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def engine(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    recorded = Engine(classifier)
+    monkeypatch.setattr(classifier.engine, "run", recorded.run)
+    return recorded
+
+
+@contextmanager
+def stopped(engine: Engine) -> Iterator[None]:
+    engine.open.clear()
+    try:
+        yield
+    finally:
+        engine.open.set()
+
+
+def test_concurrent_requests_get_the_scores_of_predict(classifier: Classifier) -> None:
+    reference = {text: next(classifier.score_batches([text]))[1].logits[0].tobytes() for text in TEXTS}
+    requests = st.lists(st.lists(st.sampled_from(TEXTS), max_size=8), max_size=12)
+
+    async def score(groups: list[list[str]], **options: Any) -> list[Scored]:
+        async with queue(classifier, **options) as one:
+            return await asyncio.gather(*(one.score(texts) for texts in groups))
+
+    @settings(max_examples=25, deadline=None)
+    @given(requests, st.sampled_from([0, 3, 100]), st.sampled_from([0.0, 0.01]))
+    def check(groups: list[list[str]], cached_texts: int, max_wait: float) -> None:
+        results = asyncio.run(score(groups, cached_texts=cached_texts, max_wait=max_wait))
+        for texts, scored in zip(groups, results, strict=True):
+            assert [row.tobytes() for row in scored.scores.logits] == [reference[text] for text in texts]
+            assert scored.scores.truncated.tolist() == [text == "word " * 300 for text in texts]
+            assert scored.scores.repaired.tolist() == ["\ud83d" in text for text in texts]
+            assert not scored.errors
+
+    check()
+
+
+def test_identical_texts_in_flight_are_scored_once_and_equal_lengths_together(
+    classifier: Classifier, engine: Engine
+) -> None:
+    async def run() -> None:
+        async with queue(classifier, cached_texts=0) as one:
+            with stopped(engine):
+                blocking = [asyncio.create_task(one.score([text])) for text in ("one", "two words")]
+                await engine.has_started(2)
+                same = [asyncio.create_task(one.score(["good day to you", "bread"])) for _ in range(5)]
+                other = asyncio.create_task(one.score(["fine day to them"]))
+                while one._metrics.queue_size._value.get() < 3:
+                    await asyncio.sleep(0.001)
+                await asyncio.sleep(0.05)
+            scored = await asyncio.gather(*same)
+            await asyncio.gather(other, *blocking)
+        assert sorted(engine.batches[2:]) == [[3], [6, 6]]
+        assert sum(int((~one.scores.cached).sum()) for one in scored) == 2
+
+    asyncio.run(run())
+
+
+def test_a_lone_request_does_not_wait(classifier: Classifier) -> None:
+    async def run() -> float:
+        async with queue(classifier, max_wait=5.0) as one:
+            start = time.monotonic()
+            await one.score(["a fine day"])
+            return time.monotonic() - start
+
+    assert asyncio.run(run()) < 4
+
+
+def test_the_work_of_a_cancelled_request_is_dropped(classifier: Classifier, engine: Engine) -> None:
+    async def run() -> None:
+        async with queue(classifier) as one:
+            with stopped(engine):
+                blocking = [asyncio.create_task(one.score([text])) for text in ("one", "two words")]
+                await engine.has_started(2)
+                gone = asyncio.create_task(one.score(["nobody waits for this", "but for this somebody does"]))
+                stays = asyncio.create_task(one.score(["but for this somebody does"]))
+                while one._metrics.queue_size._value.get() < 2:
+                    await asyncio.sleep(0.001)
+                await asyncio.sleep(0.05)
+                gone.cancel()
+                await asyncio.wait([gone])
+                assert one._metrics.queue_size._value.get() == 1
+            await asyncio.gather(stays, *blocking)
+            assert len(engine.batches) == 3
+            # A request that is cancelled while it is tokenized leaves nothing behind either.
+            early = asyncio.create_task(one.score(["this one is cancelled early"] * 3))
+            await asyncio.sleep(0)
+            early.cancel()
+            await asyncio.wait([early])
+            await one.score(["a last one"])
+            assert not one._waiting and not one._in_flight
+
+    asyncio.run(run())
+
+
+def test_one_bad_text_does_not_fail_the_others_of_its_batch(classifier: Classifier, engine: Engine) -> None:
+    bad = int(classifier.preprocess.tokenizer(["bread"]).ids[1])
+    engine.fails = lambda tokens: GateError("NaN") if bad in tokens.ids else None
+
+    async def run() -> None:
+        async with queue(classifier) as one:
+            scored = await one.score(["soup", "bread", "film"])
+            assert scored.errors == {1: "NaN"}
+            engine.fails = lambda _: None
+            again = await one.score(["soup", "bread", "film"])
+            assert not again.errors and again.scores.cached.tolist() == [True, False, True]
+
+    asyncio.run(run())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_model_that_stopped_is_not_healthy_and_nobody_waits_for_it(
+    classifier: Classifier, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toxonnx.serve.queue.RECENT", 0.05)
+
+    async def run() -> None:
+        made = ScoringQueue(classifier, ServeOptions(), Metrics())
+        await made.check(30)
+        with stopped(engine):  # it was healthy a moment ago, but not any more
+            blocking = [asyncio.create_task(made.score([text])) for text in ("one", "two words")]
+            await asyncio.sleep(0.1)
+            with pytest.raises(RequestError, match="no text within"):
+                await made.check(0.2)
+        await asyncio.gather(*blocking)
+        engine.fails = lambda _: SystemExit()
+        assert "has stopped" in (await made.score(["three"])).errors[0]
+        while all(worker.is_alive() for worker in made._workers):
+            await asyncio.sleep(0.001)
+        for call in (made.check(30), made.score(["four"])):
+            with pytest.raises(RequestError, match="a thread of the model has stopped"):
+                await call
+        await asyncio.to_thread(made.close)
+
+    asyncio.run(run())

@@ -1,0 +1,184 @@
+"""``toxonnx serve``"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from toxonnx.cli.options import device_options, threads_option, warn_of_fallback
+
+if TYPE_CHECKING:
+    from toxonnx.serve.service import Service
+
+#: where API keys may be, if not in a file: one, or several separated by white space
+KEYS_VARIABLE = "TOXONNX_API_KEY"
+
+
+@click.command("serve")
+@click.argument("bundles", metavar="[BUNDLE]...", nargs=-1)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all of them.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 is any free port.")
+@click.option(
+    "--api-key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help=f"Require one of the API keys in this file, one per line. The variable {KEYS_VARIABLE} can hold one, too.",
+)  # fmt: skip
+@device_options
+@threads_option
+@click.option(
+    "--max-batch-tokens", type=click.IntRange(min=1),
+    help="Largest number of tokens in a batch  [default: 1024; 32768 on a GPU]",
+)  # fmt: skip
+@click.option(
+    "--max-wait-ms", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="MS",
+    help="Time for which a batch with free space waits for texts that are being tokenized.",
+)  # fmt: skip
+@click.option(
+    "--max-concurrent-requests", type=click.IntRange(min=1), default=512, show_default=True,
+    help="Requests in progress; further ones get status 429.",
+)  # fmt: skip
+@click.option(
+    "--max-client-batch-size", type=click.IntRange(min=1), default=1024, show_default=True,
+    help="Texts in one request.",
+)  # fmt: skip
+@click.option(
+    "--payload-limit", type=click.IntRange(min=1), default=2_000_000, show_default=True, metavar="BYTES",
+    help="Size of the body of a request.",
+)  # fmt: skip
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True, metavar="SECONDS",
+    help="A request that takes longer gets status 504.",
+)  # fmt: skip
+@click.option(
+    "--cached-texts", type=click.IntRange(min=0), default=1 << 15, show_default=True,
+    help="Distinct texts whose scores are kept in memory.",
+)  # fmt: skip
+@click.option(
+    "--review-below", type=click.FloatRange(0, 1), default=0.0, metavar="P",
+    help="Mark texts for review whose label has a probability below P.",
+)  # fmt: skip
+@click.option(
+    "--fill-categories", is_flag=True,
+    help="OpenAI: also send the categories that no label is mapped to, with 0, for clients that insist on all of them.",
+)  # fmt: skip
+@click.option(
+    "--suggestions", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Perspective: append what moderators decided (comments:suggestscore) to FILE, JSON lines to train on.",
+)  # fmt: skip
+@click.option(
+    "--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificate chain, PEM."
+)
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its private key, PEM.")
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
+    help="Format of the log on standard error: one line per request, without texts.",
+)  # fmt: skip
+def command(
+    bundles: tuple[str, ...],
+    host: str,
+    port: int,
+    api_key_file: Path | None,
+    device: str,
+    allow_fallback: bool,
+    threads: int | None,
+    max_batch_tokens: int | None,
+    max_wait_ms: float,
+    max_concurrent_requests: int,
+    max_client_batch_size: int,
+    payload_limit: int,
+    timeout: float,
+    cached_texts: int,
+    review_below: float,
+    fill_categories: bool,
+    suggestions: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    log_format: str,
+) -> None:
+    """Serve BUNDLEs, folders or names, over HTTP.
+
+    The default is the bundle that ships with toxonnx. Endpoints: toxonnx's own, Perspective, OpenAI moderation,
+    text-embeddings-inference, KServe v2 and Hugging Face; docs/serving.md describes them, and GET /openapi.json.
+
+    SIGTERM and Ctrl-C end the server after all accepted requests are answered. SIGHUP loads the bundles again.
+    """
+    from toxonnx.extras import require
+
+    require("serve")
+    from toxonnx.inference.options import RuntimeOptions
+    from toxonnx.serve import logs
+    from toxonnx.serve.options import ServeOptions
+    from toxonnx.serve.server import Address, bind, run_server
+    from toxonnx.serve.service import Service
+
+    options = ServeOptions(
+        api_keys=_api_keys(api_key_file),
+        max_concurrent_requests=max_concurrent_requests,
+        max_client_batch_size=max_client_batch_size,
+        payload_limit=payload_limit,
+        timeout=timeout,
+        max_wait=max_wait_ms / 1000,
+        cached_texts=cached_texts,
+        suggestions=suggestions,
+        fill_categories=fill_categories,
+    )
+    address = Address(host=host, port=port, tls_cert=tls_cert, tls_key=tls_key)
+    address.check_tls()
+    logs.configure(log_format)
+    with bind(address) as listener:
+        service = Service(
+            bundles,
+            RuntimeOptions(
+                device=device, allow_fallback=allow_fallback, threads=threads, max_batch_tokens=max_batch_tokens
+            ),
+            options,
+            review_below=review_below,
+        )
+        for bundle in service.bundles:
+            warn_of_fallback(bundle.classifier)
+        if not address.is_loopback and not options.api_keys:
+            click.echo(f"warning: everybody who reaches {host} can use this server; see --api-key-file", err=True)
+        scheme, bound = "https" if tls_cert else "http", listener.getsockname()[1]
+        name = f"[{host}]" if ":" in host else host
+
+        def announce() -> None:
+            _print_protocols(service)
+            click.echo(f"listening on {scheme}://{name}:{bound}", err=True)
+
+        run_server(service, address, listener, announce)
+
+
+def _api_keys(file: Path | None) -> tuple[str, ...]:
+    """The keys of the file and of the environment.
+
+    Raises:
+        InputError: a file or a variable was given that has none.
+    """
+    from toxonnx.errors import InputError
+
+    keys: list[str] = []
+    for where, text in (
+        (KEYS_VARIABLE, os.environ.get(KEYS_VARIABLE)),
+        (str(file), file.read_text(encoding="utf-8") if file else None),
+    ):
+        if text is None:
+            continue
+        if not text.split():
+            raise InputError(f"{where} contains no API key", "Write one per line, or do not set it.")
+        keys += text.split()
+    return tuple(dict.fromkeys(keys))
+
+
+def _print_protocols(service: Service) -> None:
+    """Says which protocols each bundle answers."""
+    from toxonnx.serve.app import PROTOCOLS
+
+    for bundle in service.bundles:
+        reasons = {protocol.name: protocol.why_unavailable(bundle.manifest) for protocol in PROTOCOLS}
+        available = [name for name, reason in reasons.items() if not reason]
+        click.echo(f"{bundle.name} ({bundle.bundle.seal[:16]}) answers {', '.join(available)}", err=True)
+        for name, reason in reasons.items():
+            if reason:
+                click.echo(f"{bundle.name} does not answer {name}: {reason}", err=True)

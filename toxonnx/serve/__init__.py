@@ -1,0 +1,1 @@
+"""The HTTP server: dynamic batching, and the wire formats of several moderation services."""

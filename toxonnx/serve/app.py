@@ -1,0 +1,311 @@
+"""The ASGI application: everything around a protocol's endpoints that is the same for all of them.
+
+Authentication, limits, strict JSON, deadlines, clients that went away, metrics, logs, request ids, security headers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import json
+import logging
+import re
+import time
+import traceback
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from toxonnx.errors import ToxonnxError
+from toxonnx.serve import openapi
+from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol
+from toxonnx.serve.errors import RequestError
+from toxonnx.serve.json_body import parse_json
+from toxonnx.serve.protocols import classify, huggingface, kserve, openai, perspective, tei
+from toxonnx.serve.service import Service
+
+__all__ = ["PROTOCOLS", "make_app"]
+
+log = logging.getLogger("toxonnx.serve")
+
+PROTOCOLS: tuple[Protocol, ...] = (
+    classify.PROTOCOL, perspective.PROTOCOL, openai.PROTOCOL, tei.PROTOCOL, kserve.PROTOCOL, huggingface.PROTOCOL,
+)  # fmt: skip
+
+#: seconds after which a client that got status 429 or 503 should try again
+RETRY_AFTER = 1
+#: the client closed the connection (nginx's status for it)
+_CLIENT_GONE = 499
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+}
+
+
+@dataclass
+class _Record:
+    """What is known about a request, for its log line."""
+
+    id: str
+    protocol: str = "none"
+    status: int = 0
+    texts: int = 0
+    error: str = ""
+
+
+def make_app(service: Service) -> ASGIApp:
+    """The application that serves some bundles; it closes them when it ends."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await service.drain()
+
+    document = openapi.document(PROTOCOLS, [bundle.manifest for bundle in service.bundles])
+
+    async def describe(_: Call) -> Answer:
+        return Answer(content=document)
+
+    own = Protocol(
+        name="toxonnx",
+        error=classify.PROTOCOL.error,
+        endpoints=(
+            Endpoint(method="GET", path="/openapi.json", answer=describe, summary="OpenAPI", is_public=True),
+        ),
+    )  # fmt: skip
+    keys = _Keys(service.options.api_keys)
+    routes = [
+        Route(endpoint.path, _Handler(service, keys, protocol, endpoint), methods=[endpoint.method])
+        for protocol in (*PROTOCOLS, own)
+        for endpoint in protocol.endpoints
+    ]
+    return _Outermost(
+        Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _not_found}), service
+    )
+
+
+class _Outermost:
+    """Request ids, security headers, metrics and logs, also for paths that do not exist."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._metrics = app, service.metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        record = _Record(given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
+        scope["toxonnx"] = record
+        start = time.perf_counter()
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in _SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                headers["x-request-id"] = record.id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            seconds = time.perf_counter() - start
+            self._metrics.requests.labels(record.protocol, str(record.status)).inc()
+            self._metrics.duration.labels(record.protocol).observe(seconds)
+            self._log(scope, record, seconds)
+
+    @staticmethod
+    def _log(scope: Scope, record: _Record, seconds: float) -> None:
+        if not log.isEnabledFor(logging.INFO):
+            return
+        fields = {
+            "id": record.id, "method": scope["method"], "path": scope["path"], "protocol": record.protocol,
+            "status": record.status, "ms": round(seconds * 1000, 1), "texts": record.texts,
+        }  # fmt: skip
+        log.info("request", extra={"fields": fields | ({"error": record.error} if record.error else {})})
+
+
+class _Keys:
+    """API keys, compared in constant time."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+
+    def check(self, request: Request) -> None:
+        """Looks for a key where the clients of the protocols put it.
+
+        Raises:
+            RequestError: there is none, or it is not one of the keys.
+        """
+        if not self._digests:
+            return
+        headers = request.headers
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        given = (
+            (token.strip() if scheme.lower() == "bearer" else "")
+            or headers.get("x-api-key")
+            or headers.get("x-goog-api-key")
+            or request.query_params.get("key", "")
+        )
+        digest = hashlib.sha256(given.encode()).digest()
+        if not sum(hmac.compare_digest(digest, one) for one in self._digests):  # compares with all of them
+            raise RequestError("unauthorized", "a valid API key is needed")
+
+
+class _Handler:
+    """One endpoint as an ASGI application."""
+
+    def __init__(self, service: Service, keys: _Keys, protocol: Protocol, endpoint: Endpoint) -> None:
+        self._service, self._keys, self._protocol, self._endpoint = service, keys, protocol, endpoint
+        self._scores = endpoint.method == "POST"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request, record = Request(scope, receive), scope["toxonnx"]
+        record.protocol = self._protocol.name
+        try:
+            answer = await self._answer(request, record)
+        except ClientDisconnect:
+            record.status, record.error = _CLIENT_GONE, "client gone"
+            return
+        except RequestError as error:
+            record.error = error.kind
+            if self._scores:
+                self._service.metrics.failures.labels(error.kind).inc()
+            answer = self._protocol.error(error)
+        await _response(answer)(scope, receive, send)
+
+    async def _answer(self, request: Request, record: _Record) -> Answer:
+        try:
+            async with asyncio.timeout(self._service.options.timeout):
+                if not self._endpoint.is_public:
+                    self._keys.check(request)
+                if not self._scores:
+                    return await self._endpoint.answer(self._call(request, record))
+                with self._service.admit(self._size(request)):
+                    return await self._score(request, record)
+        except TimeoutError:
+            raise RequestError("timeout", f"no answer within {self._service.options.timeout:g} seconds") from None
+        except (RequestError, ClientDisconnect):
+            raise
+        except ToxonnxError as error:
+            raise RequestError("internal", error.what) from None
+        except Exception as bug:  # its message may quote a text
+            log.error("%s at %s (request %s)", type(bug).__name__, _place(bug), record.id)
+            raise RequestError("internal", "internal error") from None
+
+    async def _score(self, request: Request, record: _Record) -> Answer:
+        call = self._call(request, record, parse_json(await self._read(request)))
+        answer = await _unless_client_leaves(request, self._endpoint.answer(call))
+        record.texts = sum(len(scored.scores) for _, scored in answer.scored)
+        method = "single" if record.texts == 1 else "batch"
+        self._service.metrics.calls.labels(method).inc()
+        self._service.metrics.successes.labels(method).inc()
+        return answer
+
+    def _call(self, request: Request, record: _Record, body: object = None) -> Call:
+        return Call(
+            service=self._service, id=record.id, body=body, path=request.path_params, query=request.query_params,
+            base_url=str(request.base_url),
+        )  # fmt: skip
+
+    def _size(self, request: Request) -> int:
+        """The bytes that the body has at most.
+
+        Raises:
+            RequestError: the request has none in JSON, or announces too many bytes.
+        """
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json" and not kind.endswith("+json"):
+            raise RequestError("media_type", "the content type must be application/json")
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise RequestError("media_type", "compressed bodies are not supported")
+        limit, announced = self._service.options.payload_limit, request.headers.get("content-length", "")
+        if not announced.isdecimal():  # sent in chunks
+            return limit
+        if int(announced[:20]) > limit:
+            raise self._too_large()
+        return int(announced)
+
+    async def _read(self, request: Request) -> bytes:
+        body = bytearray()
+        async for part in request.stream():
+            body += part
+            if len(body) > self._service.options.payload_limit:
+                raise self._too_large()
+        return bytes(body)
+
+    def _too_large(self) -> RequestError:
+        return RequestError("too_large", f"the body has more than {self._service.options.payload_limit:,} bytes")
+
+
+async def _unless_client_leaves(request: Request, work: Awaitable[Answer]) -> Answer:
+    """The result of some work, which is cancelled if the client closes the connection.
+
+    Raises:
+        ClientDisconnect: it did.
+    """
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_disconnected(request.receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        for one in (task, gone):
+            if not one.done():
+                one.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await one
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _response(answer: Answer) -> Response:
+    headers = dict(answer.headers)
+    if answer.scored:
+        headers["x-toxonnx-bundle"] = ",".join(dict.fromkeys(bundle.bundle.seal for bundle, _ in answer.scored))
+        truncated = sum(int(scored.scores.truncated.sum()) for _, scored in answer.scored)
+        headers["x-toxonnx-truncated"] = str(truncated)
+    if answer.status in {429, 503}:
+        headers["retry-after"] = str(RETRY_AFTER)
+    if answer.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if answer.content is None or isinstance(answer.content, bytes):
+        return Response(answer.content, answer.status, headers)
+    text = json.dumps(answer.content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # A lone surrogate, echoed from the request, has no form in UTF-8.
+    return Response(text.encode("utf-8", "replace"), answer.status, headers, "application/json")
+
+
+async def _not_found(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    message = "this path does not exist" if status == 404 else "this path does not take the method"
+    content = {"error": {"message": message, "type": "not_found", "param": None, "code": None}}
+    return _response(Answer(content=content, status=status, headers=headers))
+
+
+def _place(error: Exception) -> str:
+    package = Path(__file__).parent.parent
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if package in Path(frame.filename).parents]
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown line"

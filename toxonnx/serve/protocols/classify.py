@@ -1,0 +1,141 @@
+"""toxonnx's own endpoint: all that is known about each text, and an error of its own for a text that is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from toxonnx.inference.scores import Prediction
+from toxonnx.manifest import Manifest
+from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, check_texts
+from toxonnx.serve.errors import RequestError
+from toxonnx.serve.json_body import as_object, get, require, type_name
+from toxonnx.serve.queue import Scored
+from toxonnx.serve.service import ServedBundle
+
+__all__ = ["PROTOCOL"]
+
+
+async def _classify(call: Call) -> Answer:
+    body = as_object(call.body)
+    if ("texts" in body) == ("text" in body):
+        raise RequestError("invalid", "give either text, a string, or texts, a list of strings", field="texts")
+    texts = require(body["texts"], list, "texts") if "texts" in body else [require(body["text"], str, "text")]
+    check_texts(call, len(texts))
+    bundle = call.service.find(get(body, "bundle", str, ""))
+    scored = await bundle.score([text for text in texts if isinstance(text, str)])
+    content = {"bundle": {"name": bundle.name, "sha256": bundle.bundle.seal}, "results": _results(texts, scored)}
+    return Answer(content=content, scored=((bundle, scored),))
+
+
+def _results(texts: Sequence[Any], scored: Scored) -> list[Mapping[str, Any]]:
+    rows = enumerate(scored.scores)
+    results: list[Mapping[str, Any]] = []
+    for text in texts:
+        if not isinstance(text, str):
+            results.append({"error": f"the text must be a string, got {type_name(text)}"})
+            continue
+        position, prediction = next(rows)
+        error = scored.errors.get(position)
+        results.append(_result(prediction) if error is None else {"error": error})
+    return results
+
+
+def _result(prediction: Prediction) -> Mapping[str, Any]:
+    return {
+        "labels": prediction.labels,
+        "score": prediction.score,
+        "probabilities": prediction.probabilities,
+        "review": prediction.needs_review,
+        "truncated": prediction.truncated,
+        "no_tokens": prediction.no_tokens,
+        "repaired": prediction.repaired,
+    }
+
+
+async def _bundles(call: Call) -> Answer:
+    return Answer(content={"bundles": [_described(bundle) for bundle in call.service.bundles]})
+
+
+def _described(bundle: ServedBundle) -> Mapping[str, Any]:
+    manifest: Manifest = bundle.manifest
+    return {
+        "name": bundle.name,
+        "sha256": bundle.bundle.seal,
+        "description": manifest.description,
+        "language": manifest.language,
+        "labels": [
+            {"name": name, "meaning": manifest.label_descriptions.get(name, ""), "threshold": threshold}
+            for name, threshold in zip(
+                manifest.labels.names, manifest.labels.thresholds or [None] * len(manifest.labels), strict=True
+            )
+        ],
+        "activation": manifest.labels.activation,
+        "max_length": manifest.max_length,
+        "mappings": manifest.mappings,
+    }
+
+
+async def _live(_: Call) -> Answer:
+    return Answer(content={"live": True})
+
+
+async def _ready(call: Call) -> Answer:
+    await call.service.check()
+    return Answer(content={"ready": True})
+
+
+async def _metrics(call: Call) -> Answer:
+    kind = "text/plain; version=0.0.4; charset=utf-8"
+    return Answer(content=call.service.metrics.render(), headers={"content-type": kind})
+
+
+def _error(error: RequestError) -> Answer:
+    content = {"error": {"message": error.message, "type": error.kind, "param": error.field or None, "code": None}}
+    return Answer(content=content, status=error.status)
+
+
+_TEXTS = {"type": "array", "items": {}, "description": "strings; another value gets an error in its place"}
+_RESULT = {
+    "type": "object",
+    "properties": {
+        "labels": {"type": "array", "items": {"type": "string"}, "description": "labels that apply"},
+        "score": {"type": "number"},
+        "probabilities": {"type": "object", "additionalProperties": {"type": "number"}},
+        "review": {"type": "boolean"},
+        "truncated": {"type": "boolean"},
+        "no_tokens": {"type": "boolean"},
+        "repaired": {"type": "boolean"},
+        "error": {"type": "string", "description": "in place of all others"},
+    },
+}
+
+PROTOCOL = Protocol(
+    name="classify",
+    error=_error,
+    endpoints=(
+        Endpoint(
+            method="POST",
+            path="/v1/classify",
+            answer=_classify,
+            summary="Labels and probabilities of texts.",
+            request={
+                "type": "object",
+                "properties": {"texts": _TEXTS, "text": {"type": "string"}, "bundle": {"type": "string"}},
+            },
+            response={
+                "type": "object",
+                "required": ["bundle", "results"],
+                "properties": {"bundle": {"type": "object"}, "results": {"type": "array", "items": _RESULT}},
+            },
+        ),
+        Endpoint(method="GET", path="/v1/bundles", answer=_bundles, summary="The bundles that are served."),
+        Endpoint(
+            method="GET", path="/livez", answer=_live, is_public=True, summary="Whether the process answers at all."
+        ),
+        Endpoint(
+            method="GET", path="/readyz", answer=_ready, is_public=True, summary="Whether all models score texts."
+        ),
+        Endpoint(method="GET", path="/metrics", answer=_metrics, is_public=True, summary="Prometheus metrics."),
+    ),
+)

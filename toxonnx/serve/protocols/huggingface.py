@@ -1,0 +1,66 @@
+"""The form of Hugging Face's inference endpoints: ``POST / {"inputs": ...}``, as a transformers pipeline answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, check_texts, first_error
+from toxonnx.serve.errors import RequestError
+from toxonnx.serve.json_body import as_object, get, require
+from toxonnx.serve.ranking import ranked_labels
+
+__all__ = ["PROTOCOL"]
+
+
+async def _classify(call: Call) -> Answer:
+    body = as_object(call.body)
+    inputs = body.get("inputs")
+    texts = [inputs] if isinstance(inputs, str) else require(inputs, list, "inputs")
+    texts = [require(text, str, f"inputs[{i}]") for i, text in enumerate(texts)]
+    check_texts(call, len(texts))
+    parameters = as_object(body.get("parameters") or {}, "parameters")
+    bundle = call.service.find()
+    raw = _is_raw(get(parameters, "function_to_apply", str, "", "parameters."), bundle.labels.activation)
+    top_k = get(parameters, "top_k", int, len(bundle.labels), "parameters.")
+    if top_k < 1:
+        raise RequestError("invalid", "parameters.top_k must be positive", field="parameters.top_k")
+    scored = await bundle.score(texts)
+    first_error(scored)
+    rows: list[Any] = [row[:top_k] for row in ranked_labels(scored.scores, raw=raw)]
+    return Answer(content=rows[0] if isinstance(inputs, str) else rows, scored=((bundle, scored),))
+
+
+def _is_raw(function: str, activation: str) -> bool:
+    if function not in {"", "none", activation}:
+        raise RequestError(
+            "invalid", f"parameters.function_to_apply must be {activation}, as the model was trained, or none",
+            field="parameters.function_to_apply",
+        )  # fmt: skip
+    return function == "none"
+
+
+def _error(error: RequestError) -> Answer:
+    return Answer(content={"error": error.message}, status=error.status)
+
+
+PROTOCOL = Protocol(
+    name="huggingface",
+    error=_error,
+    endpoints=(
+        Endpoint(
+            method="POST",
+            path="/",
+            answer=_classify,
+            summary="Labels and scores, as a transformers pipeline gives them.",
+            request={
+                "type": "object",
+                "required": ["inputs"],
+                "properties": {
+                    "inputs": {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+                    "parameters": {"type": "object"},
+                },
+            },
+            response={"type": "array"},
+        ),
+    ),
+)

@@ -1,0 +1,270 @@
+"""Google's Perspective API (v1alpha1), with the attributes to which the manifests of the bundles map labels."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from toxonnx.manifest import Manifest
+from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, check_texts, first_error
+from toxonnx.serve.errors import RequestError
+from toxonnx.serve.json_body import as_object, get, require
+from toxonnx.serve.protocols.perspective_discovery import discovery_document
+from toxonnx.serve.sentences import Span, sentence_spans
+from toxonnx.serve.service import ServedBundle
+from toxonnx.serve.suggestions import append_suggestion
+
+__all__ = ["PROTOCOL"]
+
+#: bytes of a comment
+MAX_BYTES = 20 * 1024
+_PROBABILITY = "PROBABILITY"
+#: language codes of Perspective, and what manifests call these languages
+_LANGUAGES = {
+    "ar": "Arabic", "zh": "Chinese", "cs": "Czech", "nl": "Dutch", "en": "English", "fr": "French", "de": "German",
+    "hi": "Hindi", "hinglish": "Hinglish", "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean",
+    "pl": "Polish", "pt": "Portuguese", "ru": "Russian", "es": "Spanish", "sv": "Swedish",
+}  # fmt: skip
+#: kind of error -> Google's status, and the HTTP status where it differs from the usual one
+_STATUS = {
+    "unauthorized": ("UNAUTHENTICATED", 401), "not_found": ("NOT_FOUND", 404),
+    "overloaded": ("RESOURCE_EXHAUSTED", 429), "unhealthy": ("UNAVAILABLE", 503),
+    "timeout": ("DEADLINE_EXCEEDED", 504), "internal": ("INTERNAL", 500),
+    "not_implemented": ("UNIMPLEMENTED", 501),
+}  # fmt: skip
+
+
+async def _analyze(call: Call) -> Answer:
+    body = as_object(call.body)
+    text = _comment(body)
+    requested = _requested(body)
+    chosen = {name: _bundle(call, name) for name in requested}
+    languages = _languages(body, chosen)
+    spans = [Span(0, len(text))]
+    if get(body, "spanAnnotations", bool, False):
+        spans = sentence_spans(text)
+    check_texts(call, len(spans) + 1)
+    texts = [text, *(text[span.begin : span.end] for span in spans)]
+    bundles = list(dict.fromkeys(chosen.values()))
+    scored = await asyncio.gather(*(bundle.score(texts) for bundle in bundles))
+    for one in scored:
+        first_error(one)
+    of_bundle = dict(zip(bundles, scored, strict=True))
+    scores = {
+        name: _scores(
+            of_bundle[bundle].scores.probabilities[:, _column(bundle, name)], _offsets(text, spans), requested[name]
+        )
+        for name, bundle in chosen.items()
+    }
+    content: dict[str, Any] = {"attributeScores": {name: value for name, value in scores.items() if value}}
+    if languages:
+        content["languages"] = languages
+    if token := get(body, "clientToken", str, ""):
+        content["clientToken"] = token
+    return Answer(content=content, scored=tuple(of_bundle.items()))
+
+
+def _comment(body: Mapping[str, Any]) -> str:
+    comment = as_object(body.get("comment") or {}, "comment")
+    text = get(comment, "text", str, "", "comment.")
+    if get(comment, "type", str, "PLAIN_TEXT", "comment.") not in {"PLAIN_TEXT", "TEXT_TYPE_UNSPECIFIED"}:
+        raise _invalid("Currently, only 'PLAIN_TEXT' comments are supported.")
+    if not text.strip():
+        raise RequestError("invalid", "Comment must be non-empty.", code="COMMENT_EMPTY")
+    if len(text.encode("utf-8", "replace")) > MAX_BYTES:
+        raise RequestError("invalid", "Comment text too long.", code="COMMENT_TOO_LONG")
+    return text
+
+
+def _requested(body: Mapping[str, Any]) -> dict[str, float]:
+    """The requested attributes, and below which score each of them is left out."""
+    requested = as_object(body.get("requestedAttributes") or {}, "requestedAttributes")
+    if not requested:
+        raise RequestError("invalid", "Missing requested_attributes.", code="NO_REQUESTED_ATTRIBUTES")
+    thresholds = {}
+    for name, value in requested.items():
+        settings = as_object(value or {}, "requestedAttributes")
+        kind = get(settings, "scoreType", str, _PROBABILITY, "requestedAttributes.")
+        if kind not in {_PROBABILITY, "SCORE_TYPE_UNSPECIFIED"}:
+            raise _invalid(f"Requested score type is not supported by attribute {_shown(name)}")
+        thresholds[name] = float(get(settings, "scoreThreshold", float, 0.0, "requestedAttributes."))
+    return thresholds
+
+
+def _bundle(call: Call, attribute: str) -> ServedBundle:
+    """The first bundle that has a label for an attribute.
+
+    Raises:
+        RequestError: none has.
+    """
+    for bundle in call.service.bundles:
+        if attribute in bundle.manifest.mappings.get("perspective", {}):
+            return bundle
+    known = {name for bundle in call.service.bundles for name in bundle.manifest.mappings.get("perspective", {})}
+    hint = f"the attributes here are {', '.join(sorted(known))}" if known else "no label is mapped to an attribute here"
+    raise _invalid(f"Unknown requested attribute: {_shown(attribute)}; {hint}")
+
+
+def _shown(name: str) -> str:
+    """The name of an attribute, unless it may be a text."""
+    return name if name.replace("_", "").isalnum() and name.isascii() and len(name) <= 60 else "(not a name)"
+
+
+def _column(bundle: ServedBundle, attribute: str) -> int:
+    return bundle.labels.names.index(bundle.manifest.mappings["perspective"][attribute])
+
+
+def _languages(body: Mapping[str, Any], chosen: Mapping[str, ServedBundle]) -> list[str]:
+    """The languages of the response: the requested ones, or the bundle's, if its code is known.
+
+    Raises:
+        RequestError: a bundle's language is known and is none of the requested ones.
+    """
+    given = [require(one, str, "languages") for one in get(body, "languages", list, [])]
+    of_bundles = {name: _codes(bundle.manifest) for name, bundle in chosen.items()}
+    for name, codes in of_bundles.items():
+        if given and codes and not any(one.lower().split("-")[0] in codes for one in given):
+            raise RequestError(
+                "invalid",
+                f"Attribute {name} does not support request languages: {', '.join(map(_shown, given))}",
+                code="LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE",
+                field=name,
+            )
+    return given or sorted(set().union(*of_bundles.values()))
+
+
+def _codes(manifest: Manifest) -> set[str]:
+    language = manifest.language.lower()
+    return {code for code, name in _LANGUAGES.items() if language in {code, name.lower()}}
+
+
+def _offsets(text: str, spans: Sequence[Span]) -> list[Span]:
+    """The same spans in UTF-16 code units."""
+    positions, before, units = {0: 0}, 0, 0
+    for position in sorted({place for span in spans for place in (span.begin, span.end)}):
+        units += len(text[before:position].encode("utf-16-le", "surrogatepass")) // 2
+        positions[position], before = units, position
+    return [Span(positions[span.begin], positions[span.end]) for span in spans]
+
+
+def _scores(values: np.ndarray[Any, Any], spans: Sequence[Span], threshold: float) -> Mapping[str, Any]:
+    """The scores of an attribute: of the comment, then of the spans; empty if the comment's is below the threshold."""
+    summary, *each = (float(value) for value in values)
+    if summary < threshold:
+        return {}
+    return {
+        "spanScores": [
+            {"begin": span.begin, "end": span.end, "score": {"value": value, "type": _PROBABILITY}}
+            for span, value in zip(spans, each, strict=True)
+            if value >= threshold
+        ],
+        "summaryScore": {"value": summary, "type": _PROBABILITY},
+    }
+
+
+async def _suggest(call: Call) -> Answer:
+    body = as_object(call.body)
+    text = _comment(body)
+    path = call.service.options.suggestions
+    if path is None:
+        raise RequestError(
+            "not_implemented", "Suggested scores are not kept: start the server with --suggestions FILE."
+        )
+    scores = as_object(body.get("attributeScores") or {}, "attributeScores")
+    if not scores:
+        raise _invalid("Missing attribute_scores.")
+    values = {_label(call, name): _suggested(name, value) for name, value in scores.items()}
+    labels = dict.fromkeys(
+        label for one in call.service.bundles for label in one.manifest.mappings.get("perspective", {}).values()
+    )
+    await asyncio.to_thread(append_suggestion, path, text, {label: values.get(label) for label in labels})
+    token = get(body, "clientToken", str, "")
+    return Answer(content={"clientToken": token} if token else {})
+
+
+def _label(call: Call, attribute: str) -> str:
+    return _bundle(call, attribute).manifest.mappings["perspective"][attribute]
+
+
+def _suggested(name: str, value: object) -> float:
+    summary = as_object(as_object(value, "attributeScores").get("summaryScore"), "summaryScore")
+    score = float(require(summary.get("value"), float, "summaryScore.value"))
+    if not 0 <= score <= 1:
+        raise _invalid(f"The suggested score of {_shown(name)} must be between 0 and 1")
+    return score
+
+
+async def _discovery(call: Call) -> Answer:
+    if call.query.get("version", "v1alpha1") != "v1alpha1":
+        raise RequestError("not_found", "The only version is v1alpha1.")
+    return Answer(content=discovery_document(call.base_url))
+
+
+def _invalid(message: str) -> RequestError:
+    return RequestError("invalid", message, code="INVALID_REQUEST")
+
+
+def _error(error: RequestError) -> Answer:
+    status, code = _STATUS.get(error.kind, ("INVALID_ARGUMENT", 413 if error.kind == "too_large" else 400))
+    content: dict[str, Any] = {"code": code, "message": error.message, "status": status}
+    if status == "INVALID_ARGUMENT":
+        detail: dict[str, Any] = {
+            "@type": "type.googleapis.com/google.commentanalyzer.v1alpha1.Error",
+            "errorType": error.code or "INVALID_REQUEST",
+        }
+        if error.code == "LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE":
+            detail["languageNotSupportedByAttributeError"] = {"attribute": error.field}
+        content["details"] = [detail]
+    return Answer(content={"error": content}, status=code)
+
+
+def _why_unavailable(manifest: Manifest) -> str:
+    return "" if manifest.mappings.get("perspective") else "no label is mapped to an attribute of Perspective"
+
+
+_COMMENT = {"type": "object", "properties": {"text": {"type": "string"}, "type": {"type": "string"}}}
+
+PROTOCOL = Protocol(
+    name="perspective",
+    error=_error,
+    why_unavailable=_why_unavailable,
+    endpoints=(
+        Endpoint(
+            method="POST",
+            path="/v1alpha1/comments:analyze",
+            answer=_analyze,
+            summary="Attributes of a comment, as the Perspective API gives them.",
+            request={
+                "type": "object",
+                "required": ["comment", "requestedAttributes"],
+                "properties": {
+                    "comment": _COMMENT,
+                    "requestedAttributes": {"type": "object", "additionalProperties": {"type": "object"}},
+                    "languages": {"type": "array", "items": {"type": "string"}},
+                    "spanAnnotations": {"type": "boolean"},
+                    "clientToken": {"type": "string"},
+                },
+            },
+            response={"type": "object", "required": ["attributeScores"]},
+        ),
+        Endpoint(
+            method="POST",
+            path="/v1alpha1/comments:suggestscore",
+            answer=_suggest,
+            summary="Keeps a moderator's decision as a labelled row.",
+            request={
+                "type": "object",
+                "required": ["comment", "attributeScores"],
+                "properties": {"comment": _COMMENT, "attributeScores": {"type": "object"}},
+            },
+            response={"type": "object"},
+        ),
+        Endpoint(
+            method="GET", path="/$discovery/rest", answer=_discovery, is_public=True,
+            summary="The API's description for Google's client libraries.",
+        ),
+    ),
+)  # fmt: skip

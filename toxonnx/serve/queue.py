@@ -1,0 +1,397 @@
+"""Dynamic batching: the texts of many requests are scored together, as soon as a thread of the model is free.
+
+::
+
+    requests (event loop) -> tokenizer threads -> waiting rows -> one model thread per core -> requests
+
+A free model thread takes the oldest row and the rows that the engine's batcher would score with it, up to the token
+budget. So a lone request does not wait, batches become larger under load, and on a CPU the rows of a batch have equal
+lengths, so that their scores are bit-for-bit those of ``predict``. A text that is waiting, or was scored before, is not
+scored again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toxonnx.errors import ToxonnxError
+from toxonnx.inference.classifier import Classifier
+from toxonnx.inference.scores import Scores
+from toxonnx.inference.tokenizer import Tokens
+from toxonnx.serve.errors import RequestError
+from toxonnx.serve.metrics import Metrics
+from toxonnx.serve.options import ServeOptions
+
+__all__ = ["Scored", "ScoringQueue", "Timings"]
+
+#: characters and texts of a request that are tokenized at a time, so that a long request does not hold up short ones
+CHUNK_CHARACTERS, CHUNK_TEXTS = 1 << 16, 256
+#: a sentence that shows whether the model still works, and the seconds for which a scored text shows the same
+CANARY, RECENT = "This sentence shows that the model works.", 1.0
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds that the texts of a request took: being tokenized, waiting for a batch, and in the model."""
+
+    tokenization: float = 0.0
+    queue: float = 0.0
+    inference: float = 0.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Scored:
+    """The scores of a request's texts.
+
+    Attributes:
+        scores: one row per text, in order; those of a text with an error mean nothing.
+        errors: position of a text -> why the model could not score it.
+        lengths: int64 [texts], number of tokens that were scored.
+        timings: see :class:`Timings`.
+    """
+
+    scores: Scores
+    errors: Mapping[int, str]
+    lengths: NDArray[np.int64]
+    timings: Timings
+
+
+class _Row:
+    """A distinct text on its way through the model."""
+
+    def __init__(self, key: bytes, ids: NDArray[np.int32], *, truncated: bool, no_tokens: bool, kept: bool) -> None:
+        self.key, self.ids, self.length = key, ids, len(ids)
+        self.truncated, self.no_tokens, self.kept = truncated, no_tokens, kept
+        self.logits: NDArray[np.float32] | None = None
+        self.error = ""
+        self.requests: list[_Request] = []
+        self.queued = self.taken = self.finished = 0.0
+
+    @property
+    def is_done(self) -> bool:
+        return self.logits is not None or bool(self.error)
+
+
+@dataclass(eq=False)
+class _Request:
+    """Texts that somebody waits for."""
+
+    loop: asyncio.AbstractEventLoop
+    answered: asyncio.Future[None]
+    urgent: bool = False
+    rows: list[_Row] = field(default_factory=list)
+    cached: list[bool] = field(default_factory=list)
+    repaired: list[bool] = field(default_factory=list)
+    cut: list[bool] = field(default_factory=list)
+    tokenization: float = 0.0
+    unfinished: int = 1  # its distinct rows, and one while it is being tokenized
+    is_tokenized: bool = False
+    abandoned: bool = False
+
+
+class ScoringQueue:
+    """Scores texts of concurrent requests with one model.
+
+    Args:
+        classifier: the model.
+        options: of the server.
+        metrics: counts batches.
+    """
+
+    def __init__(self, classifier: Classifier, options: ServeOptions, metrics: Metrics) -> None:
+        self._classifier, self._engine = classifier, classifier.engine
+        self._metrics, self._max_wait, self._capacity = metrics, options.max_wait, options.cached_texts
+        self._window = self._engine.settings.window
+        self._changed = threading.Condition()
+        self._waiting: OrderedDict[bytes, _Row] = OrderedDict()
+        self._in_flight: dict[bytes, _Row] = {}  # waiting, or in the model
+        self._cache: OrderedDict[bytes, _Row] = OrderedDict()
+        self._active = self._being_tokenized = 0  # requests
+        self._closed = False
+        self._last_success = -float("inf")
+        threads = self._engine.settings.threads
+        # At least two, or a request of many long texts would hold up all others.
+        self._tokenizers = ThreadPoolExecutor(max(2, threads), thread_name_prefix="tokenizer")
+        self._workers = [
+            threading.Thread(target=self._work, name=f"model-{number}", daemon=True) for number in range(threads)
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    async def score(self, texts: Sequence[str]) -> Scored:
+        """Scores of texts, which need not be normalised. A cancelled call's work is dropped.
+
+        Raises:
+            RequestError: the model has stopped.
+        """
+        return await self._score(texts)
+
+    async def check(self, timeout: float) -> None:
+        """Does nothing if the model works: it scored a text a moment ago, or scores one now, ahead of all others.
+
+        Raises:
+            RequestError: it does not, or not within the timeout in seconds.
+        """
+        self._check_threads()
+        if time.monotonic() - self._last_success < RECENT:
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                scored = await self._score([CANARY], urgent=True)
+        except TimeoutError:
+            raise RequestError("unhealthy", f"the model scored no text within {timeout:g} seconds") from None
+        if scored.errors:
+            raise RequestError("unhealthy", f"the model does not work: {scored.errors[0]}")
+
+    def close(self) -> None:
+        """Answers what was accepted, and ends the threads."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for worker in self._workers:
+            worker.join()
+        self._tokenizers.shutdown()
+
+    def _check_threads(self) -> None:
+        if not all(worker.is_alive() for worker in self._workers):
+            raise RequestError("unhealthy", "a thread of the model has stopped; restart the server")
+
+    async def _score(self, texts: Sequence[str], *, urgent: bool = False) -> Scored:
+        self._check_threads()
+        loop = asyncio.get_running_loop()
+        request = _Request(loop, loop.create_future(), urgent)
+        with self._changed:
+            self._active += 1
+            self._being_tokenized += 1
+        try:
+            for chunk in _chunks(texts):
+                await loop.run_in_executor(self._tokenizers, self._tokenize, request, chunk)
+            self._end_of_texts(request)
+            await request.answered
+        finally:
+            self._leave(request)
+        return self._scored(request)
+
+    def _tokenize(self, request: _Request, texts: Sequence[str]) -> None:
+        """Tokenizes some of a request's texts and puts the new ones into the queue; runs in a tokenizer thread."""
+        if request.abandoned:
+            return
+        start = time.monotonic()
+        preprocessed = self._classifier.preprocess(texts)
+        keys = [os.urandom(16)] if request.urgent else preprocessed.keys
+        with self._changed:
+            known = {key: row for key in keys if (row := self._find(key)) is not None}
+        missing = {key: i for i, key in enumerate(keys) if key not in known}
+        tokens = preprocessed.tokens(list(missing.values()))
+        ends = np.cumsum(tokens.lengths)
+        new = {
+            key: _Row(
+                key, tokens.ids[end - length : end], truncated=truncated, no_tokens=no_tokens, kept=not request.urgent
+            )
+            for key, end, length, truncated, no_tokens in zip(
+                missing, ends, tokens.lengths, tokens.truncated.tolist(), tokens.no_tokens.tolist(), strict=True
+            )
+        }  # fmt: skip
+        request.tokenization += time.monotonic() - start
+        with self._changed:
+            if request.abandoned:
+                return
+            for key in keys:
+                row = known.get(key) or self._find(key)
+                request.cached.append(row is not None)
+                row = row or new[key]
+                # A known row may have been dropped in the meantime, with the request it belonged to.
+                if not row.is_done and key not in self._in_flight:
+                    self._enqueue(row, first=request.urgent)
+                request.rows.append(row)
+                if not row.is_done and request not in row.requests:
+                    row.requests.append(request)
+                    request.unfinished += 1
+            request.repaired += preprocessed.repaired
+            request.cut += preprocessed.cut
+            self._changed.notify_all()
+
+    def _find(self, key: bytes) -> _Row | None:
+        if (row := self._cache.get(key)) is not None:
+            self._cache.move_to_end(key)
+            return row
+        return self._in_flight.get(key)
+
+    def _enqueue(self, row: _Row, *, first: bool) -> None:
+        row.queued = time.monotonic()
+        self._in_flight[row.key] = self._waiting[row.key] = row
+        if first:
+            self._waiting.move_to_end(row.key, last=False)
+        self._metrics.queue_size.set(len(self._waiting))
+
+    def _end_of_texts(self, request: _Request) -> None:
+        with self._changed:
+            request.is_tokenized = True
+            self._being_tokenized -= 1
+            request.unfinished -= 1
+            if not request.unfinished:
+                request.answered.set_result(None)
+            self._changed.notify_all()
+
+    def _leave(self, request: _Request) -> None:
+        """Its texts are scored, or nobody waits for them any more: drops the rows that are only its own."""
+        with self._changed:
+            self._active -= 1
+            self._being_tokenized -= not request.is_tokenized
+            if request.unfinished:
+                request.abandoned = True
+                self._drop(request)
+            self._changed.notify_all()
+
+    def _drop(self, request: _Request) -> None:
+        for row in request.rows:
+            if row.is_done or request not in row.requests:
+                continue
+            row.requests.remove(request)
+            if not row.requests and self._waiting.pop(row.key, None) is not None:
+                del self._in_flight[row.key]
+        self._metrics.queue_size.set(len(self._waiting))
+
+    def _work(self) -> None:
+        """The loop of a model thread."""
+        rows: list[_Row] = []
+        try:
+            while rows := self._next_batch():
+                self._run(rows)
+        except BaseException as error:  # the thread ends, and from now on nothing is accepted
+            with self._changed:
+                rows += self._waiting.values()
+                self._waiting.clear()
+            self._finish(rows, None, f"the model has stopped: {type(error).__name__}")
+            raise
+
+    def _next_batch(self) -> list[_Row]:
+        """The rows to score next; waits for some, and returns none when the queue is closed and empty."""
+        with self._changed:
+            while True:
+                if self._waiting and (seconds := self._seconds_to_wait()) <= 0:
+                    return self._take_batch()
+                if self._closed and not self._waiting and not self._active:
+                    return []
+                self._changed.wait(seconds if self._waiting else None)
+
+    def _seconds_to_wait(self) -> float:
+        if not self._max_wait or not self._being_tokenized:
+            return 0.0
+        if sum(row.length for row in self._waiting.values()) >= self._engine.batcher.max_tokens:
+            return 0.0
+        oldest = next(iter(self._waiting.values()))
+        return oldest.queued + self._max_wait - time.monotonic()
+
+    def _take_batch(self) -> list[_Row]:
+        """The oldest row, with those that the batcher puts into its batch."""
+        waiting = list(itertools.islice(self._waiting.values(), self._window))
+        lengths = np.fromiter((row.length for row in waiting), dtype=np.int64, count=len(waiting))
+        chosen = next(batch for batch in self._engine.batches(lengths) if 0 in batch)
+        rows = [waiting[i] for i in chosen]
+        now = time.monotonic()
+        for row in rows:
+            del self._waiting[row.key]
+            row.taken = now
+        self._metrics.queue_size.set(len(self._waiting))
+        return rows
+
+    def _run(self, rows: list[_Row]) -> None:
+        lengths = np.array([row.length for row in rows], dtype=np.int64)
+        flags = np.zeros(len(rows), dtype=np.bool_)
+        tokens = Tokens(np.concatenate([row.ids for row in rows]), lengths, flags, flags)
+        error = ""
+        logits: NDArray[np.float32] | None = None
+        try:
+            logits = self._engine.run(tokens, np.arange(len(rows)))
+        except ToxonnxError as known:
+            error = known.what
+        except Exception as bug:  # its message may quote a text
+            error = f"internal error: {type(bug).__name__}"
+        if logits is None and len(rows) > 1:  # which of them is it?
+            for row in rows:
+                self._run([row])
+            return
+        self._metrics.observe_batch(len(rows), int(lengths.sum()))
+        self._finish(rows, logits, error)
+
+    def _finish(self, rows: list[_Row], logits: NDArray[np.float32] | None, error: str) -> None:
+        now = time.monotonic()
+        with self._changed:
+            if logits is not None:
+                self._last_success = now
+            for i, row in enumerate(rows):
+                if row.is_done:
+                    continue
+                row.finished, row.error = now, error
+                row.logits = None if logits is None else logits[i].copy()
+                row.ids = row.ids[:0]
+                self._in_flight.pop(row.key, None)
+                if logits is not None and row.kept:
+                    self._cache[row.key] = row
+                for request in row.requests:
+                    request.unfinished -= 1
+                    if not request.unfinished:
+                        _wake(request)
+                row.requests = []
+            while len(self._cache) > self._capacity:
+                self._cache.popitem(last=False)
+
+    def _scored(self, request: _Request) -> Scored:
+        labels, rows = self._classifier.labels, request.rows
+        nothing = np.zeros(len(labels), dtype=np.float32)
+        logits = [nothing if row.logits is None else row.logits for row in rows]
+        scores = Scores(
+            labels,
+            np.stack(logits) if rows else np.empty((0, len(labels)), dtype=np.float32),
+            truncated=np.array([row.truncated for row in rows], dtype=np.bool_) | np.array(request.cut, dtype=np.bool_),
+            no_tokens=np.array([row.no_tokens for row in rows], dtype=np.bool_),
+            repaired=np.array(request.repaired, dtype=np.bool_),
+            cached=np.array(request.cached, dtype=np.bool_),
+            review_below=self._classifier.review_below,
+        )
+        new = [row for row, cached in zip(rows, request.cached, strict=True) if not cached]
+        return Scored(
+            scores=scores,
+            errors={i: row.error for i, row in enumerate(rows) if row.error},
+            lengths=np.array([row.length for row in rows], dtype=np.int64),
+            timings=Timings(
+                request.tokenization,
+                max((row.taken - row.queued for row in new), default=0.0),
+                max((row.finished - row.taken for row in new), default=0.0),
+            ),
+        )
+
+
+def _wake(request: _Request) -> None:
+    def answer() -> None:
+        if not request.answered.done():
+            request.answered.set_result(None)
+
+    with contextlib.suppress(RuntimeError):  # the event loop is closed
+        request.loop.call_soon_threadsafe(answer)
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
+    chunk: list[str] = []
+    characters = 0
+    for text in texts:
+        chunk.append(text)
+        characters += len(text)
+        if characters >= CHUNK_CHARACTERS or len(chunk) >= CHUNK_TEXTS:
+            yield chunk
+            chunk, characters = [], 0
+    if chunk:
+        yield chunk

@@ -1,0 +1,237 @@
+"""The bundles that a server serves: loading, reloading, looking up, scoring."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from toxonnx.bundle import Bundle, open_bundle
+from toxonnx.errors import InputError, ToxonnxError
+from toxonnx.inference.classifier import Classifier
+from toxonnx.inference.options import RuntimeOptions
+from toxonnx.inference.self_test import run_self_test
+from toxonnx.labels import Labels
+from toxonnx.manifest import Manifest
+from toxonnx.resources import find_bundle
+from toxonnx.serve.errors import RequestError
+from toxonnx.serve.metrics import Metrics
+from toxonnx.serve.options import ServeOptions
+from toxonnx.serve.queue import Scored, ScoringQueue
+
+__all__ = ["ServedBundle", "Service"]
+
+log = logging.getLogger("toxonnx.serve")
+
+#: seconds in which the model has to score the sentence of a health check
+CHECK_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class ServedBundle:
+    """A bundle with the queue of its model."""
+
+    bundle: Bundle
+    queue: ScoringQueue
+    metrics: Metrics
+    classifier: Classifier
+
+    @property
+    def name(self) -> str:
+        """The name by which requests choose it."""
+        return self.manifest.name
+
+    @property
+    def manifest(self) -> Manifest:
+        """Its description."""
+        return self.bundle.manifest
+
+    @property
+    def labels(self) -> Labels:
+        """Its labels."""
+        return self.manifest.labels
+
+    async def score(self, texts: Sequence[str]) -> Scored:
+        """Scores of texts, and counts them; see :meth:`ScoringQueue.score`."""
+        scored = await self.queue.score(texts)
+        self._count(scored)
+        return scored
+
+    def _count(self, scored: Scored) -> None:
+        metrics, name = self.metrics, self.name
+        scores = scored.scores.take([i not in scored.errors for i in range(len(scored.scores))])
+        metrics.texts.labels(name).inc(len(scored.scores))
+        metrics.failed.labels(name).inc(len(scored.errors))
+        metrics.cached.labels(name).inc(int(scores.cached.sum()))
+        metrics.truncated.labels(name).inc(int(scores.truncated.sum()))
+        metrics.review.labels(name).inc(int(scores.needs_review.sum()))
+        for label, count in zip(self.labels.names, scores.decisions.sum(axis=0).tolist(), strict=True):
+            metrics.decisions.labels(name, label).inc(count)
+        for length in scored.lengths.tolist():
+            metrics.text_tokens.labels(name).observe(length)
+        metrics.tokenization.observe(scored.timings.tokenization)
+        metrics.queue_duration.observe(scored.timings.queue)
+        metrics.inference.observe(scored.timings.inference)
+
+
+class Service:
+    """Everything that the protocols share.
+
+    Args:
+        bundles: folders or names; the default bundle where there are none.
+        runtime: how the models run.
+        options: of the server.
+        review_below: see :class:`Classifier`.
+
+    Raises:
+        ToxonnxError: a bundle does not load, fails its self-test, or has the name of another one.
+    """
+
+    def __init__(
+        self,
+        bundles: Sequence[str | Path | None] = (),
+        runtime: RuntimeOptions | None = None,
+        options: ServeOptions | None = None,
+        *,
+        review_below: float = 0.0,
+    ) -> None:
+        self.options = options or ServeOptions()
+        self.metrics = Metrics()
+        self.version = version("toxonnx")
+        self._runtime, self._review_below = runtime, review_below
+        self._paths = [find_bundle(name) for name in bundles or (None,)]
+        self._bundles: list[ServedBundle] = []
+        self._replaced: set[asyncio.Future[None]] = set()
+        self._reloading = asyncio.Lock()
+        self._bytes = self._requests = 0
+        try:
+            for path in self._paths:
+                self._bundles.append(self._load(path, self._bundles))
+        except BaseException:
+            self.close()
+            raise
+        self._describe()
+
+    @property
+    def bundles(self) -> Sequence[ServedBundle]:
+        """The bundles, in the order of the command line."""
+        return self._bundles
+
+    def find(self, name: str = "") -> ServedBundle:
+        """The bundle of this name; the first one if no name is given.
+
+        Raises:
+            RequestError: there is none.
+        """
+        for bundle in self._bundles:
+            if not name or bundle.name == name:
+                return bundle
+        known = ", ".join(bundle.name for bundle in self._bundles)
+        raise RequestError("not_found", f"no such bundle is served; the bundles are {known}", code="model_not_found")
+
+    def with_mapping(self, vocabulary: str, name: str = "") -> ServedBundle:
+        """The bundle of this name, else the first one that has names of a vocabulary.
+
+        Raises:
+            RequestError: it has none.
+        """
+        named = [bundle for bundle in self._bundles if bundle.name == name]
+        for bundle in named or self._bundles:
+            if bundle.manifest.mappings.get(vocabulary):
+                return bundle
+        names = ", ".join(bundle.name for bundle in named or self._bundles)
+        raise RequestError("invalid", f"no label of {names} is mapped to a name of {vocabulary}", field="model")
+
+    async def check(self) -> None:
+        """Does nothing if all models score texts.
+
+        Raises:
+            RequestError: one does not.
+        """
+        await asyncio.gather(*(bundle.queue.check(CHECK_TIMEOUT) for bundle in self._bundles))
+
+    @contextlib.contextmanager
+    def admit(self, size: int) -> Iterator[None]:
+        """Counts a request while it is in progress.
+
+        Args:
+            size: bytes of its body, or as many as it may have if that is unknown.
+
+        Raises:
+            RequestError: there are too many.
+        """
+        limits = self.options
+        if self._requests >= limits.max_concurrent_requests or self._bytes + size > limits.max_bytes_in_progress:
+            raise RequestError("overloaded", "too many requests are in progress; try again later")
+        self._requests += 1
+        self._bytes += size
+        self.metrics.in_progress.set(self._requests)
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            self._bytes -= size
+            self.metrics.in_progress.set(self._requests)
+
+    async def reload(self) -> None:
+        """Loads all bundles again. One that does not load, or fails its self-test, stays as it is.
+
+        The old ones answer the requests that they have begun.
+        """
+        async with self._reloading:
+            for i, (path, old) in enumerate(zip(self._paths, list(self._bundles), strict=True)):
+                try:
+                    new = await asyncio.to_thread(self._load, path, [b for b in self._bundles if b is not old])
+                except (ToxonnxError, OSError, MemoryError) as error:
+                    self.metrics.reloads.labels("refused").inc()
+                    log.error("%s was not reloaded, the old one stays: %s", old.name, str(error).replace("\n", " "))
+                    continue
+                self._bundles[i] = new
+                self.metrics.reloads.labels("loaded").inc()
+                log.info("%s (%s) was loaded in place of %s", new.name, new.bundle.seal[:16], old.bundle.seal[:16])
+                ended = asyncio.ensure_future(asyncio.to_thread(old.queue.close))
+                self._replaced.add(ended)
+                ended.add_done_callback(self._replaced.discard)
+            self._describe()
+
+    async def drain(self) -> None:
+        """Waits until everything that was accepted is answered, and ends the models."""
+        await asyncio.gather(asyncio.to_thread(self.close), *self._replaced)
+
+    def close(self) -> None:
+        """Ends the models; blocks until everything that was accepted is answered."""
+        for bundle in self._bundles:
+            bundle.queue.close()
+
+    def _load(self, path: Path, others: Sequence[ServedBundle]) -> ServedBundle:
+        bundle = open_bundle(path)
+        if bundle.manifest.name in {other.name for other in others}:
+            raise InputError(f"two bundles have the name {bundle.manifest.name}", "Export one under another name.")
+        classifier = Classifier(bundle, self._runtime, review_below=self._review_below)
+        tested = run_self_test(classifier)
+        if tested is not None:
+            tested.check()
+        return ServedBundle(bundle, ScoringQueue(classifier, self.options, self.metrics), self.metrics, classifier)
+
+    def _describe(self) -> None:
+        self.metrics.bundle.clear()
+        self.metrics.validation_share.clear()
+        for bundle in self._bundles:
+            self.metrics.bundle.labels(bundle.name, bundle.bundle.seal).set(1)
+            for label, share in _validation_shares(bundle.manifest).items():
+                self.metrics.validation_share.labels(bundle.name, label).set(share)
+
+
+def _validation_shares(manifest: Manifest) -> dict[str, float]:
+    """Share of the verification's rows to which each label applied."""
+    agreement = manifest.verification.agreement if manifest.verification else None
+    if agreement is None or not agreement.rows or "final" not in agreement.metrics:
+        return {}
+    per_label = agreement.metrics["final"]["per_class"]
+    return {label: float(np.clip(one["predicted"] / agreement.rows, 0, 1)) for label, one in per_label.items()}

@@ -1,0 +1,29 @@
+"""Decisions of moderators as labelled rows, on which the next model can be trained."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["append_suggestion"]
+
+_LOCK = threading.Lock()
+
+
+def append_suggestion(path: Path, text: str, labels: Mapping[str, float | None]) -> None:
+    """Appends a row to a JSON-lines file: the text, and a score for each label, null where nobody judged it.
+
+    Only the owner may read a new file: it contains what people wrote.
+    """
+    row = json.dumps({"text": text, **labels}, ensure_ascii=True) + "\n"
+    with _LOCK:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            with open(descriptor, "a", encoding="ascii", closefd=False) as file:
+                file.write(row)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
