@@ -101,7 +101,11 @@ RULES = {
     "inference.self_test": Rule(
         "a bundle's scores compared with PyTorch's", ("formats", "inference.classifier", "records"), ("numpy",)
     ),
-    "predict": Rule("source to scorer to sink", ("inference.scores", "io.base", "io.rejects", "texts"), ("numpy",)),
+    "predict": Rule(
+        "source to scorer to sink",
+        ("inference.scores", "io.base", "io.journal", "io.rejects", "io.summary", "texts"),
+        ("numpy",),
+    ),
     "diagnosis": Rule("what `doctor` reports", ("extras", "inference", "system")),
     "serve": Rule(
         "the HTTP server: dynamic batching, wire formats of moderation services",

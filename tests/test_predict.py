@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from length_scorer import LengthScorer
 
 from toxonnx.inference.scores import Scores
+from toxonnx.io.base import Position
 from toxonnx.predict import predict
 from toxonnx.texts import TextSpec
 
@@ -36,6 +37,12 @@ class MemorySource:
         indices = [self.columns.index(name) for name in columns]
         return lambda record: None if record.values is None else [record.values[i] for i in indices]
 
+    def can_continue_after(self, record: MemoryRecord) -> bool:
+        return record.line % 5 != 4
+
+    def position_after(self, record: MemoryRecord) -> Position:
+        return Position(record.end_position, record.line + 1)
+
     def bytes_done(self, position: int) -> float:
         return 0.0
 
@@ -49,9 +56,14 @@ class MemorySource:
 class MemorySink:
     def __init__(self) -> None:
         self.written: list[tuple[MemoryRecord, float]] = []
+        self.checkpoints: list[int] = []
 
     def write(self, records: Sequence[MemoryRecord], scores: Scores) -> None:
         self.written += zip(records, scores.logits[:, 1].tolist(), strict=True)
+
+    def checkpoint(self) -> int:
+        self.checkpoints.append(len(self.written))
+        return 0
 
     def __enter__(self) -> MemorySink:
         return self
@@ -63,10 +75,11 @@ class MemorySink:
 ROWS = st.lists(st.none() | st.tuples(st.text("ab ", max_size=6), st.text("ab ", max_size=6)).map(list), max_size=20)
 
 
-@given(rows=ROWS, columns=st.sampled_from([["query"], ["image"], ["query", "image"]]))
-def test_every_row_is_scored_once_and_in_order(rows: list[list[str] | None], columns: list[str]) -> None:
+@given(rows=ROWS, columns=st.sampled_from([["query"], ["image"], ["query", "image"]]), every=st.integers(1, 7))
+def test_every_row_is_scored_once_and_in_order(rows: list[list[str] | None], columns: list[str], every: int) -> None:
     source, sink = MemorySource(rows), MemorySink()
-    summary = predict(LengthScorer(), source, sink, TextSpec(("query", "image"), "{query}|{image}"), columns)
+    spec = TextSpec(("query", "image"), "{query}|{image}")
+    summary = predict(LengthScorer(), source, sink, spec, columns, checkpoint_rows=every)
     get = source.value_getter(columns)
     texts = [None if (row := get(record)) is None else row for record in source]
     joined = ["" if row is None else "|".join(row) for row in texts]
@@ -78,3 +91,10 @@ def test_every_row_is_scored_once_and_in_order(rows: list[list[str] | None], col
     assert summary.truncated == sum(len(text) > 8 for text in real)
     assert summary.no_tokens == sum(len(text) < 2 for text in real)
     assert summary.position == len(rows)
+    # After every so many rows, or the next one after which reading can continue; and at the end.
+    place, places = every, []
+    while place <= len(rows):
+        place += place % 5 == 4
+        places += [place] * (place <= len(rows))
+        place += every
+    assert sink.checkpoints == [*places, len(rows)]

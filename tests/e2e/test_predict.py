@@ -278,7 +278,13 @@ def test_several_files_go_to_one_folder(tmp_path: Path) -> None:
     (logs / "z.csv").write_text("text,n\na,1\nb\n")
     failed = toxonnx("predict", logs, "-o", tmp_path / "new")
     assert failed.returncode == 2 and "The outputs of 2 of 3 files are complete." in failed.stderr
-    assert sorted(path.name for path in (tmp_path / "new").rglob("*.*")) == ["a.csv", "b.jsonl.gz"]
+    assert sorted(path.name for path in (tmp_path / "new").rglob("*.*") if path.is_file()) == [
+        "a.csv", "b.jsonl.gz", "journal.jsonl", "journal.jsonl",
+    ]  # fmt: skip
+    (logs / "z.csv").write_text("text,n\na,1\nb,2\n")
+    done = toxonnx("predict", logs, "-o", tmp_path / "new", "--resume")
+    assert done.returncode == 0 and "7 rows of 3 files in" in done.stderr, done.stderr
+    assert sorted(path.name for path in (tmp_path / "new").rglob("*.*")) == ["a.csv", "b.jsonl.gz", "z.csv"]
 
 
 def test_an_output_that_exists_is_kept(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ TOXONNX = f"{sys.executable} -m toxonnx"
 def _process_state() -> Iterator[None]:
     """What a command changes in its process."""
     stderr = sys.stderr
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)}
     with warnings.catch_warnings():
         yield
     sys.stderr = stderr
@@ -98,7 +98,10 @@ def test_a_reader_that_stops_early(tmp_path: Path) -> None:
     assert done.stderr == "reading the text from 'text'\n"
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGQUIT, 131)],
+)
 def test_a_command_that_is_stopped_leaves_nothing(tmp_path: Path, number: int, code: int) -> None:
     source = write_csv(tmp_path / "in.csv", ["text"], [[f"day {i} " + "long " * 60] for i in range(20_000)])
     command = [*TOXONNX.split(), "predict", str(source), "-o", str(tmp_path / "out.csv")]

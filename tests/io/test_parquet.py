@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from toxonnx.errors import InputError, MachineError, RowError
 from toxonnx.inference.scores import Scores
-from toxonnx.io import parquet
+from toxonnx.io import parquet, parquet_writer
 from toxonnx.io.base import ReadOptions, WriteOptions, open_sink, open_source
 from toxonnx.io.output_columns import COLUMNS, OutputColumns
 from toxonnx.io.table import read_table
@@ -151,7 +151,8 @@ def test_large_row_groups_are_read_and_written_in_parts(tmp_path: Path, monkeypa
     pq.write_table(pa.table({"text": texts}), path, use_dictionary=False)
     monkeypatch.setattr(parquet, "MAX_GROUP_BYTES", 1 << 20)
     monkeypatch.setattr(parquet, "_SLICE_BYTES", 1 << 18)
-    monkeypatch.setattr(parquet, "_GROUP_ROWS", 7000)
+    monkeypatch.setattr(parquet_writer, "MAX_GROUP_BYTES", 1 << 20)
+    monkeypatch.setattr(parquet_writer, "_GROUP_ROWS", 7000)
     (tmp_path / "in.txt").write_text("".join(f"{text}\n" for text in texts))
     for source in (path, tmp_path / "in.txt"):
         sizes = []

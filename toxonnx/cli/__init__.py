@@ -49,7 +49,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, requested: bool) -> N
 
 
 EXIT_CODES = """Exit codes: 0 done, 1 a limit was not met, 2 wrong usage or bad input, 3 the machine lacks something,
-70 a bug in toxonnx; 129, 130, 141 and 143 ended by SIGHUP, SIGINT (Ctrl-C), SIGPIPE and SIGTERM."""
+70 a bug in toxonnx; 129, 130, 131, 141 and 143 ended by SIGHUP, SIGINT (Ctrl-C), SIGQUIT, SIGPIPE and SIGTERM."""
 
 
 @click.group(cls=_Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,17 +18,12 @@ from toxonnx.cli.options import (
     threads_option,
     warn_of_fallback,
 )
-from toxonnx.cli.progress import show_progress
 
 if TYPE_CHECKING:
     from toxonnx.bundle import Bundle
-    from toxonnx.inference.classifier import Classifier
-    from toxonnx.io.base import ReadOptions, Source, WriteOptions
-    from toxonnx.io.output_columns import OutputColumns
+    from toxonnx.io.base import ReadOptions
     from toxonnx.io.paths import Job
-    from toxonnx.io.rejects import Rejects
     from toxonnx.predict import Summary
-    from toxonnx.texts import TextSpec
 
 
 DEFAULT_COLUMNS = ("label", "score", "probabilities")
@@ -96,7 +90,17 @@ def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | No
     help="With skip or null: list these rows in FILE, as CSV with the columns of DuckDB's reject_errors.",
 )  # fmt: skip
 @click.option("--strict", is_flag=True, help="With skip or null: exit with code 1 if there were such rows.")
-@click.option("--force", is_flag=True, help="Replace the output if it exists.")
+@click.option(
+    "--resume", is_flag=True,
+    help="Continue where an earlier run of the same command was interrupted; without such a run, start.",
+)  # fmt: skip
+@click.option(
+    "--checkpoint-rows", type=click.IntRange(min=1), default=20_000, show_default=True, metavar="N",
+    help="How many rows an interrupted run may lose.",
+)  # fmt: skip
+@click.option(
+    "--force", is_flag=True, help="Replace the output if it exists; without --resume, also discard an interrupted run."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Print how the file is scored.")
 def command(
     files: tuple[Path, ...],
@@ -116,6 +120,8 @@ def command(
     max_rejects: int | None,
     rejects_file: Path | None,
     strict: bool,
+    resume: bool,
+    checkpoint_rows: int,
     force: bool,
     verbose: bool,
 ) -> None:
@@ -143,22 +149,27 @@ def command(
     if "error" in output_columns and on_error != "null":
         raise click.UsageError("the column error is for --on-error null; without it, no row of the output has one")
     reading = replace(reading, yield_rejected=on_error != "fail")
-    jobs = plan_jobs(files, output, input_format=reading.format, wanted_format=output_format, force=force)
+    jobs = plan_jobs(files, output, input_format=reading.format, wanted_format=output_format, force=force or resume)
     _check_rejects_file(rejects_file, jobs)
     with open_source(jobs[0].input, reading) as first:
         from toxonnx.bundle import open_bundle
+        from toxonnx.cli.predict_files import Scoring, TextColumns, find_identity, plan_tasks, remove_states
         from toxonnx.inference.classifier import Classifier
         from toxonnx.inference.options import RuntimeOptions
+        from toxonnx.io.atomic import has_name
+        from toxonnx.io.journal import Identity
         from toxonnx.io.output_columns import OutputColumns
         from toxonnx.io.rejects import Rejects
         from toxonnx.resources import find_bundle
 
         opened = open_bundle(find_bundle(bundle))
-        text = _Text(opened.manifest.text, text_columns)
+        text = TextColumns(opened.manifest.text, text_columns)
         text.choose_columns(first)
+        inputs = [find_identity(jobs[0], first, resume=resume)]
         for job in jobs[1:]:  # what cannot be read is reported before anything is scored
             with open_source(job.input, reading) as source:
                 text.choose_columns(source)
+                inputs.append(find_identity(job, source, resume=resume))
         options = RuntimeOptions(
             device=device, allow_fallback=allow_fallback, threads=threads, max_batch_tokens=max_batch_tokens
         )
@@ -171,14 +182,45 @@ def command(
         )  # fmt: skip
         added = OutputColumns(kinds, classifier.labels.names, prefix, classifier.labels.multi)
         writing = WriteOptions(output_format, force)
+        versions = {f"the version of {package}": version(package) for package in ("toxonnx", "onnxruntime")}
+        same = {**_same_bytes(click.get_current_context()), "the device": classifier.settings.device, **versions}
+        name = opened.manifest.name
+        identities = [None if one is None else Identity(one, name, opened.seal, same) for one in inputs]
+        tasks = plan_tasks(jobs, identities, resume=resume, force=force)
+        scoring = Scoring(classifier, text, added, reading, writing, checkpoint_rows)
         if on_error == "fail":
-            summary = _Scoring(classifier, text, added, reading, writing).run(jobs, first)
+            summary = scoring.run(tasks, first)
         else:
-            with Rejects(rejects_file, keep=on_error == "null", limit=max_rejects, force=force) as rejects:
-                summary = _Scoring(classifier, text, added, reading, writing, rejects).run(jobs, first)
+            size = max((task.checkpoint.rejects_size for task in tasks if task.checkpoint), default=0)
+            if rejects_file is not None and all(task.is_complete for task in tasks) and has_name(rejects_file, size):
+                rejects_file = None  # that run was interrupted after its last step
+            with Rejects(rejects_file, keep=on_error == "null", limit=max_rejects, force=force, size=size) as rejects:
+                summary = scoring.run(tasks, first, rejects)
+        remove_states(tasks)
     _print_summary(summary, opened, len(jobs))
     if strict and summary.rejected:
         raise GateError(f"{summary.rejected.total():,} rows were rejected (--strict)", "The output is complete.")
+
+
+#: options that change no byte of the output; all others must be as they were to continue an interrupted run
+_HARMLESS = {
+    "files", "output", "bundle", "device", "allow_fallback", "threads", "max_batch_tokens", "max_rejects", "strict",
+    "resume", "force", "verbose",
+}  # fmt: skip
+
+
+def _same_bytes(context: click.Context) -> dict[str, str]:
+    """The options that decide which bytes the output has, and their values as text; without those not given."""
+    values = {
+        option.opts[0]: context.params[option.name]
+        for option in context.command.params
+        if option.name in context.params and option.name not in _HARMLESS
+    }
+    return {
+        name: ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        for name, value in values.items()
+        if value
+    }
 
 
 def _check_reject_options(on_error: str, given: dict[str, object]) -> None:
@@ -192,100 +234,6 @@ def _check_rejects_file(path: Path | None, jobs: Sequence[Job]) -> None:
 
     if path is not None and path.resolve() in {one.resolve() for job in jobs for one in job if one is not None}:
         raise InputError(f"--rejects {path} is also an input or an output of this command", "Use another file name.")
-
-
-@dataclass(frozen=True)
-class _Text:
-    """How the text of a row is made: the model's specification, and the columns that were asked for."""
-
-    spec: TextSpec
-    requested: tuple[str, ...]
-
-    def choose_columns(self, source: Source[Any]) -> tuple[str, ...]:
-        from toxonnx.errors import InputError
-
-        try:
-            return self.spec.choose_columns(source.columns, self.requested)
-        except InputError as error:
-            raise InputError(f"{source.name}: {error.what}", source.columns_hint or error.hint) from None
-
-
-@dataclass(frozen=True)
-class _Scoring:
-    """Everything that is the same for all files."""
-
-    classifier: Classifier
-    text: _Text
-    added: OutputColumns
-    reading: ReadOptions
-    writing: WriteOptions
-    rejects: Rejects | None = None
-    _notes: set[str] = field(default_factory=set)
-
-    def run(self, jobs: Sequence[Job], first: Source[Any]) -> Summary:
-        """Scores all files, of which the first is open already."""
-        from toxonnx.errors import InputError
-        from toxonnx.io.base import open_source
-        from toxonnx.predict import Summary
-
-        total = Summary()
-        size = first.size if len(jobs) == 1 else sum(job.input.stat().st_size for job in jobs)
-        size_done = 0
-        with show_progress() as show, _no_garbage_collection():
-            for number, job in enumerate(jobs):
-                with contextlib.nullcontext(first) if number == 0 else open_source(job.input, self.reading) as source:
-
-                    def progress(done: Summary, source: Source[Any] = source, size_done: int = size_done) -> None:
-                        share = min(1.0, (size_done + source.bytes_done(done.position)) / size) if size else None
-                        rows, seconds = total.rows + done.rows, total.seconds + done.seconds
-                        show(share, f"{rows:,} rows, {rows / seconds:,.0f} rows/s")
-
-                    try:
-                        total.add(self._score(source, job.output, progress))
-                    except InputError as error:
-                        if len(jobs) > 1:
-                            error.hint += f"\nThe outputs of {number} of {len(jobs)} files are complete."
-                        raise
-                    size_done += source.size or 0
-        return total
-
-    def _score(self, source: Source[Any], output: Path | None, progress: Callable[[Summary], None]) -> Summary:
-        """Scores one file."""
-        from toxonnx.errors import InputError
-        from toxonnx.io.base import open_sink
-        from toxonnx.predict import predict
-
-        columns = self.text.choose_columns(source)
-        if output is not None:
-            output.parent.mkdir(parents=True, exist_ok=True)
-        with open_sink(output, source, self.added, self.writing) as sink:
-            if not self.text.requested:
-                self._note(f"reading the text from {', '.join(map(repr, columns))}")
-            if not self.reading.has_header:
-                self._note(f"the columns added are {', '.join(sink.columns)}")
-            try:
-                return predict(
-                    self.classifier, source, sink, self.text.spec, columns, rejects=self.rejects, progress=progress
-                )
-            except InputError as error:
-                if output is None:
-                    error.hint += "\nThe output on standard output is incomplete."
-                raise
-
-    def _note(self, message: str) -> None:
-        if message not in self._notes:
-            self._notes.add(message)
-            click.echo(message, err=True)
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """The rows in flight contain no reference cycles, and searching them for some takes a fifth of the time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def _print_summary(summary: Summary, bundle: Bundle, files: int) -> None:

@@ -26,6 +26,9 @@ BUG = 70
 #: 128 and the number of the signal, as shells report a process that a signal ended
 _INTERRUPTED, _READER_GONE = 128 + signal.SIGINT, 128 + signal.SIGPIPE
 
+#: signals that end a process, besides the interrupt
+_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -49,12 +52,14 @@ def run(command: Callable[[], object], *, debug: bool) -> int:
         sys.stdout.flush()
         # Without a reader, console.Terminal replaces the stream; the command has gone on, for its limits and its files.
         return 0 if sys.stdout is stdout else _READER_GONE
-    except SystemExit:
+    except SystemExit as error:
         if sys.stdout is stdout:
+            if notes := _notes(error):
+                _report(notes, 0)
             raise
         return _READER_GONE  # click replaces the stream, too, but exits, and with the code of a limit that was not met
-    except (KeyboardInterrupt, click.Abort):
-        return _report("interrupted", _INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _report("\n".join(filter(None, ["interrupted", _notes(error)])), _INTERRUPTED)
     except BrokenPipeError:
         return _READER_GONE
     except click.ClickException as error:
@@ -68,6 +73,12 @@ def run(command: Callable[[], object], *, debug: bool) -> int:
     finally:
         sys.stdout = stdout
         _flush_or_discard()
+
+
+def _notes(error: BaseException) -> str:
+    """What a command has added to an exception: how to continue."""
+    cause = error.__cause__ if isinstance(error, click.Abort) else None  # click's word for an interrupt
+    return "\n".join(getattr(cause or error, "__notes__", []))
 
 
 def _known(error: Exception) -> ToxonnxError | None:
@@ -140,13 +151,13 @@ def _flush_or_discard() -> None:
 
 def _end_on_signals() -> None:
     """Turns the signals that end a process into an exception, so that partial output files are removed."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _end)
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    for other in (signal.SIGTERM, signal.SIGHUP):
+    for other in _ENDING:
         signal.signal(other, signal.SIG_IGN)  # files are being removed now
     sys.exit(128 + number)
 

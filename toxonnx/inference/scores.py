@@ -163,7 +163,13 @@ class Scores:
 
     def take(self, mask: Sequence[bool]) -> Scores:
         """The rows for which the mask is true."""
-        rows = np.flatnonzero(mask)
+        return self._rows(np.flatnonzero(mask))
+
+    def part(self, start: int, end: int) -> Scores:
+        """The rows from ``start`` to before ``end``."""
+        return self._rows(slice(start, end))
+
+    def _rows(self, rows: slice | NDArray[np.intp]) -> Scores:
         flags = {name: getattr(self, name)[rows] for name in FLAGS}
         return Scores(self.labels, self.logits[rows], **flags, review_below=self.review_below)
 

@@ -14,15 +14,18 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from toxonnx.errors import InputError
 from toxonnx.inference.scores import Scores
+from toxonnx.io.atomic import AtomicFile
 from toxonnx.io.compression import without_suffix
 from toxonnx.io.input_file import InputFile
 from toxonnx.io.output_columns import OutputColumns
+from toxonnx.io.output_file import OutputFile
 from toxonnx.io.rejects import Rejected
 from toxonnx.io.sniff import recognize
 
 __all__ = [
     "FORMATS",
     "Format",
+    "Partial",
     "Position",
     "ReadOptions",
     "ReadWarning",
@@ -31,6 +34,7 @@ __all__ = [
     "Source",
     "WriteOptions",
     "format_of_name",
+    "open_output",
     "open_sink",
     "open_source",
     "output_format",
@@ -91,6 +95,18 @@ class ReadOptions:
     yield_rejected: bool = False
 
 
+class Partial(NamedTuple):
+    """Where an output is written until it is complete, if a journal takes care of that.
+
+    Attributes:
+        path: the file.
+        size: bytes to keep of what an earlier process wrote.
+    """
+
+    path: Path
+    size: int
+
+
 @dataclass(frozen=True)
 class WriteOptions:
     """How to write a file.
@@ -98,10 +114,12 @@ class WriteOptions:
     Attributes:
         format: a key of :data:`FORMATS`; when None, by the suffix, else that of the source.
         force: replace the file if it exists.
+        partial: the file to write instead, which gets its name from somebody else; ``force`` has no meaning then.
     """
 
     format: str | None = None
     force: bool = False
+    partial: Partial | None = None
 
 
 class Position(NamedTuple):
@@ -198,6 +216,10 @@ class Source(Protocol[R]):
         """Where the next record starts."""
         ...
 
+    def can_continue_after(self, record: R | Rejected) -> bool:
+        """Whether the next records are the same for a source that continues there; if not, they are after another."""
+        ...
+
     def seek(self, position: Position) -> None:
         """Continues at a position that a source of the same input gave, also in an earlier process.
 
@@ -238,6 +260,19 @@ class Sink(Protocol[R_contra]):
 
         Raises:
             MachineError: the disk is full, or another write failed.
+        """
+        ...
+
+    def checkpoint(self) -> int:
+        """Puts all rows so far on the disk.
+
+        Where this is called, and how often, decides which bytes a compressed file has.
+
+        Returns:
+            The ``size`` of a :class:`Partial` with which another sink of the same kind continues; 0 for a pipe.
+
+        Raises:
+            MachineError: see :meth:`write`.
         """
         ...
 
@@ -289,6 +324,17 @@ def open_sink(
     wanted = options.format or output_format(path, source.format)
     sink: Sink[Any] = _module(wanted).open_sink(path, source, columns, replace(options, format=wanted))
     return sink
+
+
+def open_output(path: str | Path | None, options: WriteOptions, *, encoding: str = "utf-8") -> OutputFile:
+    """Opens what a sink writes to.
+
+    Raises:
+        InputError, MachineError: see :class:`toxonnx.io.atomic.AtomicFile`.
+    """
+    if path is not None and options.partial is not None:
+        return OutputFile(Path(path), options.partial.path, encoding=encoding, size=options.partial.size)
+    return AtomicFile(path, encoding=encoding, force=options.force)
 
 
 def output_format(path: str | Path | None, input_format: str) -> str:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from toxonnx.errors import InputError
 
@@ -59,6 +59,9 @@ def _write_zstd(file: IO[bytes]) -> Any:
     return zstd.ZstdFile(file, "wb", options={zstd.CompressionParameter.checksum_flag: 1})  # as the command zstd does
 
 
+#: bytes that are compressed at once
+_PIECE = 1 << 17
+
 #: by the names that error messages use
 _COMPRESSIONS = {
     "gzip": _Compression(
@@ -100,8 +103,30 @@ def compress(file: IO[bytes], compression: str) -> IO[bytes]:
     Raises:
         MachineError: the package for it is not installed.
     """
-    writer: IO[bytes] = _COMPRESSIONS[compression].writer(file)
-    return writer
+    return cast(IO[bytes], _Pieces(_COMPRESSIONS[compression].writer(file)))
+
+
+class _Pieces(io.RawIOBase):
+    """Passes bytes on in pieces of one size: what a compressor makes of its input may depend on the pieces."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._waiting = file, bytearray()
+
+    def write(self, data: Any) -> int:
+        self._waiting += data
+        end = len(self._waiting) // _PIECE * _PIECE
+        for start in range(0, end, _PIECE):
+            self._file.write(self._waiting[start : start + _PIECE])
+        del self._waiting[:end]
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            try:
+                self._file.write(self._waiting)
+            finally:
+                self._file.close()
 
 
 class Decompressor(io.RawIOBase):

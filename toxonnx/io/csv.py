@@ -21,8 +21,7 @@ from typing import Any, NamedTuple
 
 from toxonnx.errors import InputError, RowError
 from toxonnx.inference.scores import Scores
-from toxonnx.io.atomic import AtomicFile
-from toxonnx.io.base import Position, ReadOptions, ReadWarning, Source, WriteOptions, require_flat
+from toxonnx.io.base import Position, ReadOptions, ReadWarning, Source, WriteOptions, open_output, require_flat
 from toxonnx.io.csv_recovery import RecoveringReader, is_strict
 from toxonnx.io.input_file import InputFile
 from toxonnx.io.line_recorder import ESCAPE_HINT, ESCAPED_QUOTE, MAX_RECORD, LineRecorder
@@ -49,6 +48,7 @@ class CsvRecord(NamedTuple):
         raw: its text without the line end.
         end: that line end.
         end_position: bytes of the (decompressed) input up to its end.
+        is_settled: whether reading can continue after it; see :class:`toxonnx.io.csv_recovery.RecoveringReader`.
     """
 
     line: int
@@ -56,6 +56,7 @@ class CsvRecord(NamedTuple):
     raw: str
     end: str
     end_position: int
+    is_settled: bool = True
 
 
 class CsvSource:
@@ -162,6 +163,10 @@ class CsvSource:
 
     cell_getter = value_getter
 
+    def can_continue_after(self, record: CsvRecord | Rejected) -> bool:
+        """See :meth:`toxonnx.io.base.Source.can_continue_after`."""
+        return record.is_settled and self._recorder.can_seek
+
     def position_after(self, record: CsvRecord | Rejected) -> Position:
         """See :meth:`toxonnx.io.base.Source.position_after`."""
         if isinstance(record, Rejected):
@@ -206,7 +211,8 @@ class CsvSource:
             lines = record.lines
             text = lines[0].text if len(lines) == 1 else "".join(line.text for line in lines)
             raw = text.rstrip("\r\n")
-            yield CsvRecord(lines[0].number, record.fields, raw, text[len(raw) :], lines[-1].end_position)
+            end = text[len(raw) :]
+            yield CsvRecord(lines[0].number, record.fields, raw, end, lines[-1].end_position, record.is_settled)
 
     def _warn(self, message: str) -> None:
         warnings.warn(f"{self.name}: {message}", ReadWarning, stacklevel=3)
@@ -312,7 +318,7 @@ class CsvSink:
         patterns = [_PATTERNS.get(kind, "%d") for kind in columns.kinds for _ in self._names_of(kind)]
         self._pattern = self._delimiter.replace("%", "%%").join(patterns)
         self._cells: dict[tuple[str, ...], str] = {}
-        self._file = AtomicFile(path, encoding=encoding, force=options.force)
+        self._file = open_output(path, options, encoding=encoding)
 
     def _names_of(self, kind: str) -> Sequence[str]:
         return self._columns.labels if kind == "probabilities" else (kind,)
@@ -325,6 +331,10 @@ class CsvSink:
         is_scored = [error is None for error in errors]
         lines = iter(self._lines(list(compress(records, is_scored)), scores.take(is_scored)))
         self._file.write("".join(next(lines) if error is None else self._rejected_line(error) for error in errors))
+
+    def checkpoint(self) -> int:
+        """See :meth:`toxonnx.io.base.Sink.checkpoint`."""
+        return self._file.checkpoint()
 
     def _rejected_line(self, error: str) -> str:
         """A row without values: one with the bytes of the invalid row would be invalid as well."""
@@ -378,7 +388,8 @@ class CsvSink:
 
     def __enter__(self) -> CsvSink:
         try:
-            self._file.write(self._start)
+            if self._file.is_new:
+                self._file.write(self._start)
         except BaseException:  # a label that the encoding lacks, say: leave no partial file
             self._file.__exit__(*sys.exc_info())
             raise

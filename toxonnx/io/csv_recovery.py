@@ -37,10 +37,11 @@ def is_strict(lines: Sequence[str], delimiter: str, escape_char: str | None) -> 
 
 
 class Lines(NamedTuple):
-    """The lines of a record, and its fields."""
+    """The lines of a record, its fields, and whether reading can continue after it."""
 
     lines: list[Line]
     fields: list[str]
+    is_settled: bool
 
 
 class RecoveringReader:
@@ -78,7 +79,12 @@ class RecoveringReader:
             if problem and problem[0] is ErrorType.UNQUOTED_VALUE:
                 self._resume_below(taken)
                 taken = taken[:1]
-            yield self._recorder.rejected(taken, self._offset, *problem) if problem else Lines(taken, fields)
+            # Above that line, how records are read depends on the invalid ones before them.
+            is_settled = taken[-1].number >= self._last_line
+            if problem:
+                yield self._recorder.rejected(taken, self._offset, *problem)._replace(is_settled=is_settled)
+            else:
+                yield Lines(taken, fields, is_settled)
             self._offset = taken[-1].end_position
 
     def _reader(self, lines: Iterator[str]) -> Iterator[list[str]]:

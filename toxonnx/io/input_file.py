@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from toxonnx.errors import InputError
-from toxonnx.io.atomic import BUFFER_BYTES
 from toxonnx.io.compression import Decompressor, compression_of_content
+from toxonnx.io.output_file import BUFFER_BYTES
 
 __all__ = ["STDIN", "InputFile"]
 

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from toxonnx.errors import InputError, RowError
 from toxonnx.inference.scores import Scores
-from toxonnx.io.atomic import AtomicFile
-from toxonnx.io.base import Position, ReadOptions, Source, WriteOptions, require_flat
+from toxonnx.io.base import Position, ReadOptions, Source, WriteOptions, open_output, require_flat
 from toxonnx.io.input_file import InputFile
 from toxonnx.io.line_recorder import MAX_RECORD
 from toxonnx.io.output_columns import OutputColumns
@@ -141,6 +140,10 @@ class JsonlSource:
                 raise RowError(self.name, record.line, f"{column!r} is nested too deeply") from None
 
         return lambda record: None if _is_blank(record) else [cell(record, column) for column in columns]
+
+    def can_continue_after(self, record: JsonlRecord | Rejected) -> bool:
+        """See :meth:`toxonnx.io.base.Source.can_continue_after`."""
+        return True
 
     def position_after(self, record: JsonlRecord | Rejected) -> Position:
         """See :meth:`toxonnx.io.base.Source.position_after`."""
@@ -281,7 +284,7 @@ class JsonlSink:
             for name, kind in zip(self.columns, columns.kinds, strict=True)
         )
         self._labels: dict[tuple[str, ...], str] = {}
-        self._file = AtomicFile(path, force=options.force)
+        self._file = open_output(path, options)
 
     def _pattern_of(self, kind: str) -> str:
         if kind == "probabilities":
@@ -299,6 +302,10 @@ class JsonlSink:
                 for record, one, error in zip(records, added, errors, strict=True)
             ]
         self._file.write("".join(lines))
+
+    def checkpoint(self) -> int:
+        """See :meth:`toxonnx.io.base.Sink.checkpoint`."""
+        return self._file.checkpoint()
 
     def _rejected_line(self, rejected: Rejected, error: str) -> str:
         """The object without scores; one with nothing else if the line is not an object."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ __all__ = ["ESCAPED_QUOTE", "ESCAPE_HINT", "MAX_RECORD", "Line", "LineRecorder"]
 
 #: characters; a longer record is an open quote, or not a table
 MAX_RECORD = 1 << 24
+
+_STATEFUL = re.compile("utf-7|hz|iso2022|unicode-escape|raw-unicode-escape")
 
 ESCAPED_QUOTE = '\\"'
 ESCAPE_HINT = "Quotes or delimiters seem to be escaped by a backslash: add --escape-char '\\'."
@@ -55,6 +58,8 @@ class LineRecorder:
     ) -> None:
         self._file, self._encoding, self._errors, self._newline = file, sample.encoding, errors, newline
         self._bytes_per_ascii = len("a".encode(sample.encoding))
+        #: whether a text has as many bytes as it had: not where there are several ways to write the same text
+        self.can_seek = not _STATEFUL.match(sample.encoding.replace("_", "-"))
         self.sample = sample
         self.taken: list[str] = []
         self._start(start)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -17,22 +17,18 @@ import pyarrow.parquet as pq
 
 from toxonnx.errors import InputError, RowError, first_line
 from toxonnx.inference.scores import Scores
-from toxonnx.io.atomic import BUFFER_BYTES, AtomicFile
-from toxonnx.io.base import Position, ReadOptions, Source, WriteOptions, require_flat
+from toxonnx.io.base import Position, ReadOptions, Source, WriteOptions, open_output, require_flat
 from toxonnx.io.compression import compression_of_name
 from toxonnx.io.input_file import InputFile
 from toxonnx.io.output_columns import OutputColumns
-from toxonnx.io.parquet_writer import Output, Settings, leaves
+from toxonnx.io.output_file import BUFFER_BYTES, OutputFile
+from toxonnx.io.parquet_writer import MAX_GROUP_BYTES, Group, RowGroups, RowStore, Settings, leaves
 from toxonnx.io.rejects import ErrorType, Rejected
 
 __all__ = ["ParquetRecord", "ParquetSink", "ParquetSource", "open_sink", "open_source"]
 
 #: of a slice of rows that is read at once
 _SLICE_ROWS, _SLICE_BYTES = 4096, 4 << 20
-#: a larger row group is written as several: pyarrow holds the one that it writes
-MAX_GROUP_BYTES = 64 << 20
-#: rows of a row group where the input has none; the default of DuckDB
-_GROUP_ROWS = 122_880
 
 _INVALID = object()
 
@@ -179,6 +175,10 @@ class ParquetSource:
         paths = [self._paths[name] for name in columns]
         return lambda record: [_cell(record.slice.values(path)[record.place]) for path in paths]
 
+    def can_continue_after(self, record: ParquetRecord | Rejected) -> bool:
+        """See :meth:`toxonnx.io.base.Source.can_continue_after`."""
+        return True
+
     def position_after(self, record: ParquetRecord | Rejected) -> Position:
         """See :meth:`toxonnx.io.base.Source.position_after`."""
         return Position(record.end_position, record.end_position + 1)
@@ -251,15 +251,20 @@ class ParquetSink:
         #: see :attr:`toxonnx.io.base.Sink.columns`
         self.columns = columns.nested_names(self._schema.names)
         self._added = [pa.field(name, self._type(kind)) for name, kind in zip(self.columns, columns.kinds, strict=True)]
-        self._pending: list[pa.Table] = []
-        self._group = (0, 0)
-        self._number = self._rows = self._characters = 0  # of the row group of strings that is being filled
-        self._file = AtomicFile(path, force=options.force)
-        self._output = Output(self._file)
         metadata = {**(self._schema.metadata or {}), **settings.metadata}
-        self._writer = pq.ParquetWriter(
-            self._output, pa.schema([*self._schema, *self._added], metadata), **settings.arguments(self._added)
-        )
+        self._output_schema = pa.schema([*self._schema, *self._added], metadata)
+        self._arguments = settings.arguments(self._added)
+        self._path, self._options = path, options
+        self._store: RowStore | None = None
+        if options.partial is not None:
+            where = options.partial.path
+            self._store = RowStore(where.with_name("rows"), self._output_schema, options.partial.size)
+        else:
+            self._open()
+
+    def _open(self) -> None:
+        self._file: OutputFile = open_output(self._path, self._options)
+        self._groups = RowGroups(self._file, self._output_schema, len(self._schema), self._arguments)
 
     def _type(self, kind: str) -> pa.DataType:
         if kind == "label":
@@ -284,16 +289,19 @@ class ParquetSink:
             values = list(map(self._strings, records))
             is_row = pa.array([row is not None for row in values], pa.bool_())
             added = [one.filter(is_row) for one in added]
-            runs = self._runs_of_strings([row for row in values if row is not None])
+            rows = [row for row in values if row is not None]
+            runs = iter([(None, [pa.array(column, pa.string()) for column in zip(*rows, strict=True)])] if rows else [])
+        target = self._store or self._groups
         start = 0
         for group, columns in runs:
-            if group != self._group:
-                self._write_group()
-                self._group = group
             count = len(columns[0])
             arrays = [*columns, *(one.slice(start, count) for one in added)]
-            self._pending.append(pa.Table.from_arrays(arrays, schema=self._writer.schema))
+            target.add(group, pa.RecordBatch.from_arrays(arrays, schema=self._output_schema))
             start += count
+
+    def checkpoint(self) -> int:
+        """See :meth:`toxonnx.io.base.Sink.checkpoint`."""
+        return 0 if self._store is None else self._store.checkpoint()
 
     def _without_rejected(self, added: Sequence[pa.Array], errors: Sequence[str | None]) -> list[pa.Array]:
         """The arrays with nulls where there is an error, and the errors."""
@@ -308,28 +316,13 @@ class ParquetSink:
         assert self._values is not None
         return [None] * len(self._schema) if isinstance(record, Rejected) else self._values(record)
 
-    def _runs(self, records: Sequence[ParquetRecord]) -> Iterator[tuple[tuple[int, int], list[pa.Array]]]:
+    def _runs(self, records: Sequence[ParquetRecord]) -> Iterator[tuple[Group, list[pa.Array]]]:
         """The columns of records that were read together, with the number of their row group."""
         for piece, run in groupby(records, key=lambda record: record.slice):
             places = [record.place for record in run]
             is_whole = places[-1] - places[0] + 1 == len(places)
             rows = piece.rows.slice(places[0], len(places)) if is_whole else piece.rows.take(pa.array(places))
             yield piece.group, rows.columns
-
-    def _runs_of_strings(
-        self, rows: Sequence[Sequence[str | None]]
-    ) -> Iterator[tuple[tuple[int, int], list[pa.Array]]]:
-        """The columns of rows, in row groups that depend on the rows only, not on how many come at once."""
-        start = 0
-        for end, row in enumerate(rows, start=1):
-            self._rows, self._characters = self._rows + 1, self._characters + sum(len(cell or "") for cell in row)
-            is_full = self._rows == _GROUP_ROWS or self._characters > MAX_GROUP_BYTES
-            if is_full or end == len(rows):
-                columns = zip(*rows[start:end], strict=True)
-                yield (self._number, 0), [pa.array(column, pa.string()) for column in columns]
-                start = end
-            if is_full:
-                self._number, self._rows, self._characters = self._number + 1, 0, 0
 
     def _array(self, kind: str, values: Any) -> pa.Array:
         if kind == "label" and self._columns.multi:
@@ -346,26 +339,36 @@ class ParquetSink:
             )
         return pa.array(values.astype("float32") if kind == "score" else values)
 
-    def _write_group(self) -> None:
-        if self._pending:
-            table = pa.concat_tables(self._pending)
-            self._pending.clear()
-            self._writer.write_table(table, max(table.num_rows, 1))
-
     def __enter__(self) -> ParquetSink:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._store is not None:
+            try:
+                if kind is None:
+                    self._write_stored(self._store)
+            finally:
+                self._store.close()
+            return
         try:
-            if kind is None:
-                self._write_group()
-            else:
-                self._output.discard = True  # an incomplete output gets no footer, which would make it look complete
-            self._writer.close()
+            self._groups.close(is_complete=kind is None)
         except BaseException as failure:
             self._file.__exit__(type(failure), failure, failure.__traceback__)
             raise
         self._file.__exit__(kind, error, tb)
+
+    def _write_stored(self, store: RowStore) -> None:
+        """Writes the file, now that all rows are there."""
+        assert self._options.partial is not None
+        self._options = replace(self._options, partial=self._options.partial._replace(size=0))
+        self._open()
+        with self._file:
+            try:
+                store.copy_to(self._groups)
+            except BaseException:
+                self._groups.close(is_complete=False)
+                raise
+            self._groups.close(is_complete=True)
 
 
 def open_source(file: InputFile, options: ReadOptions) -> ParquetSource:

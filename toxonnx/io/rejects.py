@@ -51,6 +51,7 @@ class Rejected(NamedTuple):
             :mod:`toxonnx.io.undecodable`); empty for formats without lines.
         byte_position: bytes of the (decompressed) input before it; None if that is unknown.
         record: the record, if the row is valid and only has no text; its format can write it.
+        is_settled: whether reading can continue after it.
     """
 
     line: int
@@ -62,6 +63,7 @@ class Rejected(NamedTuple):
     raw: str = ""
     byte_position: int | None = None
     record: Any = None
+    is_settled: bool = True
 
     @property
     def is_row(self) -> bool:
@@ -125,6 +127,7 @@ class Rejects:
         keep: whether rejected rows are written without scores, or left out.
         limit: how many are allowed; any number when None.
         force: replace the file if it exists.
+        size: bytes to keep of the file that an earlier process left; see :meth:`checkpoint`.
 
     Raises:
         InputError: the file exists, or cannot be written.
@@ -132,12 +135,21 @@ class Rejects:
     """
 
     def __init__(
-        self, path: Path | None = None, *, keep: bool = False, limit: int | None = None, force: bool = False
+        self,
+        path: Path | None = None,
+        *,
+        keep: bool = False,
+        limit: int | None = None,
+        force: bool = False,
+        size: int = 0,
     ) -> None:
         self.keep, self._path, self._limit = keep, path, limit
         self.counts: Counter[str] = Counter()
-        self._file = AtomicFile(path, force=force) if path is not None else None
-        self._write(_HEADER)
+        self._file = AtomicFile(path, force=force, size=size) if path is not None else None
+        if self._file is not None:
+            self._file.is_kept = not self._file.is_new
+            if self._file.is_new:
+                self._write(_HEADER)
 
     def add(self, name: str, rejected: Rejected) -> None:
         """Adds a row of the input ``name``.
@@ -155,6 +167,18 @@ class Rejects:
             raise RejectLimitError(
                 f"too many rows are rejected (--max-rejects {self._limit}), the last one is {found}", listed
             )
+
+    def checkpoint(self) -> int:
+        """Puts the list on the disk, where it stays if the command fails, and returns its size; 0 without a file."""
+        if self._file is None:
+            return 0
+        size, self._file.is_kept = self._file.checkpoint(), True
+        return size
+
+    def discard(self) -> None:
+        """Has nothing left if the command fails."""
+        if self._file is not None:
+            self._file.is_kept = False
 
     def _write(self, cells: tuple[Any, ...]) -> None:
         if self._file is not None:

@@ -92,6 +92,10 @@ class TextSource:
 
     cell_getter = value_getter
 
+    def can_continue_after(self, record: TextRecord | Rejected) -> bool:
+        """See :meth:`toxonnx.io.base.Source.can_continue_after`."""
+        return self._recorder.can_seek
+
     def position_after(self, record: TextRecord | Rejected) -> Position:
         """See :meth:`toxonnx.io.base.Source.position_after`."""
         return Position(record.end_position, record.line + 1)

@@ -1,0 +1,191 @@
+"""``toxonnx predict --resume``: what is continued, what is refused, and what is left."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import stub_classifier
+from helpers import SHIPPED, largest_file
+from stub_classifier import StubClassifier
+
+from toxonnx.bundle import open_bundle
+from toxonnx.cli import group
+from toxonnx.errors import MachineError, ToxonnxError
+
+
+@pytest.fixture(autouse=True)
+def _stub(monkeypatch: pytest.MonkeyPatch) -> None:
+    stub_classifier.install(monkeypatch.setattr)
+
+
+def _predict(*arguments: str | Path, stop_after: int | None = None, stop_in_file: int = 1) -> BaseException | None:
+    """Runs the command, as if an interrupt came after a number of batches of a file, and returns its error."""
+
+    files = 0
+
+    def interrupted(self: Any, items: Any, text: Any) -> Iterator[Any]:
+        nonlocal files
+        files += 1
+        for number, batch in enumerate(StubClassifier.score_batches(self, items, text)):
+            if files == stop_in_file and number == stop_after:
+                raise KeyboardInterrupt
+            yield batch
+
+    stub = type("Stub", (StubClassifier,), {"score_batches": interrupted})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("toxonnx.inference.classifier.Classifier", stub)
+        try:
+            group(["predict", "--checkpoint-rows", "6", *map(str, arguments)], standalone_mode=False)
+        except ToxonnxError as error:
+            return error
+        except click.Abort as error:
+            return error.__cause__
+    return None
+
+
+def _write(path: Path, rows: int = 30) -> Path:
+    path.write_text("text,n\n" + "".join(f"{'long ' * (i % 4)}day,{i}\n" for i in range(rows)))
+    return path
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_nothing_is_read_twice_and_the_counts_are_those_of_the_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = _write(tmp_path / "in.csv"), tmp_path / "out.csv"
+    assert _predict(path, "-o", tmp_path / "whole.csv") is None
+    summary = capsys.readouterr().err
+    error = _predict(path, "-o", out, stop_after=5)
+    assert isinstance(error, KeyboardInterrupt)
+    assert error.__notes__ == [f"12 rows of {out} are done. The same command with --resume continues."]
+    assert _files(tmp_path) == ["in.csv", "out.csv.part/data", "out.csv.part/journal.jsonl", "whole.csv"]
+    texts: list[str] = []
+    score = StubClassifier.score
+
+    def spy(self: Any, batch: Any) -> Any:
+        texts.extend(batch)
+        return score(self, batch)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(StubClassifier, "score", spy)
+        assert _predict(path, "-o", out, "--resume") is None
+    assert len(texts) == 18
+    assert out.read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    # All but the time: rows, labels, truncated.
+    assert capsys.readouterr().err.splitlines()[-6:][1:] == summary.splitlines()[-6:][1:]
+    assert _files(tmp_path) == ["in.csv", "out.csv", "whole.csv"]
+
+
+def test_an_interrupted_run_is_never_discarded_or_mixed_with_another(tmp_path: Path) -> None:
+    path, out = _write(tmp_path / "in.csv"), tmp_path / "out.csv"
+    _predict(path, "-o", out, stop_after=5)
+    before = {name: (tmp_path / name).read_bytes() for name in _files(tmp_path)}
+    content, modified = path.read_bytes(), path.stat().st_mtime_ns
+
+    def refused(*options: str) -> str:
+        error = _predict(path, "-o", out, *options)
+        assert isinstance(error, ToxonnxError) and error.exit_code == 2
+        assert {name: (tmp_path / name).read_bytes() for name in before} == before
+        return str(error)
+
+    message = refused()
+    assert "out.csv.part has the state of an interrupted run, in which 12 rows are done\n" in message
+    assert message.endswith("Continue it with --resume, or start over with --force.")
+    message = refused("--resume", "--prefix", "new_")
+    assert f"{out} cannot be continued: --prefix changed: it was not given and is new_\n" in message
+    assert "--columns changed: it was not given and is label, score" in refused("--resume", "--columns", "label,score")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("toxonnx.bundle.open_bundle", lambda _: replace(open_bundle(SHIPPED), seal="f" * 64))
+        assert "the bundle changed: it was minilm-hate-int8 (sha256 " in refused("--resume", "--force")
+    os.utime(path, ns=(0, 0))
+    assert f"the input {path} changed (its time of modification)" in refused("--resume")
+    path.write_bytes(content.replace(b"day,29", b"DAY,29"))
+    before["in.csv"] = path.read_bytes()
+    os.utime(path, ns=(modified, modified))
+    assert f"the input {path} changed (its content)" in refused("--resume")
+    assert _predict(path, "-o", out, "--force") is None
+    assert _files(tmp_path) == ["in.csv", "out.csv"] and b"DAY,29" in out.read_bytes()
+    with_text = refused_state(tmp_path / "other.csv")
+    assert "other.csv.part is not the state of an interrupted run" in str(_predict(path, "-o", with_text))
+
+
+def refused_state(output: Path) -> Path:
+    """Something else where the state would be."""
+    folder = output.with_name(f"{output.name}.part")
+    folder.mkdir()
+    (folder / "mine.txt").write_text("mine")
+    return output
+
+
+def test_what_cannot_be_continued_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _write(tmp_path / "in.csv")
+    assert "--resume needs an output file" in str(_predict(path, "--resume"))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    descriptor = os.dup(0)
+    try:
+        with open(path) as file:
+            os.dup2(file.fileno(), 0)
+        message = str(_predict("-", "-o", tmp_path / "out.csv", "--resume"))
+    finally:
+        os.dup2(descriptor, 0)
+    assert message == "--resume cannot read standard input again\nSave it to a file, and score that."
+    # Without a checkpoint there is nothing to continue, and nothing is left.
+    assert isinstance(_predict(path, "-o", tmp_path / "out.csv", stop_after=1), KeyboardInterrupt)
+    assert _files(tmp_path) == ["in.csv"]
+    assert _predict(path, "-o", tmp_path / "out.csv", "--resume") is None
+    message = str(_predict(path, "-o", tmp_path / "out.csv", "--resume"))
+    assert "out.csv already exists, and there is no interrupted run of it\nIt is complete; add --force" in message
+    # A row that cannot be read will not be better the next time.
+    path.write_text(path.read_text() + "bad\n")
+    assert "1 fields" in str(_predict(path, "-o", tmp_path / "new.csv"))
+    assert _files(tmp_path) == ["in.csv", "out.csv"]
+
+
+def test_of_several_files_the_complete_ones_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    _write(tmp_path / "in" / "a.csv")
+    _write(tmp_path / "in" / "c.csv")
+    (tmp_path / "in" / "b.csv").write_text("text,n\nbad\n" + "day,1\n" * 20 + "bad\n" * 2)
+    options = ["--on-error", "skip", "--rejects", tmp_path / "rejects.csv"]
+    assert _predict(tmp_path / "in", "-o", tmp_path / "whole", *options) is None
+    rejects = (tmp_path / "rejects.csv").read_bytes()
+    (tmp_path / "rejects.csv").unlink()
+    out = tmp_path / "out"
+    error = _predict(tmp_path / "in", "-o", out, *options, stop_after=5)
+    assert error is not None and error.__notes__[0].startswith("The outputs of 0 of 3 files are complete.\n12 rows of")
+
+    error = _predict(tmp_path / "in", "-o", out, *options, "--resume", stop_after=5, stop_in_file=2)
+    assert error is not None and error.__notes__[0].startswith("The outputs of 1 of 3 files are complete.\n")
+    complete = (out / "a.csv").stat().st_ino
+    assert "a.csv already exists" in str(_predict(tmp_path / "in", "-o", out, *options))
+    assert _predict(tmp_path / "in", "-o", out, *options, "--resume") is None
+    assert (out / "a.csv").stat().st_ino == complete
+    assert _files(out) == _files(tmp_path / "whole") == ["a.csv", "b.csv", "c.csv"]
+    for name in _files(out):
+        assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert (tmp_path / "rejects.csv").read_bytes() == rejects and rejects.count(b"\n") == 4
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.csv.gz", "out.jsonl", "out.parquet"])
+def test_a_full_disk_is_one_error_and_can_be_continued(tmp_path: Path, name: str) -> None:
+    path, out = _write(tmp_path / "in.csv", 600), tmp_path / name
+    every = ["--checkpoint-rows", "10"]
+    assert _predict(path, "-o", tmp_path / f"whole-{name}", *every) is None
+    with largest_file(13_000):
+        error = _predict(path, "-o", out, *every)
+    assert isinstance(error, MachineError) and error.exit_code == 3
+    assert "the disk is full" in error.what and len(error.hint.splitlines()) <= 2
+    assert "rows of" in error.hint and error.hint.endswith("The same command with --resume continues.")
+    assert not out.exists()
+    assert _predict(path, "-o", out, *every, "--resume") is None
+    assert out.read_bytes() == (tmp_path / f"whole-{name}").read_bytes()

@@ -1,0 +1,270 @@
+"""Files in, files out: what ``toxonnx predict`` does with each, and how it continues an interrupted run."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from toxonnx.cli.progress import show_progress
+from toxonnx.errors import InputError, ToxonnxError
+from toxonnx.inference.classifier import Classifier
+from toxonnx.io.atomic import is_special, refuse_existing
+from toxonnx.io.base import ReadOptions, Source, WriteOptions, open_sink, open_source
+from toxonnx.io.input_file import STDIN
+from toxonnx.io.journal import Checkpoint, Identity, InputIdentity, Journal, Stage, read_state, remove_state
+from toxonnx.io.output_columns import OutputColumns
+from toxonnx.io.paths import Job
+from toxonnx.io.rejects import RejectLimitError, Rejects
+from toxonnx.predict import Summary, predict
+from toxonnx.texts import TextSpec
+
+__all__ = ["Scoring", "Task", "TextColumns", "find_identity", "plan_tasks", "remove_states"]
+
+
+class Task(NamedTuple):
+    """A file to score.
+
+    Attributes:
+        job: its input and output.
+        identity: what is scored and how; None if the output cannot be continued.
+        checkpoint: where an earlier run got to.
+    """
+
+    job: Job
+    identity: Identity | None
+    checkpoint: Checkpoint | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether an earlier run completed it."""
+        return self.checkpoint is not None and self.checkpoint.stage is Stage.COMPLETE
+
+
+def find_identity(job: Job, source: Source[Any], *, resume: bool) -> InputIdentity | None:
+    """The identity of an input; None if its scoring cannot be continued.
+
+    Raises:
+        InputError: that is asked for.
+    """
+    if job.output is None or is_special(job.output):
+        if resume:
+            raise InputError("--resume needs an output file", "Name it with -o FILE.")
+        return None
+    if job.input == STDIN or source.size is None:
+        if resume:
+            raise InputError(f"--resume cannot read {source.name} again", "Save it to a file, and score that.")
+        return None
+    return InputIdentity.of(job.input)
+
+
+def plan_tasks(jobs: Sequence[Job], identities: Sequence[Identity | None], *, resume: bool, force: bool) -> list[Task]:
+    """Finds out where an earlier run got to.
+
+    Raises:
+        InputError: it was interrupted, and nothing says whether to continue it; or it was about something else; or an
+            output exists.
+    """
+    tasks = []
+    for job, identity in zip(jobs, identities, strict=True):
+        task = Task(job, identity)
+        if job.output is not None and not is_special(job.output):
+            state = None if force and not resume else read_state(job.output)
+            if state is not None and state.checkpoint is not None:
+                if not resume:
+                    _refuse_interrupted(job.output, state.checkpoint)
+                difference = identity.difference(state.identity, job.input) if identity else ""
+                if difference:
+                    hint = "Use what it was; or start over with --force, without --resume."
+                    raise InputError(f"{job.output} cannot be continued: {difference}", hint)
+                task = task._replace(checkpoint=state.checkpoint)
+            if resume and state is None and os.path.lexists(job.output) and not force:
+                what = f"{job.output} already exists, and there is no interrupted run of it"
+                raise InputError(what, "It is complete; add --force to score its input again.")
+            if not task.is_complete:
+                refuse_existing(job.output, force=force)
+        tasks.append(task)
+    return tasks
+
+
+def _refuse_interrupted(output: Path, checkpoint: Checkpoint) -> None:
+    if not os.path.lexists(output) or checkpoint.stage is not Stage.COMPLETE:
+        raise InputError(
+            f"{output} was not completed: {output.name}.part has the state of an interrupted run, in which "
+            f"{checkpoint.summary.rows:,} rows are done",
+            "Continue it with --resume, or start over with --force.",
+        )
+
+
+def _saved(task: Task) -> Checkpoint | None:
+    """Where its output can be continued."""
+    with contextlib.suppress(InputError):
+        state = read_state(task.job.output) if task.identity is not None and task.job.output is not None else None
+        return state.checkpoint if state is not None else None
+    return None
+
+
+def remove_states(tasks: Sequence[Task]) -> None:
+    """Forgets the run, which is complete."""
+    for task in tasks:
+        if task.identity is not None and task.job.output is not None:
+            remove_state(task.job.output)
+
+
+@dataclass(frozen=True)
+class TextColumns:
+    """How the text of a row is made: the model's specification, and the columns that were asked for."""
+
+    spec: TextSpec
+    requested: tuple[str, ...]
+
+    def choose_columns(self, source: Source[Any]) -> tuple[str, ...]:
+        """The columns of a source.
+
+        Raises:
+            InputError: it has no such columns.
+        """
+        try:
+            return self.spec.choose_columns(source.columns, self.requested)
+        except InputError as error:
+            raise InputError(f"{source.name}: {error.what}", source.columns_hint or error.hint) from None
+
+
+@dataclass
+class Scoring:
+    """Everything that is the same for all files."""
+
+    classifier: Classifier
+    text: TextColumns
+    added: OutputColumns
+    reading: ReadOptions
+    writing: WriteOptions
+    checkpoint_rows: int
+    rejects: Rejects | None = None
+    _notes: set[str] = field(default_factory=set)
+
+    def run(self, tasks: Sequence[Task], first: Source[Any], rejects: Rejects | None = None) -> Summary:
+        """Scores all files, of which the first is open already.
+
+        Raises:
+            InputError, MachineError: see :func:`toxonnx.predict.predict`; with how to continue.
+        """
+        self.rejects = rejects
+        total = Summary()
+        sizes = [first.size if len(tasks) == 1 else task.job.input.stat().st_size for task in tasks]
+        size_done, number = 0, 0
+        with show_progress() as show, _no_garbage_collection():
+            try:
+                for number, task in enumerate(tasks):
+
+                    def progress(done: Summary, source: Source[Any], size_done: int = size_done) -> None:
+                        size = sum(one or 0 for one in sizes)
+                        share = min(1.0, (size_done + source.bytes_done(done.position)) / size) if size else None
+                        rows, seconds = total.rows + done.rows, total.seconds + done.seconds
+                        show(share, f"{rows:,} rows, {rows / max(seconds, 1e-9):,.0f} rows/s")
+
+                    opened = contextlib.nullcontext(first) if number == 0 else open_source(task.job.input, self.reading)
+                    with opened as source:
+                        total.add(self._score(source, task, progress))
+                    size_done += sizes[number] or 0
+            except BaseException as error:
+                self._explain(error, tasks, number, total)
+                raise
+        return total
+
+    def _explain(self, error: BaseException, tasks: Sequence[Task], done: int, total: Summary) -> None:
+        """Adds to an error what is complete and how to continue, and removes what is of no use."""
+        if isinstance(error, RejectLimitError):
+            remove_states(tasks)
+        saved = [_saved(task) for task in (tasks[0], tasks[done])]
+        lines = []
+        if len(tasks) > 1:
+            lines.append(f"The outputs of {done} of {len(tasks)} files are complete.")
+        if saved[1] is not None:
+            lines.append(f"{saved[1].summary.rows:,} rows of {tasks[done].job.output} are done.")
+        if any(saved):
+            lines[-1] += " The same command with --resume continues."
+        elif self.rejects is not None:
+            self.rejects.discard()
+        if not lines:
+            return
+        if isinstance(error, ToxonnxError):
+            error.hint = "\n".join(filter(None, [error.hint, *lines]))
+        else:
+            error.add_note("\n".join(lines))
+
+    def _score(self, source: Source[Any], task: Task, progress: Callable[[Summary, Source[Any]], None]) -> Summary:
+        """Scores one file."""
+        output = task.job.output
+        if output is not None:
+            output.parent.mkdir(parents=True, exist_ok=True)
+        if output is None or task.identity is None:
+            return self._predict(source, output, self.writing, progress=progress)
+        with Journal(output, task.identity, task.checkpoint) as journal:
+            before = journal.checkpoint
+            if before is not None and before.stage is Stage.COMPLETE:
+                journal.give_name(force=self.writing.force)
+                return before.summary
+            if before is not None and before.stage is Stage.SCORING:
+                source.seek(before.position)
+            writing = replace(self.writing, partial=journal.partial)
+            try:
+                summary = self._predict(source, output, writing, journal, progress=progress)
+            except InputError:  # the same input fails again
+                journal.discard()
+                raise
+            journal.give_name(force=self.writing.force)
+            return summary
+
+    def _predict(
+        self,
+        source: Source[Any],
+        output: Path | None,
+        writing: WriteOptions,
+        journal: Journal | None = None,
+        *,
+        progress: Callable[[Summary, Source[Any]], None],
+    ) -> Summary:
+        columns = self.text.choose_columns(source)
+        with open_sink(output, source, self.added, writing) as sink:
+            if not self.text.requested:
+                self._note(f"reading the text from {', '.join(map(repr, columns))}")
+            if not self.reading.has_header:
+                self._note(f"the columns added are {', '.join(sink.columns)}")
+            try:
+                return predict(
+                    self.classifier,
+                    source,
+                    sink,
+                    self.text.spec,
+                    columns,
+                    rejects=self.rejects,
+                    checkpoint_rows=self.checkpoint_rows,
+                    journal=journal,
+                    progress=lambda done: progress(done, source),
+                )
+            except InputError as error:
+                if output is None:
+                    error.hint += "\nThe output on standard output is incomplete."
+                raise
+
+    def _note(self, message: str) -> None:
+        if message not in self._notes:
+            self._notes.add(message)
+            click.echo(message, err=True)
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """The rows in flight contain no reference cycles, and searching them for some takes a fifth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
