@@ -60,6 +60,16 @@ def test_scores_over_the_wire_are_those_of_predict(server: RunningServer) -> Non
         )
 
 
+def test_coral_gets_its_answer_within_its_limit(server: RunningServer) -> None:
+    body = {
+        "comment": {"text": "Please be kind to each other."}, "doNotStore": True, "languages": ["en"],
+        "requestedAttributes": {"TOXICITY": {}}, "clientToken": "comment:42",
+    }  # fmt: skip
+    url = f"{server.url}/v1alpha1/comments:analyze?key=any"
+    answer = httpx2.post(url, json=body, timeout=0.8).json()
+    assert 0 < answer["attributeScores"]["TOXICITY"]["summaryScore"]["value"] < 1
+
+
 def test_google_api_client(server: RunningServer) -> None:
     client = googleapiclient.discovery.build(
         "commentanalyzer", "v1alpha1", developerKey="any key", static_discovery=False,

@@ -18,6 +18,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -45,6 +46,8 @@ PROTOCOLS: tuple[Protocol, ...] = (
 
 #: seconds after which a client that got status 429 or 503 should try again
 RETRY_AFTER = 1
+#: bytes from which a body is parsed in another thread
+LARGE_BODY = 1 << 16
 #: the client closed the connection (nginx's status for it)
 _CLIENT_GONE = 499
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -135,8 +138,8 @@ class _Outermost:
         if not log.isEnabledFor(logging.INFO):
             return
         fields = {
-            "id": record.id, "method": scope["method"], "path": scope["path"], "protocol": record.protocol,
-            "status": record.status, "ms": round(seconds * 1000, 1), "texts": record.texts,
+            "id": record.id, "method": scope["method"], "path": quote(scope["path"], safe="/:$")[:200],
+            "protocol": record.protocol, "status": record.status, "ms": round(seconds * 1000, 1), "texts": record.texts,
         }  # fmt: skip
         log.info("request", extra={"fields": fields | ({"error": record.error} if record.error else {})})
 
@@ -210,7 +213,10 @@ class _Handler:
             raise RequestError("internal", "internal error") from None
 
     async def _score(self, request: Request, record: _Record) -> Answer:
-        call = self._call(request, record, parse_json(await self._read(request)))
+        body = await self._read(request)
+        # A large body takes so long that other requests would have to wait for it.
+        value = parse_json(body) if len(body) < LARGE_BODY else await asyncio.to_thread(parse_json, body)
+        call = self._call(request, record, value)
         answer = await _unless_client_leaves(request, self._endpoint.answer(call))
         record.texts = sum(len(scored.scores) for _, scored in answer.scored)
         method = "single" if record.texts == 1 else "batch"

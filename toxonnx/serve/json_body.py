@@ -17,7 +17,8 @@ T = TypeVar("T")
 
 #: deepest nesting of objects and lists; the deepest request of a protocol has 6 levels
 MAX_DEPTH = 32
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+#: a string, also one without an end: every byte is looked at once
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _OTHERS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _CHANGES = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _TYPE_NAMES: dict[type, str] = {

@@ -121,6 +121,7 @@ class ScoringQueue:
         self._active = self._being_tokenized = 0  # requests
         self._closed = False
         self._last_success = -float("inf")
+        self._checking = asyncio.Lock()
         threads = self._engine.settings.threads
         # At least two, or a request of many long texts would hold up all others.
         self._tokenizers = ThreadPoolExecutor(max(2, threads), thread_name_prefix="tokenizer")
@@ -145,10 +146,10 @@ class ScoringQueue:
             RequestError: it does not, or not within the timeout in seconds.
         """
         self._check_threads()
-        if time.monotonic() - self._last_success < RECENT:
-            return
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(timeout), self._checking:  # one at a time, and the others have its result
+                if time.monotonic() - self._last_success < RECENT:
+                    return
                 scored = await self._score([CANARY], urgent=True)
         except TimeoutError:
             raise RequestError("unhealthy", f"the model scored no text within {timeout:g} seconds") from None

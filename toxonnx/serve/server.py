@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import signal
 import socket
 import ssl
@@ -21,6 +22,8 @@ __all__ = ["Address", "bind", "run_server"]
 
 #: connections that wait to be accepted
 BACKLOG = 2048
+#: seconds for which an idle connection stays open; clients keep theirs for less, and so do not use a closed one
+KEEP_ALIVE = 75
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +101,8 @@ def run_server(service: Service, address: Address, listener: socket.socket, on_r
     """
     config = uvicorn.Config(
         make_app(service), log_config=None, access_log=False, server_header=False, lifespan="on", ws="none",
-        ssl_certfile=address.tls_cert, ssl_keyfile=address.tls_key, backlog=BACKLOG,
+        ssl_certfile=address.tls_cert, ssl_keyfile=address.tls_key, backlog=BACKLOG, timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=math.ceil(service.options.timeout) + 1,  # for clients that do not read their answer
     )  # fmt: skip
     server = _Server(config)
 
