@@ -15,6 +15,7 @@ from toxonnx.inference.scores import Scores, StreamScorer
 from toxonnx.io.base import Position, Sink, Source
 from toxonnx.io.journal import Checkpoint, Journal, Stage
 from toxonnx.io.rejects import Rejected, Rejects, with_rejected
+from toxonnx.io.shards import ShardRange, records_before
 from toxonnx.io.summary import Summary
 from toxonnx.texts import TextSpec
 
@@ -34,6 +35,7 @@ def predict(
     rejects: Rejects | None = None,
     checkpoint_rows: int | None = None,
     journal: Journal | None = None,
+    shard: ShardRange | None = None,
     progress: Callable[[Summary], None] = lambda _: None,
 ) -> Summary:
     """Scores each row of a source and hands it to a sink.
@@ -48,6 +50,8 @@ def predict(
             None, they are errors.
         checkpoint_rows: records between two checkpoints of the sink; None has only one, at the end.
         journal: where these are recorded, so that another process can continue. Counts start where its last one ends.
+        shard: the records to score; the source must be at its start, or at the position of the ``journal``. All when
+            None.
         progress: called with the summary so far, after each group of rows.
 
     Returns:
@@ -68,8 +72,12 @@ def predict(
     last = journal.checkpoint if journal is not None else None
     if last is not None and last.stage is not Stage.SCORING:
         return last.summary
+    start = last.position if last is not None else (shard and shard.start) or Position(0, 1)
     output = _Output(source, sink, values, rejects, checkpoint_rows, journal)
-    items, get_text = (source, text_of) if rejects is None else (with_rejected(source, values), text_if_any)
+    output.position = start
+    items, get_text = (iter(source), text_of) if rejects is None else (with_rejected(source, values), text_if_any)
+    if shard is not None and shard.end is not None:
+        items = records_before(items, start, shard.end)
     with contextlib.closing(scorer.score_batches(items, get_text)) as batches:
         for records, scores in batches:
             output.write(records, scores)
@@ -94,7 +102,7 @@ class _Output:
         self._checkpoint_rows, self._journal = checkpoint_rows, journal
         before = journal.checkpoint if journal is not None else None
         self.summary = before.summary.copy() if before else Summary()
-        self._position = before.position if before else Position(0, 1)
+        self.position = before.position if before else Position(0, 1)
         self._started = time.perf_counter() - self.summary.seconds
         self._since = 0  # records since the last checkpoint
 
@@ -134,7 +142,7 @@ class _Output:
         if self._journal is not None:
             self._journal.append(
                 Checkpoint(
-                    position=self._position,
+                    position=self.position,
                     size=size,
                     rejects_size=rejects_size,
                     summary=self.summary.copy(),
@@ -145,7 +153,7 @@ class _Output:
     def _write(self, records: list[Any], scores: Scores) -> None:
         rejects, summary = self._rejects, self.summary
         last = records[-1]
-        summary.position, self._position = last.end_position, self._source.position_after(last)
+        summary.position, self.position = last.end_position, self._source.position_after(last)
         self._since += len(records)
         if rejects is None:
             self._sink.write(records, scores)

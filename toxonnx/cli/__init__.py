@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "Train a classifier from a recipe: LoRA or full fine-tuning.",
     "export": "Merge, convert to ONNX, quantize, verify and seal a bundle.",
     "predict": "Score a file: add labels and probabilities to its rows.",
+    "join": "Join the outputs of the parts of a file that predict --shard scored.",
     "eval": "Evaluate models on labelled rows and functional test suites.",
     "bench": "Benchmark throughput and latency against PyTorch.",
     "serve": "Serve bundles over HTTP: own, Perspective, OpenAI, TEI, KServe endpoints.",

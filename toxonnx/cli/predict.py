@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from toxonnx.bundle import Bundle
     from toxonnx.io.base import ReadOptions
     from toxonnx.io.paths import Job
+    from toxonnx.io.shards import Shard
     from toxonnx.predict import Summary
 
 
@@ -39,6 +40,12 @@ def _columns(_context: click.Context, _option: click.Parameter, value: str | Non
         if kinds.count(kind) > 1:
             raise click.BadParameter(f"{kind} is repeated")
     return kinds
+
+
+def _shard(_context: click.Context, _option: click.Parameter, value: str | None) -> Shard | None:
+    from toxonnx.io.shards import parse_shard
+
+    return parse_shard(value) if value is not None else None
 
 
 def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | None) -> Path | None:
@@ -99,6 +106,11 @@ def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | No
     help="How many rows an interrupted run may lose.",
 )  # fmt: skip
 @click.option(
+    "--shard", metavar="K/N", callback=_shard,
+    help="Score the K-th of N shards of FILE, to a file with the numbers in its name; toxonnx join joins them. Of "
+    "several files, score each N-th one.",
+)  # fmt: skip
+@click.option(
     "--force", is_flag=True, help="Replace the output if it exists; without --resume, also discard an interrupted run."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Print how the file is scored.")
@@ -122,6 +134,7 @@ def command(
     strict: bool,
     resume: bool,
     checkpoint_rows: int,
+    shard: Shard | None,
     force: bool,
     verbose: bool,
 ) -> None:
@@ -150,10 +163,26 @@ def command(
         raise click.UsageError("the column error is for --on-error null; without it, no row of the output has one")
     reading = replace(reading, yield_rejected=on_error != "fail")
     jobs = plan_jobs(files, output, input_format=reading.format, wanted_format=output_format, force=force or resume)
+    shard_range = None
+    if shard is not None:
+        from toxonnx.cli.predict_files import divide
+
+        jobs, shard_range = divide(jobs, shard, reading, is_single=len(files) == 1 and files[0] == jobs[0].input)
+        rejects_file = rejects_file and shard.output(rejects_file)
+        if not jobs:
+            click.echo(f"there are fewer files than shards: nothing to score for {shard}", err=True)
+            return
     _check_rejects_file(rejects_file, jobs)
     with open_source(jobs[0].input, reading) as first:
         from toxonnx.bundle import open_bundle
-        from toxonnx.cli.predict_files import Scoring, TextColumns, find_identity, plan_tasks, remove_states
+        from toxonnx.cli.predict_files import (
+            Scoring,
+            TextColumns,
+            find_identity,
+            plan_tasks,
+            remove_states,
+            write_shard_record,
+        )
         from toxonnx.inference.classifier import Classifier
         from toxonnx.inference.options import RuntimeOptions
         from toxonnx.io.atomic import has_name
@@ -187,6 +216,8 @@ def command(
         name = opened.manifest.name
         identities = [None if one is None else Identity(one, name, opened.seal, same) for one in inputs]
         tasks = plan_tasks(jobs, identities, resume=resume, force=force)
+        if shard_range is not None:
+            tasks = [tasks[0]._replace(shard=shard_range)]
         scoring = Scoring(classifier, text, added, reading, writing, checkpoint_rows)
         if on_error == "fail":
             summary = scoring.run(tasks, first)
@@ -196,6 +227,8 @@ def command(
                 rejects_file = None  # that run was interrupted after its last step
             with Rejects(rejects_file, keep=on_error == "null", limit=max_rejects, force=force, size=size) as rejects:
                 summary = scoring.run(tasks, first, rejects)
+        if shard is not None and shard_range is not None:
+            write_shard_record(tasks[0], shard, first, writing, summary)
         remove_states(tasks)
     _print_summary(summary, opened, len(jobs))
     if strict and summary.rejected:

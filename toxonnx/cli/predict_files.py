@@ -16,16 +16,27 @@ from toxonnx.cli.progress import show_progress
 from toxonnx.errors import InputError, ToxonnxError
 from toxonnx.inference.classifier import Classifier
 from toxonnx.io.atomic import is_special, refuse_existing
-from toxonnx.io.base import ReadOptions, Source, WriteOptions, open_sink, open_source
+from toxonnx.io.base import ReadOptions, Source, WriteOptions, open_sink, open_source, output_format
 from toxonnx.io.input_file import STDIN
+from toxonnx.io.joining import write_record
 from toxonnx.io.journal import Checkpoint, Identity, InputIdentity, Journal, Stage, read_state, remove_state
 from toxonnx.io.output_columns import OutputColumns
 from toxonnx.io.paths import Job
 from toxonnx.io.rejects import RejectLimitError, Rejects
+from toxonnx.io.shards import Shard, ShardRange, find_range
 from toxonnx.predict import Summary, predict
 from toxonnx.texts import TextSpec
 
-__all__ = ["Scoring", "Task", "TextColumns", "find_identity", "plan_tasks", "remove_states"]
+__all__ = [
+    "Scoring",
+    "Task",
+    "TextColumns",
+    "divide",
+    "find_identity",
+    "plan_tasks",
+    "remove_states",
+    "write_shard_record",
+]
 
 
 class Task(NamedTuple):
@@ -35,11 +46,13 @@ class Task(NamedTuple):
         job: its input and output.
         identity: what is scored and how; None if the output cannot be continued.
         checkpoint: where an earlier run got to.
+        shard: the records of the input to score; all when None.
     """
 
     job: Job
     identity: Identity | None
     checkpoint: Checkpoint | None = None
+    shard: ShardRange | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -62,6 +75,29 @@ def find_identity(job: Job, source: Source[Any], *, resume: bool) -> InputIdenti
             raise InputError(f"--resume cannot read {source.name} again", "Save it to a file, and score that.")
         return None
     return InputIdentity.of(job.input)
+
+
+def divide(
+    jobs: Sequence[Job], shard: Shard, reading: ReadOptions, *, is_single: bool
+) -> tuple[list[Job], ShardRange | None]:
+    """The files of a shard; of a single one, its output and the records that belong to the shard.
+
+    Raises:
+        InputError: the output is not a file; or see :func:`toxonnx.io.shards.find_range`.
+    """
+    if not is_single:
+        return list(jobs[shard.number - 1 :: shard.total]), None
+    job = jobs[0]
+    if job.output is None or is_special(job.output):
+        raise InputError("--shard needs an output file", "Name it with -o FILE, the same for all shards.")
+    return [Job(job.input, shard.output(job.output))], find_range(job.input, reading, shard)
+
+
+def write_shard_record(task: Task, shard: Shard, source: Source[Any], writing: WriteOptions, summary: Summary) -> None:
+    """Writes the record of the output of a shard, which is complete; see :mod:`toxonnx.io.joining`."""
+    assert task.job.output is not None and task.identity is not None
+    format_ = writing.format or output_format(task.job.output, source.format)
+    write_record(task.job.output, shard, format_, task.identity, summary)
 
 
 def plan_tasks(jobs: Sequence[Job], identities: Sequence[Identity | None], *, resume: bool, force: bool) -> list[Task]:
@@ -211,11 +247,15 @@ class Scoring:
             if before is not None and before.stage is Stage.COMPLETE:
                 journal.give_name(force=self.writing.force)
                 return before.summary
+            shard = task.shard
             if before is not None and before.stage is Stage.SCORING:
                 source.seek(before.position)
-            writing = replace(self.writing, partial=journal.partial)
+            elif shard is not None and shard.start is not None:
+                source.seek(shard.start)
+            has_start = shard is None or shard.start is None
+            writing = replace(self.writing, partial=journal.partial, has_start=has_start)
             try:
-                summary = self._predict(source, output, writing, journal, progress=progress)
+                summary = self._predict(source, output, writing, journal, shard, progress=progress)
             except InputError:  # the same input fails again
                 journal.discard()
                 raise
@@ -228,6 +268,7 @@ class Scoring:
         output: Path | None,
         writing: WriteOptions,
         journal: Journal | None = None,
+        shard: ShardRange | None = None,
         *,
         progress: Callable[[Summary, Source[Any]], None],
     ) -> Summary:
@@ -247,6 +288,7 @@ class Scoring:
                     rejects=self.rejects,
                     checkpoint_rows=self.checkpoint_rows,
                     journal=journal,
+                    shard=shard,
                     progress=lambda done: progress(done, source),
                 )
             except InputError as error:

@@ -43,6 +43,7 @@ class AtomicFile(OutputFile):
         encoding: of its text.
         force: replace the file if it exists.
         size: bytes to keep of the partial file that an earlier process left.
+        is_raw: see :class:`toxonnx.io.output_file.OutputFile`.
 
     Attributes:
         is_kept: whether the partial file stays if the ``with`` block fails, for another process to continue.
@@ -53,7 +54,15 @@ class AtomicFile(OutputFile):
         MachineError: the disk is full, or another write failed; or the package that compresses it is not installed.
     """
 
-    def __init__(self, path: str | Path | None, *, encoding: str = "utf-8", force: bool = False, size: int = 0) -> None:
+    def __init__(
+        self,
+        path: str | Path | None,
+        *,
+        encoding: str = "utf-8",
+        force: bool = False,
+        size: int = 0,
+        is_raw: bool = False,
+    ) -> None:
         path = Path(path) if path is not None else None
         self._force, self.is_kept = force, False
         self._partial: Path | None = None
@@ -69,7 +78,7 @@ class AtomicFile(OutputFile):
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror}") from None
         try:
-            super().__init__(path, target, encoding=encoding, size=size)
+            super().__init__(path, target, encoding=encoding, size=size, is_raw=is_raw)
         except BaseException:
             if self._partial and not size:
                 self._partial.unlink(missing_ok=True)

@@ -115,11 +115,14 @@ class WriteOptions:
         format: a key of :data:`FORMATS`; when None, by the suffix, else that of the source.
         force: replace the file if it exists.
         partial: the file to write instead, which gets its name from somebody else; ``force`` has no meaning then.
+        has_start: whether it starts with what precedes the rows, such as the header of CSV; only the first one of
+            several parts does.
     """
 
     format: str | None = None
     force: bool = False
     partial: Partial | None = None
+    has_start: bool = True
 
 
 class Position(NamedTuple):
@@ -188,6 +191,21 @@ class Source(Protocol[R]):
     @property
     def size(self) -> int | None:
         """Bytes of the input; None if unknown, as for a pipe."""
+        ...
+
+    @property
+    def extent(self) -> int | None:
+        """What the offset of a :class:`Position` goes up to; None if that is not known before all is read."""
+        ...
+
+    def divide(self, offsets: Sequence[int]) -> list[Position]:
+        """For each offset, in ascending order, the first place at or after it where reading can start.
+
+        It may read the source, which is of no use after that.
+
+        Raises:
+            InputError: a record before one of them cannot be read.
+        """
         ...
 
     def __iter__(self) -> Iterator[R]:

@@ -27,6 +27,7 @@ from toxonnx.io.input_file import InputFile
 from toxonnx.io.line_recorder import ESCAPE_HINT, ESCAPED_QUOTE, MAX_RECORD, LineRecorder
 from toxonnx.io.output_columns import OutputColumns
 from toxonnx.io.rejects import Rejected
+from toxonnx.io.shards import divide_by_reading
 from toxonnx.io.sniff import DELIMITERS, delimiter_name
 from toxonnx.io.text_start import AUTO, read_start
 from toxonnx.io.undecodable import AS_SURROGATES, UNDECODABLE
@@ -181,6 +182,15 @@ class CsvSource:
         is_strict = not self._options.yield_rejected
         self._all_records = self._records(iter(self._recorder)) if is_strict else self._records_or_rejected()
 
+    @property
+    def extent(self) -> int | None:
+        """See :attr:`toxonnx.io.base.Source.extent`."""
+        return self._file.extent
+
+    def divide(self, offsets: Sequence[int]) -> list[Position]:
+        """See :meth:`toxonnx.io.base.Source.divide`."""
+        return divide_by_reading(self, offsets)
+
     def bytes_done(self, position: int) -> float:
         """See :meth:`toxonnx.io.base.Source.bytes_done`."""
         return self._file.bytes_done(position)
@@ -312,6 +322,8 @@ class CsvSink:
             names = self._line(source.columns)
         if header:
             self._start += f"{names}{self._delimiter}{self._line(self.columns)}{end}"
+        if not options.has_start:
+            self._start = ""
         #: of a row that is rejected
         self._nulls = [kind for kind in columns.kinds for _ in self._names_of(kind)]
         self._width, self._end = len(source.columns), end or "\n"

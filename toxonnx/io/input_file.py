@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,26 @@ class InputFile:
             if not skipped:
                 raise InputError(f"{self.name} is shorter than it was")
             offset -= skipped
+
+    @property
+    def extent(self) -> int | None:
+        """Bytes of ``stream``; None if unknown, as for compressed data."""
+        return None if self.compression else self.size
+
+    def line_starts(self, offsets: Sequence[int]) -> list[tuple[int, int]]:
+        """For each offset, in ascending order, the first line that starts there or later: its offset and its number.
+        Each byte 0x0A ends a line."""
+        self.seek(0)
+        places, offset, line = [], 0, 1
+        for wanted in offsets:
+            while offset < wanted:  # to the byte before, which ends a line if one starts at this offset
+                block = self.stream.read(min(wanted - 1 - offset, BUFFER_BYTES)) or self.stream.readline()
+                if not block:
+                    break
+                offset += len(block)
+                line += block.count(b"\n")
+            places.append((offset, line))
+        return places
 
     def bytes_done(self, offset: int) -> float:
         """Bytes of the file, approximately, up to an offset in the decompressed bytes; 0 for a pipe."""

@@ -154,6 +154,15 @@ class JsonlSource:
         self._file.seek(position.offset)
         self._records = self._read(position)
 
+    @property
+    def extent(self) -> int | None:
+        """See :attr:`toxonnx.io.base.Source.extent`."""
+        return self._file.extent
+
+    def divide(self, offsets: Sequence[int]) -> list[Position]:
+        """See :meth:`toxonnx.io.base.Source.divide`."""
+        return [Position(*place) for place in self._file.line_starts(offsets)]
+
     def bytes_done(self, position: int) -> float:
         """See :meth:`toxonnx.io.base.Source.bytes_done`."""
         return self._file.bytes_done(position)

@@ -30,6 +30,7 @@ class OutputFile:
         target: a file, or the descriptor of one that is open; standard output's stays open.
         encoding: of its text.
         size: bytes to keep of what an earlier process wrote: up to a :meth:`checkpoint`.
+        is_raw: what is written is compressed already, if its name says so.
 
     Attributes:
         is_new: whether it was empty when it was opened.
@@ -39,9 +40,17 @@ class OutputFile:
         MachineError: the disk is full, or another write failed; or the package that compresses it is not installed.
     """
 
-    def __init__(self, path: Path | None, target: int | Path, *, encoding: str = "utf-8", size: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        target: int | Path,
+        *,
+        encoding: str = "utf-8",
+        size: int = 0,
+        is_raw: bool = False,
+    ) -> None:
         self.path, self.is_new = path, size == 0
-        self._compression = compression_of_name(path) if path else ""
+        self._compression = compression_of_name(path) if path and not is_raw else ""
         if self._compression:
             compress(io.BytesIO(), self._compression)  # before anything is written: is its package there?
         try:

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -189,10 +189,22 @@ class ParquetSource:
             raise InputError(f"{self.name} is shorter than it was")
         self._start = position.offset
 
+    @property
+    def extent(self) -> int:
+        """See :attr:`toxonnx.io.base.Source.extent`."""
+        rows: int = self.file.metadata.num_rows
+        return rows
+
+    def divide(self, offsets: Sequence[int]) -> list[Position]:
+        """See :meth:`toxonnx.io.base.Source.divide`. Places are between row groups, which stay as they are."""
+        metadata = self.file.metadata
+        ends = list(accumulate(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)))
+        places = [next(end for end in [0, *ends] if end >= offset) for offset in offsets]
+        return [Position(place, place + 1) for place in places]
+
     def bytes_done(self, position: int) -> float:
         """See :meth:`toxonnx.io.base.Source.bytes_done`."""
-        rows: int = self.file.metadata.num_rows
-        return (self.size or 0) * position / max(rows, 1)
+        return (self.size or 0) * position / max(self.extent, 1)
 
     def __enter__(self) -> ParquetSource:
         return self

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from toxonnx.io.output_file import OutputFile
 
-__all__ = ["MAX_GROUP_BYTES", "Group", "Output", "RowGroups", "RowStore", "Settings", "leaves"]
+__all__ = ["MAX_GROUP_BYTES", "Group", "Output", "RowGroups", "RowStore", "Settings", "join_files", "leaves"]
 
 #: a larger row group is written as several: pyarrow holds the one that it writes
 MAX_GROUP_BYTES = 64 << 20
@@ -217,3 +217,19 @@ class RowStore:
     def close(self) -> None:
         """Closes the file, which remains."""
         self._file.close()
+
+
+def join_files(paths: Sequence[Path], file: OutputFile) -> None:
+    """Writes the rows of several files with one schema to one, in the row groups that they have."""
+    files = [pq.ParquetFile(path) for path in paths]
+    like = next((one for one in files if one.metadata.num_row_groups), files[0])
+    target = RowGroups(file, like.schema_arrow, 0, Settings.of(like.metadata).arguments([]))
+    try:
+        for index, one in enumerate(files):
+            for number in range(one.metadata.num_row_groups):
+                for rows in one.iter_batches(row_groups=[number], use_threads=False):
+                    target.add((index, number), rows)
+    except BaseException:
+        target.close(is_complete=False)
+        raise
+    target.close(is_complete=True)

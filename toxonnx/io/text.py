@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -12,12 +13,15 @@ from toxonnx.io.header import has_usual_text_column
 from toxonnx.io.input_file import InputFile
 from toxonnx.io.line_recorder import LineRecorder
 from toxonnx.io.rejects import Rejected
+from toxonnx.io.shards import divide_by_reading
 from toxonnx.io.text_start import read_start
 from toxonnx.io.undecodable import AS_SURROGATES
 
 __all__ = ["TextRecord", "TextSource", "open_source"]
 
 COLUMN = "text"
+#: encodings in which a byte 0x0A is a line feed, and nothing else
+_LINE_FEED_IS_A_BYTE = {"utf-8", "utf-8-sig", "ascii", "iso8859-1", "cp1252"}
 
 
 class TextRecord(NamedTuple):
@@ -56,6 +60,7 @@ class TextSource:
         self._file, self.name = file, file.name
         sample, mark = read_start(file, options)
         self.columns = [COLUMN]
+        self._encoding = codecs.lookup(sample.encoding).name
         self._yield_rejected = options.yield_rejected
         errors = AS_SURROGATES if options.yield_rejected else "strict"
         self._recorder = LineRecorder(file, sample, Position(mark, 1), errors=errors, newline="\n")
@@ -103,6 +108,17 @@ class TextSource:
     def seek(self, position: Position) -> None:
         """See :meth:`toxonnx.io.base.Source.seek`."""
         self._recorder.seek(position)
+
+    @property
+    def extent(self) -> int | None:
+        """See :attr:`toxonnx.io.base.Source.extent`."""
+        return self._file.extent
+
+    def divide(self, offsets: Sequence[int]) -> list[Position]:
+        """See :meth:`toxonnx.io.base.Source.divide`."""
+        if self._encoding not in _LINE_FEED_IS_A_BYTE:
+            return divide_by_reading(self, offsets)
+        return [Position(*place) for place in self._file.line_starts(offsets)]
 
     def bytes_done(self, position: int) -> float:
         """See :meth:`toxonnx.io.base.Source.bytes_done`."""
