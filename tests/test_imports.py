@@ -103,7 +103,7 @@ RULES = {
     ),
     "predict": Rule(
         "source to scorer to sink",
-        ("inference.scores", "io.base", "io.journal", "io.rejects", "io.summary", "texts"),
+        ("inference.scores", "io.base", "io.journal", "io.rejects", "io.shards", "io.summary", "texts"),
         ("numpy",),
     ),
     "diagnosis": Rule("what `doctor` reports", ("extras", "inference", "system")),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from toxonnx.errors import InputError
@@ -157,9 +157,7 @@ def _find(whole: Path) -> list[ShardRecord]:
 def _comparable(identity: Identity) -> Identity:
     """Without what may differ between the shards: copies of a file on other machines have other times."""
     options = {name: value for name, value in identity.options.items() if name != "--shard"}
-    return Identity(
-        InputIdentity(identity.input.size, 0, identity.input.start), identity.bundle, identity.sha256, options
-    )
+    return replace(identity, input=replace(identity.input, modified=0), options=options)
 
 
 def _checked_blocks(record: ShardRecord) -> Iterator[bytes]:
