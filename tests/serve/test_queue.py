@@ -190,8 +190,6 @@ def test_a_model_that_stopped_is_not_healthy_and_nobody_waits_for_it(
         await asyncio.gather(*blocking)
         engine.fails = lambda _: SystemExit()
         assert "has stopped" in (await made.score(["three"])).errors[0]
-        while all(worker.is_alive() for worker in made._workers):
-            await asyncio.sleep(0.001)
         for call in (made.check(30), made.score(["four"])):
             with pytest.raises(RequestError, match="a thread of the model has stopped"):
                 await call

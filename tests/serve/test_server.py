@@ -6,6 +6,7 @@ import datetime
 import ipaddress
 import itertools
 import json
+import os
 import signal
 import ssl
 import threading
@@ -168,6 +169,38 @@ def test_sighup_reloads_without_a_lost_request_and_refuses_a_bad_bundle(tmp_path
         assert client.get("/v1/bundles").json()["bundles"][0]["labels"][0]["threshold"] == 0.3
         loaded.set()
         assert [len(one.result()) for one in seals] == [2] * 4
+
+
+def _children(process: int) -> set[int]:
+    return {int(pid) for path in Path(f"/proc/{process}/task").glob("*/children") for pid in path.read_text().split()}
+
+
+def test_workers_share_a_socket_and_are_replaced(tone: Path) -> None:
+    with running(tone, "--workers", 2) as server:
+        first = _children(server.process.pid)
+        assert len(first) == 2
+        os.kill(min(first), signal.SIGKILL)
+        server.wait_for("a worker was ended by signal 9 and is replaced")
+        while len(_children(server.process.pid)) < 2:
+            time.sleep(0.01)
+        for number in range(30):  # a connection each
+            assert httpx2.post(f"{server.url}/v1/classify", json={"text": f"day {number}"}).status_code == 200
+        metrics = httpx2.get(f"{server.url}/metrics").text
+        for line in (
+            'toxonnx_texts_total{bundle="tone"} 30.0', 'te_predict_count{bundle="tone"} 30.0', "te_queue_size 0.0",
+        ):  # fmt: skip
+            assert f"\n{line}\n" in metrics
+        workers = _children(server.process.pid)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0
+        assert len(workers) == 2 and not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    with running(tone, "--workers", 2) as server:
+        workers = _children(server.process.pid)
+        server.process.kill()
+        deadline = time.monotonic() + 20
+        while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 
 
 def certificate(folder: Path) -> Iterator[Path]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +14,7 @@ import click
 from toxonnx.cli.options import device_options, threads_option, warn_of_fallback
 
 if TYPE_CHECKING:
+    from toxonnx.serve.address import Address
     from toxonnx.serve.service import Service
 
 #: where API keys may be, if not in a file: one, or several separated by white space
@@ -75,6 +79,10 @@ KEYS_VARIABLE = "TOXONNX_API_KEY"
     "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True,
     help="Format of the log on standard error: one line per request, without texts.",
 )  # fmt: skip
+@click.option(
+    "--workers", type=click.IntRange(min=1), default=1, show_default=True,
+    help="Processes, each with its own copy of the models and its share of the cores.",
+)  # fmt: skip
 def command(
     bundles: tuple[str, ...],
     host: str,
@@ -96,6 +104,7 @@ def command(
     tls_cert: Path | None,
     tls_key: Path | None,
     log_format: str,
+    workers: int,
 ) -> None:
     """Serve BUNDLEs, folders or names, over HTTP.
 
@@ -109,9 +118,10 @@ def command(
     require("serve")
     from toxonnx.inference.options import RuntimeOptions
     from toxonnx.serve import logs
+    from toxonnx.serve.address import Address, bind
     from toxonnx.serve.options import ServeOptions
-    from toxonnx.serve.server import Address, bind, run_server
-    from toxonnx.serve.service import Service
+    from toxonnx.serve.workers import run_workers
+    from toxonnx.system import available_cores
 
     options = ServeOptions(
         api_keys=_api_keys(api_key_file),
@@ -124,30 +134,47 @@ def command(
         suggestions=suggestions,
         fill_categories=fill_categories,
     )
+    if workers > 1 and threads is None and device == "cpu":
+        threads = max(1, available_cores() // workers)
+    runtime = RuntimeOptions(
+        device=device, allow_fallback=allow_fallback, threads=threads, max_batch_tokens=max_batch_tokens
+    )
     address = Address(host=host, port=port, tls_cert=tls_cert, tls_key=tls_key)
     address.check_tls()
     logs.configure(log_format)
+    if not address.is_loopback and not options.api_keys:
+        click.echo(f"warning: everybody who reaches {host} can use this server; see --api-key-file", err=True)
     with bind(address) as listener:
-        service = Service(
-            bundles,
-            RuntimeOptions(
-                device=device, allow_fallback=allow_fallback, threads=threads, max_batch_tokens=max_batch_tokens
-            ),
-            options,
-            review_below=review_below,
-        )
-        for bundle in service.bundles:
-            warn_of_fallback(bundle.classifier)
-        if not address.is_loopback and not options.api_keys:
-            click.echo(f"warning: everybody who reaches {host} can use this server; see --api-key-file", err=True)
-        scheme, bound = "https" if tls_cert else "http", listener.getsockname()[1]
-        name = f"[{host}]" if ":" in host else host
 
-        def announce() -> None:
-            _print_protocols(service)
-            click.echo(f"listening on {scheme}://{name}:{bound}", err=True)
+        def serve(announce: bool) -> None:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what is being loaded is new
+            from toxonnx.serve.server import run_server
+            from toxonnx.serve.service import Service
 
-        run_server(service, address, listener, announce)
+            service = Service(bundles, runtime, options, review_below=review_below)
+            run_server(service, address, listener, lambda: _announce(service, address, listener) if announce else None)
+
+        if workers == 1:
+            serve(True)
+        else:
+            sys.exit(run_workers(workers, serve, listener.close))
+
+
+def _announce(service: Service, address: Address, listener: socket.socket) -> None:
+    """Says which protocols each bundle answers, and where."""
+    from toxonnx.serve.app import PROTOCOLS
+
+    for bundle in service.bundles:
+        warn_of_fallback(bundle.classifier)
+        reasons = {protocol.name: protocol.why_unavailable(bundle.manifest) for protocol in PROTOCOLS}
+        available = [name for name, reason in reasons.items() if not reason]
+        click.echo(f"{bundle.name} ({bundle.bundle.seal[:16]}) answers {', '.join(available)}", err=True)
+        for name, reason in reasons.items():
+            if reason:
+                click.echo(f"{bundle.name} does not answer {name}: {reason}", err=True)
+    scheme = "https" if address.tls_cert else "http"
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    click.echo(f"listening on {scheme}://{host}:{listener.getsockname()[1]}", err=True)
 
 
 def _api_keys(file: Path | None) -> tuple[str, ...]:
@@ -169,16 +196,3 @@ def _api_keys(file: Path | None) -> tuple[str, ...]:
             raise InputError(f"{where} contains no API key", "Write one per line, or do not set it.")
         keys += text.split()
     return tuple(dict.fromkeys(keys))
-
-
-def _print_protocols(service: Service) -> None:
-    """Says which protocols each bundle answers."""
-    from toxonnx.serve.app import PROTOCOLS
-
-    for bundle in service.bundles:
-        reasons = {protocol.name: protocol.why_unavailable(bundle.manifest) for protocol in PROTOCOLS}
-        available = [name for name, reason in reasons.items() if not reason]
-        click.echo(f"{bundle.name} ({bundle.bundle.seal[:16]}) answers {', '.join(available)}", err=True)
-        for name, reason in reasons.items():
-            if reason:
-                click.echo(f"{bundle.name} does not answer {name}: {reason}", err=True)

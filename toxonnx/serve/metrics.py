@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
+
+from toxonnx.serve.workers import METRICS_FOLDER
 
 __all__ = ["Metrics"]
 
@@ -43,12 +47,11 @@ class Metrics:
             "validation_label_share", "Share of the texts to which a label applied when the bundle was verified.",
             "bundle", "label",
         )  # fmt: skip
-        self.bundle = gauge("bundle_info", "1 for each bundle that is served.", "bundle", "sha256")
+        self.bundle = gauge("bundle_info", "1 for each bundle that is served, 0 for one that was.", "bundle", "sha256")
         self.reloads = counter("reloads", "Reloads of a bundle.", "result")
-        self.calls = Counter("te_request_count", "Requests for scores.", ["method"], registry=None)
-        self.successes = Counter("te_request_success", "Requests that got scores.", ["method"], registry=None)
-        self.failures = Counter("te_request_failure", "Requests that got none.", ["err"], registry=None)
-        self._registry.register(_TeiNames(self))
+        self.calls = counter("scoring_requests", "Requests for scores.", "method")
+        self.successes = counter("scoring_successes", "Requests that got scores.", "method")
+        self.failures = counter("scoring_failures", "Requests that got none.", "err")
 
     def observe_batch(self, rows: int, tokens: int) -> None:
         """Counts a batch."""
@@ -56,14 +59,19 @@ class Metrics:
         self.batch_tokens.observe(tokens)
 
     def render(self) -> bytes:
-        """All metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        """All metrics in Prometheus' text format, of all workers if there are several."""
+        registry = self._registry
+        if METRICS_FOLDER in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(_WithTeiNames(registry))
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"toxonnx_{name}", text, labels, registry=self._registry)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"toxonnx_{name}", text, labels, registry=self._registry)
+        mode: Literal["livemax", "livesum"] = "livemax" if labels else "livesum"  # workers have the same bundles
+        return Gauge(f"toxonnx_{name}", text, labels, registry=self._registry, multiprocess_mode=mode)
 
     def _seconds(self, name: str, text: str, *labels: str) -> Histogram:
         name = f"toxonnx_{name}_duration_seconds"
@@ -73,36 +81,43 @@ class Metrics:
         return Histogram(f"toxonnx_{name}", text, labels, registry=self._registry, buckets=COUNTS)
 
 
-class _TeiNames(Collector):
-    """The same metrics as text-embeddings-inference calls them, which does not end the names of counters in _total."""
+#: what text-embeddings-inference calls a metric
+_TEI_NAMES = {
+    "te_request_count": "scoring_requests",
+    "te_request_success": "scoring_successes",
+    "te_request_failure": "scoring_failures",
+    "te_request_duration": "request_duration_seconds",
+    "te_request_tokenization_duration": "tokenization_duration_seconds",
+    "te_request_queue_duration": "queue_duration_seconds",
+    "te_request_inference_duration": "inference_duration_seconds",
+    "te_request_input_length": "text_tokens",
+    "te_predict_count": "texts",
+    "te_predict_duration": "request_duration_seconds",
+    "te_predict_tokenization_duration": "tokenization_duration_seconds",
+    "te_predict_queue_duration": "queue_duration_seconds",
+    "te_predict_inference_duration": "inference_duration_seconds",
+    "te_queue_size": "queue_texts",
+    "te_batch_next_size": "batch_rows",
+    "te_batch_next_tokens": "batch_tokens",
+}
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics: dict[str, MetricWrapperBase] = {
-            "te_request_count": metrics.calls,
-            "te_request_success": metrics.successes,
-            "te_request_failure": metrics.failures,
-            "te_request_duration": metrics.duration,
-            "te_request_tokenization_duration": metrics.tokenization,
-            "te_request_queue_duration": metrics.queue_duration,
-            "te_request_inference_duration": metrics.inference,
-            "te_request_input_length": metrics.text_tokens,
-            "te_predict_count": metrics.texts,
-            "te_predict_duration": metrics.duration,
-            "te_predict_tokenization_duration": metrics.tokenization,
-            "te_predict_queue_duration": metrics.queue_duration,
-            "te_predict_inference_duration": metrics.inference,
-            "te_queue_size": metrics.queue_size,
-            "te_batch_next_size": metrics.batch_rows,
-            "te_batch_next_tokens": metrics.batch_tokens,
-        }
+
+class _WithTeiNames(Collector):
+    """Metrics, and the same ones as text-embeddings-inference calls them: there, no counter ends in _total."""
+
+    def __init__(self, metrics: Collector) -> None:
+        self._metrics = metrics
 
     def collect(self) -> Iterable[Metric]:
-        for name, metric in self._metrics.items():
-            for family in metric.collect():
-                kind = "unknown" if family.type == "counter" else family.type
-                renamed = Metric(name, family.documentation, kind)
-                for sample in family.samples:
-                    suffix = sample.name.removeprefix(family.name).removesuffix("_total")
-                    if suffix != "_created":
-                        renamed.samples.append(sample._replace(name=name + suffix))
-                yield renamed
+        families = {family.name: family for family in self._metrics.collect()}
+        yield from families.values()
+        for name, own in _TEI_NAMES.items():
+            family = families.get(f"toxonnx_{own}")
+            if family is None:  # several workers, and none has counted anything yet
+                continue
+            renamed = Metric(name, family.documentation, "unknown" if family.type == "counter" else family.type)
+            for sample in family.samples:
+                suffix = sample.name.removeprefix(family.name).removesuffix("_total")
+                if suffix != "_created":
+                    renamed.samples.append(sample._replace(name=name + suffix))
+            yield renamed

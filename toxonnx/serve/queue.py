@@ -119,7 +119,7 @@ class ScoringQueue:
         self._in_flight: dict[bytes, _Row] = {}  # waiting, or in the model
         self._cache: OrderedDict[bytes, _Row] = OrderedDict()
         self._active = self._being_tokenized = 0  # requests
-        self._closed = False
+        self._closed = self._has_stopped = False
         self._last_success = -float("inf")
         self._checking = asyncio.Lock()
         threads = self._engine.settings.threads
@@ -166,7 +166,7 @@ class ScoringQueue:
         self._tokenizers.shutdown()
 
     def _check_threads(self) -> None:
-        if not all(worker.is_alive() for worker in self._workers):
+        if self._has_stopped or not all(worker.is_alive() for worker in self._workers):
             raise RequestError("unhealthy", "a thread of the model has stopped; restart the server")
 
     async def _score(self, texts: Sequence[str], *, urgent: bool = False) -> Scored:
@@ -273,6 +273,7 @@ class ScoringQueue:
                 self._run(rows)
         except BaseException as error:  # the thread ends, and from now on nothing is accepted
             with self._changed:
+                self._has_stopped = True
                 rows += self._waiting.values()
                 self._waiting.clear()
             self._finish(rows, None, f"the model has stopped: {type(error).__name__}")

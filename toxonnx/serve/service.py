@@ -193,6 +193,7 @@ class Service:
                     log.error("%s was not reloaded, the old one stays: %s", old.name, str(error).replace("\n", " "))
                     continue
                 self._bundles[i] = new
+                self.metrics.bundle.labels(old.name, old.bundle.seal).set(0)
                 self.metrics.reloads.labels("loaded").inc()
                 log.info("%s (%s) was loaded in place of %s", new.name, new.bundle.seal[:16], old.bundle.seal[:16])
                 ended = asyncio.ensure_future(asyncio.to_thread(old.queue.close))
@@ -220,8 +221,6 @@ class Service:
         return ServedBundle(bundle, ScoringQueue(classifier, self.options, self.metrics), self.metrics, classifier)
 
     def _describe(self) -> None:
-        self.metrics.bundle.clear()
-        self.metrics.validation_share.clear()
         for bundle in self._bundles:
             self.metrics.bundle.labels(bundle.name, bundle.bundle.seal).set(1)
             for label, share in _validation_shares(bundle.manifest).items():
