@@ -273,6 +273,21 @@ class ThresholdsDict(TypedDict):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ThresholdCurve:
+    """What each threshold 0.00, 0.01, ... 1.00 for the probability of a label does on labelled rows.
+
+    Attributes:
+        positives, negatives: rows that have the label, and that do not; others are not judged.
+        true_positives, false_positives: for each threshold, how many of these reach it.
+    """
+
+    positives: Count
+    negatives: Count
+    true_positives: list[Count]
+    false_positives: list[Count]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Decisions:
     """How calibration and thresholds were fitted.
 
@@ -293,6 +308,7 @@ class Decisions:
         fitted, test: the effect of the thresholds on the rows that they were fitted on, and on the test rows, as
             :class:`toxonnx.evaluate.thresholds.ThresholdMetrics` in plain values.
         missed: labels that do not reach the target on the test rows.
+        curves: label name -> the effect of all thresholds on the test rows, or without any on those of ``rows_from``.
     """
 
     rows: Count
@@ -310,6 +326,7 @@ class Decisions:
     fitted: ThresholdsDict | None = None
     test: ThresholdsDict | None = None
     missed: list[str] = field(default_factory=list)
+    curves: dict[str, ThresholdCurve] = field(default_factory=dict)
 
     @property
     def calibrated(self) -> bool:

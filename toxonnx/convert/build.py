@@ -29,7 +29,12 @@ from toxonnx.convert.fp16 import check_range, to_fp16
 from toxonnx.convert.int8 import quantize
 from toxonnx.convert.messages import decision_lines, verification_lines
 from toxonnx.convert.sample_texts import SENTENCES
-from toxonnx.convert.thresholds import fit_bundle_thresholds, measure_thresholds_on_test_rows, threshold_target
+from toxonnx.convert.thresholds import (
+    add_threshold_curves,
+    fit_bundle_thresholds,
+    measure_thresholds_on_test_rows,
+    threshold_target,
+)
 from toxonnx.convert.verification_models import load_final, load_fp32
 from toxonnx.convert.verify import ExportLogits, VerificationRows, check_limits, measure_agreement, reference_logits
 from toxonnx.data.examples import load_saved_rows
@@ -270,6 +275,7 @@ def _verify_and_evaluate(
         verification = dataclasses.replace(verification, test=measure_agreement(test, reported, trained.labels))
         decisions = measure_calibration(decisions, test.final, reported, labels)
         decisions = measure_thresholds_on_test_rows(decisions, test.final, reported, labels)
+    decisions = add_threshold_curves(decisions, reported_logits, reported, labels)
     with_and_without = [reported_logits, uncalibrated(reported_logits, decisions, labels)]
     worse = check_baselines(trained, with_and_without, reported, allow_worse=inputs.allow_worse_than_baseline)
     for warning in worse:

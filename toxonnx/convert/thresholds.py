@@ -14,11 +14,11 @@ from toxonnx.evaluate.intervals import cluster_ids
 from toxonnx.evaluate.metrics import Sample
 from toxonnx.evaluate.thresholds import Target, ThresholdMetrics, fit_thresholds, measure_thresholds
 from toxonnx.labels import Labels
-from toxonnx.manifest import Decisions, ThresholdsDict
+from toxonnx.manifest import Decisions, ThresholdCurve, ThresholdsDict
 from toxonnx.recipe import Export
 from toxonnx.texts import fold
 
-__all__ = ["fit_bundle_thresholds", "measure_thresholds_on_test_rows", "threshold_target"]
+__all__ = ["add_threshold_curves", "fit_bundle_thresholds", "measure_thresholds_on_test_rows", "threshold_target"]
 
 
 def threshold_target(settings: Export) -> Target | None:
@@ -84,6 +84,35 @@ def measure_thresholds_on_test_rows(
         if (share := wanted[name]) is not None and not label.share(decisions.target_kind) >= share
     ]
     return dataclasses.replace(decisions, test=_plain(measured), missed=missed)
+
+
+def add_threshold_curves(
+    decisions: Decisions | None, logits: NDArray[np.float32], rows: VerificationRows, labels: Labels
+) -> Decisions | None:
+    """Adds the effect of every threshold on the rows of the report.
+
+    Args:
+        decisions: what was fitted; None without labelled rows.
+        logits: of the rows, float32 [rows, labels].
+        rows: the rows.
+        labels: the label set.
+    """
+    if rows.y_true is None or decisions is None:
+        return decisions
+    sample = _sample(logits, rows, labels)
+    grid = np.arange(101) / 100
+    curves = {}
+    for i, name in enumerate(labels.names):
+        known = sample.known[:, i]
+        probs, actual = sample.probs[known, i], sample.actual[known, i]
+        reached = probs >= grid[:, np.newaxis]
+        curves[name] = ThresholdCurve(
+            positives=int(actual.sum()),
+            negatives=int((~actual).sum()),
+            true_positives=(reached & actual).sum(axis=1).tolist(),
+            false_positives=(reached & ~actual).sum(axis=1).tolist(),
+        )
+    return dataclasses.replace(decisions, curves=curves)
 
 
 def _plain(measured: ThresholdMetrics) -> ThresholdsDict:
