@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from toxonnx.errors import (
@@ -64,6 +63,8 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
     if name == "__version__":
+        from importlib.metadata import version
+
         return version("toxonnx")
     raise AttributeError(f"module 'toxonnx' has no attribute {name!r}")
 

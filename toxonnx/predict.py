@@ -161,7 +161,7 @@ class _Output:
             rejected = [record for record in records if isinstance(record, Rejected)]
             summary.rejected.update(str(one.error_type) for one in rejected)
             for one in rejected:
-                rejects.add(self._source.name, one)
+                rejects.add(self._source.name, one, self._source.unit)
             records, scores = _write(self._sink, records, scores, keep=rejects.keep)
         is_row = np.array([self._values(record) is not None for record in records], np.bool_)
         _count(summary, is_row, scores)

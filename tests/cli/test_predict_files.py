@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import stub_classifier
 from helpers import SHIPPED, largest_file
@@ -189,3 +192,36 @@ def test_a_full_disk_is_one_error_and_can_be_continued(tmp_path: Path, name: str
     assert not out.exists()
     assert _predict(path, "-o", out, *every, "--resume") is None
     assert out.read_bytes() == (tmp_path / f"whole-{name}").read_bytes()
+
+
+def test_the_manifest_says_what_was_scored_with_what(tmp_path: Path) -> None:
+    path, listed = _write(tmp_path / "in.csv"), tmp_path / "run.json"
+    (tmp_path / "other.txt").write_text("a fine day\n" * 3)
+    path.write_text(path.read_text() + "bad\n")
+    arguments = [path, tmp_path / "other.txt", "-o", tmp_path / "out", "--on-error", "skip", "--manifest", listed]
+    # Plain text has one column, so that the option is about the other file.
+    arguments += ["--text-column", "text", "--prefix", "p_"]
+    assert isinstance(_predict(*arguments, stop_after=5), KeyboardInterrupt) and not listed.exists()
+    (tmp_path / "other.txt").write_text("a fine day\n" * 4)
+    assert _predict(*arguments, "--resume") is None
+    run = json.loads(listed.read_text())
+    assert run["resumed"] and run["bundle"] == {"name": "minilm-hate-int8", "seal": open_bundle(SHIPPED).seal}
+    assert run["options"]["--prefix"] == "p_" and "--encoding" not in run["options"]
+    assert run["started"] <= run["ended"] and run["started"].endswith("+00:00") and run["rows_per_second"] > 0
+    rows, (first, second) = run["rows"], run["files"]
+    assert (rows["read"], rows["scored"], rows["rejected"]) == (35, 34, {"MISSING COLUMNS": 1})
+    assert sum(rows["labels"].values()) == 34 and second["rows"]["read"] == 4
+    for entry, name in ((first, "in.csv"), (second, "other.txt")):
+        out = Path(entry["output"])
+        assert entry["input"] == str(tmp_path / name) and entry["input_bytes"] == (tmp_path / name).stat().st_size
+        assert entry["output_bytes"] == out.stat().st_size
+    assert "run.json already exists" in str(_predict(path, "-o", tmp_path / "new.csv", "--manifest", listed))
+    assert "--manifest" in str(_predict(path, "-o", listed, "--manifest", listed, "--force"))
+
+
+def test_too_many_rejects_name_the_row_of_a_parquet_file(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a", None]}), tmp_path / "in.parquet")
+    error = _predict(
+        tmp_path / "in.parquet", "-o", tmp_path / "out.parquet", "--on-error", "skip", "--max-rejects", "0"
+    )
+    assert "in.parquet, row 2: null in 'text'" in str(error)

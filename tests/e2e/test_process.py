@@ -14,7 +14,7 @@ import pytest
 from helpers import COMMENTS, write_csv
 
 from toxonnx.cli import process
-from toxonnx.errors import GateError
+from toxonnx.errors import GateError, MachineError
 from toxonnx.io.base import ReadWarning
 
 TOXONNX = f"{sys.executable} -m toxonnx"
@@ -47,6 +47,36 @@ def test_a_bug_has_its_own_exit_code_and_quotes_no_text(capfd: pytest.CaptureFix
         assert "the text of a row" not in last
         assert ("Traceback" in errors) == debug and (before == ["warning: the header looks like a row"]) != debug
         assert out == ""
+
+
+@pytest.mark.usefixtures("_process_state")
+def test_an_interrupt_while_a_library_loads_is_one(capfd: pytest.CaptureFixture[str]) -> None:
+    def load() -> None:
+        try:
+            try:
+                raise KeyboardInterrupt
+            except KeyboardInterrupt as interrupt:  # as pybind11 does
+                raise ImportError("initialization failed") from interrupt
+        except ImportError:
+            raise MachineError("onnxruntime is installed but does not load") from None
+
+    assert process.run(load, debug=False) == 130
+    assert capfd.readouterr().err == "interrupted\n"
+
+
+def test_an_interrupt_at_the_start_has_no_traceback() -> None:
+    script = (
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'toxonnx.cli': os.kill(os.getpid(), signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from toxonnx.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGINT and done.stderr == ""
 
 
 @pytest.mark.usefixtures("_process_state")

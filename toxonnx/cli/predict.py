@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from toxonnx.cli.options import (
     check_format,
@@ -21,8 +24,10 @@ from toxonnx.cli.options import (
 
 if TYPE_CHECKING:
     from toxonnx.bundle import Bundle
+    from toxonnx.cli.predict_files import Task
     from toxonnx.io.base import ReadOptions
     from toxonnx.io.paths import Job
+    from toxonnx.io.rejects import Rejects
     from toxonnx.io.shards import Shard
     from toxonnx.predict import Summary
 
@@ -96,6 +101,10 @@ def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | No
     "--rejects", "rejects_file", type=click.Path(path_type=Path), metavar="FILE",
     help="With skip or null: list these rows in FILE, as CSV with the columns of DuckDB's reject_errors.",
 )  # fmt: skip
+@click.option(
+    "--manifest", "manifest_file", type=click.Path(path_type=Path), metavar="FILE",
+    help="Write counts, sizes, versions, options and times to FILE, as JSON, once the output is complete.",
+)  # fmt: skip
 @click.option("--strict", is_flag=True, help="With skip or null: exit with code 1 if there were such rows.")
 @click.option(
     "--resume", is_flag=True,
@@ -131,6 +140,7 @@ def command(
     on_error: str,
     max_rejects: int | None,
     rejects_file: Path | None,
+    manifest_file: Path | None,
     strict: bool,
     resume: bool,
     checkpoint_rows: int,
@@ -156,6 +166,7 @@ def command(
     from toxonnx.io.base import WriteOptions, open_source
     from toxonnx.io.paths import plan_jobs
 
+    started = datetime.now(UTC)
     _check_reject_options(
         on_error, {"--max-rejects": max_rejects is not None, "--rejects": rejects_file, "--strict": strict}
     )
@@ -169,12 +180,14 @@ def command(
 
         jobs, shard_range = divide(jobs, shard, reading, is_single=len(files) == 1 and files[0] == jobs[0].input)
         rejects_file = rejects_file and shard.output(rejects_file)
+        manifest_file = manifest_file and shard.output(manifest_file)
         if not jobs:
             click.echo(f"there are fewer files than shards: nothing to score for {shard}", err=True)
             return
-    _check_rejects_file(rejects_file, jobs)
+    _check_other_outputs({"--rejects": rejects_file, "--manifest": manifest_file}, jobs)
     with open_source(jobs[0].input, reading) as first:
         from toxonnx.bundle import open_bundle
+        from toxonnx.cli.outputs import open_outputs
         from toxonnx.cli.predict_files import (
             Scoring,
             TextColumns,
@@ -183,12 +196,11 @@ def command(
             remove_states,
             write_shard_record,
         )
+        from toxonnx.cli.predict_manifest import write_manifest
         from toxonnx.inference.classifier import Classifier
         from toxonnx.inference.options import RuntimeOptions
-        from toxonnx.io.atomic import has_name
         from toxonnx.io.journal import Identity
         from toxonnx.io.output_columns import OutputColumns
-        from toxonnx.io.rejects import Rejects
         from toxonnx.resources import find_bundle
 
         opened = open_bundle(find_bundle(bundle))
@@ -219,41 +231,64 @@ def command(
         if shard_range is not None:
             tasks = [tasks[0]._replace(shard=shard_range)]
         scoring = Scoring(classifier, text, added, reading, writing, checkpoint_rows)
-        if on_error == "fail":
-            summary = scoring.run(tasks, first)
-        else:
-            size = max((task.checkpoint.rejects_size for task in tasks if task.checkpoint), default=0)
-            if rejects_file is not None and all(task.is_complete for task in tasks) and has_name(rejects_file, size):
-                rejects_file = None  # that run was interrupted after its last step
-            with Rejects(rejects_file, keep=on_error == "null", limit=max_rejects, force=force, size=size) as rejects:
+        with open_outputs({"--manifest": manifest_file}, force=force or resume) as outputs:
+            with _open_rejects(on_error, rejects_file, tasks, max_rejects, force=force) as rejects:
                 summary = scoring.run(tasks, first, rejects)
-        if shard is not None and shard_range is not None:
-            write_shard_record(tasks[0], shard, first, writing, summary)
+            if shard is not None and shard_range is not None:
+                write_shard_record(tasks[0], shard, first, writing, summary)
+            if outputs:
+                given = _given_options(click.get_current_context())
+                scored = list(zip(tasks, scoring.summaries, strict=True))
+                write_manifest(outputs["--manifest"], opened, given, started, scored)
         remove_states(tasks)
     _print_summary(summary, opened, len(jobs))
     if strict and summary.rejected:
         raise GateError(f"{summary.rejected.total():,} rows were rejected (--strict)", "The output is complete.")
 
 
+def _open_rejects(
+    on_error: str, path: Path | None, tasks: Sequence[Task], limit: int | None, *, force: bool
+) -> contextlib.AbstractContextManager[Rejects | None]:
+    from toxonnx.io.atomic import has_name
+    from toxonnx.io.rejects import Rejects
+
+    if on_error == "fail":
+        return contextlib.nullcontext()
+    size = max((task.checkpoint.rejects_size for task in tasks if task.checkpoint), default=0)
+    if path is not None and all(task.is_complete for task in tasks) and has_name(path, size):
+        path = None  # that run was interrupted after its last step
+    return Rejects(path, keep=on_error == "null", limit=limit, force=force, size=size)
+
+
 #: options that change no byte of the output; all others must be as they were to continue an interrupted run
 _HARMLESS = {
     "files", "output", "bundle", "device", "allow_fallback", "threads", "max_batch_tokens", "max_rejects", "strict",
-    "resume", "force", "verbose",
+    "resume", "force", "verbose", "manifest_file",
 }  # fmt: skip
 
 
 def _same_bytes(context: click.Context) -> dict[str, str]:
-    """The options that decide which bytes the output has, and their values as text; without those not given."""
-    values = {
-        option.opts[0]: context.params[option.name]
-        for option in context.command.params
-        if option.name in context.params and option.name not in _HARMLESS
-    }
+    """The options that decide which bytes the output has, and their values as text; without those that are empty."""
     return {
-        name: ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        for name, value in values.items()
-        if value
+        one.opts[0]: _as_text(context.params[one.name])
+        for one in context.command.params
+        if one.name in context.params and one.name not in _HARMLESS and context.params[one.name]
     }
+
+
+def _given_options(context: click.Context) -> dict[str, str]:
+    """The options on the command line, and their values as text."""
+    return {
+        one.opts[0]: _as_text(context.params[one.name])
+        for one in context.command.params
+        if isinstance(one, click.Option)
+        and one.name in context.params
+        and context.get_parameter_source(one.name) is ParameterSource.COMMANDLINE
+    }
+
+
+def _as_text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _check_reject_options(on_error: str, given: dict[str, object]) -> None:
@@ -262,11 +297,15 @@ def _check_reject_options(on_error: str, given: dict[str, object]) -> None:
         raise click.UsageError(f"{needless[0]} needs --on-error skip or null")
 
 
-def _check_rejects_file(path: Path | None, jobs: Sequence[Job]) -> None:
+def _check_other_outputs(paths: dict[str, Path | None], jobs: Sequence[Job]) -> None:
     from toxonnx.errors import InputError
 
-    if path is not None and path.resolve() in {one.resolve() for job in jobs for one in job if one is not None}:
-        raise InputError(f"--rejects {path} is also an input or an output of this command", "Use another file name.")
+    taken = {one.resolve() for job in jobs for one in job if one is not None}
+    for option, path in paths.items():
+        if path is not None and path.resolve() in taken:
+            what = f"{option} {path} is also an input or an output of this command"
+            raise InputError(what, "Use another file name.")
+        taken |= {path.resolve()} if path is not None else set()
 
 
 def _print_summary(summary: Summary, bundle: Bundle, files: int) -> None:

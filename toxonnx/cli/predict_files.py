@@ -16,7 +16,7 @@ from toxonnx.cli.progress import show_progress
 from toxonnx.errors import InputError, ToxonnxError
 from toxonnx.inference.classifier import Classifier
 from toxonnx.io.atomic import is_special, refuse_existing
-from toxonnx.io.base import ReadOptions, Source, WriteOptions, open_sink, open_source, output_format
+from toxonnx.io.base import FORMATS, ReadOptions, Source, WriteOptions, open_sink, open_source, output_format
 from toxonnx.io.input_file import STDIN
 from toxonnx.io.joining import write_record
 from toxonnx.io.journal import Checkpoint, Identity, InputIdentity, Journal, Stage, read_state, remove_state
@@ -167,7 +167,8 @@ class TextColumns:
             InputError: it has no such columns.
         """
         try:
-            return self.spec.choose_columns(source.columns, self.requested)
+            requested = self.requested if FORMATS[source.format].has_columns else ()
+            return self.spec.choose_columns(source.columns, requested)
         except InputError as error:
             raise InputError(f"{source.name}: {error.what}", source.columns_hint or error.hint) from None
 
@@ -183,6 +184,8 @@ class Scoring:
     writing: WriteOptions
     checkpoint_rows: int
     rejects: Rejects | None = None
+    #: of each file that is complete
+    summaries: list[Summary] = field(default_factory=list)
     _notes: set[str] = field(default_factory=set)
 
     def run(self, tasks: Sequence[Task], first: Source[Any], rejects: Rejects | None = None) -> Summary:
@@ -207,7 +210,8 @@ class Scoring:
 
                     opened = contextlib.nullcontext(first) if number == 0 else open_source(task.job.input, self.reading)
                     with opened as source:
-                        total.add(self._score(source, task, progress))
+                        self.summaries.append(self._score(source, task, progress))
+                    total.add(self.summaries[-1])
                     size_done += sizes[number] or 0
             except BaseException as error:
                 self._explain(error, tasks, number, total)

@@ -47,7 +47,10 @@ def run(command: Callable[[], object], *, debug: bool) -> int:
     _end_on_signals()
     warnings.showwarning = _show_warning
     stdout = sys.stdout
+    interrupt = signal.getsignal(signal.SIGINT)
     try:
+        if interrupt is signal.SIG_DFL:  # as set in __main__
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         command()
         sys.stdout.flush()
         # Without a reader, console.Terminal replaces the stream; the command has gone on, for its limits and its files.
@@ -66,13 +69,24 @@ def run(command: Callable[[], object], *, debug: bool) -> int:
         error.show()
         return error.exit_code
     except Exception as error:
+        if _was_interrupted(error):
+            return _report("interrupted", _INTERRUPTED)
         if debug:
             traceback.print_exception(error)
         known = _known(error)
         return _report(f"error: {known}", known.exit_code) if known else _report(_bug(error), BUG)
     finally:
+        if interrupt is signal.SIG_DFL:  # while the interpreter ends, there is nobody to catch the exception
+            signal.signal(signal.SIGINT, interrupt)
         sys.stdout = stdout
         _flush_or_discard()
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether an interrupt is behind an error: libraries turn one that comes while they load into another exception."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _notes(error: BaseException) -> str:

@@ -50,12 +50,14 @@ class Format(NamedTuple):
         suffixes: of its files, without that of a compression.
         is_written: whether it can hold scores. Input in a format that cannot is written in the first one by default.
         extra: the extra of this package with what the module imports; empty if it needs none.
+        has_columns: whether its files have columns, of which one can be chosen.
     """
 
     module: str
     suffixes: tuple[str, ...]
     is_written: bool = True
     extra: str = ""
+    has_columns: bool = True
 
 
 #: in the order of ``--input-format``; files of unknown suffix and content are read as the first one
@@ -63,7 +65,7 @@ FORMATS = {
     "csv": Format("toxonnx.io.csv", (".csv",)),
     "tsv": Format("toxonnx.io.csv", (".tsv", ".tab")),
     "jsonl": Format("toxonnx.io.jsonl", (".jsonl", ".ndjson")),
-    "text": Format("toxonnx.io.text", (".txt", ".text"), is_written=False),
+    "text": Format("toxonnx.io.text", (".txt", ".text"), is_written=False, has_columns=False),
     "parquet": Format("toxonnx.io.parquet", (".parquet", ".pq"), extra="parquet"),
 }
 
@@ -176,6 +178,11 @@ class Source(Protocol[R]):
     @property
     def columns(self) -> Sequence[str]:
         """Names of the columns."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """What :attr:`Record.line` counts, in error messages: ``line`` or ``row``."""
         ...
 
     @property

@@ -77,6 +77,9 @@ class CsvSource:
             stands for.
     """
 
+    #: see :class:`toxonnx.io.base.Source`
+    unit = "line"
+
     def __init__(self, file: InputFile, options: ReadOptions | None = None) -> None:
         self._options = options = options or ReadOptions()
         self._file, self.name, self.is_flat = file, file.name, True

@@ -68,7 +68,7 @@ class JsonlSource:
     """
 
     #: see :class:`toxonnx.io.base.Source`
-    format, is_flat, columns_hint = "jsonl", False, ""
+    format, unit, is_flat, columns_hint = "jsonl", "line", False, ""
 
     def __init__(self, file: InputFile, options: ReadOptions) -> None:
         self._file, self.name, self._yield_rejected = file, file.name, options.yield_rejected

@@ -97,7 +97,7 @@ class ParquetSource:
     """
 
     #: see :class:`toxonnx.io.base.Source`
-    format, is_flat, columns_hint = "parquet", False, ""
+    format, unit, is_flat, columns_hint = "parquet", "row", False, ""
 
     def __init__(self, file: InputFile) -> None:
         self._file, self.name, self.size = file, file.name, file.size

@@ -151,8 +151,8 @@ class Rejects:
             if self._file.is_new:
                 self._write(_HEADER)
 
-    def add(self, name: str, rejected: Rejected) -> None:
-        """Adds a row of the input ``name``.
+    def add(self, name: str, rejected: Rejected, unit: str = "line") -> None:
+        """Adds a row of the input ``name``, of which ``unit`` says what :attr:`Rejected.line` counts.
 
         Raises:
             RejectLimitError: it is one too many; it is in the file as well.
@@ -162,7 +162,7 @@ class Rejects:
         raw = rejected.raw.rstrip("\r\n")
         self._write((name, rejected.line, position, rejected.column, rejected.error_type, raw, rejected.message))
         if self._limit is not None and self.counts.total() > self._limit:
-            found = f"{name}, line {rejected.line}: {rejected.message}"
+            found = f"{name}, {unit} {rejected.line}: {rejected.message}"
             listed = f"{self._path} lists them." if self._path else "List them with --rejects FILE."
             raise RejectLimitError(
                 f"too many rows are rejected (--max-rejects {self._limit}), the last one is {found}", listed

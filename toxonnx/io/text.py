@@ -54,7 +54,7 @@ class TextSource:
     """
 
     #: see :class:`toxonnx.io.base.Source`
-    format, is_flat, columns_hint = "text", True, ""
+    format, unit, is_flat, columns_hint = "text", "line", True, ""
 
     def __init__(self, file: InputFile, options: ReadOptions) -> None:
         self._file, self.name = file, file.name
