@@ -168,10 +168,10 @@ def _lines(content: bytes) -> list[bytes]:
     lines: list[bytes] = []
     for line in content.splitlines(keepends=True):
         try:
-            json.loads(line)
+            table = json.loads(line)
         except ValueError:
             break
-        if not line.endswith(b"\n"):
+        if not line.endswith(b"\n") or not isinstance(table, dict) or not table.keys() & {"version", "stage"}:
             break
         lines.append(line)
     return lines
