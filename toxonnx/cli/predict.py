@@ -270,7 +270,7 @@ _HARMLESS = {
 def _same_bytes(context: click.Context) -> dict[str, str]:
     """The options that decide which bytes the output has, and their values as text; without those that are empty."""
     return {
-        one.opts[0]: _as_text(context.params[one.name])
+        max(one.opts, key=len): _as_text(context.params[one.name])
         for one in context.command.params
         if one.name in context.params and one.name not in _HARMLESS and context.params[one.name]
     }
@@ -279,7 +279,7 @@ def _same_bytes(context: click.Context) -> dict[str, str]:
 def _given_options(context: click.Context) -> dict[str, str]:
     """The options on the command line, and their values as text."""
     return {
-        one.opts[0]: _as_text(context.params[one.name])
+        max(one.opts, key=len): _as_text(context.params[one.name])
         for one in context.command.params
         if isinstance(one, click.Option)
         and one.name in context.params
