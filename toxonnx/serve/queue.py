@@ -165,8 +165,13 @@ class ScoringQueue:
             worker.join()
         self._tokenizers.shutdown()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether all threads of the model run."""
+        return not self._has_stopped and all(worker.is_alive() for worker in self._workers)
+
     def _check_threads(self) -> None:
-        if self._has_stopped or not all(worker.is_alive() for worker in self._workers):
+        if not self.is_alive:
             raise RequestError("unhealthy", "a thread of the model has stopped; restart the server")
 
     async def _score(self, texts: Sequence[str], *, urgent: bool = False) -> Scored:

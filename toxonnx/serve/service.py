@@ -110,6 +110,7 @@ class Service:
         self._replaced: set[asyncio.Future[None]] = set()
         self._reloading = asyncio.Lock()
         self._bytes = self._requests = 0
+        self._uses: set[asyncio.Future[None]] = set()
         try:
             for path in self._paths:
                 self._bundles.append(self._load(path, self._bundles))
@@ -154,7 +155,8 @@ class Service:
         Raises:
             RequestError: one does not.
         """
-        await asyncio.gather(*(bundle.queue.check(CHECK_TIMEOUT) for bundle in self._bundles))
+        with self._in_use():
+            await asyncio.gather(*(bundle.queue.check(CHECK_TIMEOUT) for bundle in self._bundles))
 
     @contextlib.contextmanager
     def admit(self, size: int) -> Iterator[None]:
@@ -173,11 +175,23 @@ class Service:
         self._bytes += size
         self.metrics.in_progress.set(self._requests)
         try:
-            yield
+            with self._in_use():
+                yield
         finally:
             self._requests -= 1
             self._bytes -= size
             self.metrics.in_progress.set(self._requests)
+
+    @contextlib.contextmanager
+    def _in_use(self) -> Iterator[None]:
+        """No bundle that is served now is closed in the meantime."""
+        end = asyncio.get_running_loop().create_future()
+        self._uses.add(end)
+        try:
+            yield
+        finally:
+            self._uses.remove(end)
+            end.set_result(None)
 
     async def reload(self) -> None:
         """Loads all bundles again. One that does not load, or fails its self-test, stays as it is.
@@ -196,7 +210,7 @@ class Service:
                 self.metrics.bundle.labels(old.name, old.bundle.seal).set(0)
                 self.metrics.reloads.labels("loaded").inc()
                 log.info("%s (%s) was loaded in place of %s", new.name, new.bundle.seal[:16], old.bundle.seal[:16])
-                ended = asyncio.ensure_future(asyncio.to_thread(old.queue.close))
+                ended = asyncio.ensure_future(_close(old, list(self._uses)))
                 self._replaced.add(ended)
                 ended.add_done_callback(self._replaced.discard)
             self._describe()
@@ -225,6 +239,13 @@ class Service:
             self.metrics.bundle.labels(bundle.name, bundle.bundle.seal).set(1)
             for label, share in _validation_shares(bundle.manifest).items():
                 self.metrics.validation_share.labels(bundle.name, label).set(share)
+
+
+async def _close(bundle: ServedBundle, uses: Sequence[asyncio.Future[None]]) -> None:
+    """Ends a replaced bundle after the requests that may have found it."""
+    if uses:
+        await asyncio.wait(uses)
+    await asyncio.to_thread(bundle.queue.close)
 
 
 def _validation_shares(manifest: Manifest) -> dict[str, float]:

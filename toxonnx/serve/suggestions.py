@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 __all__ = ["append_suggestion"]
-
-_LOCK = threading.Lock()
 
 
 def append_suggestion(path: Path, text: str, labels: Mapping[str, float | None]) -> None:
@@ -19,11 +16,9 @@ def append_suggestion(path: Path, text: str, labels: Mapping[str, float | None])
     Only the owner may read a new file: it contains what people wrote.
     """
     row = json.dumps({"text": text, **labels}, ensure_ascii=True) + "\n"
-    with _LOCK:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        try:
-            with open(descriptor, "a", encoding="ascii", closefd=False) as file:
-                file.write(row)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, row.encode("ascii"))  # as a whole: other threads and processes append, too
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
