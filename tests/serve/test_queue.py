@@ -121,6 +121,27 @@ def test_identical_texts_in_flight_are_scored_once_and_equal_lengths_together(
     asyncio.run(run())
 
 
+def test_a_request_with_many_texts_does_not_hold_up_the_others(classifier: Classifier, engine: Engine) -> None:
+    many = [f"{word} {number}" for number in range(300) for word in ("soup", "long bread", "a very long garden")]
+
+    async def run() -> None:
+        async with queue(classifier) as one:
+            with stopped(engine):
+                large = [asyncio.create_task(one.score(many[i:])) for i in (0, 1)]
+                await engine.has_started(2)
+                small = asyncio.create_task(one.score(["a text of quite another length than the others have"]))
+                same = asyncio.create_task(one.score([many[-1]]))
+                while one._metrics.queue_size._value.get() < 600:
+                    await asyncio.sleep(0.001)
+                await asyncio.sleep(0.05)
+            await asyncio.gather(small, same)
+            assert len(engine.batches) <= 8 and not any(task.done() for task in large)
+            await asyncio.gather(*large)
+            assert len(one._waiting) == one._waiting.tokens == 0
+
+    asyncio.run(run())
+
+
 def test_a_lone_request_does_not_wait(classifier: Classifier) -> None:
     async def run() -> float:
         async with queue(classifier, max_wait=5.0) as one:
@@ -153,7 +174,7 @@ def test_the_work_of_a_cancelled_request_is_dropped(classifier: Classifier, engi
             early.cancel()
             await asyncio.wait([early])
             await one.score(["a last one"])
-            assert not one._waiting and not one._in_flight
+            assert not len(one._waiting) and not one._in_flight
 
     asyncio.run(run())
 

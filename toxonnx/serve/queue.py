@@ -4,24 +4,23 @@
 
     requests (event loop) -> tokenizer threads -> waiting rows -> one model thread per core -> requests
 
-A free model thread takes the oldest row and the rows that the engine's batcher would score with it, up to the token
-budget. So a lone request does not wait, batches become larger under load, and on a CPU the rows of a batch have equal
-lengths, so that their scores are bit-for-bit those of ``predict``. A text that is waiting, or was scored before, is not
-scored again.
+A free model thread takes the row whose turn it is (requests take turns), and the rows that the engine's batcher would
+score with it, up to the token budget. So a lone request does not wait, batches become larger under load, and on a CPU
+the rows of a batch have equal lengths, so that their scores are bit-for-bit those of ``predict``. A text that is
+waiting, or was scored before, is not scored again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +32,7 @@ from toxonnx.inference.tokenizer import Tokens
 from toxonnx.serve.errors import RequestError
 from toxonnx.serve.metrics import Metrics
 from toxonnx.serve.options import ServeOptions
+from toxonnx.serve.rows import PendingRequest, Row, WaitingRows
 
 __all__ = ["Scored", "ScoringQueue", "Timings"]
 
@@ -68,39 +68,6 @@ class Scored:
     timings: Timings
 
 
-class _Row:
-    """A distinct text on its way through the model."""
-
-    def __init__(self, key: bytes, ids: NDArray[np.int32], *, truncated: bool, no_tokens: bool, kept: bool) -> None:
-        self.key, self.ids, self.length = key, ids, len(ids)
-        self.truncated, self.no_tokens, self.kept = truncated, no_tokens, kept
-        self.logits: NDArray[np.float32] | None = None
-        self.error = ""
-        self.requests: list[_Request] = []
-        self.queued = self.taken = self.finished = 0.0
-
-    @property
-    def is_done(self) -> bool:
-        return self.logits is not None or bool(self.error)
-
-
-@dataclass(eq=False)
-class _Request:
-    """Texts that somebody waits for."""
-
-    loop: asyncio.AbstractEventLoop
-    answered: asyncio.Future[None]
-    urgent: bool = False
-    rows: list[_Row] = field(default_factory=list)
-    cached: list[bool] = field(default_factory=list)
-    repaired: list[bool] = field(default_factory=list)
-    cut: list[bool] = field(default_factory=list)
-    tokenization: float = 0.0
-    unfinished: int = 1  # its distinct rows, and one while it is being tokenized
-    is_tokenized: bool = False
-    abandoned: bool = False
-
-
 class ScoringQueue:
     """Scores texts of concurrent requests with one model.
 
@@ -115,9 +82,9 @@ class ScoringQueue:
         self._metrics, self._max_wait, self._capacity = metrics, options.max_wait, options.cached_texts
         self._window = self._engine.settings.window
         self._changed = threading.Condition()
-        self._waiting: OrderedDict[bytes, _Row] = OrderedDict()
-        self._in_flight: dict[bytes, _Row] = {}  # waiting, or in the model
-        self._cache: OrderedDict[bytes, _Row] = OrderedDict()
+        self._waiting = WaitingRows()
+        self._in_flight: dict[bytes, Row] = {}  # waiting, or in the model
+        self._cache: OrderedDict[bytes, Row] = OrderedDict()
         self._active = self._being_tokenized = 0  # requests
         self._closed = self._has_stopped = False
         self._last_success = -float("inf")
@@ -177,7 +144,7 @@ class ScoringQueue:
     async def _score(self, texts: Sequence[str], *, urgent: bool = False) -> Scored:
         self._check_threads()
         loop = asyncio.get_running_loop()
-        request = _Request(loop, loop.create_future(), urgent)
+        request = PendingRequest(loop, loop.create_future(), urgent)
         with self._changed:
             self._active += 1
             self._being_tokenized += 1
@@ -190,7 +157,7 @@ class ScoringQueue:
             self._leave(request)
         return self._scored(request)
 
-    def _tokenize(self, request: _Request, texts: Sequence[str]) -> None:
+    def _tokenize(self, request: PendingRequest, texts: Sequence[str]) -> None:
         """Tokenizes some of a request's texts and puts the new ones into the queue; runs in a tokenizer thread."""
         if request.abandoned:
             return
@@ -201,15 +168,23 @@ class ScoringQueue:
             known = {key: row for key in keys if (row := self._find(key)) is not None}
         missing = {key: i for i, key in enumerate(keys) if key not in known}
         tokens = preprocessed.tokens(list(missing.values()))
-        ends = np.cumsum(tokens.lengths)
         new = {
-            key: _Row(
-                key, tokens.ids[end - length : end], truncated=truncated, no_tokens=no_tokens, kept=not request.urgent
+            key: Row(
+                key=key,
+                ids=tokens.ids[end - length : end],
+                truncated=truncated,
+                no_tokens=no_tokens,
+                kept=not request.urgent,
             )
             for key, end, length, truncated, no_tokens in zip(
-                missing, ends, tokens.lengths, tokens.truncated.tolist(), tokens.no_tokens.tolist(), strict=True
+                missing,
+                np.cumsum(tokens.lengths),
+                tokens.lengths,
+                tokens.truncated.tolist(),
+                tokens.no_tokens.tolist(),
+                strict=True,
             )
-        }  # fmt: skip
+        }
         request.tokenization += time.monotonic() - start
         with self._changed:
             if request.abandoned:
@@ -220,7 +195,9 @@ class ScoringQueue:
                 row = row or new[key]
                 # A known row may have been dropped in the meantime, with the request it belonged to.
                 if not row.is_done and key not in self._in_flight:
-                    self._enqueue(row, first=request.urgent)
+                    self._enqueue(row, request)
+                elif row in self._waiting:
+                    self._waiting.offer(row, request)
                 request.rows.append(row)
                 if not row.is_done and request not in row.requests:
                     row.requests.append(request)
@@ -229,20 +206,19 @@ class ScoringQueue:
             request.cut += preprocessed.cut
             self._changed.notify_all()
 
-    def _find(self, key: bytes) -> _Row | None:
+    def _find(self, key: bytes) -> Row | None:
         if (row := self._cache.get(key)) is not None:
             self._cache.move_to_end(key)
             return row
         return self._in_flight.get(key)
 
-    def _enqueue(self, row: _Row, *, first: bool) -> None:
+    def _enqueue(self, row: Row, request: PendingRequest) -> None:
         row.queued = time.monotonic()
-        self._in_flight[row.key] = self._waiting[row.key] = row
-        if first:
-            self._waiting.move_to_end(row.key, last=False)
+        self._in_flight[row.key] = row
+        self._waiting.add(row, request)
         self._metrics.queue_size.set(len(self._waiting))
 
-    def _end_of_texts(self, request: _Request) -> None:
+    def _end_of_texts(self, request: PendingRequest) -> None:
         with self._changed:
             request.is_tokenized = True
             self._being_tokenized -= 1
@@ -251,7 +227,7 @@ class ScoringQueue:
                 request.answered.set_result(None)
             self._changed.notify_all()
 
-    def _leave(self, request: _Request) -> None:
+    def _leave(self, request: PendingRequest) -> None:
         """Its texts are scored, or nobody waits for them any more: drops the rows that are only its own."""
         with self._changed:
             self._active -= 1
@@ -261,30 +237,34 @@ class ScoringQueue:
                 self._drop(request)
             self._changed.notify_all()
 
-    def _drop(self, request: _Request) -> None:
+    def _drop(self, request: PendingRequest) -> None:
         for row in request.rows:
             if row.is_done or request not in row.requests:
                 continue
             row.requests.remove(request)
-            if not row.requests and self._waiting.pop(row.key, None) is not None:
+            if row not in self._waiting:
+                continue
+            self._waiting.remove(row)
+            if row.requests:
+                self._waiting.add(row, row.requests[0])
+            else:
                 del self._in_flight[row.key]
         self._metrics.queue_size.set(len(self._waiting))
 
     def _work(self) -> None:
         """The loop of a model thread."""
-        rows: list[_Row] = []
+        rows: list[Row] = []
         try:
             while rows := self._next_batch():
                 self._run(rows)
         except BaseException as error:  # the thread ends, and from now on nothing is accepted
             with self._changed:
                 self._has_stopped = True
-                rows += self._waiting.values()
-                self._waiting.clear()
+                rows += self._waiting.pop_all()
             self._finish(rows, None, f"the model has stopped: {type(error).__name__}")
             raise
 
-    def _next_batch(self) -> list[_Row]:
+    def _next_batch(self) -> list[Row]:
         """The rows to score next; waits for some, and returns none when the queue is closed and empty."""
         with self._changed:
             while True:
@@ -297,25 +277,24 @@ class ScoringQueue:
     def _seconds_to_wait(self) -> float:
         if not self._max_wait or not self._being_tokenized:
             return 0.0
-        if sum(row.length for row in self._waiting.values()) >= self._engine.batcher.max_tokens:
+        if self._waiting.tokens >= self._engine.batcher.max_tokens:
             return 0.0
-        oldest = next(iter(self._waiting.values()))
-        return oldest.queued + self._max_wait - time.monotonic()
+        return next(iter(self._waiting)).queued + self._max_wait - time.monotonic()
 
-    def _take_batch(self) -> list[_Row]:
-        """The oldest row, with those that the batcher puts into its batch."""
-        waiting = list(itertools.islice(self._waiting.values(), self._window))
+    def _take_batch(self) -> list[Row]:
+        """The row whose turn it is, with those that the batcher puts into its batch."""
+        waiting = self._waiting.window(self._window)
         lengths = np.fromiter((row.length for row in waiting), dtype=np.int64, count=len(waiting))
         chosen = next(batch for batch in self._engine.batches(lengths) if 0 in batch)
         rows = [waiting[i] for i in chosen]
         now = time.monotonic()
         for row in rows:
-            del self._waiting[row.key]
+            self._waiting.remove(row)
             row.taken = now
         self._metrics.queue_size.set(len(self._waiting))
         return rows
 
-    def _run(self, rows: list[_Row]) -> None:
+    def _run(self, rows: list[Row]) -> None:
         lengths = np.array([row.length for row in rows], dtype=np.int64)
         flags = np.zeros(len(rows), dtype=np.bool_)
         tokens = Tokens(np.concatenate([row.ids for row in rows]), lengths, flags, flags)
@@ -334,7 +313,7 @@ class ScoringQueue:
         self._metrics.observe_batch(len(rows), int(lengths.sum()))
         self._finish(rows, logits, error)
 
-    def _finish(self, rows: list[_Row], logits: NDArray[np.float32] | None, error: str) -> None:
+    def _finish(self, rows: list[Row], logits: NDArray[np.float32] | None, error: str) -> None:
         now = time.monotonic()
         with self._changed:
             if logits is not None:
@@ -356,7 +335,7 @@ class ScoringQueue:
             while len(self._cache) > self._capacity:
                 self._cache.popitem(last=False)
 
-    def _scored(self, request: _Request) -> Scored:
+    def _scored(self, request: PendingRequest) -> Scored:
         labels, rows = self._classifier.labels, request.rows
         nothing = np.zeros(len(labels), dtype=np.float32)
         logits = [nothing if row.logits is None else row.logits for row in rows]
@@ -382,7 +361,7 @@ class ScoringQueue:
         )
 
 
-def _wake(request: _Request) -> None:
+def _wake(request: PendingRequest) -> None:
     def answer() -> None:
         if not request.answered.done():
             request.answered.set_result(None)
