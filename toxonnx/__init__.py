@@ -26,6 +26,7 @@ from toxonnx.errors import (
 # user has set is kept.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 if TYPE_CHECKING:
     from toxonnx.inference.classifier import Classifier, LabelScore

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,10 +23,8 @@ from toxonnx.cli.options import (
 
 if TYPE_CHECKING:
     from toxonnx.bundle import Bundle
-    from toxonnx.cli.predict_files import Task
     from toxonnx.io.base import ReadOptions
     from toxonnx.io.paths import Job
-    from toxonnx.io.rejects import Rejects
     from toxonnx.io.shards import Shard
     from toxonnx.predict import Summary
 
@@ -120,6 +117,15 @@ def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | No
     "several files, score each N-th one.",
 )  # fmt: skip
 @click.option(
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+    help="Score in this process, or on the workers of a Ray cluster.",
+)  # fmt: skip
+@click.option("--ray-address", metavar="ADDRESS", help="The cluster  [default: RAY_ADDRESS, else one on this machine]")
+@click.option(
+    "--ray-workers", type=click.IntRange(min=1), metavar="N",
+    help="Workers, with --threads cores each  [default: one per core]",
+)  # fmt: skip
+@click.option(
     "--force", is_flag=True, help="Replace the output if it exists; without --resume, also discard an interrupted run."
 )
 @click.option("-v", "--verbose", is_flag=True, help="Print how the file is scored.")
@@ -145,6 +151,9 @@ def command(
     resume: bool,
     checkpoint_rows: int,
     shard: Shard | None,
+    engine: str,
+    ray_address: str | None,
+    ray_workers: int | None,
     force: bool,
     verbose: bool,
 ) -> None:
@@ -175,6 +184,8 @@ def command(
     reading = replace(reading, yield_rejected=on_error != "fail")
     jobs = plan_jobs(files, output, input_format=reading.format, wanted_format=output_format, force=force or resume)
     shard_range = None
+    if engine == "ray":
+        _check_for_ray(jobs, shard)
     if shard is not None:
         from toxonnx.cli.predict_files import divide
 
@@ -190,8 +201,10 @@ def command(
         from toxonnx.cli.outputs import open_outputs
         from toxonnx.cli.predict_files import (
             Scoring,
+            Task,
             TextColumns,
             find_identity,
+            open_rejects,
             plan_tasks,
             remove_states,
             write_shard_record,
@@ -201,6 +214,7 @@ def command(
         from toxonnx.inference.options import RuntimeOptions
         from toxonnx.io.journal import Identity
         from toxonnx.io.output_columns import OutputColumns
+        from toxonnx.io.summary import Summary
         from toxonnx.resources import find_bundle
 
         opened = open_bundle(find_bundle(bundle))
@@ -225,45 +239,47 @@ def command(
         writing = WriteOptions(output_format, force)
         versions = {f"the version of {package}": version(package) for package in ("toxonnx", "onnxruntime")}
         same = {**_same_bytes(click.get_current_context()), "the device": classifier.settings.device, **versions}
-        name = opened.manifest.name
-        identities = [None if one is None else Identity(one, name, opened.seal, same) for one in inputs]
-        tasks = plan_tasks(jobs, identities, resume=resume, force=force)
-        if shard_range is not None:
-            tasks = [tasks[0]._replace(shard=shard_range)]
-        scoring = Scoring(classifier, text, added, reading, writing, checkpoint_rows)
         with open_outputs({"--manifest": manifest_file}, force=force or resume) as outputs:
-            with _open_rejects(on_error, rejects_file, tasks, max_rejects, force=force) as rejects:
-                summary = scoring.run(tasks, first, rejects)
-            if shard is not None and shard_range is not None:
-                write_shard_record(tasks[0], shard, first, writing, summary)
+            if engine == "ray":
+                from toxonnx.cli.predict_ray import Cluster, Work, run_on_ray
+
+                work = Work(
+                    bundle=opened.path.resolve(), options=options, review_below=review_below, text=text, added=added,
+                    reading=reading, writing=writing, checkpoint_rows=checkpoint_rows, on_error=on_error,
+                    max_rejects=max_rejects, rejects_file=rejects_file, same_bytes=same,
+                )  # fmt: skip
+                cluster = Cluster(address=ray_address, workers=ray_workers)
+                tasks = [Task(job, None) for job in jobs]
+                summaries = run_on_ray(jobs, opened, work, cluster, resume=resume)
+            else:
+                name = opened.manifest.name
+                identities = [None if one is None else Identity(one, name, opened.seal, same) for one in inputs]
+                tasks = plan_tasks(jobs, identities, resume=resume, force=force)
+                if shard_range is not None:
+                    tasks = [tasks[0]._replace(shard=shard_range)]
+                scoring = Scoring(classifier, text, added, reading, writing, checkpoint_rows)
+                with open_rejects(on_error, rejects_file, tasks, max_rejects, force=force) as rejects:
+                    scoring.run(tasks, first, rejects)
+                summaries = scoring.summaries
+                if shard is not None and shard_range is not None:
+                    write_shard_record(tasks[0], shard, first, writing, summaries[0])
             if outputs:
                 given = _given_options(click.get_current_context())
-                scored = list(zip(tasks, scoring.summaries, strict=True))
+                scored = list(zip(tasks, summaries, strict=True))
                 write_manifest(outputs["--manifest"], opened, given, started, scored)
         remove_states(tasks)
+    summary = Summary()
+    for one in summaries:
+        summary.add(one)
     _print_summary(summary, opened, len(jobs))
     if strict and summary.rejected:
         raise GateError(f"{summary.rejected.total():,} rows were rejected (--strict)", "The output is complete.")
 
 
-def _open_rejects(
-    on_error: str, path: Path | None, tasks: Sequence[Task], limit: int | None, *, force: bool
-) -> contextlib.AbstractContextManager[Rejects | None]:
-    from toxonnx.io.atomic import has_name
-    from toxonnx.io.rejects import Rejects
-
-    if on_error == "fail":
-        return contextlib.nullcontext()
-    size = max((task.checkpoint.rejects_size for task in tasks if task.checkpoint), default=0)
-    if path is not None and all(task.is_complete for task in tasks) and has_name(path, size):
-        path = None  # that run was interrupted after its last step
-    return Rejects(path, keep=on_error == "null", limit=limit, force=force, size=size)
-
-
 #: options that change no byte of the output; all others must be as they were to continue an interrupted run
 _HARMLESS = {
     "files", "output", "bundle", "device", "allow_fallback", "threads", "max_batch_tokens", "max_rejects", "strict",
-    "resume", "force", "verbose", "manifest_file",
+    "resume", "force", "verbose", "manifest_file", "engine", "ray_address", "ray_workers",
 }  # fmt: skip
 
 
@@ -295,6 +311,18 @@ def _check_reject_options(on_error: str, given: dict[str, object]) -> None:
     needless = [option for option, value in given.items() if value]
     if on_error == "fail" and needless:
         raise click.UsageError(f"{needless[0]} needs --on-error skip or null")
+
+
+def _check_for_ray(jobs: Sequence[Job], shard: Shard | None) -> None:
+    from toxonnx.errors import InputError
+    from toxonnx.extras import require
+    from toxonnx.io.atomic import is_special
+
+    require("ray")
+    if shard is not None:
+        raise click.UsageError("--engine ray divides files itself; leave out --shard")
+    if any(job.output is None or is_special(job.output) for job in jobs):
+        raise InputError("--engine ray needs an output file", "Name it with -o FILE.")
 
 
 def _check_other_outputs(paths: dict[str, Path | None], jobs: Sequence[Job]) -> None:

@@ -15,7 +15,7 @@ import click
 from toxonnx.cli.progress import show_progress
 from toxonnx.errors import InputError, ToxonnxError
 from toxonnx.inference.classifier import Classifier
-from toxonnx.io.atomic import is_special, refuse_existing
+from toxonnx.io.atomic import has_name, is_special, refuse_existing
 from toxonnx.io.base import FORMATS, ReadOptions, Source, WriteOptions, open_sink, open_source, output_format
 from toxonnx.io.input_file import STDIN
 from toxonnx.io.joining import write_record
@@ -33,6 +33,7 @@ __all__ = [
     "TextColumns",
     "divide",
     "find_identity",
+    "open_rejects",
     "plan_tasks",
     "remove_states",
     "write_shard_record",
@@ -98,6 +99,18 @@ def write_shard_record(task: Task, shard: Shard, source: Source[Any], writing: W
     assert task.job.output is not None and task.identity is not None
     format_ = writing.format or output_format(task.job.output, source.format)
     write_record(task.job.output, shard, format_, task.identity, summary)
+
+
+def open_rejects(
+    on_error: str, path: Path | None, tasks: Sequence[Task], limit: int | None, *, force: bool
+) -> contextlib.AbstractContextManager[Rejects | None]:
+    """The list of rejected rows, continued where an earlier run got to; None if they are errors."""
+    if on_error == "fail":
+        return contextlib.nullcontext()
+    size = max((task.checkpoint.rejects_size for task in tasks if task.checkpoint), default=0)
+    if path is not None and all(task.is_complete for task in tasks) and has_name(path, size):
+        path = None  # that run was interrupted after its last step
+    return Rejects(path, keep=on_error == "null", limit=limit, force=force, size=size)
 
 
 def plan_tasks(jobs: Sequence[Job], identities: Sequence[Identity | None], *, resume: bool, force: bool) -> list[Task]:

@@ -95,11 +95,12 @@ def read_record(output: Path) -> ShardRecord | None:
         raise InputError(f"{path} is damaged", "Score the shard again.") from None
 
 
-def join(whole: Path, *, force: bool = False) -> Summary:
+def join(whole: Path, target: Path | None = None, *, force: bool = False) -> Summary:
     """Joins the outputs of all shards of an input.
 
     Args:
-        whole: the file to write: what ``-o`` named when the shards were scored.
+        whole: what ``-o`` named when the shards were scored.
+        target: the file to write; ``whole`` when None.
         force: replace it if it exists.
 
     Returns:
@@ -107,11 +108,11 @@ def join(whole: Path, *, force: bool = False) -> Summary:
 
     Raises:
         InputError: a shard is missing, incomplete or changed; or the shards are not of the same input, bundle and
-            options; or ``whole`` exists.
+            options; or the file exists.
         MachineError: the disk is full.
     """
     records = _find(whole)
-    with AtomicFile(whole, force=force, is_raw=True) as file:
+    with AtomicFile(target or whole, force=force, is_raw=True) as file:
         if records[0].format == "parquet":
             from toxonnx.io.parquet_writer import join_files
 

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +16,7 @@ from toxonnx.errors import InputError, RowError
 from toxonnx.io.atomic import AtomicFile
 from toxonnx.io.undecodable import encoded
 
-__all__ = ["MAX_RAW", "ErrorType", "RejectLimitError", "Rejected", "Rejects", "with_rejected"]
+__all__ = ["MAX_RAW", "ErrorType", "RejectLimitError", "Rejected", "Rejects", "join_rejects", "with_rejected"]
 
 #: characters of a rejected row, in the file of rejects
 MAX_RAW = 10_000
@@ -195,3 +195,18 @@ class Rejects:
             if isinstance(error, RejectLimitError):
                 kind = error = tb = None
             self._file.__exit__(kind, error, tb)
+
+
+def join_rejects(paths: Sequence[Path], target: Path, *, force: bool) -> None:
+    """Joins lists of rejected rows to one.
+
+    Raises:
+        InputError, MachineError: see :class:`toxonnx.io.atomic.AtomicFile`.
+    """
+    with AtomicFile(target, force=force) as joined:
+        for number, path in enumerate(paths):
+            with open(path, encoding="utf-8", newline="") as file:
+                header = file.readline()
+                joined.write(header if number == 0 else "")
+                for line in file:
+                    joined.write(line)

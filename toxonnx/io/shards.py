@@ -60,6 +60,8 @@ def find_range(path: Path, options: ReadOptions, shard: Shard) -> ShardRange:
     Raises:
         InputError: it cannot be divided; or a record before the shard cannot be read.
     """
+    if shard.total == 1:
+        return ShardRange(None, None)
     with open_source(path, options) as source:
         extent = source.extent
         if extent is None:
