@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from length_scorer import LABELS, LengthScorer
 
 from toxonnx.errors import InputError, RowError
 from toxonnx.inference.scores import Scores
@@ -270,3 +271,40 @@ def test_a_label_that_the_encoding_lacks_leaves_no_output(tmp_path: Path) -> Non
     with open_source(path, ReadOptions("cp1252")) as source, pytest.raises(InputError, match="cannot be written in"):
         open_sink(out, source, OutputColumns(("probabilities",), ("\N{SNOWMAN}",))).__enter__()
     assert [entry.name for entry in tmp_path.iterdir()] == ["in.csv"]
+
+
+def test_cells_that_a_spreadsheet_would_run_are_guarded(tmp_path: Path) -> None:
+    path, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    cells = ["=1+1", "+cmd", "-1", "-1.5e3", "+49 170", "@x", "\tx", '=a,"b"', "\uff1dx", "a=b", "", "'=x"]
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\r\n").writerows([["text", "=n"], *([cell, "1"] for cell in cells)])
+    columns = OutputColumns(("label",), LABELS.names)
+    scores = LengthScorer().score(cells)
+    for guard in (True, False):
+        options = WriteOptions(force=True, spreadsheet_safe=guard)
+        with open_source(path) as source, open_sink(out, source, columns, options) as sink:
+            sink.write(list(source), scores)
+        with open(out, newline="", encoding="utf-8") as file:
+            header, *rows = csv.reader(file)
+        guarded = [
+            "'=1+1",
+            "'+cmd",
+            "-1",
+            "-1.5e3",
+            "'+49 170",
+            "'@x",
+            "'\tx",
+            '\'=a,"b"',
+            "'\uff1dx",
+            "a=b",
+            "",
+            "'=x",
+        ]
+        assert [row[0] for row in rows] == (guarded if guard else cells)
+        assert header == ["text", "'=n" if guard else "=n", "label"]
+        assert out.read_bytes().count(b"\r\n") == len(cells) + 1
+    with (
+        open_source(path) as source,
+        pytest.raises(InputError, match="only CSV and TSV can be made safe for spreadsheets, not jsonl"),
+    ):
+        open_sink(tmp_path / "out.jsonl", source, columns, WriteOptions(spreadsheet_safe=True))

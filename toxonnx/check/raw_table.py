@@ -11,7 +11,7 @@ from typing import Any, cast
 from toxonnx.check.finding import MAX_NAME_LENGTH, Finding, format_share, make_finding, plural
 from toxonnx.errors import InputError
 from toxonnx.io.base import ReadOptions, Source, open_source
-from toxonnx.io.csv import CsvRecord, CsvSource
+from toxonnx.io.csv_reader import CsvRecord, CsvSource
 from toxonnx.io.header import looks_like_data, reads_like_text
 from toxonnx.io.table import Table
 from toxonnx.texts import replace_surrogates

@@ -102,6 +102,10 @@ def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | No
     "--manifest", "manifest_file", type=click.Path(path_type=Path), metavar="FILE",
     help="Write counts, sizes, versions, options and times to FILE, as JSON, once the output is complete.",
 )  # fmt: skip
+@click.option(
+    "--spreadsheet-safe", is_flag=True,
+    help="Put an apostrophe before each cell of CSV that a spreadsheet would run as a formula.",
+)  # fmt: skip
 @click.option("--strict", is_flag=True, help="With skip or null: exit with code 1 if there were such rows.")
 @click.option(
     "--resume", is_flag=True,
@@ -147,6 +151,7 @@ def command(
     max_rejects: int | None,
     rejects_file: Path | None,
     manifest_file: Path | None,
+    spreadsheet_safe: bool,
     strict: bool,
     resume: bool,
     checkpoint_rows: int,
@@ -236,7 +241,7 @@ def command(
             *DEFAULT_COLUMNS, *["review"] * classifier.can_mark_for_review, *["error"] * (on_error == "null"),
         )  # fmt: skip
         added = OutputColumns(kinds, classifier.labels.names, prefix, classifier.labels.multi)
-        writing = WriteOptions(output_format, force)
+        writing = WriteOptions(output_format, force, spreadsheet_safe=spreadsheet_safe)
         versions = {f"the version of {package}": version(package) for package in ("toxonnx", "onnxruntime")}
         same = {**_same_bytes(click.get_current_context()), "the device": classifier.settings.device, **versions}
         with open_outputs({"--manifest": manifest_file}, force=force or resume) as outputs:

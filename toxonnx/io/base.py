@@ -119,12 +119,14 @@ class WriteOptions:
         partial: the file to write instead, which gets its name from somebody else; ``force`` has no meaning then.
         has_start: whether it starts with what precedes the rows, such as the header of CSV; only the first one of
             several parts does.
+        spreadsheet_safe: put an apostrophe before each cell of CSV that a spreadsheet would run as a formula.
     """
 
     format: str | None = None
     force: bool = False
     partial: Partial | None = None
     has_start: bool = True
+    spreadsheet_safe: bool = False
 
 
 class Position(NamedTuple):
@@ -347,6 +349,8 @@ def open_sink(
     """
     options = options or WriteOptions()
     wanted = options.format or output_format(path, source.format)
+    if options.spreadsheet_safe and wanted not in {"csv", "tsv"}:
+        raise InputError(f"only CSV and TSV can be made safe for spreadsheets, not {wanted}")
     sink: Sink[Any] = _module(wanted).open_sink(path, source, columns, replace(options, format=wanted))
     return sink
 
