@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -215,5 +216,30 @@ def test_a_model_that_stopped_is_not_healthy_and_nobody_waits_for_it(
             with pytest.raises(RequestError, match="a thread of the model has stopped"):
                 await call
         await asyncio.to_thread(made.close)
+
+    asyncio.run(run())
+
+
+def test_cancelled_requests_leave_the_others_alone(classifier: Classifier) -> None:
+    texts = TEXTS[:6]
+    reference = {text: next(classifier.score_batches([text]))[1].logits[0].tobytes() for text in texts}
+    rng = random.Random(0)
+
+    async def request(one: ScoringQueue) -> None:
+        await asyncio.sleep(rng.random() / 4)
+        chosen = rng.choices(texts, k=rng.randint(1, 8))
+        scored = await one.score(chosen)
+        assert [row.tobytes() for row in scored.scores.logits] == [reference[text] for text in chosen]
+
+    async def run() -> None:
+        async with queue(classifier, cached_texts=0) as one:
+            stay = [asyncio.create_task(request(one)) for _ in range(150)]
+            leave = [asyncio.create_task(request(one)) for _ in range(300)]
+            for task in leave:
+                await asyncio.sleep(0.001)
+                task.cancel()
+            await asyncio.wait_for(asyncio.gather(*stay), 30)
+            await asyncio.wait(leave)
+            assert not len(one._waiting) and not one._in_flight and not one._active
 
     asyncio.run(run())

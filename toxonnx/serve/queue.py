@@ -190,10 +190,11 @@ class ScoringQueue:
             if request.abandoned:
                 return
             for key in keys:
-                row = known.get(key) or self._find(key)
+                # A known row may have been dropped in the meantime, with the request it belonged to, and another one for
+                # the same text may have come.
+                row = self._find(key) or known.get(key)
                 request.cached.append(row is not None)
                 row = row or new[key]
-                # A known row may have been dropped in the meantime, with the request it belonged to.
                 if not row.is_done and key not in self._in_flight:
                     self._enqueue(row, request)
                 elif row in self._waiting:
