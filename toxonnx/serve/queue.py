@@ -190,7 +190,7 @@ class ScoringQueue:
             if request.abandoned:
                 return
             for key in keys:
-                # A known row may have been dropped in the meantime, with the request it belonged to, and another one for
+                # A known row may have been dropped in the meantime, with the request it belonged to, and another one of
                 # the same text may have come.
                 row = self._find(key) or known.get(key)
                 request.cached.append(row is not None)
