@@ -64,6 +64,13 @@ class Engine:
             await asyncio.sleep(0.001)
 
 
+async def all_queued(one: ScoringQueue) -> None:
+    """Waits until the texts of all requests are tokenized."""
+    await asyncio.sleep(0)  # the tasks begin
+    while one._being_tokenized:
+        await asyncio.sleep(0.001)
+
+
 @pytest.fixture
 def engine(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> Engine:
     recorded = Engine(classifier)
@@ -111,9 +118,7 @@ def test_identical_texts_in_flight_are_scored_once_and_equal_lengths_together(
                 await engine.has_started(2)
                 same = [asyncio.create_task(one.score(["good day to you", "bread"])) for _ in range(5)]
                 other = asyncio.create_task(one.score(["fine day to them"]))
-                while one._metrics.queue_size._value.get() < 3:
-                    await asyncio.sleep(0.001)
-                await asyncio.sleep(0.05)
+                await all_queued(one)
             scored = await asyncio.gather(*same)
             await asyncio.gather(other, *blocking)
         assert sorted(engine.batches[2:]) == [[3], [6, 6]]
@@ -132,9 +137,7 @@ def test_a_request_with_many_texts_does_not_hold_up_the_others(classifier: Class
                 await engine.has_started(2)
                 small = asyncio.create_task(one.score(["a text of quite another length than the others have"]))
                 same = asyncio.create_task(one.score([many[-1]]))
-                while one._metrics.queue_size._value.get() < 600:
-                    await asyncio.sleep(0.001)
-                await asyncio.sleep(0.05)
+                await all_queued(one)
             await asyncio.gather(small, same)
             assert len(engine.batches) <= 8 and not any(task.done() for task in large)
             await asyncio.gather(*large)
@@ -161,9 +164,7 @@ def test_the_work_of_a_cancelled_request_is_dropped(classifier: Classifier, engi
                 await engine.has_started(2)
                 gone = asyncio.create_task(one.score(["nobody waits for this", "but for this somebody does"]))
                 stays = asyncio.create_task(one.score(["but for this somebody does"]))
-                while one._metrics.queue_size._value.get() < 2:
-                    await asyncio.sleep(0.001)
-                await asyncio.sleep(0.05)
+                await all_queued(one)
                 gone.cancel()
                 await asyncio.wait([gone])
                 assert one._metrics.queue_size._value.get() == 1
