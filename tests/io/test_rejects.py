@@ -253,7 +253,8 @@ def test_every_byte_belongs_to_one_record_and_reading_can_continue_after_each(
             assert record.end_position > position
             position = record.end_position
         assert position == path.stat().st_size
-        number = data.draw(st.integers(0, len(records)))
-        if number:
+        places = [number for number, one in enumerate(records, start=1) if source.can_continue_after(one)]
+        if places:
+            number = data.draw(st.sampled_from(places))
             source.seek(source.position_after(records[number - 1]))
             assert list(source) == records[number:]
