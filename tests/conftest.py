@@ -125,3 +125,28 @@ def bundles(run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
         done = toxonnx("export", run, "-o", folder / precision, "--precision", precision)
         assert done.returncode == 0, done.stderr
     return {precision: folder / precision for precision in ("fp32", "int8", "fp16")}
+
+
+@pytest.fixture(scope="session")
+def cascade(bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The int8 bundle with a first stage."""
+    import dataclasses
+    import shutil
+
+    import numpy as np
+
+    from toxonnx import Classifier
+    from toxonnx.bundle import CASCADE_WEIGHTS, seal
+    from toxonnx.convert.cascade import cascade_target, fit_cascade
+    from toxonnx.convert.verify import VerificationRows
+
+    classifier = Classifier.load(bundles["int8"])
+    rows = VerificationRows([text for text, _ in sentences(1500, 11)], None, "sentences", "data")
+    target = cascade_target({"*": 0.97}, classifier.labels)
+    assert target is not None
+    section, weights = fit_cascade(classifier, rows, np.zeros(0, np.uint64), target)
+    folder = tmp_path_factory.mktemp("cascade") / "small"
+    shutil.copytree(bundles["int8"], folder)
+    np.save(folder / CASCADE_WEIGHTS, weights)
+    seal(folder, dataclasses.replace(classifier.bundle.manifest, cascade=section))
+    return folder

@@ -115,7 +115,7 @@ def test_a_hostile_manifest_gives_a_working_bundle_or_one_error(
     except InputError as error:
         assert "\n" not in error.what and len(error.what) < 600
         error.what.encode()
-        assert any(str(key) in error.what for key in (path[0], path[-1], "surprise")), error.what
+        assert any(str(key) in error.what for key in (path[0], path[-1], "surprise", "not a label")), error.what
 
 
 def test_manifests_that_are_refused_before_anything_else_is_read(bundle: Path) -> None:

@@ -34,6 +34,7 @@ RULES = {
     "extras": Rule("one error for missing optional packages"),
     "disk": Rule("one error for a full disk"),
     "resources": Rule("where shipped recipes, suites and bundles are"),
+    "binomial": Rule("exact tests and intervals of a share", (), ("numpy",)),
     "system": Rule("cores, instruction sets, memory, versions of this machine"),
     "labels": Rule("label names, activation, temperature, thresholds"),
     "texts": Rule("columns to one text: template, normalisation"),
@@ -58,6 +59,12 @@ RULES = {
     "inference.inputs": Rule("what callers may pass as texts", (), ("numpy",)),
     "inference.cache": Rule("logits of texts that were scored before", (), ("numpy",)),
     "inference.prefetch": Rule("iterators that run ahead of their consumer"),
+    "inference.ngrams": Rule("sums of weights over hashed n-grams", ("inference.tokenizer",), ("numpy",)),
+    "inference.cascade": Rule(
+        "the first stage of a cascade, and its audit",
+        ("binomial", "bundle", "inference", "labels", "manifest"),
+        ("numpy",),
+    ),
     "inference.tokenizer_pool": Rule(
         "normalising, hashing and tokenizing, in this process or several",
         ("inference.cache", "inference.tokenizer", "texts"),
@@ -99,7 +106,9 @@ RULES = {
         ("numpy",),
     ),
     "inference.self_test": Rule(
-        "a bundle's scores compared with PyTorch's", ("formats", "inference.classifier", "records"), ("numpy",)
+        "a bundle's scores compared with PyTorch's",
+        ("formats", "inference.classifier", "inference.scores", "records"),
+        ("numpy",),
     ),
     "predict": Rule(
         "source to scorer to sink",
@@ -141,10 +150,10 @@ RULES = {
     "convert": Rule(
         "to ONNX, quantization, verification, thresholds, model card, export",
         (
-            "architectures", "bundle", "data", "disk", "evaluate", "formats", "inference", "io", "labels", "manifest",
-            "recipe", "records", "texts", "train",
+            "architectures", "binomial", "bundle", "data", "disk", "evaluate", "formats", "inference", "io", "labels",
+            "manifest", "recipe", "records", "texts", "train",
         ),
-        ("numpy", *ONNX_TOOLS, *TORCH_TOOLS),
+        ("numpy", "scipy", *ONNX_TOOLS, *TORCH_TOOLS),
     ),
 }  # fmt: skip
 

@@ -18,9 +18,10 @@ from toxonnx.labels import Labels
 from toxonnx.manifest import SCHEMA, Manifest
 from toxonnx.records import read_json
 
-__all__ = ["MANIFEST", "Bundle", "open_bundle", "seal", "sha256"]
+__all__ = ["CASCADE_WEIGHTS", "MANIFEST", "Bundle", "open_bundle", "seal", "sha256"]
 
 MANIFEST = "toxonnx.json"
+CASCADE_WEIGHTS = "cascade.npy"
 DAMAGED = "The bundle was changed or damaged after it was sealed; copy it again, or export it again."
 _REQUIRED_FILES = ("model.onnx", "tokenizer.json", "config.json")
 
@@ -96,7 +97,7 @@ def open_bundle(path: str | Path) -> Bundle:
         )
     try:
         manifest, seal_value = _read_manifest(path)
-        for name in (*_REQUIRED_FILES, *manifest.files):
+        for name in (*_REQUIRED_FILES, *[CASCADE_WEIGHTS] * (manifest.cascade is not None), *manifest.files):
             if name not in manifest.files or not (folder / name).is_file():
                 raise BundleError(f"{folder}: {name} is missing", DAMAGED)
             _check_inside(folder, name)

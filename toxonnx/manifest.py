@@ -24,6 +24,8 @@ __all__ = [
     "Agreement",
     "CalibrationData",
     "CalibrationEffect",
+    "Cascade",
+    "CascadeCheck",
     "DataDict",
     "Decisions",
     "Graph",
@@ -55,6 +57,9 @@ Layout = Annotated[str, Rule(f"one of {', '.join(LAYOUTS)}", LAYOUTS.__contains_
 #: two special tokens and one of the text
 MaxLength = Annotated[int, Rule("between 3 and 1,048,576", lambda length: 3 <= length <= 1 << 20)]
 Positive = Annotated[float, Rule("positive", lambda number: number > 0)]
+#: of logits; larger ones would overflow
+Scale = Annotated[float, Rule("above 0 and at most 1,000", lambda number: 0 < number <= 1000)]
+Bias = Annotated[float, Rule("between -1,000 and 1,000", lambda number: abs(number) <= 1000)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -385,6 +390,66 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CascadeCheck:
+    """A promise of a cascade, and the rows that prove it.
+
+    Attributes:
+        wanted: share of the rows on which cascade and full model decide alike, at least, with 95% confidence.
+        rows: rows that it was tested on.
+        disagreements: number of rows among them on which they do not.
+    """
+
+    wanted: Share
+    rows: Count
+    disagreements: Count
+
+    def __post_init__(self) -> None:
+        if self.disagreements > self.rows:
+            raise InputError(f"{self.disagreements} disagreements in {self.rows} rows")
+
+    def __str__(self) -> str:
+        measured = f"{1 - self.disagreements / self.rows:.2%} of {self.rows:,} rows" if self.rows else "no rows"
+        return f"at least {self.wanted:.1%} (measured: {measured})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cascade:
+    """A first stage, which answers the rows that it is sure of; see :mod:`toxonnx.inference.cascade`.
+
+    Attributes:
+        buckets: number of rows of the file with its weights.
+        scales, biases: from the sum of a row's weights to the logit of each label.
+        sharpness: factor, per label, by which the full model's decisions are surer than its probabilities say.
+        miss_weights: additional risk, per label, of a decision that lacks the label.
+        max_risk: largest risk of a row that it answers.
+        min_known: smallest share of a row's n-grams that it has to know.
+        shortest, longest: number of tokens of the rows that it answers, special tokens included.
+        agreement: the promise for all rows: every decision of the full model is the same.
+        recall: label -> the promise for the rows that have the label by the full model; those without one are missing.
+        early: share of the rows of ``agreement`` that it answers.
+        probability_difference: mean difference, on these rows, from the full model's probabilities.
+        rows_from: where the rows are from.
+        fitted_rows: rows that it was fitted on.
+    """
+
+    buckets: Annotated[Count, Rule("a power of two up to 262,144", lambda n: n in {1 << bits for bits in range(8, 19)})]
+    scales: list[Scale]
+    biases: list[Bias]
+    sharpness: list[Scale]
+    miss_weights: list[NotNegative]
+    max_risk: NotNegative
+    min_known: Share
+    shortest: Count
+    longest: Count
+    agreement: CascadeCheck
+    recall: dict[str, CascadeCheck]
+    early: Share
+    probability_difference: Share
+    rows_from: str
+    fitted_rows: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The description of a bundle.
 
@@ -405,6 +470,7 @@ class Manifest:
         verification: None before verification.
         decisions: None where neither calibration nor thresholds could be fitted.
         training: None for a model that toxonnx did not train.
+        cascade: None for a bundle without a first stage.
         evaluation: an evaluation on held-out rows, as :class:`toxonnx.evaluate.report.EvaluationReport` in plain
             values, with ``part``, the kind of rows; empty without one.
         tools: package -> version.
@@ -427,6 +493,7 @@ class Manifest:
     verification: Verification | None = None
     decisions: Decisions | None = None
     training: Training | None = None
+    cascade: Cascade | None = None
     evaluation: dict[str, Any] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
     files: dict[FileName, Sha256] = field(default_factory=dict)
@@ -434,7 +501,16 @@ class Manifest:
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.label_descriptions) - set(self.labels.names)):
             raise InputError(f"label_descriptions: {unknown[0]!r} is not a label")
+        if self.cascade:
+            self._check_cascade(self.cascade)
         check_mappings(self.mappings, self.labels.names)
+
+    def _check_cascade(self, cascade: Cascade) -> None:
+        for name in ("scales", "biases", "sharpness", "miss_weights"):
+            if len(getattr(cascade, name)) != len(self.labels):
+                raise InputError(f"cascade.{name} must have {len(self.labels)} values, one per label")
+        if unknown := sorted(set(cascade.recall) - set(self.labels.names)):
+            raise InputError(f"cascade.recall: {unknown[0]!r} is not a label")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, the schema version first."""

@@ -192,6 +192,7 @@ def _count(summary: Summary, is_row: NDArray[np.bool_], scores: Scores) -> None:
     summary.no_tokens += int((scores.no_tokens & is_row).sum())
     summary.repaired += int((scores.repaired & is_row).sum())
     summary.cached += int((scores.cached & is_row).sum())
+    summary.early += int((scores.early & is_row).sum())
     summary.review += int((scores.needs_review & is_row).sum())
     decisions = scores.decisions[is_row]
     counts = dict(zip(scores.labels.names, decisions.sum(axis=0).tolist(), strict=True))

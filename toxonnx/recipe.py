@@ -225,6 +225,9 @@ class Export:
     target_precision: dict[str, float] = field(default_factory=dict)
     target_recall: dict[str, float] = field(default_factory=dict)
     best_f1: bool = False
+    #: fit a first stage: "*" -> share of the rows that keep every decision, label -> share of its rows that keep it,
+    #: by default the same share for every label (convert.cascade); empty for none
+    cascade: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ def test_rows_and_arrays_agree(logits: np.ndarray, labels: Labels, review_below:
     def scores_of(rows: slice) -> Scores:
         marks, others = flags[rows], ~flags[rows]
         return Scores(
-            labels, logits[rows], truncated=marks, no_tokens=others, repaired=marks, cached=others,
+            labels, logits[rows], truncated=marks, no_tokens=others, repaired=marks, cached=others, early=marks,
             review_below=review_below,
         )  # fmt: skip
 
@@ -48,7 +48,7 @@ def test_rows_and_arrays_agree(logits: np.ndarray, labels: Labels, review_below:
         assert (len(row.labels) == 1) or labels.multi
         expected = max(row.probabilities.values()) if labels.multi else row.probabilities[row.labels[0]]
         assert row.score == expected == scores.top_scores[i]
-        assert (row.truncated, row.repaired) == (flags[i], flags[i])
+        assert (row.truncated, row.repaired, row.early) == (flags[i],) * 3
         assert (row.no_tokens, row.cached) == (not flags[i], not flags[i])
         assert row.needs_review == scores.needs_review[i]
     joined = Scores.concatenate(labels, [scores_of(slice(0, 2)), scores_of(slice(2, None))], review_below)

@@ -37,7 +37,7 @@ def test_every_column_has_a_value_in_each_row(kinds: list[str], count: int, rows
     expected = {
         "label": scores.label_names, "score": scores.top_scores.tolist(),
         "probabilities": scores.probabilities.tolist(), "review": [False] * rows, "repaired": [False] * rows,
-        "error": [None] * rows, **{name: flag.tolist() for name, flag in flags.items()},
+        "stage": [2] * rows, "error": [None] * rows, **{name: flag.tolist() for name, flag in flags.items()},
     }  # fmt: skip
     values = dict(zip(added.kinds, added.values(scores), strict=True))
     assert {kind: value if kind in {"label", "error"} else value.tolist() for kind, value in values.items()} == {

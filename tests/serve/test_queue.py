@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,27 @@ def test_concurrent_requests_get_the_scores_of_predict(classifier: Classifier) -
             assert not scored.errors
 
     check()
+
+
+def test_rows_that_a_first_stage_answers_do_not_enter_the_queue(cascade: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = Classifier.load(cascade, threads=2)
+    texts = [*(text for text, _ in sentences(40, 12)), "zxq vbn qqk wpf", ""] * 2
+    expected = classifier.score(texts)
+    recorded = Engine(classifier)
+    monkeypatch.setattr(classifier.engine, "run", recorded.run)
+
+    async def run() -> Scored:
+        async with queue(classifier) as one:
+            await one.check(30)
+            return await one.score(texts)
+
+    scored = asyncio.run(run())
+    assert scored.scores.logits.tobytes() == expected.logits.tobytes()
+    assert scored.scores.early.tolist() == expected.early.tolist()
+    distinct = {text for text, early in zip(texts, expected.early, strict=True) if not early}
+    assert 0 < len(distinct) < len(set(texts))
+    # The health check's sentence is scored by the model in any case.
+    assert sum(map(len, recorded.batches)) == len(distinct) + 1
 
 
 def test_identical_texts_in_flight_are_scored_once_and_equal_lengths_together(

@@ -21,7 +21,7 @@ class StubClassifier(LengthScorer):
     """Takes the place of :class:`toxonnx.inference.classifier.Classifier`."""
 
     settings = SimpleNamespace(device="cpu", fallback="")
-    labels, can_mark_for_review = LABELS, False
+    labels, can_mark_for_review, audit = LABELS, False, None
     #: seconds before each batch
     delay = 0.0
 

@@ -85,6 +85,7 @@ def benchmark_bundle(options: BenchOptions, log: Callable[[str], None] = lambda 
             device=options.device,
             threads=options.threads if options.device == "cpu" else None,
             max_batch_tokens=options.max_batch_tokens,
+            cascade=False,
         ),
     )
     texts, source = _load_texts(bundle, options)

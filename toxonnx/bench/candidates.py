@@ -39,7 +39,7 @@ def build_candidates(
     scratch: Path,
     log: Callable[[str], None] = lambda _: None,
 ) -> list[Candidate]:
-    """The candidates, the bundle first.
+    """The candidates, the bundle's full model first, and then its cascade, if it has one.
 
     Args:
         bundle: the bundle.
@@ -54,12 +54,12 @@ def build_candidates(
         MachineError: the packages of the train extra are not installed.
     """
     names = bundle.manifest.labels.names
-    candidates = [_bundle(f"toxonnx ({bundle.manifest.name})", bundle, options, comparable=False)]
+    candidates = _bundle(bundle.manifest.name, bundle, options, comparable=False)
     for number, source in enumerate(sources):
         folder = Path(source).absolute()
         if source != RANDOM_WEIGHTS and (folder / MANIFEST).is_file():
             other = open_bundle(folder)
-            labels, added = other.manifest.labels.names, [_other_bundle(folder.name, other, options, log)]
+            labels, added = other.manifest.labels.names, _other_bundle(folder.name, other, options, log)
         else:
             checkpoint = scratch / str(number)
             labels = write_checkpoint(bundle, source, checkpoint)
@@ -75,21 +75,25 @@ def build_candidates(
     return candidates
 
 
-def _bundle(name: str, bundle: Bundle, options: CandidateOptions, *, comparable: bool) -> Candidate:
+def _bundle(name: str, bundle: Bundle, options: CandidateOptions, *, comparable: bool) -> list[Candidate]:
     arguments: dict[str, Any] = {"model": str(bundle.path), "threads": options.cores, "device": options.device}
     if options.max_batch_tokens is not None:
         arguments["max_batch_tokens"] = options.max_batch_tokens
-    return Candidate(name, "toxonnx.bench.scorers:bundle", arguments, options.cores, comparable=comparable)
+    factory, cascade = "toxonnx.bench.scorers:bundle", {**arguments, "cascade": True}
+    full = Candidate(f"toxonnx ({name})", factory, arguments, options.cores, comparable=comparable)
+    if bundle.manifest.cascade is None:
+        return [full]
+    return [full, Candidate(f"toxonnx ({name}, cascade)", factory, cascade, options.cores, comparable=True)]
 
 
-def _other_bundle(name: str, bundle: Bundle, options: CandidateOptions, log: Callable[[str], None]) -> Candidate:
+def _other_bundle(name: str, bundle: Bundle, options: CandidateOptions, log: Callable[[str], None]) -> list[Candidate]:
     # Loaded here so that a bundle that does not run is an error before anything is timed.
     settings = Engine(bundle, RuntimeOptions(device="cpu" if options.device == "cpu" else "auto")).settings
     if settings.fallback:
         log(f"{name} runs on the CPU: {settings.fallback}")
         name = f"{name}, on the CPU"
     other = CandidateOptions(cores=options.cores, device=settings.device)
-    return _bundle(f"toxonnx ({name})", bundle, other, comparable=True)
+    return _bundle(name, bundle, other, comparable=True)
 
 
 def _checkpoint(source: str, folder: Path, bundle: Bundle, options: CandidateOptions) -> list[Candidate]:

@@ -106,7 +106,8 @@ def measure_cold_starts(
 def _predict_command(candidate: Candidate, file: Path, columns: Sequence[str]) -> list[str]:
     device = candidate.options["device"]
     threads = ["--threads", str(candidate.cores)] if device == "cpu" else []
+    full = [] if candidate.options.get("cascade") else ["--no-cascade"]
     return [
         sys.executable, "-m", "toxonnx", "predict", str(file), "--bundle", candidate.options["model"],
-        "--device", device, *threads, *(f"--text-column={column}" for column in columns),
+        "--device", device, *threads, *full, *(f"--text-column={column}" for column in columns),
     ]  # fmt: skip

@@ -39,16 +39,18 @@ def scores_from_probabilities(probs: NDArray[np.floating], labels: Labels) -> Sc
 
 
 def bundle(
-    model: Path, *, threads: int, device: str = "cpu", max_batch_tokens: int | None = None, window: int | None = None
-) -> Scorer:
+    model: Path, *, threads: int, device: str = "cpu", max_batch_tokens: int | None = None, window: int | None = None,
+    cascade: bool = False,
+) -> Scorer:  # fmt: skip
     """A bundle, as ``toxonnx predict`` runs it; a single text as ``Classifier.predict`` scores it."""
     from toxonnx.bundle import open_bundle
     from toxonnx.inference.classifier import Classifier
     from toxonnx.inference.options import RuntimeOptions
 
     options = RuntimeOptions(
-        device=device, threads=threads if device == "cpu" else None, window=window, max_batch_tokens=max_batch_tokens
-    )
+        device=device, threads=threads if device == "cpu" else None, window=window, max_batch_tokens=max_batch_tokens,
+        cascade=cascade,
+    )  # fmt: skip
     return Classifier(open_bundle(model), options)
 
 

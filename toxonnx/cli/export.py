@@ -46,6 +46,15 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--target-recall", metavar="X|LABEL=X,...", help="Fit thresholds that reach this recall.")
 @click.option("--best-f1", is_flag=True, help="Fit thresholds that maximise the macro F1.")
+@click.option(
+    "--cascade", metavar="X,LABEL=X,...",
+    help="Fit a first stage that answers easy rows: with 95% confidence, a share X of all rows, and of each label's "
+    "rows, keeps the full model's decisions.",
+)  # fmt: skip
+@click.option(
+    "--cascade-data", type=click.Path(path_type=Path),
+    help="Texts to fit and test the first stage on, without labels, in place of the run's held-out rows.",
+)  # fmt: skip
 @click.option("--suite", metavar="NAME|FILE", help="A functional suite for the card: hatecheck, or a TOML file.")
 @click.option("--cases", type=click.Path(path_type=Path), help="The suite's cases.")
 @click.option(
@@ -76,6 +85,8 @@ def command(
     target_precision: str | None,
     target_recall: str | None,
     best_f1: bool,
+    cascade: str | None,
+    cascade_data: Path | None,
     suite: str | None,
     cases: Path | None,
     positive_labels: tuple[str, ...],
@@ -105,6 +116,8 @@ def command(
             "target_recall": _parse_shares(target_recall, "--target-recall"),
             "best_f1": best_f1,
         }
+    if cascade is not None:
+        settings["cascade"] = _parse_shares(cascade, "--cascade")
     request = read_suite_request(suite, cases, positive_labels, reading)
     loaded_recipe = load_recipe(recipe) if recipe else None
     from toxonnx.extras import require
@@ -130,6 +143,7 @@ def command(
             label_columns=label_columns,
             recipe=loaded_recipe,
             settings=settings,
+            cascade_data=cascade_data,
             suite=request,
             allow_worse_than_baseline=allow_worse_than_baseline,
             force=force,

@@ -59,6 +59,7 @@ def _lines(bundle: Bundle) -> dict[str, str]:
         "max length": f"{manifest.max_length} tokens",
         "precision": f"{manifest.precision}, layout {manifest.layout}",
         "probabilities": _probabilities(manifest),
+        "cascade": _cascade(manifest),
         "base": f"{model.base} ({model.revision[:23]})",
         "training": model.training_method if model.adapter or manifest.training else "",
         "made with": ", ".join(f"{name} {version}" for name, version in manifest.tools.items()),
@@ -76,6 +77,17 @@ def _probabilities(manifest: Manifest) -> str:
         return f"calibrated in the graph, temperature {decisions.temperature:.4f}"
     left_out = [name for name, one in decisions.calibration.items() if one.left_out]
     return "calibrated in the graph" + (f", except {', '.join(left_out)}" if left_out else "")
+
+
+def _cascade(manifest: Manifest) -> str:
+    cascade = manifest.cascade
+    if cascade is None:
+        return ""
+    recall = ", ".join(f"{name} {check.wanted:.1%}" for name, check in cascade.recall.items())
+    return (
+        f"a first stage answers {cascade.early:.0%} of rows like {cascade.rows_from}; at least "
+        f"{cascade.agreement.wanted:.1%} of all rows keep the full model's decisions (by label: {recall})"
+    )
 
 
 def _label_rows(manifest: Manifest) -> list[list[str]]:

@@ -35,6 +35,13 @@ def threads_option(function: F) -> F:
     )(function)  # fmt: skip
 
 
+def no_cascade_option(function: F) -> F:
+    """Adds ``--no-cascade``."""
+    return click.option(
+        "--no-cascade", is_flag=True, help="Score every text by the full model, also if the bundle has a first stage."
+    )(function)
+
+
 def text_column_option(function: F) -> F:
     """Adds ``--text-column``."""
     return click.option(

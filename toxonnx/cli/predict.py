@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from toxonnx.cli.options import (
     check_format,
     device_options,
+    no_cascade_option,
     read_options,
     text_column_option,
     threads_option,
@@ -23,6 +24,7 @@ from toxonnx.cli.options import (
 
 if TYPE_CHECKING:
     from toxonnx.bundle import Bundle
+    from toxonnx.inference.cascade import AuditResult
     from toxonnx.io.base import ReadOptions
     from toxonnx.io.paths import Job
     from toxonnx.io.shards import Shard
@@ -72,10 +74,21 @@ def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | No
     "--review-below", type=click.FloatRange(0, 1), default=0.0, metavar="P",
     help="Add a column review with 1 for rows whose label has a probability below P.",
 )  # fmt: skip
+@no_cascade_option
+@click.option(
+    "--audit", type=click.FloatRange(0, 1), default=0.0, metavar="SHARE",
+    help="Compare the first stage's decisions with the full model's on this share of the texts, and report how many "
+    "differ.",
+)  # fmt: skip
+@click.option(
+    "--audit-stop", is_flag=True,
+    help="Use only the full model from then on, if the audit finds more differences than promised.",
+)  # fmt: skip
 @click.option(
     "--columns", "output_columns", metavar="NAME,...", callback=_columns,
-    help="Columns to add, of label, score, probabilities (one per label), review, truncated, no_tokens, repaired and "
-    "error  [default: label,score,probabilities, review if any row can be marked, error with --on-error null]",
+    help="Columns to add, of label, score, probabilities (one per label), review, truncated, no_tokens, repaired, "
+    "stage (1: first stage, 2: full model) and error  [default: label,score,probabilities, review if any row can be "
+    "marked, error with --on-error null]",
 )  # fmt: skip
 @click.option(
     "--prefix", default="", metavar="PREFIX", help="What the names of the columns added start with  [default: nothing]"
@@ -143,6 +156,9 @@ def command(
     threads: int | None,
     max_batch_tokens: int | None,
     review_below: float,
+    no_cascade: bool,
+    audit: float,
+    audit_stop: bool,
     output_columns: tuple[str, ...],
     prefix: str,
     reading: ReadOptions,
@@ -186,6 +202,10 @@ def command(
     )
     if "error" in output_columns and on_error != "null":
         raise click.UsageError("the column error is for --on-error null; without it, no row of the output has one")
+    if audit_stop and (resume or shard is not None or not audit):
+        raise click.UsageError("--audit-stop needs --audit, and does not go with --resume or --shard")
+    if audit and engine == "ray":
+        raise click.UsageError("--audit does not go with --engine ray")
     reading = replace(reading, yield_rejected=on_error != "fail")
     jobs = plan_jobs(files, output, input_format=reading.format, wanted_format=output_format, force=force or resume)
     shard_range = None
@@ -231,9 +251,12 @@ def command(
                 text.choose_columns(source)
                 inputs.append(find_identity(job, source, resume=resume))
         options = RuntimeOptions(
-            device=device, allow_fallback=allow_fallback, threads=threads, max_batch_tokens=max_batch_tokens
-        )
+            device=device, allow_fallback=allow_fallback, threads=threads, max_batch_tokens=max_batch_tokens,
+            cascade=not no_cascade, audit=audit, audit_stop=audit_stop,
+        )  # fmt: skip
         classifier = Classifier(opened, options, review_below=review_below)
+        if audit and classifier.audit is None:
+            raise click.UsageError("--audit is for bundles with a first stage, and not for --no-cascade")
         warn_of_fallback(classifier)
         if verbose:
             click.echo(str(classifier.settings), err=True)
@@ -277,14 +300,16 @@ def command(
     for one in summaries:
         summary.add(one)
     _print_summary(summary, opened, len(jobs))
+    if classifier.audit is not None:
+        _print_audit(classifier.audit, stopped=audit_stop)
     if strict and summary.rejected:
         raise GateError(f"{summary.rejected.total():,} rows were rejected (--strict)", "The output is complete.")
 
 
 #: options that change no byte of the output; all others must be as they were to continue an interrupted run
 _HARMLESS = {
-    "files", "output", "bundle", "device", "allow_fallback", "threads", "max_batch_tokens", "max_rejects", "strict",
-    "resume", "force", "verbose", "manifest_file", "engine", "ray_address", "ray_workers",
+    "files", "output", "bundle", "device", "allow_fallback", "threads", "max_batch_tokens", "audit", "max_rejects",
+    "strict", "resume", "force", "verbose", "manifest_file", "engine", "ray_address", "ray_workers",
 }  # fmt: skip
 
 
@@ -361,6 +386,9 @@ def _print_summary(summary: Summary, bundle: Bundle, files: int) -> None:
     if summary.truncated:
         share = summary.truncated / summary.rows
         lines.append(f"  truncated to {manifest.max_length} tokens: {summary.truncated:,} ({share:.1%})")
+    if summary.early:
+        share = summary.early / summary.rows
+        lines.append(f"  answered by the first stage of the cascade: {summary.early:,} ({share:.1%})")
     if summary.cached:
         lines.append(f"  scores reused from an identical text: {summary.cached:,}")
     if summary.no_tokens:
@@ -372,3 +400,16 @@ def _print_summary(summary: Summary, bundle: Bundle, files: int) -> None:
     if bundle.card:
         lines.append(f"  what it can and cannot do: {bundle.card}")
     click.echo("\n".join(map(sanitize, lines)), err=True)
+
+
+def _print_audit(audit: AuditResult, *, stopped: bool) -> None:
+    low, high = audit.interval
+    share = audit.disagreements / audit.rows if audit.rows else 0.0
+    click.echo(
+        f"  audit: {audit.rows:,} texts, {audit.disagreements:,} decided otherwise by the full model: {share:.2%} "
+        f"(95% interval {low:.2%} to {high:.2%}; promised at most {audit.promised:.2%})",
+        err=True,
+    )
+    if audit.exceeded:
+        rest = "the rest was scored by the full model only" if stopped else "use --no-cascade, or --audit-stop"
+        click.echo(f"warning: these texts are unlike those that the cascade was tested on: {rest}", err=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toxonnx.cli.options import device_options, threads_option, warn_of_fallback
+from toxonnx.cli.options import device_options, no_cascade_option, threads_option, warn_of_fallback
 
 if TYPE_CHECKING:
     from toxonnx.serve.address import Address
@@ -63,6 +63,7 @@ KEYS_VARIABLE = "TOXONNX_API_KEY"
     "--review-below", type=click.FloatRange(0, 1), default=0.0, metavar="P",
     help="Mark texts for review whose label has a probability below P.",
 )  # fmt: skip
+@no_cascade_option
 @click.option(
     "--fill-categories", is_flag=True,
     help="OpenAI: also send the categories that no label is mapped to, with 0, for clients that insist on all of them.",
@@ -99,6 +100,7 @@ def command(
     timeout: float,
     cached_texts: int,
     review_below: float,
+    no_cascade: bool,
     fill_categories: bool,
     suggestions: Path | None,
     tls_cert: Path | None,
@@ -137,8 +139,9 @@ def command(
     if workers > 1 and threads is None and device == "cpu":
         threads = max(1, available_cores() // workers)
     runtime = RuntimeOptions(
-        device=device, allow_fallback=allow_fallback, threads=threads, max_batch_tokens=max_batch_tokens
-    )
+        device=device, allow_fallback=allow_fallback, threads=threads, max_batch_tokens=max_batch_tokens,
+        cascade=not no_cascade,
+    )  # fmt: skip
     address = Address(host=host, port=port, tls_cert=tls_cert, tls_key=tls_key)
     address.check_tls()
     logs.configure(log_format)

@@ -16,18 +16,19 @@ import onnxruntime
 import torch
 
 import toxonnx
-from toxonnx.bundle import MANIFEST, Bundle, seal
+from toxonnx.bundle import CASCADE_WEIGHTS, MANIFEST, Bundle, seal
 from toxonnx.convert import graph
 from toxonnx.convert.baselines import check_baselines
 from toxonnx.convert.calibration import calibrate, fold_into_last_layer, measure_calibration, uncalibrated
 from toxonnx.convert.card import model_card
+from toxonnx.convert.cascade import cascade_target, fit_cascade
 from toxonnx.convert.encoder_weights import EncoderWeights, extract_weights
 from toxonnx.convert.evaluation import held_out_report
-from toxonnx.convert.export_rows import BUILT_IN, save_bundle_fingerprints
+from toxonnx.convert.export_rows import BUILT_IN, save_bundle_fingerprints, trained_on
 from toxonnx.convert.exporters import OPTIMUM, to_onnx
 from toxonnx.convert.fp16 import check_range, to_fp16
 from toxonnx.convert.int8 import quantize
-from toxonnx.convert.messages import decision_lines, verification_lines
+from toxonnx.convert.messages import cascade_lines, decision_lines, verification_lines
 from toxonnx.convert.sample_texts import SENTENCES
 from toxonnx.convert.thresholds import (
     add_threshold_curves,
@@ -64,6 +65,7 @@ class BuildInputs:
         settings: how to export, and the limits.
         calibration: texts on which int8 scales are measured; None for other precisions.
         rows: the rows to verify on.
+        cascade: texts for the first stage of a cascade; None for none.
         suite: a functional suite, if one was requested.
         allow_worse_than_baseline: seal the model even if it is no better than the baselines.
     """
@@ -72,6 +74,7 @@ class BuildInputs:
     settings: Export
     calibration: VerificationRows | None
     rows: VerificationRows
+    cascade: VerificationRows | None
     suite: SuiteRequest | None
     allow_worse_than_baseline: bool = False
 
@@ -116,7 +119,7 @@ def build_bundle(inputs: BuildInputs, work: Path, name: str, log: Callable[[str]
             f"verifying on {len(inputs.rows.texts)} rows ({inputs.rows.where}), on {models.ran_on}"
         )
         manifest = _verify_and_evaluate(inputs, manifest, models, work, scratch, log)
-    for line in [*verification_lines(manifest), *decision_lines(manifest.decisions)]:
+    for line in [*verification_lines(manifest), *decision_lines(manifest.decisions), *cascade_lines(manifest)]:
         log(line)
     (work / MANIFEST).unlink(missing_ok=True)
     (work / "expected.json").write_text(_expected(trained), encoding="utf-8")
@@ -283,10 +286,17 @@ def _verify_and_evaluate(
     verification = dataclasses.replace(verification, worse_than_baseline=worse)
     manifest = dataclasses.replace(manifest, labels=labels, verification=verification, decisions=decisions)
     fitted = [rows] if decisions and (decisions.calibrated or decisions.target) else []
-    save_bundle_fingerprints(trained, [*([inputs.calibration] if inputs.calibration else []), *fitted], work)
+    used = [one for one in (inputs.calibration, inputs.cascade, *fitted) if one]
+    save_bundle_fingerprints(trained, used, work)
     with_decisions, _ = load_final(work, manifest, scratch)
     evaluation = held_out_report(with_decisions, reported_logits, reported, inputs.suite, log)
-    return dataclasses.replace(manifest, evaluation=evaluation)
+    manifest = dataclasses.replace(manifest, evaluation=evaluation)
+    if inputs.cascade and (target := cascade_target(settings.cascade, labels)):
+        log(f"fitting a first stage on {inputs.cascade.where}")
+        cascade, weights = fit_cascade(with_decisions, inputs.cascade, trained_on(trained), target)
+        np.save(work / CASCADE_WEIGHTS, weights, allow_pickle=False)
+        manifest = dataclasses.replace(manifest, cascade=cascade)
+    return manifest
 
 
 def _expected(trained: Trained) -> str:

@@ -14,8 +14,9 @@ from typing import Any
 from toxonnx.bundle import MANIFEST, Bundle, sha256
 from toxonnx.convert.build import BuildInputs, build_bundle
 from toxonnx.convert.card import without_foreign_prose
+from toxonnx.convert.cascade import cascade_target
 from toxonnx.convert.encoder_weights import extract_weights
-from toxonnx.convert.export_rows import BUILT_IN, calibration_rows, verification_rows
+from toxonnx.convert.export_rows import BUILT_IN, calibration_rows, cascade_rows, verification_rows
 from toxonnx.convert.thresholds import threshold_target
 from toxonnx.disk import reports_full_disk
 from toxonnx.errors import InputError
@@ -45,6 +46,8 @@ class ExportRequest:
         text_columns, label_columns: of ``data``. Without label columns, only the agreement with PyTorch is verified.
         recipe: its limits and card replace those of the run; for a checkpoint from elsewhere, its text does, too.
         settings: fields of :class:`toxonnx.recipe.Export` that replace those of the recipe.
+        cascade_data: texts, without labels, for the first stage of a cascade, in place of the run's held-out rows; read
+            as ``data`` is.
         suite: a functional suite to run and to put into the card.
         allow_worse_than_baseline: seal a model that is no better than the baselines, with a warning.
         force: replace ``output``.
@@ -63,6 +66,7 @@ class ExportRequest:
     label_columns: tuple[str, ...] = ()
     recipe: Recipe | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    cascade_data: Path | None = None
     suite: SuiteRequest | None = None
     allow_worse_than_baseline: bool = False
     force: bool = False
@@ -94,6 +98,9 @@ def export(request: ExportRequest, log: Callable[[str], None] = print) -> Bundle
         extract_weights(trained.model)  # fails early if it cannot be done
     if target := threshold_target(settings):
         target.check(trained.labels)
+    cascade_target(settings.cascade, trained.labels)
+    if request.cascade_data and not settings.cascade:
+        raise InputError("--cascade-data needs --cascade, the wanted agreement")
     if request.suite:
         request.suite.check(trained.labels)
     inputs = _inputs(request, trained, settings)
@@ -155,11 +162,16 @@ def _inputs(request: ExportRequest, trained: Trained, settings: Export) -> Build
     calibration = None
     if settings.precision == "int8":
         calibration, rows = calibration_rows(trained, rows)
+    cascade = None
+    if settings.cascade:
+        texts = read_table(request.cascade_data, request.reading) if request.cascade_data else None
+        cascade = cascade_rows(trained, texts, request.text_columns, rows)
     return BuildInputs(
         trained=trained,
         settings=settings,
         calibration=calibration,
         rows=rows,
+        cascade=cascade,
         suite=request.suite,
         allow_worse_than_baseline=request.allow_worse_than_baseline,
     )

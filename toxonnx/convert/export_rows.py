@@ -7,16 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from toxonnx.convert.sample_texts import sample_texts
 from toxonnx.convert.verify import VerificationRows
 from toxonnx.data.examples import load_saved_rows
-from toxonnx.data.fingerprints import FINGERPRINT_FILES, save_fingerprints
+from toxonnx.data.fingerprints import FINGERPRINT_FILES, load_fingerprints, save_fingerprints
 from toxonnx.data.label_columns import LabelColumns, join_texts, read_y_true
 from toxonnx.io.table import Table
 from toxonnx.train.adapters import Trained
 
-__all__ = ["BUILT_IN", "built_in_rows", "calibration_rows", "save_bundle_fingerprints", "verification_rows"]
+__all__ = [
+    "BUILT_IN",
+    "built_in_rows",
+    "calibration_rows",
+    "cascade_rows",
+    "save_bundle_fingerprints",
+    "trained_on",
+    "verification_rows",
+]
 
 BUILT_IN = "built-in sentences"
 #: rows of --data from which some are used to calibrate int8, and how many at most
@@ -70,6 +79,26 @@ def calibration_rows(trained: Trained, rows: VerificationRows) -> tuple[Verifica
         VerificationRows([rows.texts[i] for i in used], None, where, rows.part),
         VerificationRows([rows.texts[i] for i in others], y_true, rows.where, rows.part),
     )
+
+
+def cascade_rows(
+    trained: Trained, table: Table | None, text_columns: tuple[str, ...], rows: VerificationRows
+) -> VerificationRows:
+    """Texts for the first stage of a cascade: those given, else the run's held-out rows, else those to verify on."""
+    if table is not None:
+        texts = [trained.text.clean(text) for text in join_texts(table, trained.text, text_columns)]
+        return VerificationRows(texts, None, table.path.name, "data")
+    test = trained.path / "test.csv"
+    if rows.part == "validation" and test.is_file():
+        texts = [*rows.texts, *load_saved_rows(test, trained.labels)[0]]
+        return VerificationRows(texts, None, "the run's held-out rows", "validation")
+    return rows
+
+
+def trained_on(trained: Trained) -> NDArray[np.uint64]:
+    """Fingerprints of the texts that a run was trained on; none for a model from elsewhere."""
+    path = trained.path / FINGERPRINT_FILES["training"]
+    return load_fingerprints(path) if path.is_file() else np.zeros(0, dtype=np.uint64)
 
 
 def save_bundle_fingerprints(trained: Trained, fitted: Sequence[VerificationRows], folder: Path) -> None:

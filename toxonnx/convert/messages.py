@@ -6,7 +6,7 @@ from typing import Literal
 
 from toxonnx.manifest import Decisions, LabelThresholdDict, Manifest
 
-__all__ = ["decision_lines", "verification_lines"]
+__all__ = ["cascade_lines", "decision_lines", "verification_lines"]
 
 
 def verification_lines(manifest: Manifest) -> list[str]:
@@ -47,6 +47,19 @@ def decision_lines(decisions: Decisions | None) -> list[str]:
             "rare label is fitted on few rows; ask for more than you need, or fit on more rows"
         )
     return lines
+
+
+def cascade_lines(manifest: Manifest) -> list[str]:
+    """The first stage, if there is one."""
+    cascade = manifest.cascade
+    if cascade is None:
+        return []
+    recall = ", ".join(f"{name} {check}" for name, check in cascade.recall.items())
+    return [
+        f"cascade: the first stage, fitted on {cascade.fitted_rows:,} rows ({cascade.rows_from}), answers "
+        f"{cascade.early:.1%} of {cascade.agreement.rows:,} others",
+        f"decided as by the full model, with 95% confidence: all rows {cascade.agreement}; {recall}",
+    ]
 
 
 def _calibration_lines(decisions: Decisions) -> list[str]:

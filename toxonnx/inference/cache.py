@@ -35,6 +35,7 @@ class LogitCache:
         self.logits: NDArray[np.float32] = np.empty((capacity, labels), dtype=np.float32)
         self.truncated: NDArray[np.bool_] = np.zeros(capacity, dtype=np.bool_)
         self.no_tokens: NDArray[np.bool_] = np.zeros(capacity, dtype=np.bool_)
+        self.early: NDArray[np.bool_] = np.zeros(capacity, dtype=np.bool_)
         self._capacity, self._kept = capacity, capacity - in_flight
         self._number: dict[bytes, int] = {}  # number of slots that were assigned before
         self._keys: list[bytes | None] = [None] * capacity

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from toxonnx.bundle import Bundle, open_bundle
 from toxonnx.errors import InputError
 from toxonnx.inference.cache import LogitCache
+from toxonnx.inference.cascade import AuditResult, CascadeRunner
 from toxonnx.inference.engine import Engine
 from toxonnx.inference.inputs import Missing, as_items, as_text
 from toxonnx.inference.options import ExecutionSettings, RuntimeOptions
@@ -54,6 +55,7 @@ class _Window(Generic[T]):
     repaired: NDArray[np.bool_]
     cut: NDArray[np.bool_]
     batches: list[Future[None]]
+    count_audited: Callable[[], None] | None  # to be called when the batches are done
 
 
 class LabelScore(TypedDict):
@@ -82,8 +84,8 @@ class Classifier:
         MachineError: the machine lacks something that the device needs; names it and what to do.
 
     Attributes:
-        engine, preprocess: the model on its device, and what turns texts into its tokens; for programs that form
-            batches themselves.
+        engine, preprocess, cascade: the model on its device, what turns texts into its tokens, and the first stage; for
+            programs that form batches themselves.
     """
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions | None = None, *, review_below: float = 0.0) -> None:
@@ -92,6 +94,7 @@ class Classifier:
         self.bundle = bundle
         self.review_below = review_below
         self.engine = Engine(bundle, options)
+        self.cascade = CascadeRunner(bundle, options or RuntimeOptions())
         manifest = bundle.manifest
         self._preprocessor_arguments = (bundle.path / "tokenizer.json", manifest.max_length, manifest.text)
         self.preprocess = TextPreprocessor(*self._preprocessor_arguments)
@@ -107,14 +110,17 @@ class Classifier:
         max_batch_tokens: int | None = None,
         window: int | None = None,
         tokenizer_processes: int | None = None,
+        cascade: bool = True,
+        audit: float = 0.0,
+        audit_stop: bool = False,
         review_below: float = 0.0,
     ) -> Classifier:
         """Opens a bundle, checks it and loads its model.
 
         Args:
             bundle: folder, or name of a bundle that ships with toxonnx; the default one when None.
-            device, allow_fallback, threads, max_batch_tokens, window, tokenizer_processes: see
-                :class:`toxonnx.inference.options.RuntimeOptions`.
+            device, allow_fallback, threads, max_batch_tokens, window, tokenizer_processes, cascade, audit, audit_stop:
+                see :class:`toxonnx.inference.options.RuntimeOptions`.
             review_below: see :class:`Classifier`.
 
         Raises:
@@ -128,6 +134,9 @@ class Classifier:
             max_batch_tokens=max_batch_tokens,
             window=window,
             tokenizer_processes=tokenizer_processes,
+            cascade=cascade,
+            audit=audit,
+            audit_stop=audit_stop,
         )
         return cls(open_bundle(find_bundle(bundle)), options, review_below=review_below)
 
@@ -145,6 +154,11 @@ class Classifier:
     def settings(self) -> ExecutionSettings:
         """How texts are scored on this machine."""
         return self.engine.settings
+
+    @property
+    def audit(self) -> AuditResult | None:
+        """The result of the audit so far, over all streams; None if there is none."""
+        return self.cascade.audit.result if self.cascade.audit else None
 
     @overload
     def predict(self, texts: str | Iterable[Any], *, missing: Missing = "error") -> list[LabelScore]: ...
@@ -264,6 +278,8 @@ class Classifier:
             for window in stack.enter_context(Prefetcher(self._windows(texts, cache, workers))):
                 for batch in window.batches:
                     batch.result()
+                if window.count_audited:
+                    window.count_audited()
                 scores = Scores(
                     self.labels,
                     cache.logits[window.slots],
@@ -271,12 +287,13 @@ class Classifier:
                     no_tokens=cache.no_tokens[window.slots],
                     repaired=window.repaired,
                     cached=window.cached,
+                    early=cache.early[window.slots],
                     review_below=self.review_below,
                 )
                 yield window.items, scores
 
     def logits(self, texts: str | Iterable[Any]) -> NDArray[np.float32]:
-        """Raw logits, float32 [texts, labels], of texts that are already normalised.
+        """Raw logits of the full model, float32 [texts, labels], of texts that are already normalised.
 
         Raises:
             InputError: see :meth:`score`.
@@ -284,7 +301,8 @@ class Classifier:
         tokens = self.preprocess.tokenizer([as_text(i, item) for i, item in enumerate(as_items(texts))])
         logits = np.empty((len(tokens.lengths), len(self.labels)), dtype=np.float32)
         with ThreadPoolExecutor(self.settings.threads) as workers:
-            for batch in self._submit(tokens, logits, np.arange(len(logits)), workers):
+            rows = np.arange(len(logits))
+            for batch in self._submit(tokens, rows, logits, rows, workers):
                 batch.result()
         return logits
 
@@ -342,31 +360,51 @@ class Classifier:
         tokens = preprocessed.tokens(misses)
         cached = np.ones(len(items), dtype=np.bool_)
         cached[misses] = False
-        cache.truncated[slots[misses]] = tokens.truncated
-        cache.no_tokens[slots[misses]] = tokens.no_tokens
+        new = slots[misses]
+        cache.truncated[new], cache.no_tokens[new] = tokens.truncated, tokens.no_tokens
         repaired = np.array(preprocessed.repaired, dtype=np.bool_)
         cut = np.array(preprocessed.cut, dtype=np.bool_)
-        return _Window(items, slots, cached, repaired, cut, self._submit(tokens, cache.logits, slots[misses], workers))
+        first = self.cascade.answer(tokens, self.review_below)
+        cache.early[new], cache.logits[new[first.early]] = first.early, first.logits[first.early]
+        batches = self._submit(tokens, np.flatnonzero(~first.early), cache.logits, new, workers)
+        count_audited = None
+        if audit := self.cascade.audit:
+            drawn = audit.draws([preprocessed.keys[i] for i in misses])
+            audited = np.flatnonzero(drawn & first.early)
+            full = np.empty((len(misses), len(self.labels)), dtype=np.float32)
+            batches += self._submit(tokens, audited, full, np.arange(len(misses)), workers)
+            count_audited = lambda: audit.add(int(drawn.sum()), first.logits[audited], full[audited])  # noqa: E731
+        return _Window(items, slots, cached, repaired, cut, batches, count_audited)
 
     def _submit(
-        self, tokens: Tokens, logits: NDArray[np.float32], slots: NDArray[np.int64], workers: ThreadPoolExecutor
+        self,
+        tokens: Tokens,
+        rows: NDArray[np.int64],
+        logits: NDArray[np.float32],
+        slots: NDArray[np.int64],
+        workers: ThreadPoolExecutor,
     ) -> list[Future[None]]:
-        """Scores texts in batches on the workers, which write row i to ``logits[slots[i]]``."""
+        """Scores some of the texts in batches on the workers, which write row i to ``logits[slots[i]]``."""
 
-        def run(rows: NDArray[np.int64]) -> None:
-            logits[slots[rows]] = self.engine.run(tokens, rows)
+        def run(batch: NDArray[np.int64]) -> None:
+            logits[slots[batch]] = self.engine.run(tokens, batch)
 
-        return [workers.submit(run, batch) for batch in self.engine.batches(tokens.lengths)]
+        return [workers.submit(run, rows[batch]) for batch in self.engine.batches(tokens.lengths[rows])]
 
     def _score_small_batch(self, texts: list[str]) -> Scores:
         preprocessed = self.preprocess(texts)
         tokens = preprocessed.tokens(range(len(texts)))
+        first = self.cascade.answer(tokens, self.review_below)
+        logits = first.logits
+        if len(others := np.flatnonzero(~first.early)):
+            logits[others] = self.engine.run_small_batch(tokens.subset(others.tolist()))
         return Scores(
             self.labels,
-            self.engine.run_small_batch(tokens),
+            logits,
             truncated=tokens.truncated | np.array(preprocessed.cut, dtype=np.bool_),
             no_tokens=tokens.no_tokens,
             repaired=np.array(preprocessed.repaired, dtype=np.bool_),
             cached=np.zeros(len(texts), dtype=np.bool_),
+            early=first.early,
             review_below=self.review_below,
         )

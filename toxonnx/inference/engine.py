@@ -101,8 +101,14 @@ class Engine:
             cuda_graphs="",
             tokenizer_processes=processes if options.tokenizer_processes is None else options.tokenizer_processes,
             max_batch_tokens=self.batcher.max_tokens,
-            window=options.window or (GPU_WINDOW if on_gpu else max(MIN_WINDOW, WINDOW_PER_THREAD * threads)),
+            window=options.window or (GPU_WINDOW if on_gpu else self._cpu_window(threads)),
         )
+
+    def _cpu_window(self, threads: int) -> int:
+        window, cascade = max(MIN_WINDOW, WINDOW_PER_THREAD * threads), self._bundle.manifest.cascade
+        if cascade and self._options.cascade:  # only some of the texts get to the model; its batches are as full
+            window = max(window, min(GPU_WINDOW, round(window / max(1 - cascade.early, 1e-9))))
+        return window
 
     @property
     def settings(self) -> ExecutionSettings:

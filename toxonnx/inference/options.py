@@ -25,9 +25,13 @@ class RuntimeOptions:
             with the number of texts.
         tokenizer_processes: processes that tokenize, once there is more than one window of texts; by default none on
             the CPU, and on a GPU one per core, up to 16.
+        cascade: use the first stage of a bundle that has one.
+        audit: share of the texts on which the first stage's decisions are compared with the full model's, while files
+            or streams are scored.
+        audit_stop: use only the full model from the moment on that an audit shows more disagreement than promised.
 
     Raises:
-        InputError: a number is not an integer, or is too small.
+        InputError: a value has the wrong type, or is too small or too large.
     """
 
     device: str = "cpu"
@@ -36,8 +40,15 @@ class RuntimeOptions:
     max_batch_tokens: int | None = None
     window: int | None = None
     tokenizer_processes: int | None = None
+    cascade: bool = True
+    audit: float = 0.0
+    audit_stop: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.audit, int | float) or not 0 <= self.audit <= 1:
+            raise InputError(f"audit must be a share from 0 to 1, got {self.audit!r}")
+        if self.audit_stop and not self.audit:
+            raise InputError("audit_stop needs audit, the share of the texts to compare")
         for name, least in (("threads", 1), ("max_batch_tokens", 1), ("window", 1), ("tokenizer_processes", 0)):
             value: Any = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool)):

@@ -27,10 +27,10 @@ __all__ = [
 T = TypeVar("T")
 
 #: the flags of a row of scores, in the order of :class:`Prediction`
-FLAGS = ("truncated", "no_tokens", "repaired", "cached")
+FLAGS = ("truncated", "no_tokens", "repaired", "cached", "early")
 
 #: what can be added to a table; ``probabilities`` stands for one column per label
-COLUMNS = ("label", "score", "probabilities", "review", "truncated", "no_tokens", "repaired", "error")
+COLUMNS = ("label", "score", "probabilities", "review", "truncated", "no_tokens", "repaired", "stage", "error")
 
 
 def probabilities(logits: NDArray[np.floating], labels: Labels) -> NDArray[np.float64]:
@@ -97,6 +97,7 @@ class Prediction(NamedTuple):
         no_tokens: whether the text has no token that the model knows; it is scored as an empty text.
         repaired: whether lone surrogates in the text were replaced by U+FFFD.
         cached: whether an identical text was scored before and its scores were reused.
+        early: whether the first stage of a cascade answered.
         needs_review: whether a person should look at it, by the bundle's thresholds and ``review_below``.
     """
 
@@ -107,6 +108,7 @@ class Prediction(NamedTuple):
     no_tokens: bool
     repaired: bool
     cached: bool
+    early: bool
     needs_review: bool
 
 
@@ -121,6 +123,7 @@ class Scores:
         no_tokens: bool [rows], whether the text has no token that the model knows; it is scored as an empty text.
         repaired: bool [rows], whether lone surrogates in the text were replaced by U+FFFD.
         cached: bool [rows], whether the row reused the scores of an identical text.
+        early: bool [rows], whether the first stage of a cascade answered.
         review_below: probability under which a prediction is marked for review; 0 marks by thresholds only.
     """
 
@@ -131,6 +134,7 @@ class Scores:
     no_tokens: NDArray[np.bool_]
     repaired: NDArray[np.bool_]
     cached: NDArray[np.bool_]
+    early: NDArray[np.bool_]
     review_below: float = 0.0
 
     @classmethod
@@ -151,6 +155,7 @@ class Scores:
             no_tokens=unset if no_tokens is None else no_tokens,
             repaired=unset,
             cached=unset,
+            early=unset,
         )
 
     @classmethod
@@ -187,6 +192,11 @@ class Scores:
     def needs_review(self) -> NDArray[np.bool_]:
         """Which rows a person should look at, bool [rows]; see :func:`needs_review`."""
         return needs_review(self.probabilities, self.labels, self.review_below)
+
+    @cached_property
+    def stage(self) -> NDArray[np.int8]:
+        """What answered each row, int8 [rows]: 1 for the first stage of a cascade, 2 for the full model."""
+        return np.where(self.early, np.int8(1), np.int8(2))
 
     @cached_property
     def top_scores(self) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ import numpy as np
 from toxonnx.errors import BundleError, GateError
 from toxonnx.formats import PRECISIONS
 from toxonnx.inference.classifier import Classifier
+from toxonnx.inference.scores import probabilities
 from toxonnx.records import Share, from_plain, read_json
 
 __all__ = ["SelfTest", "run_self_test"]
@@ -95,10 +96,10 @@ def run_self_test(classifier: Classifier) -> SelfTest | None:
     if any(len(row["probabilities"]) != labels for row in expected):
         raise BundleError(f"{file}: every text needs the probabilities of {labels} labels")
     reference = np.array([row["probabilities"] for row in expected]).reshape(len(expected), labels)
-    # Through the path that files take; a single sentence would take the path of small batches.
-    batches = classifier.score_batches(row["text"] for row in expected)
-    actual = np.concatenate([scores.probabilities for _, scores in batches]).reshape(reference.shape)
     manifest = classifier.bundle.manifest
+    # In batches, as for files, and by the full model.
+    logits = classifier.logits([manifest.text.clean(row["text"]) for row in expected])
+    actual = probabilities(logits, manifest.labels).reshape(reference.shape)
     verified = manifest.verification
     measured = verified.agreement.largest_probability_difference if verified else 0.0
     tolerance = max(PRECISIONS[manifest.precision].tolerance, 2 * measured)

@@ -346,7 +346,7 @@ class JsonlSink:
                 yield [self._label(names) for names in values]
             elif kind == "probabilities":
                 yield from values.T.tolist()
-            elif kind == "score":
+            elif kind in {"score", "stage"}:
                 yield values.tolist()
             elif kind == "error":
                 yield ["null"] * len(values)

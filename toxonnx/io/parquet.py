@@ -285,7 +285,7 @@ class ParquetSink:
             return pa.struct([pa.field(label, pa.float32()) for label in self._columns.labels])
         if kind == "error":
             return pa.string()
-        return pa.float32() if kind == "score" else pa.bool_()
+        return {"score": pa.float32(), "stage": pa.int8()}.get(kind, pa.bool_())
 
     def write(self, records: Sequence[Any], scores: Scores, errors: Sequence[str | None] | None = None) -> None:
         """See :meth:`toxonnx.io.base.Sink.write`."""

@@ -22,6 +22,7 @@ class Summary:
         no_tokens: rows whose text has no token that the model knows, scored as an empty text.
         repaired: rows in whose text lone surrogates were replaced.
         cached: rows that reused the scores of an identical text.
+        early: rows that the first stage of a cascade answered.
         review: rows marked for review.
         labels: rows with each label.
     """
@@ -33,6 +34,7 @@ class Summary:
     no_tokens: int = 0
     repaired: int = 0
     cached: int = 0
+    early: int = 0
     review: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)

@@ -168,6 +168,7 @@ class ScoringQueue:
             known = {key: row for key in keys if (row := self._find(key)) is not None}
         missing = {key: i for i, key in enumerate(keys) if key not in known}
         tokens = preprocessed.tokens(list(missing.values()))
+        first = self._classifier.cascade.answer(tokens, self._classifier.review_below)
         new = {
             key: Row(
                 key=key,
@@ -185,6 +186,10 @@ class ScoringQueue:
                 strict=True,
             )
         }
+        if not request.urgent:  # which is to test the model
+            for row, logits, early in zip(new.values(), first.logits, first.early.tolist(), strict=True):
+                if early:
+                    row.early, row.logits, row.ids = True, logits.copy(), row.ids[:0]
         request.tokenization += time.monotonic() - start
         with self._changed:
             if request.abandoned:
@@ -195,6 +200,8 @@ class ScoringQueue:
                 row = self._find(key) or known.get(key)
                 request.cached.append(row is not None)
                 row = row or new[key]
+                if row.early:
+                    self._keep(row)
                 if not row.is_done and key not in self._in_flight:
                     self._enqueue(row, request)
                 elif row in self._waiting:
@@ -327,14 +334,18 @@ class ScoringQueue:
                 row.ids = row.ids[:0]
                 self._in_flight.pop(row.key, None)
                 if logits is not None and row.kept:
-                    self._cache[row.key] = row
+                    self._keep(row)
                 for request in row.requests:
                     request.unfinished -= 1
                     if not request.unfinished:
                         _wake(request)
                 row.requests = []
-            while len(self._cache) > self._capacity:
-                self._cache.popitem(last=False)
+
+    def _keep(self, row: Row) -> None:
+        """Puts a finished row into the cache."""
+        self._cache[row.key] = row
+        while len(self._cache) > self._capacity:
+            self._cache.popitem(last=False)
 
     def _scored(self, request: PendingRequest) -> Scored:
         labels, rows = self._classifier.labels, request.rows
@@ -347,6 +358,7 @@ class ScoringQueue:
             no_tokens=np.array([row.no_tokens for row in rows], dtype=np.bool_),
             repaired=np.array(request.repaired, dtype=np.bool_),
             cached=np.array(request.cached, dtype=np.bool_),
+            early=np.array([row.early for row in rows], dtype=np.bool_),
             review_below=self._classifier.review_below,
         )
         new = [row for row, cached in zip(rows, request.cached, strict=True) if not cached]

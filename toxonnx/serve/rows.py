@@ -23,6 +23,7 @@ class Row:
         ids: int32 [tokens]; empty once it is scored.
         truncated, no_tokens: see :class:`toxonnx.inference.scores.Scores`.
         kept: whether its logits are cached.
+        early: whether the first stage of a cascade answered it.
         logits: float32 [labels]; None before it is scored, and if it could not be.
         error: why it could not be scored.
         requests: those that wait for it.
@@ -34,6 +35,7 @@ class Row:
     truncated: bool
     no_tokens: bool
     kept: bool = True
+    early: bool = False
     logits: NDArray[np.float32] | None = None
     error: str = ""
     requests: list[PendingRequest] = field(default_factory=list)

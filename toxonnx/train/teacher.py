@@ -96,9 +96,10 @@ def _open(source: str) -> _Model:
 
 def _open_bundle(folder: Path) -> _Model:
     from toxonnx.inference.classifier import Classifier
+    from toxonnx.inference.options import RuntimeOptions
 
     bundle = open_bundle(folder)
-    manifest, classifier = bundle.manifest, Classifier(bundle)
+    manifest, classifier = bundle.manifest, Classifier(bundle, RuntimeOptions(cascade=False))
     settings = (manifest.labels, manifest.max_length, manifest.text.normalise, sorted(manifest.files.items()))
 
     def score(texts: Sequence[str]) -> NDArray[np.float32]:

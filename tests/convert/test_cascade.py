@@ -1,0 +1,122 @@
+"""The first stage of a cascade: what it promises, and when it refuses to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import RUDE, SHIPPED, sentences, toxonnx, write_csv
+
+from toxonnx import Classifier
+from toxonnx.bundle import open_bundle
+from toxonnx.convert.cascade import Promise, cascade_target, choose_max_risk, fit_cascade
+from toxonnx.convert.verify import VerificationRows
+from toxonnx.data.fingerprints import hashes
+from toxonnx.errors import GateError, InputError
+from toxonnx.inference.cascade import FirstStage
+from toxonnx.inference.scores import decide, probabilities
+from toxonnx.inference.tokenizer import Tokenizer
+from toxonnx.labels import Labels
+
+DRAWS, ROWS = 1000, 3000
+#: share of a rare label, on which the first stage errs more often
+RARE, WANTED = 0.08, 0.98
+
+
+def error_rate(risk: np.ndarray, is_rare: np.ndarray) -> np.ndarray:
+    return np.where(is_rare, 0.8, 0.3) * risk**2
+
+
+def draw(rng: np.random.Generator, wanted_of_rare: float) -> tuple[np.ndarray, list[Promise]]:
+    risk, is_rare = rng.random(ROWS), rng.random(ROWS) < RARE
+    broken = rng.random(ROWS) < error_rate(risk, is_rare)
+    return risk, [Promise(WANTED, np.ones(ROWS, np.bool_), broken), Promise(wanted_of_rare, is_rare, broken)]
+
+
+def largest_threshold(wanted_of_rare: float) -> float:
+    """Up to which both promises hold for the whole population: where the integrals of the errors reach them."""
+    of_all = RARE * 0.8 / 3 + (1 - RARE) * 0.3 / 3
+    return float(min((1 - WANTED) / of_all, (1 - wanted_of_rare) / (0.8 / 3)) ** (1 / 3))
+
+
+@pytest.mark.parametrize("wanted_of_rare", [0.95, 0.5])  # both promises are the limit, and only that for all rows
+def test_the_promise_breaks_in_at_most_one_of_twenty_draws(wanted_of_rare: float) -> None:
+    rng, limit = np.random.default_rng(0), largest_threshold(wanted_of_rare)
+    thresholds = np.linspace(0, 1, 1001)
+    chosen, untested = [], []
+    for _ in range(DRAWS):
+        risk, promises = draw(rng, wanted_of_rare)
+        threshold = choose_max_risk(risk, promises, thresholds)
+        assert threshold is not None
+        chosen.append(threshold)
+        # Without a test: the largest threshold at which the promises hold for the drawn rows themselves.
+        errors = [np.sort(risk[one.applies & one.broken]) for one in promises]
+        allowed = [int(one.applies.sum() * (1 - one.wanted)) for one in promises]
+        untested.append(min(each[most] for each, most in zip(errors, allowed, strict=True) if most < len(each)))
+    assert (np.array(chosen) > limit).sum() <= 0.05 * DRAWS + 3 * np.sqrt(0.05 * 0.95 * DRAWS)
+    assert (np.array(untested) > limit).sum() > 0.3 * DRAWS
+    assert np.median(chosen) > 0.8 * limit  # it is not kept by answering next to nothing
+
+
+def test_a_label_too_rare_to_show_the_promise_is_refused(bundles: dict[str, Path]) -> None:
+    classifier = Classifier.load(bundles["int8"])
+    texts = [text for text, label in sentences(900, 3) if label == "praise"]
+    rows = VerificationRows([*texts, *(text for text, _ in sentences(60, 5))], None, "rows", "data")
+    unseen = np.zeros(0, np.uint64)
+    with pytest.raises(GateError, match=r"0\.95 needs 59 rows with complaint to test on, \d+ can show 0\.\d+ at most"):
+        fit_cascade(classifier, rows, unseen, cascade_target({"*": 0.95}, classifier.labels))
+    cascade, _ = fit_cascade(classifier, rows, unseen, cascade_target({"*": 0.95, "complaint": 0.5}, classifier.labels))
+    assert cascade.recall["complaint"].wanted == 0.5
+    with pytest.raises(GateError, match="too few"):  # rows on which the model was trained prove nothing
+        fit_cascade(classifier, rows, hashes(rows.texts), cascade_target({"*": 0.95}, classifier.labels))
+
+
+class TwoLabels:
+    """A full model of two independent labels, decided by words, of which the second needs a probability of 0.8."""
+
+    labels = Labels(("rude", "food"), "sigmoid", (0.5, 0.8))
+    bundle = open_bundle(SHIPPED)
+
+    def logits(self, texts: list[str]) -> np.ndarray:
+        rude = [4.0 * any(word in text for word in RUDE) - 2 for text in texts]
+        food = [1.7 * ("soup" in text) + 1.7 * ("bread" in text) - 1 for text in texts]
+        return np.stack([rude, food], axis=1).astype(np.float32)
+
+
+def test_every_decision_of_a_multi_label_model_counts() -> None:
+    model: Any = TwoLabels()
+    rows = VerificationRows([text for text, _ in sentences(3000, 21)], None, "rows", "data")
+    target = cascade_target({"*": 0.97, "food": 0.9}, model.labels)
+    cascade, weights = fit_cascade(model, rows, np.zeros(0, np.uint64), target)
+    assert cascade.agreement.wanted == cascade.recall["rude"].wanted == 0.97
+    assert cascade.recall["food"].wanted == 0.9 and cascade.recall["food"].rows < cascade.recall["rude"].rows
+    assert cascade.early > 0.3 and cascade.probability_difference < 0.05
+    new = [text for text, _ in sentences(2000, 22)]
+    tokens = Tokenizer(SHIPPED / "tokenizer.json", 128)(new)
+    answers = FirstStage(cascade, weights, model.labels)(tokens)
+    first, full = (
+        decide(probabilities(logits, model.labels), model.labels) for logits in (answers.logits, model.logits(new))
+    )
+    assert (first == full).all(axis=1)[answers.early].sum() + (~answers.early).sum() >= 0.97 * len(new)
+
+
+@pytest.mark.parametrize("wanted", [{"*": 1.0}, {"*": 0.0}, {"*": 0.9, "b": 0.9}, {"a": 0.9}])
+def test_impossible_targets(wanted: dict[str, float]) -> None:
+    with pytest.raises(InputError):
+        cascade_target(wanted, Labels(("a", "c")))
+
+
+def test_export_seals_a_first_stage(run: Path, tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "texts.csv", ["text"], [[text] for text, _ in sentences(900, 8)])
+    done = toxonnx("export", run, "-o", tmp_path / "bundle", "--cascade", "0.95", "--cascade-data", data)
+    assert done.returncode == 0, done.stderr
+    assert "cascade: the first stage, fitted on" in done.stdout
+    bundle = open_bundle(tmp_path / "bundle")
+    assert bundle.manifest.cascade.rows_from == "texts.csv"
+    assert bundle.manifest.cascade.agreement.wanted == 0.95
+    assert "## Cascade" in (tmp_path / "bundle" / "README.md").read_text()
+    scores = Classifier(bundle).score([text for text, _ in sentences(200, 9)])
+    assert scores.early.mean() > 0.5
+    assert "a first stage answers" in toxonnx("info", tmp_path / "bundle").stdout
