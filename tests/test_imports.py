@@ -45,7 +45,10 @@ RULES = {
         "recipes, read from TOML and validated", ("formats", "labels", "records", "resources", "texts", "vocabularies")
     ),
     "records": Rule("dataclasses from plain values"),
-    "manifest": Rule("the sections of a manifest", ("formats", "labels", "records", "texts", "vocabularies")),
+    "manifest": Rule(
+        "the sections of a manifest", ("formats", "labels", "manifest_decisions", "records", "texts", "vocabularies")
+    ),
+    "manifest_decisions": Rule("the sections of a manifest on how labels are decided", ("records",)),
     "bundle": Rule("the bundle: hashes, open, seal", ("labels", "manifest", "records")),
     "html": Rule("building blocks of HTML reports", (), ("matplotlib",)),
     "io": Rule(
@@ -62,7 +65,7 @@ RULES = {
     "inference.ngrams": Rule("sums of weights over hashed n-grams", ("inference.tokenizer",), ("numpy",)),
     "inference.cascade": Rule(
         "the first stage of a cascade, and its audit",
-        ("binomial", "bundle", "inference", "labels", "manifest"),
+        ("binomial", "bundle", "inference", "labels", "manifest_decisions"),
         ("numpy",),
     ),
     "inference.tokenizer_pool": Rule(
@@ -151,7 +154,7 @@ RULES = {
         "to ONNX, quantization, verification, thresholds, model card, export",
         (
             "architectures", "binomial", "bundle", "data", "disk", "evaluate", "formats", "inference", "io", "labels",
-            "manifest", "recipe", "records", "texts", "train",
+            "manifest", "manifest_decisions", "recipe", "records", "texts", "train",
         ),
         ("numpy", "scipy", *ONNX_TOOLS, *TORCH_TOOLS),
     ),

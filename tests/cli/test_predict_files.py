@@ -147,7 +147,7 @@ def test_what_cannot_be_continued_is_refused(tmp_path: Path, monkeypatch: pytest
     assert _files(tmp_path) == ["in.csv"]
     assert _predict(path, "-o", tmp_path / "out.csv", "--resume") is None
     message = str(_predict(path, "-o", tmp_path / "out.csv", "--resume"))
-    assert "out.csv already exists, and there is no interrupted run of it\nIt is complete; add --force" in message
+    assert "out.csv already exists, and no interrupted run of it was found\nIt is complete; add --force" in message
     # A row that cannot be read will not be better the next time.
     path.write_text(path.read_text() + "bad\n")
     assert "1 fields" in str(_predict(path, "-o", tmp_path / "new.csv"))

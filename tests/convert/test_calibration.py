@@ -28,7 +28,7 @@ from toxonnx.errors import CheckpointError, InputError
 from toxonnx.evaluate.metrics import evaluate
 from toxonnx.inference.self_test import run_self_test
 from toxonnx.labels import Labels
-from toxonnx.manifest import Decisions, LabelCalibration
+from toxonnx.manifest_decisions import Decisions, LabelCalibration
 from toxonnx.train.adapters import load_trained
 
 TEXTS = list(dict.fromkeys(text for text, _ in sentences(700, 3)))

@@ -9,7 +9,7 @@ from toxonnx.convert.verify import VerificationRows
 from toxonnx.evaluate.thresholds import Target
 from toxonnx.inference.scores import probabilities
 from toxonnx.labels import Labels
-from toxonnx.manifest import Decisions
+from toxonnx.manifest_decisions import Decisions
 
 
 def test_a_target_missed_on_other_rows_is_reported() -> None:

@@ -98,7 +98,7 @@ def _pipeline_class() -> Any:
     import torch
     import transformers
 
-    class Pipeline(transformers.TextClassificationPipeline):  # type: ignore[misc]
+    class Pipeline(transformers.TextClassificationPipeline):  # type: ignore[misc]  # transformers has no types here
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.empty_text = EmptyText.of(self.tokenizer.backend_tokenizer)

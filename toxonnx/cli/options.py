@@ -100,7 +100,7 @@ def read_options(function: F) -> F:
     decorated: Any = with_reading
     for option in reversed(options):
         decorated = option(decorated)
-    return decorated  # type: ignore[no-any-return]
+    return decorated  # type: ignore[no-any-return]  # click does not type what its decorators return
 
 
 def warn_of_fallback(classifier: Classifier) -> None:

@@ -134,7 +134,7 @@ def plan_tasks(jobs: Sequence[Job], identities: Sequence[Identity | None], *, re
                     raise InputError(f"{job.output} cannot be continued: {difference}", hint)
                 task = task._replace(checkpoint=state.checkpoint)
             if resume and state is None and os.path.lexists(job.output) and not force:
-                what = f"{job.output} already exists, and there is no interrupted run of it"
+                what = f"{job.output} already exists, and no interrupted run of it was found"
                 raise InputError(what, "It is complete; add --force to score its input again.")
             if not task.is_complete:
                 refuse_existing(job.output, force=force)

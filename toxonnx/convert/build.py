@@ -45,7 +45,8 @@ from toxonnx.formats import LAYOUTS
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import probabilities
 from toxonnx.inference.self_test import Expected
-from toxonnx.manifest import CalibrationData, Decisions, Graph, Manifest, Training, Verification
+from toxonnx.manifest import CalibrationData, Graph, Manifest, Training, Verification
+from toxonnx.manifest_decisions import Decisions
 from toxonnx.recipe import Export
 from toxonnx.train.adapters import Trained
 from toxonnx.train.tokenizers import encode

@@ -22,7 +22,7 @@ from toxonnx.evaluate.calibration import MAX_SCALE, MIN_SCALE, Calibration, cros
 from toxonnx.evaluate.intervals import cluster_ids
 from toxonnx.evaluate.metrics import Sample
 from toxonnx.labels import Labels
-from toxonnx.manifest import CalibrationEffect, Decisions, LabelCalibration, ProbabilityError
+from toxonnx.manifest_decisions import CalibrationEffect, Decisions, LabelCalibration, ProbabilityError
 from toxonnx.texts import fold
 from toxonnx.train.adapters import Trained
 

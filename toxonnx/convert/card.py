@@ -9,7 +9,8 @@ from toxonnx.evaluate.report import EvaluationReport
 from toxonnx.evaluate.sections import Section, markdown, sections, threshold_section
 from toxonnx.evaluate.thresholds import ThresholdMetrics
 from toxonnx.formats import LAYOUTS
-from toxonnx.manifest import Agreement, Cascade, Decisions, Manifest, Training
+from toxonnx.manifest import Agreement, Manifest, Training
+from toxonnx.manifest_decisions import Cascade, Decisions
 from toxonnx.recipe import LabelSpec, Recipe, settings_fingerprint, with_prose_of
 from toxonnx.records import from_plain
 from toxonnx.train.pretrained import shown_name

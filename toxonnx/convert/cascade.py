@@ -41,7 +41,7 @@ from toxonnx.inference.ngrams import UNKNOWN, NgramWeights, ngram_buckets
 from toxonnx.inference.scores import decide, probabilities
 from toxonnx.inference.tokenizer import Tokenizer, Tokens
 from toxonnx.labels import Labels
-from toxonnx.manifest import Cascade, CascadeCheck
+from toxonnx.manifest_decisions import Cascade, CascadeCheck
 
 __all__ = ["Promise", "cascade_target", "choose_max_risk", "fit_cascade"]
 

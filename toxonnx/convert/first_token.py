@@ -39,7 +39,7 @@ class _BertLayer(nn.Module):  # type: ignore[misc]  # torch has no types here
         return (self.layer.output(self.layer.intermediate(mixed), mixed),)
 
 
-class _DistilBertLayer(nn.Module):  # type: ignore[misc]
+class _DistilBertLayer(nn.Module):  # type: ignore[misc]  # torch has no types here
     """Replaces the last layer of DistilBERT."""
 
     def __init__(self, layer: Any) -> None:

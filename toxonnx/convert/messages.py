@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from toxonnx.manifest import Decisions, LabelThresholdDict, Manifest
+from toxonnx.manifest import Manifest
+from toxonnx.manifest_decisions import Decisions, LabelThresholdDict
 
 __all__ = ["cascade_lines", "decision_lines", "verification_lines"]
 

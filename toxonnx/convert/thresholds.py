@@ -14,7 +14,7 @@ from toxonnx.evaluate.intervals import cluster_ids
 from toxonnx.evaluate.metrics import Sample
 from toxonnx.evaluate.thresholds import Target, ThresholdMetrics, fit_thresholds, measure_thresholds
 from toxonnx.labels import Labels
-from toxonnx.manifest import Decisions, ThresholdCurve, ThresholdsDict
+from toxonnx.manifest_decisions import Decisions, ThresholdCurve, ThresholdsDict
 from toxonnx.recipe import Export
 from toxonnx.texts import fold
 

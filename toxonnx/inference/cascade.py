@@ -25,7 +25,7 @@ from toxonnx.inference.options import RuntimeOptions
 from toxonnx.inference.scores import decide, needs_review, probabilities
 from toxonnx.inference.tokenizer import Tokens
 from toxonnx.labels import Labels
-from toxonnx.manifest import Cascade
+from toxonnx.manifest_decisions import Cascade
 
 __all__ = ["Audit", "AuditResult", "CascadeRunner", "FirstAnswers", "FirstStage", "decision_margins"]
 
@@ -180,14 +180,15 @@ class Audit:
         numbers = np.frombuffer(b"".join(keys), dtype="<u8")[::2]
         return numbers < self._share * 2.0**64
 
-    def add(self, rows: int, first: NDArray[np.float32], full: NDArray[np.float32]) -> None:
+    def add(self, rows: int, first: NDArray[np.float32], full: NDArray[np.float32], audited: NDArray[np.int64]) -> None:
         """Counts texts.
 
         Args:
             rows: number of texts drawn.
-            first, full: logits of those that the first stage answered, float32 [texts, labels].
+            first, full: logits, float32 [texts, labels].
+            audited: which of these were drawn and answered by the first stage.
         """
-        one, other = (decide(probabilities(logits, self._labels), self._labels) for logits in (first, full))
+        one, other = (decide(probabilities(logits[audited], self._labels), self._labels) for logits in (first, full))
         with self._lock:
             self._rows += rows
             self._disagreements += int((one != other).any(axis=1).sum())

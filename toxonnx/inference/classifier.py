@@ -373,7 +373,7 @@ class Classifier:
             audited = np.flatnonzero(drawn & first.early)
             full = np.empty((len(misses), len(self.labels)), dtype=np.float32)
             batches += self._submit(tokens, audited, full, np.arange(len(misses)), workers)
-            count_audited = lambda: audit.add(int(drawn.sum()), first.logits[audited], full[audited])  # noqa: E731
+            count_audited = functools.partial(audit.add, int(drawn.sum()), first.logits, full, audited)
         return _Window(items, slots, cached, repaired, cut, batches, count_audited)
 
     def _submit(

@@ -221,7 +221,7 @@ class Journal:
         try:
             with _errors(output):
                 self._paths.folder.mkdir(exist_ok=True)
-                self._file = open(open_locked(self._paths.journal, output), "r+b", buffering=0)  # noqa: SIM115
+                self._file = open(open_locked(self._paths.journal, output), "r+b", buffering=0)  # noqa: SIM115  (_close)
         except BaseException:
             with contextlib.suppress(OSError):
                 self._paths.folder.rmdir()  # unless another process has written to it

@@ -1,4 +1,4 @@
-"""Outputs as streams of text or bytes, compressed if their name says so, that can be continued at a checkpoint."""
+"""Outputs as streams of text or bytes that can be continued at a checkpoint, compressed if named .gz or .zst."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class OutputFile:
         target: a file, or the descriptor of one that is open; standard output's stays open.
         encoding: of its text.
         size: bytes to keep of what an earlier process wrote: up to a :meth:`checkpoint`.
-        is_raw: what is written is compressed already, if its name says so.
+        is_raw: what is written is compressed already, whatever its name ends in.
 
     Attributes:
         is_new: whether it was empty when it was opened.
@@ -59,7 +59,7 @@ class OutputFile:
             self._is_file = path is not None and stat.S_ISREG(os.fstat(target).st_mode)
             # Only files get the large buffer: programs that read from a pipe should not have to wait.
             buffering = BUFFER_BYTES if self._is_file else -1
-            self._raw: IO[bytes] = open(target, "wb", buffering, closefd=path is not None)  # noqa: SIM115
+            self._raw: IO[bytes] = open(target, "wb", buffering, closefd=path is not None)  # noqa: SIM115  (close)
             if self._is_file:
                 self._cut(size)
         except OSError as error:
