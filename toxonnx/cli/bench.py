@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toxonnx.cli.options import read_options, text_column_option
+from toxonnx.cli.options import max_batch_tokens_option, read_options, text_column_option
 
 if TYPE_CHECKING:
     from toxonnx.bench.report import BenchReport
@@ -38,10 +38,7 @@ if TYPE_CHECKING:
     help="Device of the bundle and of PyTorch; on a GPU, PyTorch runs the pipeline in fp32 and sorted batches in fp16.",
 )  # fmt: skip
 @click.option("--threads", type=click.IntRange(min=1), help="Cores for each candidate  [default: all that may be used]")
-@click.option(
-    "--max-batch-tokens", type=click.IntRange(min=1),
-    help="Largest number of tokens in a batch of the bundle  [default: 1024; 32768 on a GPU]",
-)  # fmt: skip
+@max_batch_tokens_option
 @read_options
 @click.option(
     "--price-per-hour", type=click.FloatRange(min=0), help="Price of this machine; adds the cost per million rows."

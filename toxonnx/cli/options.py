@@ -42,6 +42,14 @@ def no_cascade_option(function: F) -> F:
     )(function)
 
 
+def max_batch_tokens_option(function: F) -> F:
+    """Adds ``--max-batch-tokens``."""
+    return click.option(
+        "--max-batch-tokens", type=click.IntRange(min=1),
+        help="Largest number of tokens in a batch  [default: 1024; 32768 on a GPU]",
+    )(function)  # fmt: skip
+
+
 def text_column_option(function: F) -> F:
     """Adds ``--text-column``."""
     return click.option(

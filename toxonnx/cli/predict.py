@@ -15,6 +15,7 @@ from click.core import ParameterSource
 from toxonnx.cli.options import (
     check_format,
     device_options,
+    max_batch_tokens_option,
     no_cascade_option,
     read_options,
     text_column_option,
@@ -66,10 +67,7 @@ def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | No
 @click.option("--bundle", metavar="DIR|NAME", help="The model  [default: the one that ships with toxonnx]")
 @device_options
 @threads_option
-@click.option(
-    "--max-batch-tokens", type=click.IntRange(min=1),
-    help="Largest number of tokens in a batch  [default: 1024; 32768 on a GPU]",
-)  # fmt: skip
+@max_batch_tokens_option
 @click.option(
     "--review-below", type=click.FloatRange(0, 1), default=0.0, metavar="P",
     help="Add a column review with 1 for rows whose label has a probability below P.",

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toxonnx.cli.options import device_options, no_cascade_option, threads_option, warn_of_fallback
+from toxonnx.cli.options import (
+    device_options,
+    max_batch_tokens_option,
+    no_cascade_option,
+    threads_option,
+    warn_of_fallback,
+)
 
 if TYPE_CHECKING:
     from toxonnx.serve.address import Address
@@ -31,10 +37,7 @@ KEYS_VARIABLE = "TOXONNX_API_KEY"
 )  # fmt: skip
 @device_options
 @threads_option
-@click.option(
-    "--max-batch-tokens", type=click.IntRange(min=1),
-    help="Largest number of tokens in a batch  [default: 1024; 32768 on a GPU]",
-)  # fmt: skip
+@max_batch_tokens_option
 @click.option(
     "--max-wait-ms", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="MS",
     help="Time for which a batch with free space waits for texts that are being tokenized.",
