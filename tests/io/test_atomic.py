@@ -32,6 +32,11 @@ def test_output_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
+def test_an_output_that_is_never_entered_leaves_nothing(tmp_path: Path) -> None:
+    AtomicFile(tmp_path / "out.csv")  # as if a signal came before the with statement
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_writers_of_one_output_do_not_mix(tmp_path: Path) -> None:
     path = tmp_path / "out.csv"
     with AtomicFile(path) as first:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import stat
 import sys
+import weakref
 from pathlib import Path
 from types import TracebackType
 
@@ -33,9 +34,10 @@ def partial_path(path: Path) -> Path:
 class AtomicFile(OutputFile):
     """A file that appears under its name only when it is complete. It is compressed if its name ends in .gz or .zst.
 
-    It is written under :func:`partial_path` and renamed at the end; on any error nothing is left behind. The partial
-    file is locked, so that two processes never write the same output; one that a killed process left is overwritten.
-    Without ``force`` no file is ever replaced, even one that appears while this one is written.
+    It is written under :func:`partial_path` and renamed at the end; on any error nothing is left behind, also if the
+    ``with`` block is never entered, as when a signal comes in between. The partial file is locked, so that two
+    processes never write the same output; one that a killed process left is overwritten. Without ``force`` no file is
+    ever replaced, even one that appears while this one is written.
     A path that is not a regular file (a pipe, ``/dev/stdout``) and standard output (``None``) are written directly.
 
     Args:
@@ -44,9 +46,6 @@ class AtomicFile(OutputFile):
         force: replace the file if it exists.
         size: bytes to keep of the partial file that an earlier process left.
         is_raw: see :class:`toxonnx.io.output_file.OutputFile`.
-
-    Attributes:
-        is_kept: whether the partial file stays if the ``with`` block fails, for another process to continue.
 
     Raises:
         InputError: the file exists and ``force`` was not given, at the start or at the end; another process is writing
@@ -64,8 +63,9 @@ class AtomicFile(OutputFile):
         is_raw: bool = False,
     ) -> None:
         path = Path(path) if path is not None else None
-        self._force, self.is_kept = force, False
+        self._force = force
         self._partial: Path | None = None
+        self._removal: weakref.finalize[[Path], AtomicFile] | None = None
         try:
             if path is None:
                 target: int | Path = sys.stdout.fileno()
@@ -75,14 +75,31 @@ class AtomicFile(OutputFile):
                 refuse_existing(path, force=force)
                 target = open_locked(partial_path(path), path)
                 self._partial = partial_path(path)
+                self.is_kept = size > 0
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror}") from None
         try:
             super().__init__(path, target, encoding=encoding, size=size, is_raw=is_raw)
         except BaseException:
-            if self._partial and not size:
-                self._partial.unlink(missing_ok=True)
+            self._remove()
             raise
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether an error leaves the partial file for another process to continue; at first, if ``size`` is given."""
+        return self._removal is None
+
+    @is_kept.setter
+    def is_kept(self, value: bool) -> None:
+        if self._removal is not None:
+            self._removal.detach()
+            self._removal = None
+        if self._partial is not None and not value:
+            self._removal = weakref.finalize(self, _unlink, self._partial)
+
+    def _remove(self) -> None:
+        if self._removal is not None:
+            self._removal()
 
     def __enter__(self) -> AtomicFile:
         return self
@@ -91,16 +108,19 @@ class AtomicFile(OutputFile):
         try:
             if kind is None and self._partial is not None and self.path is not None:
                 self.finish()
-                partial, self._partial = self._partial, None  # kept if the name is taken by now
-                give_name(partial, self.path, force=self._force)
+                self.is_kept = True  # if the name is taken by now
+                give_name(self._partial, self.path, force=self._force)
             else:
                 super().__exit__(kind, error, tb)
         except OSError as failure:
             raise self._write_error(failure) from None
         finally:
-            if self._partial is not None and not self.is_kept:
-                self._partial.unlink(missing_ok=True)
+            self._remove()
             self.close()
+
+
+def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 def refuse_existing(path: Path, *, force: bool) -> None:

@@ -146,10 +146,8 @@ class Rejects:
         self.keep, self._path, self._limit = keep, path, limit
         self.counts: Counter[str] = Counter()
         self._file = AtomicFile(path, force=force, size=size) if path is not None else None
-        if self._file is not None:
-            self._file.is_kept = not self._file.is_new
-            if self._file.is_new:
-                self._write(_HEADER)
+        if self._file is not None and self._file.is_new:
+            self._write(_HEADER)
 
     def add(self, name: str, rejected: Rejected, unit: str = "line") -> None:
         """Adds a row of the input ``name``, of which ``unit`` says what :attr:`Rejected.line` counts.
