@@ -32,6 +32,7 @@ __all__ = [
     "Manifest",
     "MetricsDict",
     "ModelSource",
+    "Reference",
     "SourceDict",
     "Training",
     "Verification",
@@ -192,11 +193,28 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reference:
+    """What the bundle says about the rows of the verification, to compare with what it says about others later.
+
+    Attributes:
+        rows, rows_from: their number, and a description of where they are from.
+        mean_tokens: tokens of a row that the model reads, special tokens included, on average.
+        label_shares: label -> share of the rows to which it applies, by the bundle's thresholds.
+    """
+
+    rows: Count
+    rows_from: str
+    mean_tokens: NotNegative
+    label_shares: dict[str, Share]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Verification:
     """The verification of the export.
 
     Attributes:
         agreement: on the rows for which the limits hold.
+        reference: on the same rows; None in bundles of earlier versions, and where these are built-in sentences.
         test: on the run's test rows; None without any.
         limits: for ``agreement``.
         ran_on: execution provider, and the GPU.
@@ -206,6 +224,7 @@ class Verification:
     agreement: Agreement
     limits: Limits
     ran_on: str
+    reference: Reference | None = None
     test: Agreement | None = None
     worse_than_baseline: list[str] = field(default_factory=list)
 

@@ -134,7 +134,7 @@ def test_verification_on_given_rows(bases: dict[str, Path], run: Path, tmp_path:
     bundle = make_bundle(
         run,
         tmp_path / "bundle",
-        settings={"precision": "fp32"},
+        settings={"precision": "fp32", "best_f1": True},
         data=rows,
         text_columns=("comment",),
         label_columns=("kind",),
@@ -142,6 +142,12 @@ def test_verification_on_given_rows(bases: dict[str, Path], run: Path, tmp_path:
     assert bundle.manifest.verification.agreement.rows == 50
     assert bundle.manifest.verification.agreement.rows_from == "mine.csv"
     assert bundle.manifest.verification.agreement.metrics["final"]["accuracy"] > 0.9
+    reference, classifier = bundle.manifest.verification.reference, Classifier.load(tmp_path / "bundle")
+    texts = [text for text, _ in sentences(50, 4)]
+    shares = classifier.score(texts).decisions.mean(axis=0)
+    assert list(reference.label_shares.values()) == pytest.approx(shares.tolist())
+    lengths = [len(classifier.preprocess.tokenizer([text]).ids) for text in texts]
+    assert reference.mean_tokens == pytest.approx(sum(lengths) / 50)
     wrong = write_csv(tmp_path / "wrong.csv", ["comment", "kind"], [["a soup", "praise"], ["a coat", "neither"]])
     with pytest.raises(
         InputError, match=r"wrong\.csv, line 3: .* must contain one of complaint, praise, got 'neither'"

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from serve_helpers import serving
 from starlette.testclient import TestClient
 
+from toxonnx import Classifier
+
 POSTS = [
     "/v1/classify", "/v1alpha1/comments:analyze", "/v1alpha1/comments:suggestscore", "/v1/moderations", "/predict", "/",
     "/v2/models/tone/infer",
@@ -182,8 +184,29 @@ def test_request_ids_headers_metrics_and_logs(client: TestClient, caplog: pytest
         'te_request_count{method="batch"}', 'te_request_success{method="batch"}', "te_request_duration_bucket",
         'te_request_failure{err="', "te_queue_size 0.0", "te_batch_next_tokens_sum", "te_predict_count",
         'toxonnx_validation_label_share{bundle="minilm-hate-int8",label="hate"} 0.066',
+        'toxonnx_validation_label_share{bundle="tone",label="toxic"} 0.25',
+        'toxonnx_validation_mean_tokens{bundle="tone"} 9.5',
     ):  # fmt: skip
         assert f"\n{line}" in metrics, line
+
+
+def test_the_texts_are_compared_with_those_of_the_verification(
+    tone: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toxonnx.serve.drift.TEXTS_PER_LINE", 4)
+    logging.getLogger("toxonnx.serve").propagate = True
+    texts = ["What a lovely morning!", "So kind!", "This soup is awful."]
+    with caplog.at_level(logging.INFO, "toxonnx.serve"), serving(tone) as client:
+        for _ in range(2):
+            client.post("/v1/classify", json={"texts": texts})
+    scores = Classifier.load(tone).score(texts)
+    tokens = Classifier.load(tone).preprocess(texts).tokens([0, 1, 2])
+    (line,) = (record.fields for record in caplog.records if record.message == "drift")  # type: ignore[attr-defined]
+    assert line == {
+        "bundle": "tone", "texts": 6, "mean_tokens": round(float(tokens.lengths.mean()), 1),
+        "shares": dict(zip(("toxic", "insult", "calm"), scores.decisions.mean(axis=0).round(4).tolist(), strict=True)),
+        "validation_shares": {"toxic": 0.25, "insult": 0.5, "calm": 0.75}, "validation_mean_tokens": 9.5,
+    }  # fmt: skip
 
 
 def test_openapi_lists_all_paths(client: TestClient) -> None:

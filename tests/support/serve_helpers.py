@@ -22,6 +22,7 @@ from starlette.testclient import TestClient
 from toxonnx.bundle import open_bundle, seal
 from toxonnx.inference.options import RuntimeOptions
 from toxonnx.labels import Labels
+from toxonnx.manifest import Reference
 from toxonnx.serve.app import make_app
 from toxonnx.serve.options import ServeOptions
 from toxonnx.serve.service import Service
@@ -41,10 +42,15 @@ def make_bundle(folder: Path, thresholds: tuple[float, float, float] = (0.4, 0.5
     names = ("toxic", "insult", "calm")
     config["id2label"], config["label2id"] = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
     (folder / "config.json").write_text(json.dumps(config))
+    shipped = open_bundle(SHIPPED).manifest
+    reference = Reference(
+        rows=100, rows_from="sentences", mean_tokens=9.5, label_shares=dict(zip(names, (0.25, 0.5, 0.75), strict=True))
+    )
     manifest = dataclasses.replace(
-        open_bundle(SHIPPED).manifest,
+        shipped,
         name="tone", labels=Labels(names, "sigmoid", thresholds), mappings=MAPPINGS, label_descriptions={},
-        verification=None, decisions=None, training=None, evaluation={},
+        verification=dataclasses.replace(shipped.verification, reference=reference),
+        decisions=None, training=None, evaluation={},
     )  # fmt: skip
     seal(folder, manifest)
     return folder

@@ -37,7 +37,14 @@ from toxonnx.convert.thresholds import (
     threshold_target,
 )
 from toxonnx.convert.verification_models import load_final, load_fp32
-from toxonnx.convert.verify import ExportLogits, VerificationRows, check_limits, measure_agreement, reference_logits
+from toxonnx.convert.verify import (
+    ExportLogits,
+    VerificationRows,
+    check_limits,
+    measure_agreement,
+    measure_reference,
+    reference_logits,
+)
 from toxonnx.data.examples import load_saved_rows
 from toxonnx.errors import InputError
 from toxonnx.evaluate.suites import SuiteRequest
@@ -269,7 +276,12 @@ def _verify_and_evaluate(
     labels, decisions = trained.labels, manifest.decisions
     if decisions and (target := threshold_target(settings)):
         labels, decisions = fit_bundle_thresholds(logits.final, rows, labels, target, decisions)
-    verification = Verification(agreement=agreement, limits=check_limits(agreement, settings), ran_on=models.ran_on)
+    verification = Verification(
+        agreement=agreement,
+        limits=check_limits(agreement, settings),
+        ran_on=models.ran_on,
+        reference=None if rows.part == "built-in" else measure_reference(models.final, logits.final, rows, labels),
+    )
     reported, reported_logits = rows, logits.final
     test_file = trained.path / "test.csv"
     if trained.run and test_file.is_file():

@@ -15,11 +15,18 @@ from toxonnx.evaluate.metrics import evaluate
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import decide, probabilities
 from toxonnx.labels import Labels
-from toxonnx.manifest import Agreement, Limits, MetricsDict
+from toxonnx.manifest import Agreement, Limits, MetricsDict, Reference
 from toxonnx.recipe import Export
 from toxonnx.train.adapters import Trained
 
-__all__ = ["ExportLogits", "VerificationRows", "check_limits", "measure_agreement", "reference_logits"]
+__all__ = [
+    "ExportLogits",
+    "VerificationRows",
+    "check_limits",
+    "measure_agreement",
+    "measure_reference",
+    "reference_logits",
+]
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,26 @@ def measure_agreement(logits: ExportLogits, rows: VerificationRows, labels: Labe
         largest_probability_difference=float(difference.max()),
         macro_f1_loss=metrics["pytorch"].macro_f1 - metrics["final"].macro_f1 if metrics else None,
         metrics={name: cast("MetricsDict", values.to_dict()) for name, values in metrics.items()},
+    )
+
+
+def measure_reference(
+    final: Classifier, logits: NDArray[np.float32], rows: VerificationRows, labels: Labels
+) -> Reference:
+    """What the exported model says about some rows.
+
+    Args:
+        final: the exported model, for its tokenizer.
+        logits: float32 [rows, labels], its logits.
+        rows: the rows.
+        labels: the label set, with the bundle's thresholds.
+    """
+    shares = decide(probabilities(logits, labels), labels).mean(axis=0)
+    return Reference(
+        rows=len(rows.texts),
+        rows_from=rows.where,
+        mean_tokens=float(final.preprocess.tokenizer(rows.texts).lengths.mean()),
+        label_shares=dict(zip(labels.names, shares.tolist(), strict=True)),
     )
 
 

@@ -47,6 +47,9 @@ class Metrics:
             "validation_label_share", "Share of the texts to which a label applied when the bundle was verified.",
             "bundle", "label",
         )  # fmt: skip
+        self.validation_tokens = gauge(
+            "validation_mean_tokens", "Tokens of a text, on average, when the bundle was verified.", "bundle"
+        )
         self.bundle = gauge("bundle_info", "1 for each bundle that is served, 0 for one that was.", "bundle", "sha256")
         self.reloads = counter("reloads", "Reloads of a bundle.", "result")
         self.calls = counter("scoring_requests", "Requests for scores.", "method")

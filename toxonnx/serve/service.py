@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
 from toxonnx.bundle import Bundle, open_bundle
 from toxonnx.errors import InputError, ToxonnxError
 from toxonnx.inference.classifier import Classifier
@@ -20,6 +18,7 @@ from toxonnx.inference.self_test import run_self_test
 from toxonnx.labels import Labels
 from toxonnx.manifest import Manifest
 from toxonnx.resources import find_bundle
+from toxonnx.serve.drift import DriftLog, Expectation
 from toxonnx.serve.errors import RequestError
 from toxonnx.serve.metrics import Metrics
 from toxonnx.serve.options import ServeOptions
@@ -41,6 +40,7 @@ class ServedBundle:
     queue: ScoringQueue
     metrics: Metrics
     classifier: Classifier
+    drift: DriftLog
 
     @property
     def name(self) -> str:
@@ -78,6 +78,7 @@ class ServedBundle:
         metrics.tokenization.observe(scored.timings.tokenization)
         metrics.queue_duration.observe(scored.timings.queue)
         metrics.inference.observe(scored.timings.inference)
+        self.drift.add(scored)
 
 
 class Service:
@@ -232,13 +233,18 @@ class Service:
         tested = run_self_test(classifier)
         if tested is not None:
             tested.check()
-        return ServedBundle(bundle, ScoringQueue(classifier, self.options, self.metrics), self.metrics, classifier)
+        queue = ScoringQueue(classifier, self.options, self.metrics)
+        drift = DriftLog(bundle.manifest.name, Expectation.of(bundle.manifest))
+        return ServedBundle(bundle, queue, self.metrics, classifier, drift)
 
     def _describe(self) -> None:
         for bundle in self._bundles:
             self.metrics.bundle.labels(bundle.name, bundle.bundle.seal).set(1)
-            for label, share in _validation_shares(bundle.manifest).items():
+            expected = Expectation.of(bundle.manifest)
+            for label, share in expected.label_shares.items():
                 self.metrics.validation_share.labels(bundle.name, label).set(share)
+            if expected.mean_tokens is not None:
+                self.metrics.validation_tokens.labels(bundle.name).set(expected.mean_tokens)
 
 
 async def _close(bundle: ServedBundle, uses: Sequence[asyncio.Future[None]]) -> None:
@@ -246,12 +252,3 @@ async def _close(bundle: ServedBundle, uses: Sequence[asyncio.Future[None]]) -> 
     if uses:
         await asyncio.wait(uses)
     await asyncio.to_thread(bundle.queue.close)
-
-
-def _validation_shares(manifest: Manifest) -> dict[str, float]:
-    """Share of the verification's rows to which each label applied."""
-    agreement = manifest.verification.agreement if manifest.verification else None
-    if agreement is None or not agreement.rows or "final" not in agreement.metrics:
-        return {}
-    per_label = agreement.metrics["final"]["per_class"]
-    return {label: float(np.clip(one["predicted"] / agreement.rows, 0, 1)) for label, one in per_label.items()}
