@@ -25,8 +25,10 @@ def test_thresholds_are_translated_and_measured_out_of_sample(tmp_path: Path) ->
     command = ["map-scores", tmp_path / "old.csv", "--score-column", "RUDENESS=offensive"]
     done = toxonnx(*command, "--json", tmp_path / "m.json", "--threshold", str(high), "--threshold", str(low))
     assert done.returncode == 0, done.stderr
-    assert "RUDENESS → offensive of minilm-hate-int8" in done.stdout
-    found = json.loads((tmp_path / "m.json").read_text())["maps"]["RUDENESS"]
+    assert f"RUDENESS → offensive of minilm-hate-int8 ({classifier.bundle.seal[:16]})" in done.stdout
+    report = json.loads((tmp_path / "m.json").read_text())
+    assert report["bundle"] == {"name": "minilm-hate-int8", "sha256": classifier.bundle.seal}
+    found = report["maps"]["RUDENESS"]
     assert (found["label"], found["rows"]) == ("offensive", len(TEXTS))
     assert found["rank_correlation"] > 0.999 and found["mean_absolute_error"] < 0.01
     assert [one["old"] for one in found["thresholds"]] == [low, high]

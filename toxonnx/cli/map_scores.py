@@ -92,12 +92,12 @@ def command(
                 raise InputError(f"{data}, column {column!r}: {error.what}", error.hint) from None
         if "--json" in outputs:
             report = {
-                "bundle": manifest.name,
+                "bundle": {"name": manifest.name, "sha256": opened.seal},
                 "maps": {column: {"label": columns[column], **asdict(one)} for column, one in maps.items()},
             }
             outputs["--json"].write(json.dumps(report, indent=1) + "\n")
     for column, one in maps.items():
-        _print(column, f"{columns[column]} of {manifest.name}", one)
+        _print(column, f"{columns[column]} of {manifest.name} ({opened.seal[:16]})", one)
 
 
 def _column_and_label(text: str, manifest: Manifest) -> tuple[str, str]:

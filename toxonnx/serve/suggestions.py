@@ -15,7 +15,9 @@ def append_suggestion(path: Path, text: str, labels: Mapping[str, float | None])
 
     Only the owner may read a new file: it contains what people wrote.
     """
-    row = json.dumps({"text": text, **labels}, ensure_ascii=True) + "\n"
+    # 1 and not 1.0: the usual way to write that a label applies
+    cells = {label: int(score) if score in {0, 1} else score for label, score in labels.items()}
+    row = json.dumps({"text": text, **cells}, ensure_ascii=True) + "\n"
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(descriptor, row.encode("ascii"))  # as a whole: other threads and processes append, too
