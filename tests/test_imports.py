@@ -120,7 +120,7 @@ RULES = {
     ),
     "diagnosis": Rule("what `doctor` reports", ("extras", "inference", "system")),
     "serve": Rule(
-        "the HTTP server: dynamic batching, wire formats of moderation services",
+        "the HTTP server: dynamic batching, wire formats of moderation services, a page",
         ("bundle", "inference", "labels", "manifest", "resources", "vocabularies"),
         ("numpy", "prometheus_client", "starlette", "uvicorn"),
     ),

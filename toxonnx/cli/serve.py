@@ -114,7 +114,8 @@ def command(
     """Serve BUNDLEs, folders or names, over HTTP.
 
     The default is the bundle that ships with toxonnx. Endpoints: toxonnx's own, Perspective, OpenAI moderation,
-    text-embeddings-inference, KServe v2 and Hugging Face; docs/serving.md describes them, and GET /openapi.json.
+    text-embeddings-inference, KServe v2 and Hugging Face. In a browser, / is a page that scores texts and files, and
+    /docs describes the endpoints.
 
     SIGTERM and Ctrl-C end the server after all accepted requests are answered. SIGHUP loads the bundles again.
     """

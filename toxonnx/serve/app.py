@@ -33,6 +33,7 @@ from toxonnx.serve import openapi
 from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol
 from toxonnx.serve.errors import RequestError
 from toxonnx.serve.json_body import parse_json
+from toxonnx.serve.pages import page_endpoints
 from toxonnx.serve.protocols import classify, huggingface, kserve, openai, perspective, tei
 from toxonnx.serve.service import Service
 
@@ -88,8 +89,9 @@ def make_app(service: Service) -> ASGIApp:
         error=classify.PROTOCOL.error,
         endpoints=(
             Endpoint(method="GET", path="/openapi.json", answer=describe, summary="OpenAPI", is_public=True),
+            *page_endpoints(),
         ),
-    )  # fmt: skip
+    )
     keys = _Keys(service.options.api_keys)
     routes = [
         Route(endpoint.path, _Handler(service, keys, protocol, endpoint), methods=[endpoint.method])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from toxonnx.bundle import Bundle, open_bundle
 from toxonnx.errors import InputError, ToxonnxError
@@ -18,6 +19,7 @@ from toxonnx.inference.self_test import run_self_test
 from toxonnx.labels import Labels
 from toxonnx.manifest import Manifest
 from toxonnx.resources import find_bundle
+from toxonnx.serve.descriptions import describe_in_detail
 from toxonnx.serve.drift import DriftLog, Expectation
 from toxonnx.serve.errors import RequestError
 from toxonnx.serve.metrics import Metrics
@@ -34,13 +36,18 @@ CHECK_TIMEOUT = 5.0
 
 @dataclass(frozen=True, eq=False)
 class ServedBundle:
-    """A bundle with the queue of its model."""
+    """A bundle with the queue of its model.
+
+    Attributes:
+        details: see :func:`toxonnx.serve.descriptions.describe_in_detail`; its card may be replaced on disk.
+    """
 
     bundle: Bundle
     queue: ScoringQueue
     metrics: Metrics
     classifier: Classifier
     drift: DriftLog
+    details: Mapping[str, Any]
 
     @property
     def name(self) -> str:
@@ -233,9 +240,10 @@ class Service:
         tested = run_self_test(classifier)
         if tested is not None:
             tested.check()
+        details = describe_in_detail(bundle)
         queue = ScoringQueue(classifier, self.options, self.metrics)
         drift = DriftLog(bundle.manifest.name, Expectation.of(bundle.manifest))
-        return ServedBundle(bundle, queue, self.metrics, classifier, drift)
+        return ServedBundle(bundle, queue, self.metrics, classifier, drift, details)
 
     def _describe(self) -> None:
         for bundle in self._bundles:

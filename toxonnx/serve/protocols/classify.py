@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from toxonnx.inference.scores import Prediction
-from toxonnx.manifest import Manifest
+from toxonnx.serve.descriptions import describe
 from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, check_texts
 from toxonnx.serve.errors import RequestError
 from toxonnx.serve.json_body import as_object, get, require, type_name
 from toxonnx.serve.queue import Scored
-from toxonnx.serve.service import ServedBundle
 
 __all__ = ["PROTOCOL"]
 
@@ -54,26 +53,17 @@ def _result(prediction: Prediction) -> Mapping[str, Any]:
 
 
 async def _bundles(call: Call) -> Answer:
-    return Answer(content={"bundles": [_described(bundle) for bundle in call.service.bundles]})
-
-
-def _described(bundle: ServedBundle) -> Mapping[str, Any]:
-    manifest: Manifest = bundle.manifest
-    return {
-        "name": bundle.name,
-        "sha256": bundle.bundle.seal,
-        "description": manifest.description,
-        "language": manifest.language,
-        "labels": [
-            {"name": name, "meaning": manifest.label_descriptions.get(name, ""), "threshold": threshold}
-            for name, threshold in zip(
-                manifest.labels.names, manifest.labels.thresholds or [None] * len(manifest.labels), strict=True
-            )
-        ],
-        "activation": manifest.labels.activation,
-        "max_length": manifest.max_length,
-        "mappings": manifest.mappings,
+    options = call.service.options
+    content = {
+        "bundles": [describe(bundle.bundle) for bundle in call.service.bundles],
+        "max_texts": options.max_client_batch_size,
+        "max_bytes": options.payload_limit,
     }
+    return Answer(content=content)
+
+
+async def _bundle(call: Call) -> Answer:
+    return Answer(content=call.service.find(call.path["name"]).details)
 
 
 async def _live(_: Call) -> Answer:
@@ -129,7 +119,18 @@ PROTOCOL = Protocol(
                 "properties": {"bundle": {"type": "object"}, "results": {"type": "array", "items": _RESULT}},
             },
         ),
-        Endpoint(method="GET", path="/v1/bundles", answer=_bundles, summary="The bundles that are served."),
+        Endpoint(
+            method="GET",
+            path="/v1/bundles",
+            answer=_bundles,
+            summary="The bundles that are served, and the limits of a request.",
+        ),
+        Endpoint(
+            method="GET",
+            path="/v1/bundles/{name}",
+            answer=_bundle,
+            summary="A bundle, with what was measured on labelled rows and the limits that its card states.",
+        ),
         Endpoint(
             method="GET", path="/livez", answer=_live, is_public=True, summary="Whether the process answers at all."
         ),

@@ -1,0 +1,201 @@
+/** Scores a file in the browser, batch by batch, and offers it as a download. */
+
+import { batches, classify, joined } from "./api.js";
+import { byId, counted, element, fail, select } from "./dom.js";
+import { DELIMITERS, FileError, decode, formatOf, guessColumns, isRow, openTable } from "./tables.js";
+
+/** All of it is held in memory. */
+const MAX_BYTES = 200_000_000;
+
+const drop = byId("drop");
+const input = byId("file");
+const form = byId("file-form");
+const progress = byId("progress");
+const status = byId("file-status");
+const output = byId("file-result");
+
+let bundle;
+/** Ends the work on the file that is being scored. */
+let running = null;
+
+export function showFileForm(chosen) {
+  bundle = chosen;
+  running?.abort();
+  input.value = "";
+  clear();
+}
+
+function clear() {
+  form.hidden = true;
+  status.textContent = "";
+  for (const link of output.querySelectorAll("a")) URL.revokeObjectURL(link.href);
+  output.replaceChildren();
+}
+
+input.addEventListener("change", () => input.files.length && open(input.files[0]));
+for (const type of ["dragenter", "dragover"]) {
+  drop.addEventListener(type, (event) => {
+    event.preventDefault();
+    drop.classList.add("over");
+  });
+}
+for (const type of ["dragleave", "drop"]) drop.addEventListener(type, () => drop.classList.remove("over"));
+drop.addEventListener("drop", (event) => {
+  event.preventDefault();
+  if (event.dataTransfer.files.length) open(event.dataTransfer.files[0]);
+});
+// A file that is dropped beside the field would be opened in place of the page.
+for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event.preventDefault());
+byId("cancel").addEventListener("click", () => running.abort());
+
+async function open(file) {
+  running?.abort();
+  clear();
+  try {
+    const format = formatOf(file.name);
+    if (file.size > MAX_BYTES) throw new FileError("it has more than 200 MB; score it with toxonnx predict");
+    const text = decode(await file.arrayBuffer());
+    show(file.name, format, text);
+  } catch (error) {
+    fail(status, `${file.name} cannot be read: ${error.message}.`);
+  }
+}
+
+/** Asks which columns are the text. */
+function show(name, format, text, delimiter) {
+  const table = openTable(format, text, delimiter);
+  const count = table.rows.filter(isRow).length;
+  const ofModel = bundle.text.columns.length > 1 ? bundle.text.columns : [""];
+  const guess = guessColumns(table.columns, bundle);
+  const selects = ofModel.map((_, i) => select(table.columns, guess[i], { id: `column-${i}` }));
+  const controls = selects.flatMap((node, i) => [
+    element("label", { htmlFor: node.id }, ofModel[i] ? `Column for ${ofModel[i]}` : "Column with the text"), node,
+  ]);
+  if (format === "csv") {
+    const all = { ...DELIMITERS, [table.delimiter]: DELIMITERS[table.delimiter] ?? table.delimiter };
+    const keys = Object.keys(all);
+    const choice = select(Object.values(all), keys.indexOf(table.delimiter), { id: "delimiter" });
+    choice.onchange = () => {
+      show(name, format, text, keys[choice.value]);
+      byId("delimiter").focus();
+    };
+    controls.push(element("label", { htmlFor: choice.id }, "Delimiter"), choice);
+  }
+  const button = element("button", { disabled: !count }, `Score ${counted(count, "row")}`);
+  form.replaceChildren(
+    element("p", {}, element("strong", {}, name)),
+    ...(format === "text" ? [] : [element("div", { className: "grid" }, ...controls)]),
+    element("div", { className: "row" }, button),
+  );
+  form.hidden = false;
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    score(name, table, selects.map((node) => Number(node.value)));
+  };
+}
+
+async function score(name, table, columns) {
+  const work = new AbortController();
+  running = work;
+  const summary = new Summary(table.rows.filter(isRow).length);
+  form.hidden = true;
+  progress.hidden = false;
+  byId("cancel").focus();
+  status.textContent = `Scoring ${name}…`;
+  const stopped = await fill(table, columns, summary, work.signal);
+  const parts = [table.start(bundle)];
+  for (const row of table.rows) {
+    parts.push(table.line(row, row.result ?? { error: `not scored: ${stopped}` }));
+    delete row.result;
+  }
+  if (running !== work) return;
+  running = null;
+  progress.hidden = true;
+  offer(name, table, new Blob(parts), summary, stopped);
+}
+
+/**
+ * Adds a result to each row.
+ *
+ * @returns {Promise<string>} why the rows after the last one with a result have none; empty if all have one.
+ */
+async function fill(table, columns, summary, signal) {
+  const waiting = [];
+  for (const row of table.rows.filter(isRow)) {
+    try {
+      row.text = joined(table.textOf(row, columns), bundle.text);
+      waiting.push(row);
+    } catch (error) {
+      row.result = { error: error.message };
+      summary.add(row.result);
+    }
+  }
+  const onWait = (seconds) => summary.show(`; the server is busy, trying again in ${Math.ceil(seconds)} s`);
+  try {
+    let next = 0;
+    summary.show();
+    for (const batch of batches(textsOf(waiting), bundle)) {
+      for (const result of await classify(batch, bundle, { signal, onWait })) {
+        waiting[next++].result = result;
+        summary.add(result);
+      }
+      summary.show();
+    }
+    return "";
+  } catch (error) {
+    return error.name === "AbortError" ? "cancelled" : error.message;
+  }
+}
+
+function* textsOf(rows) {
+  for (const row of rows) {
+    yield row.text;
+    delete row.text;
+  }
+}
+
+/** What is counted, and the progress bar. */
+class Summary {
+  done = 0;
+  failed = 0;
+  review = 0;
+  truncated = 0;
+
+  constructor(rows) {
+    this.rows = rows;
+    this.labels = new Map(bundle.labels.map(({ name }) => [name, 0]));
+    byId("bar").max = Math.max(rows, 1);
+  }
+
+  add(result) {
+    this.done += 1;
+    this.failed += Boolean(result.error);
+    this.review += Boolean(result.review);
+    this.truncated += Boolean(result.truncated);
+    for (const name of result.labels ?? []) this.labels.set(name, this.labels.get(name) + 1);
+  }
+
+  show(remark = "") {
+    byId("bar").value = this.done;
+    byId("count").textContent = `${this.done.toLocaleString("en")} of ${counted(this.rows, "row")}${remark}`;
+  }
+}
+
+function offer(name, table, content, summary, stopped) {
+  const stem = name.replace(/\.[^.]*$/, "");
+  const scored = summary.done - summary.failed;
+  const link = element("a", { href: URL.createObjectURL(content), download: `${stem}.scored.${table.suffix}`, className: "button" },
+    `Download ${stem}.scored.${table.suffix}`);
+  status.textContent = stopped
+    ? `${stopped === "cancelled" ? "Cancelled" : `Stopped: ${stopped}`}. ${counted(scored, "row")} of ${summary.rows.toLocaleString("en")} were scored; the others have an error in their row.`
+    : `${counted(scored, "row")} scored${summary.failed ? `, ${summary.failed.toLocaleString("en")} not: the column error says why` : ""}.`;
+  const facts = [...summary.labels, ["for review", summary.review], ["cut off", summary.truncated]];
+  const prefixed = table.added?.prefix || table.prefix;
+  output.replaceChildren(
+    element("dl", { className: "facts" }, ...facts.map(([term, count]) =>
+      element("div", {}, element("dt", {}, term), element("dd", {}, count.toLocaleString("en"))))),
+    ...(prefixed ? [element("p", { className: "note" }, `The file has such columns already, so the names of the added ones start with ${prefixed}.`)] : []),
+    element("p", {}, link),
+  );
+  link.focus();
+}

@@ -1,0 +1,109 @@
+/** Scores one text: probabilities with their thresholds, and the decision in words. */
+
+import { classifyAll, joined } from "./api.js";
+import { byId, counted, element, fail } from "./dom.js";
+import { hideWords, offerWords } from "./words.js";
+
+const form = byId("text-form");
+const status = byId("text-status");
+
+/** Ends the request for the text that is being scored: another text takes its place. */
+let running = null;
+
+export function showTextForm(bundle) {
+  const { columns } = bundle.text;
+  const names = columns.length > 1 ? columns : ["Text"];
+  const fields = names.map((_, i) => element("textarea", { id: `field-${i}`, rows: columns.length > 1 ? 2 : 4 }));
+  byId("fields").replaceChildren(
+    ...fields.flatMap((field, i) => [element("label", { htmlFor: field.id }, names[i]), field]),
+  );
+  clear();
+  form.onsubmit = (event) => {
+    event.preventDefault();
+    score(bundle, fields.map((field) => field.value));
+  };
+  form.onkeydown = (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  };
+}
+
+function clear() {
+  running?.abort();
+  status.textContent = "";
+  byId("result").replaceChildren();
+  hideWords();
+}
+
+async function score(bundle, values) {
+  clear();
+  if (!values.some((value) => value.trim())) {
+    fail(status, "There is no text yet: type or paste one.");
+    return;
+  }
+  status.textContent = "Scoring…";
+  running = new AbortController();
+  const { signal } = running;
+  try {
+    const onWait = () => {
+      status.textContent = "The server is busy; the text is sent again shortly.";
+    };
+    const [result] = await classifyAll([joined(values, bundle.text)], bundle, { onWait, signal });
+    if (result.error) throw new Error(result.error);
+    status.replaceChildren(...decision(result, bundle));
+    byId("result").replaceChildren(bars(result, bundle));
+    offerWords(bundle, values, result);
+  } catch (error) {
+    if (!signal.aborted) fail(status, `The text was not scored: ${error.message}.`);
+  }
+}
+
+/** What was decided, in sentences. */
+function decision(result, bundle) {
+  const remarks = [];
+  if (result.review) remarks.push("A person should look at this text.");
+  if (result.truncated) {
+    remarks.push(`It is longer than the model reads (${counted(bundle.max_length, "token")}); its end was cut off.`);
+  }
+  if (result.no_tokens) remarks.push("It has no word that the model knows, and was scored like an empty text.");
+  return [element("strong", {}, headline(result, bundle)), ...remarks.map((remark) => ` ${remark}`)];
+}
+
+function headline({ labels, probabilities }, bundle) {
+  if (bundle.activation === "sigmoid") {
+    return labels.length ? `Labels that apply: ${labels.join(", ")}.` : "No label applies.";
+  }
+  const [name] = labels;
+  const { threshold } = bundle.labels.find((label) => label.name === name);
+  if (threshold === null || probabilities[name] >= threshold) return `Label: ${name}.`;
+  return `No label reaches its threshold. The most probable one: ${name}.`;
+}
+
+/** A bar per label, with its threshold as a line. */
+function bars(result, bundle) {
+  const items = bundle.labels.map(({ name, threshold }) => {
+    const probability = result.probabilities[name];
+    const bar = element("span", { className: "bar", ariaHidden: "true" }, element("i"));
+    bar.style.setProperty("--share", probability);
+    if (threshold !== null) {
+      bar.append(element("b"));
+      bar.style.setProperty("--threshold", threshold);
+    }
+    return element("li", { className: result.labels.includes(name) ? "applies" : "" },
+      element("span", { className: "name" }, name),
+      bar,
+      element("span", { className: "number" }, probability.toFixed(3)),
+      element("span", { className: "note" }, remark(name, probability, threshold, result)));
+  });
+  const legend = bundle.labels.some(({ threshold }) => threshold !== null)
+    ? "The line in a bar is the threshold of the label."
+    : "This model has no thresholds: the most probable label is chosen.";
+  return element("div", {},
+    element("ul", { className: "bars", ariaLabel: "Probability of each label" }, ...items),
+    element("p", { className: "note" }, legend));
+}
+
+function remark(name, probability, threshold, { labels }) {
+  if (threshold === null) return labels.includes(name) ? "the most probable" : "";
+  const relation = probability >= threshold ? "reaches" : "below";
+  return `${relation} threshold ${Number(threshold.toFixed(4))}`;
+}
