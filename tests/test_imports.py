@@ -51,9 +51,12 @@ RULES = {
     "manifest_decisions": Rule("the sections of a manifest on how labels are decided", ("records",)),
     "bundle": Rule("the bundle: hashes, open, seal", ("labels", "manifest", "records")),
     "html": Rule("building blocks of HTML reports", (), ("matplotlib",)),
+    "wire": Rule(
+        "requests and answers of moderation services, without a server", ("inference.scores", "vocabularies")
+    ),
     "io": Rule(
         "sources and sinks: files in, files out",
-        ("disk", "extras", "inference.scores", "texts"),
+        ("disk", "extras", "inference.scores", "texts", "wire"),
         ("backports", "compression", "pyarrow"),
     ),
     "inference.options": Rule("how to run a bundle"),
@@ -121,7 +124,7 @@ RULES = {
     "diagnosis": Rule("what `doctor` reports", ("extras", "inference", "system")),
     "serve": Rule(
         "the HTTP server: dynamic batching, wire formats of moderation services, a page",
-        ("bundle", "inference", "labels", "manifest", "resources", "vocabularies"),
+        ("bundle", "inference", "labels", "manifest", "resources", "vocabularies", "wire"),
         ("numpy", "prometheus_client", "starlette", "uvicorn"),
     ),
     "data": Rule(

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from toxonnx.errors import InputError
 from toxonnx.inference.scores import Scores
-from toxonnx.io.base import FORMATS, ReadOptions, ReadWarning, WriteOptions, open_sink, open_source
+from toxonnx.io.base import ReadOptions, ReadWarning, WriteOptions, open_sink, open_source
+from toxonnx.io.formats import FORMATS
 from toxonnx.io.output_columns import OutputColumns
 from toxonnx.labels import Labels
 

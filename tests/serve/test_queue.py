@@ -21,10 +21,10 @@ from toxonnx import Classifier, RuntimeOptions
 from toxonnx.bundle import open_bundle
 from toxonnx.errors import GateError
 from toxonnx.inference.tokenizer import Tokens
-from toxonnx.serve.errors import RequestError
 from toxonnx.serve.metrics import Metrics
 from toxonnx.serve.options import ServeOptions
 from toxonnx.serve.queue import Scored, ScoringQueue
+from toxonnx.wire.errors import RequestError
 
 TEXTS = [*(text for text, _ in sentences(20)), "", "\N{THUMBS UP SIGN}", "word " * 300, "\ud83d today"]
 

@@ -60,7 +60,7 @@ def text_column_option(function: F) -> F:
 
 def check_format(_context: click.Context, option: click.Parameter, value: str | None) -> str | None:
     """A callback for options that name a file format."""
-    from toxonnx.io.base import FORMATS
+    from toxonnx.io.formats import FORMATS
 
     names = [name for name, one in FORMATS.items() if one.is_written or option.name == "input_format"]
     if value is not None and value not in names:
@@ -89,7 +89,8 @@ def read_options(function: F) -> F:
     options = (
         click.option(
             "--input-format", metavar="FORMAT", callback=check_format,
-            help="Format of the input: csv, tsv, jsonl, text or parquet  [default: by its suffix, else by its content]",
+            help="Format: csv, tsv, jsonl, text, parquet or openai-batch  [default: by its suffix, else its "
+            "content]",
         ),
         click.option("--encoding", help="Encoding of the input; auto guesses it  [default: UTF-8]"),
         click.option(

@@ -25,11 +25,10 @@ from toxonnx.cli.options import (
 
 if TYPE_CHECKING:
     from toxonnx.bundle import Bundle
-    from toxonnx.inference.cascade import AuditResult
     from toxonnx.io.base import ReadOptions
     from toxonnx.io.paths import Job
     from toxonnx.io.shards import Shard
-    from toxonnx.predict import Summary
+    from toxonnx.wire.moderations import Moderator
 
 
 DEFAULT_COLUMNS = ("label", "score", "probabilities")
@@ -190,9 +189,11 @@ def command(
     A row that cannot be scored (wrong number of fields, invalid JSON, null, ...) ends the command, unless --on-error
     says otherwise.
     """
+    from toxonnx.bundle import open_bundle
     from toxonnx.errors import GateError
     from toxonnx.io.base import WriteOptions, open_source
     from toxonnx.io.paths import plan_jobs
+    from toxonnx.resources import find_bundle
 
     started = datetime.now(UTC)
     _check_reject_options(
@@ -205,6 +206,8 @@ def command(
     if audit and engine == "ray":
         raise click.UsageError("--audit does not go with --engine ray")
     reading = replace(reading, yield_rejected=on_error != "fail")
+    opened = open_bundle(find_bundle(bundle))
+    moderator = _moderator(opened, reading.format, {"--columns": output_columns, "--prefix": prefix})
     jobs = plan_jobs(files, output, input_format=reading.format, wanted_format=output_format, force=force or resume)
     shard_range = None
     if engine == "ray":
@@ -220,7 +223,6 @@ def command(
             return
     _check_other_outputs({"--rejects": rejects_file, "--manifest": manifest_file}, jobs)
     with open_source(jobs[0].input, reading) as first:
-        from toxonnx.bundle import open_bundle
         from toxonnx.cli.outputs import open_outputs
         from toxonnx.cli.predict_files import (
             Scoring,
@@ -233,14 +235,13 @@ def command(
             write_shard_record,
         )
         from toxonnx.cli.predict_manifest import write_manifest
+        from toxonnx.cli.predict_summary import print_audit, print_summary
         from toxonnx.inference.classifier import Classifier
         from toxonnx.inference.options import RuntimeOptions
         from toxonnx.io.journal import Identity
         from toxonnx.io.output_columns import OutputColumns
         from toxonnx.io.summary import Summary
-        from toxonnx.resources import find_bundle
 
-        opened = open_bundle(find_bundle(bundle))
         text = TextColumns(opened.manifest.text, text_columns)
         text.choose_columns(first)
         inputs = [find_identity(jobs[0], first, resume=resume)]
@@ -262,7 +263,7 @@ def command(
             *DEFAULT_COLUMNS, *["review"] * classifier.can_mark_for_review, *["error"] * (on_error == "null"),
         )  # fmt: skip
         added = OutputColumns(kinds, classifier.labels.names, prefix, classifier.labels.multi)
-        writing = WriteOptions(output_format, force, spreadsheet_safe=spreadsheet_safe)
+        writing = WriteOptions(output_format, force, spreadsheet_safe=spreadsheet_safe, moderator=moderator)
         versions = {f"the version of {package}": version(package) for package in ("toxonnx", "onnxruntime")}
         same = {**_same_bytes(click.get_current_context()), "the device": classifier.settings.device, **versions}
         with open_outputs({"--manifest": manifest_file}, force=force or resume) as outputs:
@@ -297,9 +298,9 @@ def command(
     summary = Summary()
     for one in summaries:
         summary.add(one)
-    _print_summary(summary, opened, len(jobs))
+    print_summary(summary, opened, len(jobs))
     if classifier.audit is not None:
-        _print_audit(classifier.audit, stopped=audit_stop)
+        print_audit(classifier.audit, stopped=audit_stop)
     if strict and summary.rejected:
         raise GateError(f"{summary.rejected.total():,} rows were rejected (--strict)", "The output is complete.")
 
@@ -341,6 +342,24 @@ def _check_reject_options(on_error: str, given: dict[str, object]) -> None:
         raise click.UsageError(f"{needless[0]} needs --on-error skip or null")
 
 
+def _moderator(bundle: Bundle, input_format: str | None, columns: dict[str, object]) -> Moderator | None:
+    """What answers to the requests of a batch consist of; None for other formats."""
+    from toxonnx.errors import InputError
+    from toxonnx.wire.moderations import Moderator
+
+    if input_format != "openai-batch":
+        return None
+    given = [option for option, value in columns.items() if value]
+    if given:
+        raise click.UsageError(f"{given[0]} does not go with openai-batch: its answers have no columns")
+    manifest = bundle.manifest
+    mapping = manifest.mappings.get("openai")
+    if not mapping:
+        what = f"no label of {manifest.name} is mapped to a category of OpenAI, so it cannot answer openai-batch"
+        raise InputError(what, "Choose another bundle, or map its labels with mappings.openai in the recipe.")
+    return Moderator.of(manifest.name, mapping, manifest.labels.names)
+
+
 def _check_for_ray(jobs: Sequence[Job], shard: Shard | None) -> None:
     from toxonnx.errors import InputError
     from toxonnx.extras import require
@@ -362,52 +381,3 @@ def _check_other_outputs(paths: dict[str, Path | None], jobs: Sequence[Job]) -> 
             what = f"{option} {path} is also an input or an output of this command"
             raise InputError(what, "Use another file name.")
         taken |= {path.resolve()} if path is not None else set()
-
-
-def _print_summary(summary: Summary, bundle: Bundle, files: int) -> None:
-    from toxonnx.cli.console import sanitize
-
-    manifest = bundle.manifest
-    rate = summary.rows / summary.seconds if summary.seconds else 0.0
-    of_files = f" of {files:,} files" if files > 1 else ""
-    lines = [f"{summary.rows:,} rows{of_files} in {summary.seconds:.1f} s ({rate:,.0f} rows/s) with {manifest.name}"]
-    width = max((len(label) for label in summary.labels), default=0)
-    for label, count in summary.labels.most_common():
-        meaning = manifest.label_descriptions.get(label, "")
-        lines.append(f"  {label:{width}}  {count:>9,}  {count / summary.rows:6.1%}  {meaning}".rstrip())
-    if summary.rejected:
-        kinds = ", ".join(f"{count:,} {kind.lower()}" for kind, count in summary.rejected.most_common())
-        count = summary.rejected.total()
-        lines.append(f"  rejected: {count:,} of {summary.rows + count:,} rows read ({kinds})")
-    if summary.review:
-        lines.append(f"  marked for review: {summary.review:,} ({summary.review / summary.rows:.1%})")
-    if summary.truncated:
-        share = summary.truncated / summary.rows
-        lines.append(f"  truncated to {manifest.max_length} tokens: {summary.truncated:,} ({share:.1%})")
-    if summary.early:
-        share = summary.early / summary.rows
-        lines.append(f"  answered by the first stage of the cascade: {summary.early:,} ({share:.1%})")
-    if summary.cached:
-        lines.append(f"  scores reused from an identical text: {summary.cached:,}")
-    if summary.no_tokens:
-        lines.append(f"  empty, or without a token that the model knows: {summary.no_tokens:,}")
-    if summary.repaired:
-        lines.append(f"  lone surrogates replaced by U+FFFD: {summary.repaired:,}")
-    if manifest.language:
-        lines.append(f"  the model reads {manifest.language} only")
-    if bundle.card:
-        lines.append(f"  what it can and cannot do: {bundle.card}")
-    click.echo("\n".join(map(sanitize, lines)), err=True)
-
-
-def _print_audit(audit: AuditResult, *, stopped: bool) -> None:
-    low, high = audit.interval
-    share = audit.disagreements / audit.rows if audit.rows else 0.0
-    click.echo(
-        f"  audit: {audit.rows:,} texts, {audit.disagreements:,} decided otherwise by the full model: {share:.2%} "
-        f"(95% interval {low:.2%} to {high:.2%}; promised at most {audit.promised:.2%})",
-        err=True,
-    )
-    if audit.exceeded:
-        rest = "the rest was scored by the full model only" if stopped else "use --no-cascade, or --audit-stop"
-        click.echo(f"warning: these texts are unlike those that the cascade was tested on: {rest}", err=True)

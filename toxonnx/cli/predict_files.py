@@ -16,7 +16,8 @@ from toxonnx.cli.progress import show_progress
 from toxonnx.errors import InputError, ToxonnxError
 from toxonnx.inference.classifier import Classifier
 from toxonnx.io.atomic import has_name, is_special, refuse_existing
-from toxonnx.io.base import FORMATS, ReadOptions, Source, WriteOptions, open_sink, open_source, output_format
+from toxonnx.io.base import ReadOptions, Source, WriteOptions, open_sink, open_source
+from toxonnx.io.formats import FORMATS, output_format
 from toxonnx.io.input_file import STDIN
 from toxonnx.io.joining import write_record
 from toxonnx.io.journal import Checkpoint, Identity, InputIdentity, Journal, Stage, read_state, remove_state
@@ -179,6 +180,8 @@ class TextColumns:
         Raises:
             InputError: it has no such columns.
         """
+        if FORMATS[source.format].syntax:
+            return tuple(source.columns)
         try:
             requested = self.requested if FORMATS[source.format].has_columns else ()
             return self.spec.choose_columns(source.columns, requested)
@@ -290,6 +293,8 @@ class Scoring:
         progress: Callable[[Summary, Source[Any]], None],
     ) -> Summary:
         columns = self.text.choose_columns(source)
+        # A request contains the whole text, which the server scores without a template.
+        spec = TextSpec() if FORMATS[source.format].syntax else self.text.spec
         with open_sink(output, source, self.added, writing) as sink:
             if not self.text.requested:
                 self._note(f"reading the text from {', '.join(map(repr, columns))}")
@@ -300,7 +305,7 @@ class Scoring:
                     self.classifier,
                     source,
                     sink,
-                    self.text.spec,
+                    spec,
                     columns,
                     rejects=self.rejects,
                     checkpoint_rows=self.checkpoint_rows,

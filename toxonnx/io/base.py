@@ -1,7 +1,8 @@
 """The two ends of a stream of rows: a source yields records, a sink takes them back with their scores.
 
-A file format is one module beside this one and one entry in :data:`FORMATS`. Nothing else in the package knows what a
-CSV is: :mod:`toxonnx.predict` asks a source for the text columns of a record and hands the record to a sink.
+A file format is one module beside this one and one entry in :mod:`toxonnx.io.formats`. Nothing else in the package
+knows what a CSV is: :mod:`toxonnx.predict` asks a source for the text columns of a record and hands the record to a
+sink.
 """
 
 from __future__ import annotations
@@ -15,16 +16,15 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from toxonnx.errors import InputError
 from toxonnx.inference.scores import Scores
 from toxonnx.io.atomic import AtomicFile
-from toxonnx.io.compression import without_suffix
+from toxonnx.io.formats import FORMATS, format_of_name, output_format, syntax_of
 from toxonnx.io.input_file import InputFile
 from toxonnx.io.output_columns import OutputColumns
 from toxonnx.io.output_file import OutputFile
 from toxonnx.io.rejects import Rejected
 from toxonnx.io.sniff import recognize
+from toxonnx.wire.moderations import Moderator
 
 __all__ = [
-    "FORMATS",
-    "Format",
     "Partial",
     "Position",
     "ReadOptions",
@@ -33,41 +33,11 @@ __all__ = [
     "Sink",
     "Source",
     "WriteOptions",
-    "format_of_name",
     "open_output",
     "open_sink",
     "open_source",
-    "output_format",
     "require_flat",
 ]
-
-
-class Format(NamedTuple):
-    """A file format.
-
-    Attributes:
-        module: has ``open_source`` and, unless it is only read, ``open_sink``.
-        suffixes: of its files, without that of a compression.
-        is_written: whether it can hold scores. Input in a format that cannot is written in the first one by default.
-        extra: the extra of this package with what the module imports; empty if it needs none.
-        has_columns: whether its files have columns, of which one can be chosen.
-    """
-
-    module: str
-    suffixes: tuple[str, ...]
-    is_written: bool = True
-    extra: str = ""
-    has_columns: bool = True
-
-
-#: in the order of ``--input-format``; files of unknown suffix and content are read as the first one
-FORMATS = {
-    "csv": Format("toxonnx.io.csv", (".csv",)),
-    "tsv": Format("toxonnx.io.csv", (".tsv", ".tab")),
-    "jsonl": Format("toxonnx.io.jsonl", (".jsonl", ".ndjson")),
-    "text": Format("toxonnx.io.text", (".txt", ".text"), is_written=False, has_columns=False),
-    "parquet": Format("toxonnx.io.parquet", (".parquet", ".pq"), extra="parquet"),
-}
 
 
 @dataclass(frozen=True)
@@ -81,7 +51,7 @@ class ReadOptions:
         has_header: whether the first line names the columns; if not, they are ``column_1``, ``column_2``, ...
         escape_char: a character that makes the next one literal, such as a backslash before a quote; None if quotes
             are escaped by doubling them.
-        format: a key of :data:`FORMATS`; when None, by the suffix, else by the content.
+        format: a key of :data:`toxonnx.io.formats.FORMATS`; when None, by the suffix, else by the content.
         lenient: for diagnosing a CSV file: rows come as they are, with any number of fields, and a byte that does not
             decode comes as a lone surrogate in any encoding; nothing is said about a header that may be a row.
         yield_rejected: a row that cannot be read comes as :class:`toxonnx.io.rejects.Rejected` instead of raising
@@ -114,12 +84,13 @@ class WriteOptions:
     """How to write a file.
 
     Attributes:
-        format: a key of :data:`FORMATS`; when None, by the suffix, else that of the source.
+        format: a key of :data:`toxonnx.io.formats.FORMATS`; when None, by the suffix, else that of the source.
         force: replace the file if it exists.
         partial: the file to write instead, which gets its name from somebody else; ``force`` has no meaning then.
         has_start: whether it starts with what precedes the rows, such as the header of CSV; only the first one of
             several parts does.
         spreadsheet_safe: put an apostrophe before each cell of CSV that a spreadsheet would run as a formula.
+        moderator: what the answers to requests of OpenAI's moderation endpoint consist of.
     """
 
     format: str | None = None
@@ -127,6 +98,7 @@ class WriteOptions:
     partial: Partial | None = None
     has_start: bool = True
     spreadsheet_safe: bool = False
+    moderator: Moderator | None = None
 
 
 class Position(NamedTuple):
@@ -174,7 +146,7 @@ class Source(Protocol[R]):
 
     @property
     def format(self) -> str:
-        """Its key in :data:`FORMATS`."""
+        """Its key in :data:`toxonnx.io.formats.FORMATS`."""
         ...
 
     @property
@@ -366,14 +338,6 @@ def open_output(path: str | Path | None, options: WriteOptions, *, encoding: str
     return AtomicFile(path, encoding=encoding, force=options.force)
 
 
-def output_format(path: str | Path | None, input_format: str) -> str:
-    """The format of an output that nobody named: that of its suffix, else that of the input, else the first one."""
-    of_name = format_of_name(Path(path)) if path is not None else None
-    return next(
-        (name for name in (of_name, input_format) if name is not None and FORMATS[name].is_written), next(iter(FORMATS))
-    )
-
-
 def require_flat(source: Source[Any], options: WriteOptions) -> None:
     """Checks that a source can be written in another format than its own.
 
@@ -387,15 +351,9 @@ def require_flat(source: Source[Any], options: WriteOptions) -> None:
         )
 
 
-def format_of_name(path: Path) -> str | None:
-    """The format of a name's suffix, below that of a compression; None if it is unknown."""
-    suffix = without_suffix(path).suffix.lower()
-    return next((name for name, one in FORMATS.items() if suffix in one.suffixes), None)
-
-
 def _input_format(file: InputFile, options: ReadOptions | None) -> str:
     wanted = (options and options.format) or format_of_name(file.path)
-    found = recognize(file.start, wanted)
+    found = recognize(file.start, wanted and syntax_of(wanted))
     if found is None or (found.format in FORMATS and wanted is None):
         return wanted or (found.format if found else next(iter(FORMATS)))
     if found.format in FORMATS:

@@ -31,7 +31,7 @@ class ShardRecord:
     Attributes:
         output: the file.
         shard: which shard.
-        format: of the output, a key of :data:`toxonnx.io.base.FORMATS`.
+        format: of the output, a key of :data:`toxonnx.io.formats.FORMATS`.
         identity: what was scored, and how.
         size, sha256: of the output.
         summary: counts.

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from toxonnx.errors import InputError
-from toxonnx.io.base import FORMATS, format_of_name, output_format
 from toxonnx.io.compression import compression_of_name, without_suffix
+from toxonnx.io.formats import FORMATS, format_of_name, output_format, syntax_of
 from toxonnx.io.input_file import STDIN
 
 __all__ = ["Job", "plan_jobs"]
@@ -107,12 +107,12 @@ def _output_name(name: Path, input_format: str | None, wanted: str | None) -> Pa
     of_name = format_of_name(name)
     read = input_format or of_name
     written = wanted or (output_format(None, read) if read else None)
-    if written is None or written == (of_name or read):
+    if written is None or syntax_of(written) == (of_name or (read and syntax_of(read))):
         return name
     compression = name.suffix if compression_of_name(name) and written != "parquet" else ""
     plain = without_suffix(name)
     stem = plain.with_suffix("") if of_name else plain
-    return stem.with_name(f"{stem.name}{FORMATS[written].suffixes[0]}{compression}")
+    return stem.with_name(f"{stem.name}{FORMATS[syntax_of(written)].suffixes[0]}{compression}")
 
 
 def _refuse_clashes(jobs: Sequence[Job], folders: Sequence[Path], output: Path, *, force: bool) -> None:

@@ -34,6 +34,7 @@ class ErrorType(StrEnum):
     MISSING_VALUE = "MISSING VALUE"  # the text is null, or its key is missing
     NUL_BYTE = "NUL BYTE"
     INVALID_JSON = "INVALID JSON"
+    INVALID_REQUEST = "INVALID REQUEST"  # JSON, but not a request that can be answered
     DAMAGED_FILE = "DAMAGED FILE"  # the rest of the file, in one
 
 

@@ -43,7 +43,7 @@ class Signature(NamedTuple):
         start: the first bytes.
         what: what such a file is.
         advice: what to do, if it cannot be read.
-        format: the key in :data:`toxonnx.io.base.FORMATS` of those that can.
+        format: the key in :data:`toxonnx.io.formats.FORMATS` of those that can.
         is_text: whether a file of plain text may start like this, too.
     """
 
@@ -112,7 +112,7 @@ def recognize(start: bytes, wanted: str | None = None) -> Signature | None:
 
     Args:
         start: the first bytes.
-        wanted: a key of :data:`toxonnx.io.base.FORMATS`; None if any will do.
+        wanted: a key of :data:`toxonnx.io.formats.FORMATS`; None if any will do.
     """
     start = start.removeprefix(codecs.BOM_UTF8)
     found = next((signature for signature in _SIGNATURES if signature.start.match(start)), None)

@@ -31,11 +31,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from toxonnx.errors import ToxonnxError
 from toxonnx.serve import openapi
 from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol
-from toxonnx.serve.errors import RequestError
-from toxonnx.serve.json_body import parse_json
 from toxonnx.serve.pages import page_endpoints
 from toxonnx.serve.protocols import classify, huggingface, kserve, openai, perspective, tei
 from toxonnx.serve.service import Service
+from toxonnx.wire.errors import RequestError
+from toxonnx.wire.json_body import parse_json
 
 __all__ = ["PROTOCOLS", "make_app"]
 

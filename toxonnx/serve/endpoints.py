@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toxonnx.manifest import Manifest
-from toxonnx.serve.errors import RequestError
 from toxonnx.serve.queue import Scored
 from toxonnx.serve.service import ServedBundle, Service
+from toxonnx.wire.errors import RequestError
 
 __all__ = ["Answer", "Call", "Endpoint", "Protocol", "Schema", "check_texts", "first_error"]
 

@@ -29,10 +29,10 @@ from toxonnx.errors import ToxonnxError
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import Scores
 from toxonnx.inference.tokenizer import Tokens
-from toxonnx.serve.errors import RequestError
 from toxonnx.serve.metrics import Metrics
 from toxonnx.serve.options import ServeOptions
 from toxonnx.serve.rows import PendingRequest, Row, WaitingRows
+from toxonnx.wire.errors import RequestError
 
 __all__ = ["Scored", "ScoringQueue", "Timings"]
 

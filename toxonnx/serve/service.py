@@ -21,10 +21,10 @@ from toxonnx.manifest import Manifest
 from toxonnx.resources import find_bundle
 from toxonnx.serve.descriptions import describe_in_detail
 from toxonnx.serve.drift import DriftLog, Expectation
-from toxonnx.serve.errors import RequestError
 from toxonnx.serve.metrics import Metrics
 from toxonnx.serve.options import ServeOptions
 from toxonnx.serve.queue import Scored, ScoringQueue
+from toxonnx.wire.errors import RequestError
 
 __all__ = ["ServedBundle", "Service"]
 

@@ -8,9 +8,9 @@ from typing import Any
 from toxonnx.inference.scores import Prediction
 from toxonnx.serve.descriptions import describe
 from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, check_texts
-from toxonnx.serve.errors import RequestError
-from toxonnx.serve.json_body import as_object, get, require, type_name
 from toxonnx.serve.queue import Scored
+from toxonnx.wire.errors import RequestError
+from toxonnx.wire.json_body import as_object, get, require, type_name
 
 __all__ = ["PROTOCOL"]
 

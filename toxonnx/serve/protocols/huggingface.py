@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, check_texts, first_error
-from toxonnx.serve.errors import RequestError
-from toxonnx.serve.json_body import as_object, get, require
 from toxonnx.serve.ranking import ranked_labels
+from toxonnx.wire.errors import RequestError
+from toxonnx.wire.json_body import as_object, get, require
 
 __all__ = ["PROTOCOL"]
 

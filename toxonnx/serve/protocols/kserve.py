@@ -8,9 +8,9 @@ from typing import Any
 
 from toxonnx.inference.scores import Scores
 from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, check_texts, first_error
-from toxonnx.serve.errors import RequestError
-from toxonnx.serve.json_body import as_object, get, require
 from toxonnx.serve.service import ServedBundle
+from toxonnx.wire.errors import RequestError
+from toxonnx.wire.json_body import as_object, get, require
 
 __all__ = ["PROTOCOL"]
 

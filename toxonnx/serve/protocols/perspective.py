@@ -10,12 +10,12 @@ import numpy as np
 
 from toxonnx.manifest import Manifest
 from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, check_texts, first_error
-from toxonnx.serve.errors import RequestError
-from toxonnx.serve.json_body import as_object, get, require
 from toxonnx.serve.protocols.perspective_discovery import discovery_document
 from toxonnx.serve.sentences import Span, sentence_spans
 from toxonnx.serve.service import ServedBundle
 from toxonnx.serve.suggestions import append_suggestion
+from toxonnx.wire.errors import RequestError
+from toxonnx.wire.json_body import as_object, get, require
 
 __all__ = ["PROTOCOL"]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from toxonnx.manifest import Manifest
 from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, check_texts, first_error
-from toxonnx.serve.errors import RequestError
-from toxonnx.serve.json_body import as_object, get, require, type_name
 from toxonnx.serve.queue import Scored
 from toxonnx.serve.ranking import ranked_labels
+from toxonnx.wire.errors import RequestError
+from toxonnx.wire.json_body import as_object, get, require, type_name
 
 __all__ = ["PROTOCOL"]
 

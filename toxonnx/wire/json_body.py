@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
-from toxonnx.serve.errors import RequestError
+from toxonnx.wire.errors import RequestError
 
 __all__ = ["as_object", "get", "parse_json", "require", "type_name"]
 

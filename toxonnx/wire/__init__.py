@@ -1,0 +1,1 @@
+"""What moderation services send and expect, as values: no server, no files."""
