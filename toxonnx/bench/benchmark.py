@@ -102,7 +102,8 @@ def benchmark_bundle(options: BenchOptions, log: Callable[[str], None] = lambda 
             cores=cores, device=options.device, max_batch_tokens=options.max_batch_tokens
         )
         candidates = build_candidates(bundle, sources, candidate_options, scratch, log)
-        cold_starts = measure_cold_starts(candidates, bundle.manifest.text.columns or ("text",), scratch, log)
+        columns = bundle.manifest.text.columns or ("text",)
+        cold_starts = measure_cold_starts(candidates, columns, options.rounds, scratch, log)
         samples = min(options.latency_samples, len(texts))
         results = run_benchmark(candidates, texts, rounds=options.rounds, latency_samples=samples, log=log)
     reports = summarize(candidates, results, bundle.manifest.labels, price_per_hour=options.price_per_hour)

@@ -15,7 +15,7 @@ from toxonnx.errors import MachineError
 
 __all__ = ["ColdStart", "measure_cold_starts", "measure_command"]
 
-REPEATS = 3
+MAX_REPEATS = 3
 TEXT = "What a lovely morning"
 
 #: A process inherits the peak memory of its parent, so a small process starts the command.
@@ -70,13 +70,14 @@ def measure_command(command: Sequence[str], repeats: int, stdin: str = "", cores
 
 
 def measure_cold_starts(
-    candidates: Sequence[Candidate], columns: Sequence[str], scratch: Path, log: Callable[[str], None]
+    candidates: Sequence[Candidate], columns: Sequence[str], rounds: int, scratch: Path, log: Callable[[str], None]
 ) -> dict[str, ColdStart]:
     """Cold start of each candidate: of a bundle by ``toxonnx predict``, of any other engine by a worker process.
 
     Args:
         candidates: as for :func:`toxonnx.bench.run.run_benchmark`.
         columns: names of the text columns that bundles read.
+        rounds: how often each is started, at most three times.
         scratch: folder for input files.
         log: receives lines of progress.
 
@@ -99,7 +100,7 @@ def measure_cold_starts(
             messages = (candidate.spec, {"command": "load", "file": str(texts)}, {"command": "score"})
             command = [candidate.python, str(WORKER)]
             stdin = "".join(json.dumps(message) + "\n" for message in messages)
-        cold_starts[candidate.name] = measure_command(command, REPEATS, stdin, candidate.cores)
+        cold_starts[candidate.name] = measure_command(command, min(rounds, MAX_REPEATS), stdin, candidate.cores)
     return cold_starts
 
 

@@ -14,6 +14,10 @@ from toxonnx.evaluate.metrics import Metrics, Sample
 
 __all__ = ["Ends", "McNemar", "bootstrap", "cluster_ids", "flatten", "mcnemar", "resamples"]
 
+#: what has an interval: of all rows, and of each label
+_NAMES = ("accuracy", "macro_f1", "weighted_f1", "loss", "roc_auc", "average_precision")
+_LABEL_NAMES = ("precision", "recall", "f1", "roc_auc", "average_precision")
+
 #: lower and upper end of a 95% interval
 Ends = tuple[float, float]
 
@@ -41,14 +45,9 @@ def flatten(metrics: Metrics) -> dict[str, float]:
     Counts are left out, and so is the calibration error, whose bootstrap interval is biased: the chance part of the
     error is added again in each resample (see :meth:`toxonnx.evaluate.metrics.Sample.chance_ece`).
     """
-    table = metrics.to_dict()
-    single = {key: value for key, value in table.items() if key not in {"per_class", "confusion", "ece"}}
-    for label, metrics_of_label in table["per_class"].items():
-        single |= {
-            f"per_class/{label}/{key}": value
-            for key, value in metrics_of_label.items()
-            if key not in {"support", "predicted", "known", "ece"}
-        }
+    single = {name: getattr(metrics, name) for name in _NAMES}
+    for label, of_label in metrics.per_class.items():
+        single |= {f"per_class/{label}/{name}": getattr(of_label, name) for name in _LABEL_NAMES}
     return {key: math.nan if value is None else value for key, value in single.items()}
 
 

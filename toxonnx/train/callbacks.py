@@ -16,14 +16,16 @@ __all__ = ["EpochReport", "ProgressReport", "TimedCheckpoints"]
 
 #: seconds between two reports of progress; reading the loss makes a GPU wait
 REPORT_SECONDS = 0.5
+#: seconds between two plots, each of which takes a second
+PLOT_SECONDS = 60
 
 
 class EpochReport(TrainerCallback):  # type: ignore[misc]  # transformers is not typed strictly
-    """Prints a table row and writes metrics.jsonl and the plot after each epoch."""
+    """Prints a table row and writes metrics.jsonl after each epoch; draws the plot now and then, and at the end."""
 
     def __init__(self, output: Path, metric: str, log: Callable[[str], None]) -> None:
         self._output, self._metric = output, metric
-        self._table = EpochTable(metric, log)
+        self._table, self._plotted = EpochTable(metric, log), time.monotonic()
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Called after each epoch's validation."""
@@ -32,8 +34,17 @@ class EpochReport(TrainerCallback):  # type: ignore[misc]  # transformers is not
         lines = "".join(json.dumps(epoch) + "\n" for epoch in epochs)
         (self._output / "metrics.jsonl").write_text(lines, encoding="utf-8")
         self._table.show(epochs)
+        if time.monotonic() - self._plotted >= PLOT_SECONDS:
+            self._plot(epochs)
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Called after the last epoch."""
+        self._plot(epochs_of(state.log_history))
+
+    def _plot(self, epochs: list[dict[str, Any]]) -> None:
         if len(epochs) > 1:
             draw_curves(epochs, self._metric, self._output / "curves.png")
+        self._plotted = time.monotonic()
 
 
 class TimedCheckpoints(TrainerCallback):  # type: ignore[misc]
