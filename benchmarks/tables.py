@@ -14,6 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from markdown_tables import describe_machine, markdown_table, read_reports, with_range
+from serving_tables import serving
+
 HERE = Path(__file__).parent
 SHAPES = {"distilbert": "DistilBERT, 9 labels", "minilm": "the shipped MiniLM"}
 TEXTS = {"tweets": "tweets", "short": "short texts (HateCheck)", "long": "long texts"}
@@ -37,36 +40,17 @@ SUMMARY_ENGINES = [
 OPERATORS = 12
 
 
-def _reports(pattern: str) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((HERE / "results").glob(pattern))]
-
-
 def _engine_reports() -> list[dict[str, Any]]:
     """In the order of SHAPES, then TEXTS."""
     return sorted(
-        _reports("engines-*.json"),
+        read_reports("engines-*.json"),
         key=lambda report: (list(SHAPES).index(report["shape"]), list(TEXTS).index(report["texts"]["source"])),
     )
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _machine(machine: dict[str, Any]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    virtual = " (virtual machine)" if machine["virtual"] else ""
-    return f"{machine['cpu']}{virtual}, {machine['cores']} cores, {', '.join(machine['instruction_sets'])}; {versions}."
-
-
-def _spread(values: dict[str, float], digits: int = 0) -> str:
-    return f"{values['median']:,.{digits}f} ({values['min']:,.{digits}f} to {values['max']:,.{digits}f})"
-
-
 def graphs() -> str:
     """Graph variants and the profile of the int8 graph, one column per shape."""
-    reports = _reports("graphs-*.json")
+    reports = read_reports("graphs-*.json")
     shapes = [report["shape"] for report in reports]
     rows = []
     for name in reports[0]["seconds"]:
@@ -89,11 +73,11 @@ def graphs() -> str:
         key=lambda name: -sum(report["operators"].get(name, 0) for report in reports),
     )[:OPERATORS]
     profile = [[name, *(f"{report['operators'].get(name, 0):.1%}" for report in reports)] for name in operators]
-    machines = [f"{report['shape']}: {_machine(report['machine'])}" for report in reports]
+    machines = [f"{report['shape']}: {describe_machine(report['machine'])}" for report in reports]
     return "\n\n".join(
         [
-            _table(["rows/s (ratio to the first row), spread of the rounds", *shapes], rows),
-            _table(["share of time per operator, int8 with static scales", *shapes], profile),
+            markdown_table(["rows/s (ratio to the first row), spread of the rounds", *shapes], rows),
+            markdown_table(["share of time per operator, int8 with static scales", *shapes], profile),
             "\n".join(machines),
         ]
     )
@@ -109,8 +93,8 @@ def engines() -> str:
             name = entry["name"]
             rows.append(
                 [
-                    f"**{name}**" if name.startswith("toxonnx") else name, _spread(entry["rows_per_second"]),
-                    _spread(entry["speedup"], 2), f"{entry['peak_memory_mb']:,.0f}",
+                    f"**{name}**" if name.startswith("toxonnx") else name, with_range(entry["rows_per_second"]),
+                    with_range(entry["speedup"], 2), f"{entry['peak_memory_mb']:,.0f}",
                     f"{entry['agreement']['same_label_as_pytorch']:.2%}",
                 ]
             )  # fmt: skip
@@ -123,8 +107,8 @@ def engines() -> str:
             rows = [row[:-1] for row in rows]
         parts.append(
             f"### {SHAPES[report['shape']]}, {TEXTS[texts['source']]}\n\n{texts['rows']} rows, {texts['tokens_mean']} "
-            f"tokens on average, {report['weights']} weights, {report['rounds']} rounds. {_machine(report['machine'])}"
-            f"\n\n{_table(header, rows)}"
+            f"tokens on average, {report['weights']} weights, {report['rounds']} rounds. "
+            f"{describe_machine(report['machine'])}\n\n{markdown_table(header, rows)}"
         )
     return "\n\n".join(parts)
 
@@ -132,7 +116,7 @@ def engines() -> str:
 def speed() -> str:
     """Engines as they are commonly used, on tweets, one column per shape."""
     return "\n\n".join(
-        [_speed_table(list(COMMON_ENGINES)), _faster_engines(), _machine(_engine_reports()[0]["machine"])]
+        [_speed_table(list(COMMON_ENGINES)), _faster_engines(), describe_machine(_engine_reports()[0]["machine"])]
     )
 
 
@@ -162,7 +146,7 @@ def _speed_table(engines: list[str]) -> str:
         fastest = max(others, key=lambda entry: entry["rows_per_second"]["median"])
         best.append(f"{fastest['rows_per_second']['median']:,.0f} ({fastest['name']})")
     rows.append(["the fastest other engine", *best])
-    return _table(["rows/s on 768 tweets", *(SHAPES[report["shape"]] for report in reports)], rows)
+    return markdown_table(["rows/s on 768 tweets", *(SHAPES[report["shape"]] for report in reports)], rows)
 
 
 def _faster() -> list[tuple[str, str, float]]:
@@ -195,7 +179,7 @@ def _faster_engines_summary() -> str:
 def splits() -> str:
     """Metrics of the same recipe with different splits."""
     parts = []
-    for report in _reports("splits-*.json"):
+    for report in read_reports("splits-*.json"):
         runs = report["rows"]
         header = [
             "split", "held-out rows", "of these also in the training set", "MiniLM, LoRA: macro F1", "TF-IDF baseline",
@@ -215,7 +199,7 @@ def splits() -> str:
             f"learning rate {first['learning_rate']:g}, {epochs} epochs (best epoch used), seed {first['seed']}; "
             f"{versions}."
         )
-        parts.append(f"{_table(header, rows)}\n\n{setup}")
+        parts.append(f"{markdown_table(header, rows)}\n\n{setup}")
     return "\n\n".join(parts)
 
 
@@ -229,7 +213,7 @@ def _split(run: dict[str, Any]) -> str:
 def host() -> str:
     """The CPU's share of the work with a GPU: tokenization, and CSV to CSV without a model."""
     parts = []
-    for report in _reports("host-*.json"):
+    for report in read_reports("host-*.json"):
         rows = []
         for processes, result in report["host"].items():
             main = result["main_process_microseconds_per_row"]
@@ -237,8 +221,8 @@ def host() -> str:
             rows.append(
                 [
                     "none: threads of the main process" if processes == "0" else processes,
-                    _spread(report["tokenizer"][processes]), _spread(result["rows_per_second"]),
-                    _spread(main, 1), limit,
+                    with_range(report["tokenizer"][processes]), with_range(result["rows_per_second"]),
+                    with_range(main, 1), limit,
                 ]
             )  # fmt: skip
         header = [
@@ -246,8 +230,10 @@ def host() -> str:
             "main process, microseconds per row", "upper limit with more cores, rows/s",
         ]  # fmt: skip
         count = next(iter(report["host"].values()))["rows"]
-        setup = f"{count:,} synthetic rows, {report['rounds']} interleaved rounds. {_machine(report['machine'])}"
-        parts.append(f"{_table(header, rows)}\n\n{setup}")
+        setup = (
+            f"{count:,} synthetic rows, {report['rounds']} interleaved rounds. {describe_machine(report['machine'])}"
+        )
+        parts.append(f"{markdown_table(header, rows)}\n\n{setup}")
     return "\n\n".join(parts)
 
 
@@ -275,7 +261,7 @@ def quality_summary() -> str:
         [f"{suite['title']}: {suite['positive']} cases predicted {positive}", rates[0], ""],
         [f"{suite['title']}: {suite['negative']} cases not predicted {positive}", rates[1], ""],
     ]
-    return _table([f"{model['rows']:,} test rows (95% interval)", manifest["name"], "TF-IDF baseline"], rows)
+    return markdown_table([f"{model['rows']:,} test rows (95% interval)", manifest["name"], "TF-IDF baseline"], rows)
 
 
 def _interval(model: dict[str, Any], key: str, value: float) -> str:
@@ -302,7 +288,7 @@ def _metrics(manifest: dict[str, Any]) -> str:
             f"{decisions['after']['ece']:.3f} (expected by chance {low:.3f} to {high:.3f})", "",
         ]
     )  # fmt: skip
-    return _table([f"{model['rows']:,} test rows (95% interval)", "minilm-hate-int8", "TF-IDF baseline"], rows)
+    return markdown_table([f"{model['rows']:,} test rows (95% interval)", "minilm-hate-int8", "TF-IDF baseline"], rows)
 
 
 def _suite(suite: dict[str, Any]) -> str:
@@ -321,16 +307,16 @@ def _suite(suite: dict[str, Any]) -> str:
     ]
     return "\n\n".join(
         [
-            _table([f"{suite['title']}, accuracy", *columns], totals),
+            markdown_table([f"{suite['title']}, accuracy", *columns], totals),
             f"<details><summary>{suite['title']} by functionality</summary>",
-            _table(["functionality", *columns], functionalities),
+            markdown_table(["functionality", *columns], functionalities),
             "</details>",
         ]
     )
 
 
 PAGES = {
-    HERE / "README.md": {"graphs": graphs, "engines": engines, "splits": splits, "host": host},
+    HERE / "README.md": {"graphs": graphs, "serving": serving, "engines": engines, "splits": splits, "host": host},
     HERE.parent / "docs" / "benchmarks.md": {"speed": speed},
     HERE.parent / "docs" / "evaluation.md": {"quality": quality},
     HERE.parent / "README.md": {"speed-summary": speed_summary, "quality-summary": quality_summary},

@@ -1,13 +1,107 @@
-"""The committed benchmark tables."""
+"""The committed benchmark tables, and the load of ``benchmarks/serving.py``."""
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+import json
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import pytest
 from helpers import ROOT
+
+#: kind of answer of a faulty server -> every so many requests have it
+FAULTS = {"swapped": 10, "wrong": 11, "500": 13, "429": 17, "lost": 19}
+
+
+@pytest.fixture
+def http_load(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("http_load")
 
 
 def test_the_tables_match_the_committed_results() -> None:
     done = subprocess.run([sys.executable, str(ROOT / "benchmarks" / "tables.py"), "--check"], check=False)
     assert done.returncode == 0, "run python benchmarks/tables.py"
+
+
+def _scores(number: int) -> tuple[float, float]:
+    return (number / 1000, 1 - number / 1000)
+
+
+class Stub:
+    """Answers as ``/v1/classify``, with or without faults."""
+
+    def __init__(self, has_faults: bool) -> None:
+        self.has_faults, self.requests = has_faults, 0
+        self.counts: Counter[str] = Counter()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while (line := await reader.readline()).strip():
+            assert line == b"POST /v1/classify HTTP/1.1\r\n"
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            size = int(head.partition(b"content-length:")[2].split()[0])
+            numbers = [int(text) for text in json.loads(await reader.readexactly(size))["texts"]]
+            self.requests += 1
+            faults = [name for name, every in FAULTS.items() if self.has_faults and self.requests % every == 0]
+            kind = faults[0] if faults else "200"
+            self.counts[kind] += 1
+            if kind == "lost":
+                break
+            writer.write(_response(kind, numbers))
+        writer.close()
+
+
+def _response(kind: str, numbers: list[int]) -> bytes:
+    if kind == "swapped":
+        numbers = [(number + 2) % 1000 for number in numbers]
+    elif kind == "wrong":
+        numbers = [number + 5000 for number in numbers]
+    results = [{"probabilities": dict(zip("ab", _scores(number), strict=True))} for number in numbers]
+    body = json.dumps({"results": results}).encode()
+    status = kind if kind.isdecimal() else "200"
+    return b"HTTP/1.1 %s OK\r\nContent-Length: %d\r\nRetry-After: 0\r\n\r\n%s" % (status.encode(), len(body), body)
+
+
+@pytest.mark.parametrize("has_faults", [True, False])
+def test_lost_swapped_and_wrong_answers_are_found(http_load: ModuleType, has_faults: bool) -> None:
+    requests = [
+        http_load.Request(json.dumps({"texts": [str(i), str(i + 1)]}).encode(), 2, (_scores(i), _scores(i + 1)))
+        for i in range(0, 1000, 2)
+    ]
+    stub = Stub(has_faults)
+
+    async def run() -> Any:
+        server = await asyncio.start_server(stub.serve, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            return await http_load.run_clients(
+                http_load.Load("127.0.0.1", port, "/v1/classify", requests), clients=8, seconds=0.4
+            )
+
+    found, counts = asyncio.run(run()), stub.counts
+    assert found.answered == stub.requests - counts["lost"] > 100
+    assert (found.lost, found.swapped, found.wrong) == (counts["lost"], counts["swapped"], counts["wrong"])
+    assert (found.statuses.get("500", 0), found.statuses.get("429", 0)) == (counts["500"], counts["429"])
+    expected = [f"{counts['500']} answers with status 500"] + [
+        f"{counts[k]} answers {k}" for k in ("lost", "swapped", "wrong")
+    ]
+    assert found.failures() == (expected if has_faults else [])
+
+
+def test_a_server_is_loaded_and_ended(
+    http_load: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    serving = importlib.import_module("serving")
+    assert serving.main(["--quick", "--json", str(tmp_path / "serving.json")]) == 0, capsys.readouterr().err
+    report = json.loads((tmp_path / "serving.json").read_text())
+    assert [(one["clients"], one["texts"]) for one in report["loads"]] == list(serving.QUICK_SHAPES)
+    for one in (*report["loads"], report["long_run"]):
+        assert one["checked"]["statuses"].keys() == {"200"} and one["checked"]["rows_per_second"] > 0
+    assert report["long_run"]["accepted"] == report["long_run"]["checked"]["statuses"]["200"]
+    assert set(report["summary"]) == {"share_of_offline_rate", "p99_of_one_client_to_model"}
