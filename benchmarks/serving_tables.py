@@ -67,7 +67,8 @@ def _long_run(run: dict[str, Any]) -> str:
     load = (
         f"{run['seconds'] / 60:.0f} minutes with {run['clients']} clients: {good:,} answers with scores, {refused:,} "
         f"with status 429, {answers - good - refused:,} with another one; {checked['lost']:,} lost, "
-        f"{checked['swapped']:,} swapped, {checked['wrong']:,} wrong; memory {run['growth']:+.1%} after the first fifth."
+        f"{checked['swapped']:,} swapped, {checked['wrong']:,} wrong; memory {run['growth']:+.1%} after the first"
+        " fifth."
     )
     end = f"{run['accepted']:,} requests accepted in all, {answers:,} answered, exit code {run['exit_code']}."
     return f"{load} Then SIGTERM: {end}"
