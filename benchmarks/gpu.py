@@ -173,7 +173,7 @@ def batches(setup: Setup) -> dict[str, Any]:
 
 def latency(setup: Setup) -> dict[str, Any]:
     """Milliseconds for one row at a time, back to back; the candidates take turns."""
-    rows = [setup.tokens([length], seed) for seed, length in enumerate(tweet_lengths(50 if setup.small else 200))]
+    rows = [setup.tokens([length], seed) for seed, length in enumerate(tweet_lengths(8 if setup.small else 200))]
     engine, small_batch_engine = setup.engine("packed"), setup.engine("packed")
     candidates: dict[str, LogitsFunction] = {
         "PyTorch fp16, eager": run_torch(setup, half=True, by_length=False),
@@ -202,7 +202,7 @@ def latency(setup: Setup) -> dict[str, Any]:
 
 def tokenizer(setup: Setup) -> dict[str, Any]:
     """Texts normalized and tokenized per second, by number of processes; 0: threads of this process."""
-    texts = synthetic_texts(4_000 if setup.small else 200_000)
+    texts = synthetic_texts(1_000 if setup.small else 200_000)
     bundle = setup.bundles["packed"]
     arguments = (bundle.path / "tokenizer.json", bundle.manifest.max_length, bundle.manifest.text)
     rates: dict[int, list[float]] = {processes: [] for processes in (0, *_process_counts())}

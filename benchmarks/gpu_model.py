@@ -57,8 +57,8 @@ class Setup:
 
     def __init__(self, work: Path, device: str, small: bool, rounds: int) -> None:
         self.device, self.small, self.rounds = device, small, rounds
-        self.rows = 200 if small else 65_536
-        self.csv_rows = 3_000 if small else 1_000_000
+        self.rows = 60 if small else 65_536
+        self.csv_rows = 500 if small else 1_000_000
         shape = {"dim": 64, "hidden_dim": 128, "n_layers": 2, "n_heads": 4} if small else {}
         torch.manual_seed(0)
         self.config = DistilBertConfig(num_labels=LABELS, **shape)
