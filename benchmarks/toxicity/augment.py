@@ -1,6 +1,6 @@
-"""Variants of texts that change what a classifier of toxicity should look at, without labels: a teacher scores them.
+"""Adds variants of texts that change what a classifier of toxicity should look at; a teacher is to score them.
 
-    python benchmarks/toxicity/augment.py toxicity.csv --per-text 1 --limit 60000 -o variants.csv
+    python benchmarks/toxicity/augment.py toxicity.csv --per-text 1 --limit 60000 -o with-variants.csv
 
 The kinds of variants:
 
@@ -9,8 +9,9 @@ The kinds of variants:
 * negation: a negation is inserted or removed
 * frame: the text is reported, questioned or rejected by somebody else
 
-The output has the columns text, kind and those of the input that start with ``split_``, so that a variant stays on the
-side of its original in a split. The same input and seed give the same output.
+The output has the rows of the input, and after them the variants, as rows of the sources ``variant-spelling``,
+``variant-group`` and so on, without labels. They keep the other columns that start with ``split_``, so that a variant
+stays on the side of its original in a split. The same input and seed give the same output.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ def variants(text: str, count: int, seed: int) -> list[tuple[str, str]]:
 def main() -> None:
     """Writes the variants."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, help="CSV with a column text")
+    parser.add_argument("file", type=Path, help="CSV with the columns text and source")
     parser.add_argument("-o", "--output", required=True, type=Path)
     parser.add_argument("--per-text", type=int, default=1, help="variants of each text")
     parser.add_argument("--limit", type=int, default=0, help="texts to use, drawn at random; 0 for all")
@@ -152,16 +153,18 @@ def main() -> None:
     arguments = parser.parse_args()
     left_out = set(arguments.leave_out.split(","))
     with arguments.file.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("source") not in left_out]
+        originals = list(csv.DictReader(file))
+    rows = [row for row in originals if row["source"] not in left_out]
     if arguments.limit:
         rows = random.Random(arguments.seed).sample(rows, min(arguments.limit, len(rows)))
-    kept = [name for name in rows[0] if name.startswith("split_")] if rows else []
     with arguments.output.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["text", "kind", *kept])
+        writer = csv.DictWriter(file, list(originals[0]), restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(originals)
         for row in rows:
+            kept = {name: value for name, value in row.items() if name.startswith("split_")}
             for kind, text in variants(row["text"], arguments.per_text, arguments.seed):
-                writer.writerow([text, kind, *(row[name] for name in kept)])
+                writer.writerow({"text": text, "source": f"variant-{kind}", **kept})
 
 
 if __name__ == "__main__":
