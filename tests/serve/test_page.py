@@ -14,12 +14,16 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 from helpers import SHIPPED
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from playwright.sync_api import BrowserContext, Locator, Page, Route, expect, sync_playwright
 from serve_helpers import running
 
 from toxonnx import Classifier
 from toxonnx.bundle import open_bundle, seal
 from toxonnx.cli import group
+from toxonnx.errors import RowError
+from toxonnx.io.base import ReadOptions, open_source
 from toxonnx.manifest_decisions import Decisions, ThresholdCurve
 from toxonnx.texts import TextSpec
 
@@ -204,15 +208,50 @@ def test_files_come_back_as_from_predict(
         assert score_file(page, name, content.encode(), column).decode() == expected
 
 
+@pytest.fixture(scope="module")
+def csv_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("csv") / "rows.csv"
+
+
+def test_csv_is_read_as_by_predict(page: Page, csv_path: Path) -> None:
+    read = """async (text) => {
+      const { FileError, isRow, openTable } = await import("/page/tables.js");
+      try {
+        const table = openTable("csv", text, ",");
+        for (const row of table.rows.filter(isRow)) table.textOf(row, [0]);
+        return table.rows.map((row) => [isRow(row) ? row.fields : [], row.raw, row.end]);
+      } catch (error) {
+        if (error instanceof FileError) return "refused";
+        throw error;
+      }
+    }"""
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.text('ab,,""\n\n\r', max_size=15))
+    def check(rows: str) -> None:
+        csv_path.write_bytes(b"c,d\n" + rows.encode())
+        with open_source(csv_path, ReadOptions()) as source:
+            try:
+                expected: object = [[record.fields, record.raw, record.end] for record in source]
+            except RowError:
+                expected = "refused"
+        assert page.evaluate(read, "c,d\n" + rows) == expected
+
+    check()
+
+
 def test_a_busy_server_is_asked_again_later_and_scoring_can_be_cancelled(page: Page) -> None:
     times: list[float] = []
+    held: list[Route] = []
 
     def answer(route: Route) -> None:
         times.append(time.monotonic())
         if len(times) == 1:
             route.fulfill(status=429, headers={"retry-after": "1"}, json={"error": {"message": "busy"}})
         elif len(times) == 2:
-            route.continue_()  # and the third one is not answered
+            route.continue_()
+        else:
+            held.append(route)
 
     page.route("**/v1/classify", answer)
     content = "".join(f"text {number}\n" for number in range(200))
@@ -227,6 +266,7 @@ def test_a_busy_server_is_asked_again_later_and_scoring_can_be_cancelled(page: P
     rows = list(csv.DictReader(downloaded(page).decode().splitlines()))
     assert [row["text"] for row in rows] == content.splitlines()
     assert [row["error"] for row in rows] == [""] * 128 + ["not scored: cancelled"] * 72
+    held[0].abort()
 
 
 def test_sliders_show_the_figures_of_the_bundle(page: Page) -> None:

@@ -5,28 +5,30 @@ import { byId, counted, element, fail, select } from "./dom.js";
 import { DELIMITERS, FileError, decode, formatOf, guessColumns, isRow, openTable } from "./tables.js";
 
 /** All of it is held in memory. */
-const MAX_BYTES = 200_000_000;
+const MAX_BYTES = 50_000_000;
 
 const drop = byId("drop");
 const input = byId("file");
 const form = byId("file-form");
 const progress = byId("progress");
+const cancel = byId("cancel");
 const status = byId("file-status");
 const output = byId("file-result");
 
 let bundle;
-/** Ends the work on the file that is being scored. */
-let running = null;
+/** Ends the work on the newest file. Older ones have no effect any more. */
+let newest = new AbortController();
 
 export function showFileForm(chosen) {
   bundle = chosen;
-  running?.abort();
   input.value = "";
   clear();
 }
 
 function clear() {
+  newest.abort();
   form.hidden = true;
+  progress.hidden = true;
   status.textContent = "";
   for (const link of output.querySelectorAll("a")) URL.revokeObjectURL(link.href);
   output.replaceChildren();
@@ -46,18 +48,21 @@ drop.addEventListener("drop", (event) => {
 });
 // A file that is dropped beside the field would be opened in place of the page.
 for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event.preventDefault());
-byId("cancel").addEventListener("click", () => running.abort());
+cancel.addEventListener("click", () => newest.abort());
 
 async function open(file) {
-  running?.abort();
   clear();
+  const work = (newest = new AbortController());
+  status.textContent = `Reading ${file.name}…`;
   try {
     const format = formatOf(file.name);
-    if (file.size > MAX_BYTES) throw new FileError("it has more than 200 MB; score it with toxonnx predict");
+    if (file.size > MAX_BYTES) throw new FileError("it has more than 50 MB; score it with toxonnx predict");
     const text = decode(await file.arrayBuffer());
+    if (newest !== work) return;
     show(file.name, format, text);
+    status.textContent = "";
   } catch (error) {
-    fail(status, `${file.name} cannot be read: ${error.message}.`);
+    if (newest === work) fail(status, `${file.name} cannot be read: ${error.message}.`);
   }
 }
 
@@ -95,23 +100,23 @@ function show(name, format, text, delimiter) {
 }
 
 async function score(name, table, columns) {
-  const work = new AbortController();
-  running = work;
+  const work = newest;
   const summary = new Summary(table.rows.filter(isRow).length);
   form.hidden = true;
   progress.hidden = false;
-  byId("cancel").focus();
+  cancel.focus();
   status.textContent = `Scoring ${name}…`;
   const stopped = await fill(table, columns, summary, work.signal);
+  if (newest !== work) return;
   const parts = [table.start(bundle)];
   for (const row of table.rows) {
     parts.push(table.line(row, row.result ?? { error: `not scored: ${stopped}` }));
     delete row.result;
   }
-  if (running !== work) return;
-  running = null;
+  const hadFocus = document.activeElement === cancel;
   progress.hidden = true;
-  offer(name, table, new Blob(parts), summary, stopped);
+  const link = offer(name, table, new Blob(parts), summary, stopped);
+  if (hadFocus) link.focus();
 }
 
 /**
@@ -197,5 +202,5 @@ function offer(name, table, content, summary, stopped) {
     ...(prefixed ? [element("p", { className: "note" }, `The file has such columns already, so the names of the added ones start with ${prefixed}.`)] : []),
     element("p", {}, link),
   );
-  link.focus();
+  return link;
 }

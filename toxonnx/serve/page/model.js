@@ -3,8 +3,8 @@
 import { byId, counted, element } from "./dom.js";
 
 export function showModel(bundle) {
-  const isMulti = bundle.activation === "sigmoid";
-  const kind = isMulti ? "Each label applies or not, independently of the others." : "Each text gets one label.";
+  const many = bundle.labels.length > 1 ? "Each label applies or not, independently of the others." : "The label applies or not.";
+  const kind = bundle.activation === "sigmoid" ? many : "Each text gets one label.";
   const language = bundle.language ? ` Language of the texts: ${bundle.language}.` : "";
   byId("model").replaceChildren(
     element("p", {}, element("strong", {}, bundle.name), bundle.description ? `: ${bundle.description}` : ""),

@@ -8,7 +8,8 @@ const RESERVED = ["label", "score", "probabilities", "review", "truncated", "no_
 const USUAL_TEXT_COLUMNS = [
   "text", "comment", "comment_text", "tweet", "content", "message", "body", "sentence", "post", "prompt",
 ];
-/** Of objects inside objects whose keys are columns. */
+/** Objects at the start of a file whose keys are its columns, also those of objects inside them. */
+const SAMPLE_OBJECTS = 100;
 const DEPTH = 8;
 
 export const DELIMITERS = { ",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe" };
@@ -108,8 +109,7 @@ class CsvTable {
     this.above = mark + (named?.[0] ?? "");
     const body = text.slice(this.above.length);
     this.delimiter = delimiter ?? named?.[1] ?? likelyDelimiter(body);
-    const lines = named ? named[0].split(/\r\n|\r|\n/).length : 1;
-    const records = readCsv(body, this.delimiter, lines);
+    const records = readCsv(body, this.delimiter, 1 + lineEnds(this.above));
     const header = records.findIndex(isRow);
     if (header < 0) throw new FileError("the file has no header: the first line must contain the column names");
     this.above += records.slice(0, header).map((record) => record.raw + record.end).join("");
@@ -149,33 +149,39 @@ function likelyDelimiter(text) {
 /** The records of CSV: their fields, their text as it is, and their line end. */
 function readCsv(text, delimiter, line) {
   const records = [];
+  const stop = new RegExp(`[${delimiter.replace(/[\\\]^-]/, "\\$&")}\\r\\n]`, "g");
   let position = 0;
   while (position < text.length) {
-    const [fields, length] = readRecord(text, position, delimiter, line);
-    const raw = text.slice(position, position + length);
-    const end = /^(\r\n|\r|\n)?/.exec(text.slice(position + length, position + length + 2))[0];
-    records.push({ fields, raw, end, line, isBlank: !raw });
-    line += 1 + (raw.match(/\r\n|\r|\n/g)?.length ?? 0);
-    position += length + end.length;
+    const [fields, ending] = readRecord(text, position, stop, line);
+    const raw = text.slice(position, ending);
+    position = ending + (text.startsWith("\r\n", ending) ? 2 : 1);
+    records.push({ fields, raw, end: text.slice(ending, position), line, isBlank: !raw });
+    line += 1 + lineEnds(raw);
   }
   return records;
 }
 
-/** The fields of the record at a position, and its length without the line end. */
-function readRecord(text, start, delimiter, line) {
+const lineEnds = (text) => text.match(/\r\n|\r|\n/g)?.length ?? 0;
+
+/** The fields of the record at a position, and where its line end is. */
+function readRecord(text, start, stop, line) {
   const fields = [];
-  const stop = new RegExp(`[${delimiter.replace(/[\\\]^-]/, "\\$&")}\\r\\n]`, "g");
   let position = start;
+  let isStrict = true;
   for (;;) {
     let field = "";
     const isQuoted = text[position] === '"';
     if (isQuoted) [field, position] = readQuoted(text, position, line);
     stop.lastIndex = position;
-    const end = stop.exec(text)?.index ?? text.length;
-    // Where the quote was meant to open a later field, an earlier one was left open.
-    if (isQuoted && end > position && /[\r\n]/.test(field)) throw new FileError(openQuote(line));
+    const found = stop.exec(text);
+    const end = found?.index ?? text.length;
     fields.push(field + text.slice(position, end));
-    if (text[end] !== delimiter) return [fields, end - start];
+    if (isQuoted && end > position) isStrict = false;
+    if (!found || /[\r\n]/.test(found[0])) {
+      // A quote that closes no field was meant to open one: an earlier line has a quote that is left open.
+      if (!isStrict && lineEnds(text.slice(start, end))) throw new FileError(openQuote(line));
+      return [fields, end];
+    }
     position = end + 1;
   }
 }
@@ -230,13 +236,14 @@ class JsonlTable {
     this.rows = lines.map((raw, i) => ({ raw, line: i + 1, isBlank: !withoutMark(raw).trim() }));
     this.keys = new Set();
     const paths = new Map();
+    let objects = 0;
     for (const row of this.rows.filter(isRow)) {
       const object = parsed(row.raw);
       if (!isObject(object)) continue;
       for (const key of Object.keys(object)) this.keys.add(key);
-      for (const path of stringPaths(object)) paths.set(path.join("."), path);
+      if (objects++ < SAMPLE_OBJECTS) for (const path of stringPaths(object)) paths.set(path.join("."), path);
     }
-    if (!paths.size) throw new FileError("no line is a JSON object that contains a text");
+    if (!paths.size) throw new FileError("none of its first lines is a JSON object that contains a text");
     this.columns = [...paths.keys()];
     this.paths = [...paths.values()];
   }
