@@ -42,7 +42,10 @@ export async function call(path, { body, signal, onWait = () => {} } = {}) {
     }
     const content = await response.json().catch(() => null);
     if (response.ok && content) return content;
-    throw new ApiError(content?.error?.message ?? `the server answered with status ${response.status}`, response.status);
+    throw new ApiError(
+      content?.error?.message ?? `the server answered with status ${response.status}`,
+      response.status,
+    );
   }
 }
 

@@ -32,17 +32,24 @@ function section([tag, endpoints]) {
 
 function endpoint({ method, path, summary, security, requestBody, responses }) {
   const isPublic = security.every((one) => !Object.keys(one).length);
-  return element("article", { className: "endpoint" },
+  return element(
+    "article",
+    { className: "endpoint" },
     element("h3", {}, element("span", { className: "method" }, method), " ", element("code", {}, path)),
     element("p", {}, summary, isPublic ? " Needs no API key." : ""),
     ...schema("Request", requestBody),
-    ...schema("Response", responses["200"]));
+    ...schema("Response", responses["200"]),
+  );
 }
 
 function schema(title, body) {
   const json = body?.content?.["application/json"].schema;
   if (!json) return [];
-  const text = element("pre", { tabIndex: 0, role: "region", ariaLabel: `${title}, JSON schema` }, JSON.stringify(json, null, 2));
+  const text = element(
+    "pre",
+    { tabIndex: 0, role: "region", ariaLabel: `${title}, JSON schema` },
+    JSON.stringify(json, null, 2),
+  );
   return [element("details", {}, element("summary", {}, `${title} (JSON schema)`), text)];
 }
 

@@ -58,31 +58,35 @@ async function open(file) {
     const format = formatOf(file.name);
     if (file.size > MAX_BYTES) throw new FileError("it has more than 50 MB; score it with toxonnx predict");
     const text = decode(await file.arrayBuffer());
-    if (newest !== work) return;
-    show(file.name, format, text);
-    status.textContent = "";
+    if (newest === work) ask(file.name, format, text);
   } catch (error) {
     if (newest === work) fail(status, `${file.name} cannot be read: ${error.message}.`);
   }
 }
 
-/** Asks which columns are the text. */
-function show(name, format, text, delimiter) {
+/** Asks which columns are the text, and for the delimiter if the guess is wrong. */
+function ask(name, format, text, delimiter) {
   const table = openTable(format, text, delimiter);
+  status.textContent = "";
   const count = table.rows.filter(isRow).length;
   const ofModel = bundle.text.columns.length > 1 ? bundle.text.columns : [""];
   const guess = guessColumns(table.columns, bundle);
   const selects = ofModel.map((_, i) => select(table.columns, guess[i], { id: `column-${i}` }));
   const controls = selects.flatMap((node, i) => [
-    element("label", { htmlFor: node.id }, ofModel[i] ? `Column for ${ofModel[i]}` : "Column with the text"), node,
+    element("label", { htmlFor: node.id }, ofModel[i] ? `Column for ${ofModel[i]}` : "Column with the text"),
+    node,
   ]);
   if (format === "csv") {
     const all = { ...DELIMITERS, [table.delimiter]: DELIMITERS[table.delimiter] ?? table.delimiter };
     const keys = Object.keys(all);
     const choice = select(Object.values(all), keys.indexOf(table.delimiter), { id: "delimiter" });
     choice.onchange = () => {
-      show(name, format, text, keys[choice.value]);
-      byId("delimiter").focus();
+      try {
+        ask(name, format, text, keys[choice.value]);
+        byId("delimiter").focus();
+      } catch (error) {
+        fail(status, `With this delimiter, ${name} cannot be read: ${error.message}.`);
+      }
     };
     controls.push(element("label", { htmlFor: choice.id }, "Delimiter"), choice);
   }
@@ -95,7 +99,11 @@ function show(name, format, text, delimiter) {
   form.hidden = false;
   form.onsubmit = (event) => {
     event.preventDefault();
-    score(name, table, selects.map((node) => Number(node.value)));
+    score(
+      name,
+      table,
+      selects.map((node) => Number(node.value)),
+    );
   };
 }
 
@@ -188,19 +196,40 @@ class Summary {
 
 function offer(name, table, content, summary, stopped) {
   const stem = name.replace(/\.[^.]*$/, "");
-  const scored = summary.done - summary.failed;
-  const link = element("a", { href: URL.createObjectURL(content), download: `${stem}.scored.${table.suffix}`, className: "button" },
-    `Download ${stem}.scored.${table.suffix}`);
-  status.textContent = stopped
-    ? `${stopped === "cancelled" ? "Cancelled" : `Stopped: ${stopped}`}. ${counted(scored, "row")} of ${summary.rows.toLocaleString("en")} were scored; the others have an error in their row.`
-    : `${counted(scored, "row")} scored${summary.failed ? `, ${summary.failed.toLocaleString("en")} not: the column error says why` : ""}.`;
+  const download = `${stem}.scored.${table.suffix}`;
+  const link = element(
+    "a",
+    { href: URL.createObjectURL(content), download, className: "button" },
+    `Download ${download}`,
+  );
+  status.textContent = outcome(summary.done - summary.failed, summary.rows, stopped);
   const facts = [...summary.labels, ["for review", summary.review], ["cut off", summary.truncated]];
   const prefixed = table.added?.prefix || table.prefix;
   output.replaceChildren(
-    element("dl", { className: "facts" }, ...facts.map(([term, count]) =>
-      element("div", {}, element("dt", {}, term), element("dd", {}, count.toLocaleString("en"))))),
-    ...(prefixed ? [element("p", { className: "note" }, `The file has such columns already, so the names of the added ones start with ${prefixed}.`)] : []),
+    element(
+      "dl",
+      { className: "facts" },
+      ...facts.map(([term, count]) =>
+        element("div", {}, element("dt", {}, term), element("dd", {}, count.toLocaleString("en"))),
+      ),
+    ),
+    ...(prefixed
+      ? [
+          element(
+            "p",
+            { className: "note" },
+            `The file has such columns already: the added ones start with ${prefixed}.`,
+          ),
+        ]
+      : []),
     element("p", {}, link),
   );
   return link;
+}
+
+function outcome(scored, rows, stopped) {
+  if (scored === rows) return `${counted(scored, "row")} scored.`;
+  const why = stopped === "cancelled" ? "Cancelled. " : stopped && `Stopped: ${stopped}. `;
+  const part = `${scored.toLocaleString("en")} of ${counted(rows, "row")} scored`;
+  return `${why}${part}; the others have an error that says why.`;
 }

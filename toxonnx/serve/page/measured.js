@@ -12,8 +12,18 @@ export function showMeasured(bundle) {
     node.replaceChildren(element("p", {}, "No measurement on labelled rows is recorded in this bundle."));
     return;
   }
-  const rows = element("p", {}, `Measured on ${counted(measured.rows, "row")}: ${measured.rows_from}. On other texts it can be different.`);
-  node.replaceChildren(rows, ...asDecided(measured), ...sliders(bundle));
+  const rows = element(
+    "p",
+    {},
+    `Measured on ${counted(measured.rows, "row")}: ${measured.rows_from}. On other texts it can be different.`,
+  );
+  const terms = element(
+    "p",
+    { className: "note" },
+    "Precision: of the texts to which the model gives the label, the share to which people gave it, too. Recall: of the " +
+      "texts to which people gave the label, the share to which the model gives it.",
+  );
+  node.replaceChildren(rows, terms, ...asDecided(measured), ...sliders(bundle));
 }
 
 const shown = (share) => (share === null ? "unknown" : percent(share));
@@ -22,18 +32,23 @@ function asDecided({ labels }) {
   const names = Object.keys(labels);
   if (!names.length) return [];
   const header = ["Label", "Precision", "Recall"].map((name) => element("th", { scope: "col" }, name));
-  const rows = names.map((name) => element("tr", {},
-    element("th", { scope: "row" }, name),
-    element("td", {}, shown(labels[name].precision)),
-    element("td", {}, shown(labels[name].recall))));
+  const rows = names.map((name) =>
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, name),
+      element("td", {}, shown(labels[name].precision)),
+      element("td", {}, shown(labels[name].recall)),
+    ),
+  );
   return [
-    element("table", {},
+    element(
+      "table",
+      {},
       element("caption", {}, "As the model decides now"),
       element("thead", {}, element("tr", {}, ...header)),
-      element("tbody", {}, ...rows)),
-    element("p", { className: "note" },
-      "Precision: the share of the texts with this label by the model that people gave the same label. Recall: the " +
-      "share of the texts with this label by people that the model finds."),
+      element("tbody", {}, ...rows),
+    ),
   ];
 }
 
@@ -41,35 +56,54 @@ function sliders({ labels, measured: { curves }, activation }) {
   const known = labels.filter(({ name }) => Object.hasOwn(curves, name));
   const title = element("h3", {}, "What another threshold would do");
   if (!known.length) {
-    return [title, element("p", {}, "This bundle has no figures for other thresholds. A new export of the model records them.")];
+    return [
+      title,
+      element("p", {}, "This bundle has no figures for other thresholds. A new export of the model records them."),
+    ];
   }
-  const missing = labels.length > known.length ? " For the other labels there are no figures." : "";
-  const single = activation === "softmax" ? " Here each label is looked at by itself: it is given to every text whose probability reaches the threshold." : "";
+  const notes = ["A slider changes nothing on the server. Flagged: the share of all texts that reach the threshold."];
+  if (activation === "softmax") {
+    notes.push("Each label is looked at by itself here, even where another one is more probable.");
+  }
+  if (known.length < labels.length) notes.push("For the other labels there are no figures.");
   return [
     title,
-    element("p", { className: "note" }, `Nothing is changed by moving a slider: the server goes on as before.${single}${missing}`),
+    element("p", { className: "note" }, notes.join(" ")),
     ...known.map((label, i) => slider(label, curves[label.name], i)),
   ];
 }
 
 function slider({ name, threshold }, curve, number) {
   const start = Math.round((threshold ?? 0.5) * STEPS);
-  const input = element("input", { id: `threshold-${number}`, type: "range", min: 0, max: STEPS, step: 1, value: start });
+  const input = element("input", {
+    id: `threshold-${number}`,
+    type: "range",
+    min: 0,
+    max: STEPS,
+    step: 1,
+    value: start,
+  });
   const value = element("output", { htmlFor: input.id });
   const facts = element("dl", { className: "facts" });
   const show = () => {
     const at = Number(input.value);
-    const effect = effectOf(curve, at);
+    const effect = Object.entries(effectOf(curve, at));
     value.textContent = (at / STEPS).toFixed(2);
-    input.ariaValueText = `${value.textContent}: precision ${effect.Precision}, recall ${effect.Recall}, flagged ${effect.Flagged}`;
-    facts.replaceChildren(...Object.entries(effect).map(([term, text]) =>
-      element("div", {}, element("dt", {}, term), element("dd", {}, text))));
+    input.ariaValueText = [value.textContent, ...effect.map((pair) => pair.join(" "))].join(", ");
+    facts.replaceChildren(
+      ...effect.map(([term, text]) => element("div", {}, element("dt", {}, term), element("dd", {}, text))),
+    );
   };
   input.oninput = show;
   show();
   const own = threshold === null ? "" : ` (now ${Number(threshold.toFixed(4))})`;
-  const heading = element("div", { className: "row" },
-    element("label", { htmlFor: input.id }, `${name}: threshold`), value, element("span", { className: "note" }, own));
+  const heading = element(
+    "div",
+    { className: "row" },
+    element("label", { htmlFor: input.id }, `${name}: threshold`),
+    value,
+    element("span", { className: "note" }, own),
+  );
   return element("div", { className: "slider" }, heading, input, facts);
 }
 
@@ -78,6 +112,7 @@ function effectOf({ positives, negatives, true_positives, false_positives }, at)
   const found = true_positives[at];
   const flagged = found + false_positives[at];
   const all = positives + negatives;
-  const share = (part, whole) => (whole ? `${percent(part / whole)} (${part.toLocaleString("en")} of ${whole.toLocaleString("en")})` : "no such rows");
+  const share = (part, whole) =>
+    whole ? `${percent(part / whole)} (${part.toLocaleString("en")} of ${whole.toLocaleString("en")})` : "no such rows";
   return { Precision: share(found, flagged), Recall: share(found, positives), Flagged: share(flagged, all) };
 }

@@ -6,7 +6,16 @@
 /** Names that toxonnx can add; a label of such a name makes the columns of all labels start with "probability_". */
 const RESERVED = ["label", "score", "probabilities", "review", "truncated", "no_tokens", "repaired", "stage", "error"];
 const USUAL_TEXT_COLUMNS = [
-  "text", "comment", "comment_text", "tweet", "content", "message", "body", "sentence", "post", "prompt",
+  "text",
+  "comment",
+  "comment_text",
+  "tweet",
+  "content",
+  "message",
+  "body",
+  "sentence",
+  "post",
+  "prompt",
 ];
 /** Objects at the start of a file whose keys are its columns, also those of objects inside them. */
 const SAMPLE_OBJECTS = 100;
@@ -112,7 +121,10 @@ class CsvTable {
     const records = readCsv(body, this.delimiter, 1 + lineEnds(this.above));
     const header = records.findIndex(isRow);
     if (header < 0) throw new FileError("the file has no header: the first line must contain the column names");
-    this.above += records.slice(0, header).map((record) => record.raw + record.end).join("");
+    this.above += records
+      .slice(0, header)
+      .map((record) => record.raw + record.end)
+      .join("");
     this.header = records[header];
     this.columns = this.header.fields;
     this.rows = records.slice(header + 1);
@@ -287,7 +299,9 @@ class JsonlTable {
       truncated: failed ? "null" : String(result.truncated),
       error: JSON.stringify(result.error ?? null),
     };
-    return Object.entries(values).map(([name, value]) => `${JSON.stringify(this.prefix + name)}: ${value}`).join(", ");
+    return Object.entries(values)
+      .map(([name, value]) => `${JSON.stringify(this.prefix + name)}: ${value}`)
+      .join(", ");
   }
 
   probabilities(result) {

@@ -20,7 +20,10 @@ export function showTextForm(bundle) {
   clear();
   form.onsubmit = (event) => {
     event.preventDefault();
-    score(bundle, fields.map((field) => field.value));
+    score(
+      bundle,
+      fields.map((field) => field.value),
+    );
   };
   form.onkeydown = (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
@@ -88,18 +91,24 @@ function bars(result, bundle) {
       bar.append(element("b"));
       bar.style.setProperty("--threshold", threshold);
     }
-    return element("li", { className: result.labels.includes(name) ? "applies" : "" },
+    return element(
+      "li",
+      { className: result.labels.includes(name) ? "applies" : "" },
       element("span", { className: "name" }, name),
       bar,
       element("span", { className: "number" }, probability.toFixed(3)),
-      element("span", { className: "note" }, remark(name, probability, threshold, result)));
+      element("span", { className: "note" }, remark(name, probability, threshold, result)),
+    );
   });
   const legend = bundle.labels.some(({ threshold }) => threshold !== null)
     ? "The line in a bar is the threshold of the label."
     : "This model has no thresholds: the most probable label is chosen.";
-  return element("div", {},
+  return element(
+    "div",
+    {},
     element("ul", { className: "bars", ariaLabel: "Probability of each label" }, ...items),
-    element("p", { className: "note" }, legend));
+    element("p", { className: "note" }, legend),
+  );
 }
 
 function remark(name, probability, threshold, { labels }) {

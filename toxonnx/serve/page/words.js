@@ -22,7 +22,11 @@ export function hideWords() {
 
 export function offerWords(bundle, values, result) {
   const strongest = bundle.labels.findIndex(({ name }) => result.probabilities[name] === strongestOf(result));
-  const label = select(bundle.labels.map(({ name }) => name), strongest, { id: "words-label" });
+  const label = select(
+    bundle.labels.map(({ name }) => name),
+    strongest,
+    { id: "words-label" },
+  );
   const button = element("button", { type: "button" }, "Show which words matter");
   const status = element("p", { role: "status" });
   const list = element("div");
@@ -61,7 +65,9 @@ const strongestOf = ({ labels, probabilities }) =>
 /** The first words of all values, each with the result without it. */
 async function effects({ bundle, values }, signal) {
   const words = values
-    .flatMap((value, field) => [...value.matchAll(WORD)].map((match) => ({ field, start: match.index, word: match[0] })))
+    .flatMap((value, field) =>
+      [...value.matchAll(WORD)].map((match) => ({ field, start: match.index, word: match[0] })),
+    )
     .slice(0, MAX_WORDS);
   const variants = words.map(({ field, start, word }) => {
     const value = values[field];
@@ -78,20 +84,27 @@ function described(words, label, { values, result }) {
   const before = result.probabilities[label];
   const moves = words.map(({ word, without }) => ({ word, change: before - without[label], left: without[label] }));
   const largest = moves.reduce((a, b) => (Math.abs(b.change) > Math.abs(a.change) ? b : a));
-  const direction = largest.change > 0 ? "falls" : "rises";
-  const summary = Math.abs(largest.change) < 0.005
-    ? `No single word changes the probability of ${label} by 0.01 or more.`
-    : `Without “${largest.word}”, the probability of ${label} ${direction} from ${before.toFixed(2)} to ${largest.left.toFixed(2)}.`;
+  const move = `${largest.change > 0 ? "falls" : "rises"} from ${before.toFixed(2)} to ${largest.left.toFixed(2)}`;
+  const summary =
+    Math.abs(largest.change) < 0.005
+      ? `No single word changes the probability of ${label} by 0.005 or more.`
+      : `Without “${largest.word}”, the probability of ${label} ${move}.`;
   const count = values.join(" ").match(WORD).length;
   const left = count > words.length ? ` Only the first ${words.length} of ${counted(count, "word")} are shown.` : "";
   return {
     summary: summary + left,
     content: [
-      element("ul", { className: "words", ariaLabel: `Words, and by how much each changes the probability of ${label}` },
-        ...moves.map((move) => shaded(move, Math.abs(largest.change)))),
-      element("p", { className: "note" },
+      element(
+        "ul",
+        { className: "words", ariaLabel: `Words, and by how much each changes the probability of ${label}` },
+        ...moves.map((move) => shaded(move, Math.abs(largest.change))),
+      ),
+      element(
+        "p",
+        { className: "note" },
         "A number is the probability with the word minus that without it: + raises it, − lowers it. It shows what the " +
-        "model reacts to. Words that matter only together can each have a small number."),
+          "model reacts to. Words that matter only together can each have a small number.",
+      ),
     ],
   };
 }
@@ -99,8 +112,13 @@ function described(words, label, { values, result }) {
 function shaded({ word, change }, largest) {
   const text = Math.abs(change).toFixed(2);
   const sign = text === "0.00" ? "" : change > 0 ? "+" : "−";
-  const item = element("li", { className: sign === "+" ? "raises" : sign ? "lowers" : "" },
-    word, " ", element("small", {}, sign + text));
+  const item = element(
+    "li",
+    { className: sign === "+" ? "raises" : sign ? "lowers" : "" },
+    word,
+    " ",
+    element("small", {}, sign + text),
+  );
   item.style.setProperty("--strength", `${Math.round((Math.abs(change) / Math.max(largest, 0.05)) * 100)}%`);
   return item;
 }
