@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,31 @@ from helpers import pretrained, recipe, sentences, toxonnx, write_csv
 
 # The models here are so small that a second thread costs more than it gives.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+#: makes a folder, by its name and what fills it
+MakeOnce = Callable[[str, Callable[[Path], None]], Path]
+
+
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """Makes a folder once for all processes of a test run, which wait for each other."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        folder, made = root / f"shared-{name}", root / f"shared-{name}.made"
+        with open(root / f"shared-{name}.lock", "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                made.touch()
+        return folder
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +48,13 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def bases(make_once: MakeOnce) -> dict[str, Path]:
     """Folders of small encoders with real tokenizers: WordPiece, and for roberta byte-level BPE."""
+    folder = make_once("bases", _save_bases)
+    return {name: folder / name for name in ("bert", "distilbert", "roberta", "albert", "deberta")}
+
+
+def _save_bases(root: Path) -> None:
     import torch
     from tokenizers import ByteLevelBPETokenizer
     from transformers import (
@@ -39,7 +72,6 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     )
 
     torch.manual_seed(0)
-    root = tmp_path_factory.mktemp("bases")
     wordpiece = AutoTokenizer.from_pretrained(pretrained())
     bpe = ByteLevelBPETokenizer()
     specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
@@ -77,16 +109,19 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, model in models.items():
         model.save_pretrained(root / name)
         (byte_level if name == "roberta" else wordpiece).save_pretrained(root / name)
-    return {name: root / name for name in models}
 
 
 @pytest.fixture(scope="session")
-def checkpoints(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def checkpoints(bases: dict[str, Path], make_once: MakeOnce) -> dict[str, Path]:
     """Classifiers with random heads and different logits for different texts."""
+    folder = make_once("checkpoints", lambda root: _save_checkpoints(root, bases))
+    return {path.name: path for path in folder.iterdir()}
+
+
+def _save_checkpoints(root: Path, bases: dict[str, Path]) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-    root = tmp_path_factory.mktemp("checkpoints")
     torch.manual_seed(1)
     for name in ("bert", "distilbert", "roberta", "deberta"):
         config = AutoConfig.from_pretrained(bases[name], num_labels=3)
@@ -95,43 +130,42 @@ def checkpoints(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
             torch.nn.init.normal_(parameter, std=0.1, mean=float("norm.weight" in key.lower()))
         model.save_pretrained(root / name)
         AutoTokenizer.from_pretrained(bases[name]).save_pretrained(root / name)
-    return {path.name: path for path in root.iterdir()}
 
 
 @pytest.fixture(scope="session")
-def run(bases: dict[str, Path], labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(bases: dict[str, Path], labelled: Path, make_once: MakeOnce) -> Path:
     """A finished LoRA run of the small DistilBERT."""
-    folder = tmp_path_factory.mktemp("run")
-    done = toxonnx(
-        "train",
-        labelled,
-        "--recipe",
-        recipe(folder / "small.toml", epochs=4),
-        "--base",
-        bases["distilbert"],
-        "-o",
-        folder / "run",
-    )
-    assert done.returncode == 0, done.stderr
-    (folder / "screen.txt").write_text(done.stdout, encoding="utf-8")
-    return folder / "run"
+
+    def train(folder: Path) -> None:
+        small = recipe(folder / "small.toml", epochs=4)
+        done = toxonnx("train", labelled, "--recipe", small, "--base", bases["distilbert"], "-o", folder / "run")
+        assert done.returncode == 0, done.stderr
+        (folder / "screen.txt").write_text(done.stdout, encoding="utf-8")
+
+    return make_once("run", train) / "run"
 
 
 @pytest.fixture(scope="session")
-def bundles(run: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def bundles(run: Path, make_once: MakeOnce) -> dict[str, Path]:
     """The run exported in each precision."""
-    folder = tmp_path_factory.mktemp("bundles")
-    for precision in ("fp32", "int8", "fp16"):
-        done = toxonnx("export", run, "-o", folder / precision, "--precision", precision)
-        assert done.returncode == 0, done.stderr
+
+    def export(folder: Path) -> None:
+        for precision in ("fp32", "int8", "fp16"):
+            done = toxonnx("export", run, "-o", folder / precision, "--precision", precision)
+            assert done.returncode == 0, done.stderr
+
+    folder = make_once("bundles", export)
     return {precision: folder / precision for precision in ("fp32", "int8", "fp16")}
 
 
 @pytest.fixture(scope="session")
-def cascade(bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cascade(bundles: dict[str, Path], make_once: MakeOnce) -> Path:
     """The int8 bundle with a first stage."""
+    return make_once("cascade", lambda folder: _save_cascade(folder / "small", bundles["int8"])) / "small"
+
+
+def _save_cascade(folder: Path, bundle: Path) -> None:
     import dataclasses
-    import shutil
 
     import numpy as np
 
@@ -140,13 +174,11 @@ def cascade(bundles: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
     from toxonnx.convert.cascade import cascade_target, fit_cascade
     from toxonnx.convert.verify import VerificationRows
 
-    classifier = Classifier.load(bundles["int8"])
+    classifier = Classifier.load(bundle)
     rows = VerificationRows([text for text, _ in sentences(1500, 11)], None, "sentences", "data")
     target = cascade_target({"*": 0.97}, classifier.labels)
     assert target is not None
     section, weights = fit_cascade(classifier, rows, np.zeros(0, np.uint64), target)
-    folder = tmp_path_factory.mktemp("cascade") / "small"
-    shutil.copytree(bundles["int8"], folder)
+    shutil.copytree(bundle, folder)
     np.save(folder / CASCADE_WEIGHTS, weights)
     seal(folder, dataclasses.replace(classifier.bundle.manifest, cascade=section))
-    return folder
