@@ -69,11 +69,15 @@ function ask(name, format, text, delimiter) {
   const table = openTable(format, text, delimiter);
   status.textContent = "";
   const count = table.rows.filter(isRow).length;
-  const ofModel = bundle.text.columns.length > 1 ? bundle.text.columns : [""];
+  const parts = bundle.text.columns.length > 1 ? bundle.text.columns : ["the text"];
   const guess = guessColumns(table.columns, bundle);
-  const selects = ofModel.map((_, i) => select(table.columns, guess[i], { id: `column-${i}` }));
+  // A single column can have the whole text, also for a model that reads several.
+  const none = table.columns.length;
+  const selects = parts.map((_, i) =>
+    select(i ? [...table.columns, "(none)"] : table.columns, guess[i] ?? none, { id: `column-${i}` }),
+  );
   const controls = selects.flatMap((node, i) => [
-    element("label", { htmlFor: node.id }, ofModel[i] ? `Column for ${ofModel[i]}` : "Column with the text"),
+    element("label", { htmlFor: node.id }, `Column with ${parts[i]}`),
     node,
   ]);
   if (format === "csv") {
@@ -99,11 +103,12 @@ function ask(name, format, text, delimiter) {
   form.hidden = false;
   form.onsubmit = (event) => {
     event.preventDefault();
-    score(
-      name,
-      table,
-      selects.map((node) => Number(node.value)),
-    );
+    const columns = selects.map((node) => Number(node.value)).filter((column) => column < none);
+    if (columns.length > 1 && columns.length < parts.length) {
+      fail(status, "Choose all columns that the model reads, or only the first one if it has the whole text.");
+      return;
+    }
+    score(name, table, columns);
   };
 }
 

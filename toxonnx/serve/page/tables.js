@@ -54,12 +54,12 @@ export function openTable(format, text, delimiter) {
   return format === "text" ? new TextTable(text) : new CsvTable(text, delimiter);
 }
 
-/** Which column is the text: those that the model was trained on, else the first one with a usual name. */
+/** Which columns are the text: those that the model was trained on, else the first one with a usual name. */
 export function guessColumns(columns, bundle) {
   const own = bundle.text.columns.map((name) => columns.indexOf(name));
   if (own.length && !own.includes(-1)) return own;
   const usual = columns.findIndex((name) => USUAL_TEXT_COLUMNS.includes(name.trim().toLowerCase()));
-  return Array(Math.max(own.length, 1)).fill(Math.max(usual, 0));
+  return [Math.max(usual, 0)];
 }
 
 /** Whether a row is one that needs a result; blank lines are copied. */
