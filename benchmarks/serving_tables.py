@@ -33,12 +33,14 @@ def _serving(report: dict[str, Any]) -> str:
     header = ["server", "clients", "rows/s (slowest to fastest round)", "p50, ms", "p95, ms", "p99, ms", "errors",
               "memory, MiB"]  # fmt: skip
     offline = {key: [one[key] for one in report["offline"]] for key in ("rows_per_second", "p50", "p99")}
+    cores = max(one["measured"]["client_cores"] for one in report["loads"])
     summary = (
         f"{report['texts']['rows']:,} texts ({report['texts']['source']}). The offline engine in the same rounds: "
         f"{with_range(_median_and_range(offline['rows_per_second']))} rows/s; one text: p50 "
         f"{statistics.median(offline['p50']):.1f} ms, p99 {statistics.median(offline['p99']):.1f} ms. At best, the "
         f"server has {report['summary']['share_of_offline_rate']:.0%} of the offline rate; the p99 of one client is "
-        f"{report['summary']['p99_of_one_client_to_model']:.1f} times that of the model."
+        f"{report['summary']['p99_of_one_client_to_model']:.1f} times that of the model. The "
+        f"clients used at most {cores:.2f} of the cores ({'wrk' if report['wrk'] else 'Python'})."
     )
     parts = [markdown_table(header, rows), summary]
     if long_run := report.get("long_run"):
