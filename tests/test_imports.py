@@ -57,7 +57,7 @@ RULES = {
     "io": Rule(
         "sources and sinks: files in, files out",
         ("disk", "extras", "inference.scores", "texts", "wire"),
-        ("backports", "compression", "pyarrow"),
+        ("backports", "compression", "fsspec", "pyarrow"),
     ),
     "inference.options": Rule("how to run a bundle"),
     "inference.scores": Rule("logits to probabilities to decisions; `Scores`, `Scorer`", ("labels",), ("numpy",)),

@@ -21,6 +21,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "export": ("torch", "transformers", "peft", "onnx", "onnxruntime"),
     "serve": ("starlette", "uvicorn", "prometheus_client"),
     "parquet": ("pyarrow",),
+    "remote": ("fsspec",),
     "ray": ("ray", "pyarrow"),
     "zstd": ("backports.zstd",),
 }

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from toxonnx.errors import InputError
 from toxonnx.io.atomic import AtomicFile
+from toxonnx.io.remote import Location
 
 __all__ = ["open_outputs"]
 
 
 @contextlib.contextmanager
 def open_outputs(
-    paths: Mapping[str, Path | None], *, inputs: Sequence[Path | None] = (), force: bool = False
+    paths: Mapping[str, Location | None], *, inputs: Sequence[Location | None] = (), force: bool = False
 ) -> Iterator[dict[str, AtomicFile]]:
     """Opens the files to write; they appear under their names if the block succeeds.
 

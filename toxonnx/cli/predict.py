@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
+from toxonnx.cli.locations import with_local_folder
 from toxonnx.cli.options import (
     check_format,
     device_options,
@@ -22,11 +24,13 @@ from toxonnx.cli.options import (
     threads_option,
     warn_of_fallback,
 )
+from toxonnx.io.remote import RemotePath, as_location
 
 if TYPE_CHECKING:
     from toxonnx.bundle import Bundle
     from toxonnx.io.base import ReadOptions
     from toxonnx.io.paths import Job
+    from toxonnx.io.remote import Location
     from toxonnx.io.shards import Shard
     from toxonnx.wire.moderations import Moderator
 
@@ -52,14 +56,14 @@ def _shard(_context: click.Context, _option: click.Parameter, value: str | None)
     return parse_shard(value) if value is not None else None
 
 
-def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | None) -> Path | None:
+def _no_dash(_context: click.Context, _option: click.Parameter, value: Location | None) -> Location | None:
     return None if value == Path("-") else value
 
 
 @click.command("predict")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=as_location)
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), callback=_no_dash,
+    "-o", "--output", type=as_location, metavar="PATH", callback=_no_dash,
     help="Output file; for several files, a folder  [default: standard output]",
 )  # fmt: skip
 @text_column_option
@@ -105,11 +109,11 @@ def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | No
     help="With skip or null: end the command after more than N such rows  [default: any number]",
 )  # fmt: skip
 @click.option(
-    "--rejects", "rejects_file", type=click.Path(path_type=Path), metavar="FILE",
+    "--rejects", "rejects_file", type=as_location, metavar="FILE",
     help="With skip or null: list these rows in FILE, as CSV with the columns of DuckDB's reject_errors.",
 )  # fmt: skip
 @click.option(
-    "--manifest", "manifest_file", type=click.Path(path_type=Path), metavar="FILE",
+    "--manifest", "manifest_file", type=as_location, metavar="FILE",
     help="Write counts, sizes, versions, options and times to FILE, as JSON, once the output is complete.",
 )  # fmt: skip
 @click.option(
@@ -120,6 +124,11 @@ def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | No
 @click.option(
     "--resume", is_flag=True,
     help="Continue where an earlier run of the same command was interrupted; without such a run, start.",
+)  # fmt: skip
+@click.option(
+    "--state-dir", type=click.Path(path_type=Path), metavar="DIR",
+    help="For outputs that are URLs: where they are on this machine until they are uploaded, so that --resume can "
+    "continue them  [default: a temporary folder]",
 )  # fmt: skip
 @click.option(
     "--checkpoint-rows", type=click.IntRange(min=1), default=20_000, show_default=True, metavar="N",
@@ -144,8 +153,8 @@ def _no_dash(_context: click.Context, _option: click.Parameter, value: Path | No
 )
 @click.option("-v", "--verbose", is_flag=True, help="Print how the file is scored.")
 def command(
-    files: tuple[Path, ...],
-    output: Path | None,
+    files: tuple[Location, ...],
+    output: Location | None,
     text_columns: tuple[str, ...],
     bundle: str | None,
     device: str,
@@ -162,11 +171,12 @@ def command(
     output_format: str | None,
     on_error: str,
     max_rejects: int | None,
-    rejects_file: Path | None,
-    manifest_file: Path | None,
+    rejects_file: Location | None,
+    manifest_file: Location | None,
     spreadsheet_safe: bool,
     strict: bool,
     resume: bool,
+    state_dir: Path | None,
     checkpoint_rows: int,
     shard: Shard | None,
     engine: str,
@@ -181,7 +191,7 @@ def command(
     be compressed by gzip or zstd, and so is an output whose name ends in .gz or .zst.
 
     Several files, quoted patterns such as 'logs/*.csv' and folders are written under the same names to the folder that
-    -o names.
+    -o names. All of them may be URLs such as s3://bucket/posts.csv.
 
     With --review-below, or if the bundle's thresholds leave some rows undecided, a column review marks the rows that a
     person should look at with 1. Use --columns to choose the columns, for example to mark truncated texts.
@@ -208,6 +218,9 @@ def command(
     reading = replace(reading, yield_rejected=on_error != "fail")
     opened = open_bundle(find_bundle(bundle))
     moderator = _moderator(opened, reading.format, {"--columns": output_columns, "--prefix": prefix})
+    output, rejects_file, manifest_file = with_local_folder(
+        (output, rejects_file, manifest_file), state_dir, resume=resume
+    )
     jobs = plan_jobs(files, output, input_format=reading.format, wanted_format=output_format, force=force or resume)
     shard_range = None
     if engine == "ray":
@@ -244,11 +257,11 @@ def command(
 
         text = TextColumns(opened.manifest.text, text_columns)
         text.choose_columns(first)
-        inputs = [find_identity(jobs[0], first, resume=resume)]
+        inputs = [find_identity(jobs[0], first, resume=resume, state_dir=state_dir)]
         for job in jobs[1:]:  # what cannot be read is reported before anything is scored
             with open_source(job.input, reading) as source:
                 text.choose_columns(source)
-                inputs.append(find_identity(job, source, resume=resume))
+                inputs.append(find_identity(job, source, resume=resume, state_dir=state_dir))
         options = RuntimeOptions(
             device=device, allow_fallback=allow_fallback, threads=threads, max_batch_tokens=max_batch_tokens,
             cascade=not no_cascade, audit=audit, audit_stop=audit_stop,
@@ -308,7 +321,7 @@ def command(
 #: options that change no byte of the output; all others must be as they were to continue an interrupted run
 _HARMLESS = {
     "files", "output", "bundle", "device", "allow_fallback", "threads", "max_batch_tokens", "audit", "max_rejects",
-    "strict", "resume", "force", "verbose", "manifest_file", "engine", "ray_address", "ray_workers",
+    "strict", "resume", "state_dir", "force", "verbose", "manifest_file", "engine", "ray_address", "ray_workers",
 }  # fmt: skip
 
 
@@ -370,9 +383,13 @@ def _check_for_ray(jobs: Sequence[Job], shard: Shard | None) -> None:
         raise click.UsageError("--engine ray divides files itself; leave out --shard")
     if any(job.output is None or is_special(job.output) for job in jobs):
         raise InputError("--engine ray needs an output file", "Name it with -o FILE.")
+    elsewhere = [one for one in chain.from_iterable(jobs) if isinstance(one, RemotePath)]
+    if elsewhere:
+        what = f"--engine ray works on files under a path that all machines share, not on {elsewhere[0]}"
+        raise InputError(what, "Mount it; or start --shard K/N on each machine.")
 
 
-def _check_other_outputs(paths: dict[str, Path | None], jobs: Sequence[Job]) -> None:
+def _check_other_outputs(paths: dict[str, Location | None], jobs: Sequence[Job]) -> None:
     from toxonnx.errors import InputError
 
     taken = {one.resolve() for job in jobs for one in job if one is not None}

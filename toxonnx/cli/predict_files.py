@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,15 +14,25 @@ import click
 from toxonnx.cli.progress import show_progress
 from toxonnx.errors import InputError, ToxonnxError
 from toxonnx.inference.classifier import Classifier
-from toxonnx.io.atomic import has_name, is_special, refuse_existing
+from toxonnx.io.atomic import has_name, is_special, partial_path, refuse_existing
 from toxonnx.io.base import ReadOptions, Source, WriteOptions, open_sink, open_source
 from toxonnx.io.formats import FORMATS, output_format
 from toxonnx.io.input_file import STDIN
 from toxonnx.io.joining import write_record
-from toxonnx.io.journal import Checkpoint, Identity, InputIdentity, Journal, Stage, read_state, remove_state
+from toxonnx.io.journal import (
+    Checkpoint,
+    Identity,
+    InputIdentity,
+    Journal,
+    Stage,
+    read_state,
+    remove_state,
+    state_folder,
+)
 from toxonnx.io.output_columns import OutputColumns
 from toxonnx.io.paths import Job
 from toxonnx.io.rejects import RejectLimitError, Rejects
+from toxonnx.io.remote import Location, RemotePath, exists
 from toxonnx.io.shards import Shard, ShardRange, find_range
 from toxonnx.predict import Summary, predict
 from toxonnx.texts import TextSpec
@@ -62,12 +71,22 @@ class Task(NamedTuple):
         return self.checkpoint is not None and self.checkpoint.stage is Stage.COMPLETE
 
 
-def find_identity(job: Job, source: Source[Any], *, resume: bool) -> InputIdentity | None:
+def find_identity(
+    job: Job, source: Source[Any], *, resume: bool, state_dir: Path | None = None
+) -> InputIdentity | None:
     """The identity of an input; None if its scoring cannot be continued.
 
+    Args:
+        job: the input and its output.
+        source: the input, open.
+        resume: whether it is to be continued.
+        state_dir: where the state of an output elsewhere is kept; None if it is not.
+
     Raises:
-        InputError: that is asked for.
+        InputError: it is to be continued, and cannot be.
     """
+    if isinstance(job.output, RemotePath) and state_dir is None:
+        return None
     if job.output is None or is_special(job.output):
         if resume:
             raise InputError("--resume needs an output file", "Name it with -o FILE.")
@@ -92,24 +111,27 @@ def divide(
     job = jobs[0]
     if job.output is None or is_special(job.output):
         raise InputError("--shard needs an output file", "Name it with -o FILE, the same for all shards.")
+    if isinstance(job.output, RemotePath):
+        what = f"the shards of a single file are not written to {job.output}, since join reads them on this machine"
+        raise InputError(what, "Name a file of this machine; or divide the input into several files.")
     return [Job(job.input, shard.output(job.output))], find_range(job.input, reading, shard)
 
 
 def write_shard_record(task: Task, shard: Shard, source: Source[Any], writing: WriteOptions, summary: Summary) -> None:
     """Writes the record of the output of a shard, which is complete; see :mod:`toxonnx.io.joining`."""
-    assert task.job.output is not None and task.identity is not None
+    assert isinstance(task.job.output, Path) and task.identity is not None
     format_ = writing.format or output_format(task.job.output, source.format)
     write_record(task.job.output, shard, format_, task.identity, summary)
 
 
 def open_rejects(
-    on_error: str, path: Path | None, tasks: Sequence[Task], limit: int | None, *, force: bool
+    on_error: str, path: Location | None, tasks: Sequence[Task], limit: int | None, *, force: bool
 ) -> contextlib.AbstractContextManager[Rejects | None]:
     """The list of rejected rows, continued where an earlier run got to; None if they are errors."""
     if on_error == "fail":
         return contextlib.nullcontext()
     size = max((task.checkpoint.rejects_size for task in tasks if task.checkpoint), default=0)
-    if path is not None and all(task.is_complete for task in tasks) and has_name(path, size):
+    if path is not None and all(task.is_complete for task in tasks) and has_name(partial_path(path), path, size):
         path = None  # that run was interrupted after its last step
     return Rejects(path, keep=on_error == "null", limit=limit, force=force, size=size)
 
@@ -134,7 +156,7 @@ def plan_tasks(jobs: Sequence[Job], identities: Sequence[Identity | None], *, re
                     hint = "Use what it was; or start over with --force, without --resume."
                     raise InputError(f"{job.output} cannot be continued: {difference}", hint)
                 task = task._replace(checkpoint=state.checkpoint)
-            if resume and state is None and os.path.lexists(job.output) and not force:
+            if resume and state is None and not force and exists(job.output):
                 what = f"{job.output} already exists, and no interrupted run of it was found"
                 raise InputError(what, "It is complete; add --force to score its input again.")
             if not task.is_complete:
@@ -143,10 +165,10 @@ def plan_tasks(jobs: Sequence[Job], identities: Sequence[Identity | None], *, re
     return tasks
 
 
-def _refuse_interrupted(output: Path, checkpoint: Checkpoint) -> None:
-    if not os.path.lexists(output) or checkpoint.stage is not Stage.COMPLETE:
+def _refuse_interrupted(output: Location, checkpoint: Checkpoint) -> None:
+    if checkpoint.stage is not Stage.COMPLETE or not exists(output):
         raise InputError(
-            f"{output} was not completed: {output.name}.part has the state of an interrupted run, in which "
+            f"{output} was not completed: {state_folder(output).name} has the state of an interrupted run, in which "
             f"{checkpoint.summary.rows:,} rows are done",
             "Continue it with --resume, or start over with --force.",
         )
@@ -258,7 +280,7 @@ class Scoring:
     def _score(self, source: Source[Any], task: Task, progress: Callable[[Summary, Source[Any]], None]) -> Summary:
         """Scores one file."""
         output = task.job.output
-        if output is not None:
+        if isinstance(output, Path):
             output.parent.mkdir(parents=True, exist_ok=True)
         if output is None or task.identity is None:
             return self._predict(source, output, self.writing, progress=progress)
@@ -285,7 +307,7 @@ class Scoring:
     def _predict(
         self,
         source: Source[Any],
-        output: Path | None,
+        output: Location | None,
         writing: WriteOptions,
         journal: Journal | None = None,
         shard: ShardRange | None = None,

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 from toxonnx.bundle import Bundle
 from toxonnx.cli.predict_files import Task
 from toxonnx.io.atomic import AtomicFile
+from toxonnx.io.remote import Location
 from toxonnx.io.summary import Summary
 
 __all__ = ["Counts", "FileEntry", "RunManifest", "write_manifest"]
@@ -126,5 +126,5 @@ def write_manifest(
     file.write(json.dumps(asdict(manifest), indent=2) + "\n")
 
 
-def _size(path: Path | None) -> int | None:
+def _size(path: Location | None) -> int | None:
     return path.stat().st_size if path is not None and path.is_file() else None

@@ -28,6 +28,7 @@ from toxonnx.io.journal import Identity, InputIdentity
 from toxonnx.io.output_columns import OutputColumns
 from toxonnx.io.paths import Job
 from toxonnx.io.rejects import join_rejects
+from toxonnx.io.remote import Location
 from toxonnx.io.shards import Shard, find_range
 from toxonnx.io.summary import Summary
 
@@ -74,7 +75,7 @@ class Work:
     checkpoint_rows: int
     on_error: str
     max_rejects: int | None
-    rejects_file: Path | None
+    rejects_file: Location | None
     same_bytes: Mapping[str, str]
 
 
@@ -207,7 +208,7 @@ def _summary(file: _File) -> Summary:
 
 
 def _plan(job: Job, reading: ReadOptions) -> _File:
-    assert job.output is not None
+    assert isinstance(job.input, Path) and isinstance(job.output, Path)
     with open_source(job.input, reading) as source:
         size = source.size
         if size is None:
@@ -235,7 +236,7 @@ def _prepare(file: _File, *, resume: bool, force: bool) -> None:
 
 def _output(file: _File, shard: Shard) -> Path:
     output = file.job(shard).output
-    assert output is not None
+    assert isinstance(output, Path)
     return output
 
 

@@ -11,8 +11,9 @@ import weakref
 from pathlib import Path
 from types import TracebackType
 
-from toxonnx.errors import InputError
+from toxonnx.errors import InputError, ToxonnxError
 from toxonnx.io.output_file import OutputFile
+from toxonnx.io.remote import AnyPath, Location, RemotePath, as_location, exists
 
 __all__ = [
     "AtomicFile",
@@ -26,8 +27,11 @@ __all__ = [
 ]
 
 
-def partial_path(path: Path) -> Path:
-    """Where an output is written until it is complete: a hidden file next to it, the same for every run."""
+def partial_path(path: Location) -> Path:
+    """Where an output is written until it is complete, the same for every run: a hidden file next to it, or for one
+    elsewhere, a file on this machine."""
+    if isinstance(path, RemotePath):
+        return path.local(".part")
     return path.with_name(f".{path.name}.part")
 
 
@@ -55,21 +59,21 @@ class AtomicFile(OutputFile):
 
     def __init__(
         self,
-        path: str | Path | None,
+        path: AnyPath | None,
         *,
         encoding: str = "utf-8",
         force: bool = False,
         size: int = 0,
         is_raw: bool = False,
     ) -> None:
-        path = Path(path) if path is not None else None
+        path = as_location(path) if path is not None else None
         self._force = force
         self._partial: Path | None = None
         self._removal: weakref.finalize[[Path], AtomicFile] | None = None
         try:
             if path is None:
                 target: int | Path = sys.stdout.fileno()
-            elif is_special(path):
+            elif isinstance(path, Path) and is_special(path):
                 target = path
             else:
                 refuse_existing(path, force=force)
@@ -123,22 +127,32 @@ def _unlink(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def refuse_existing(path: Path, *, force: bool) -> None:
+def refuse_existing(path: Location, *, force: bool) -> None:
     """Checks that an output may be written.
 
     Raises:
         InputError: it exists, and is not to be replaced.
     """
-    if os.path.lexists(path) and not force:
+    if not force and exists(path):
         raise InputError(f"{path} already exists", "Add --force to replace it.")
 
 
-def give_name(partial: Path, path: Path, *, force: bool) -> None:
+def give_name(partial: Path, path: Location, *, force: bool) -> None:
     """Gives a complete file its name, while it is still locked: nobody else may open it in between.
 
     Raises:
         InputError: there is a file of that name, which is not to be replaced; ``partial`` remains.
+        MachineError: it cannot be uploaded; ``partial`` remains.
     """
+    if isinstance(path, RemotePath):
+        refuse_existing(path, force=force)  # unlike a link, this leaves time for another one to appear
+        try:
+            path.upload(partial)
+        except ToxonnxError as error:
+            error.hint = "\n".join(filter(None, [error.hint, f"The complete output is {partial}."]))
+            raise
+        partial.unlink()
+        return
     if force:
         os.replace(partial, path)
     else:
@@ -156,10 +170,12 @@ def give_name(partial: Path, path: Path, *, force: bool) -> None:
     sync_folder(path.parent)
 
 
-def has_name(path: Path, size: int) -> bool:
-    """Whether an :class:`AtomicFile` that another process left got its name, with this size."""
-    partial = partial_path(path)
-    return path.is_file() and path.stat().st_size == size and (not partial.exists() or path.samefile(partial))
+def has_name(partial: Path, path: Location, size: int) -> bool:
+    """Whether a complete file of this size that another process left got its name, also if that process ended before
+    the other one was removed."""
+    if not path.is_file() or path.stat().st_size != size:
+        return False
+    return isinstance(path, RemotePath) or not partial.exists() or path.samefile(partial)
 
 
 def sync_folder(folder: Path) -> None:
@@ -172,7 +188,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def open_locked(partial: Path, path: Path) -> int:
+def open_locked(partial: Path, path: Location) -> int:
     """An exclusively locked file; the lock goes when the descriptor is closed, also when the process dies.
 
     Raises:
@@ -199,8 +215,10 @@ def open_locked(partial: Path, path: Path) -> int:
         os.close(descriptor)  # its last owner renamed or removed it meanwhile
 
 
-def is_special(path: Path) -> bool:
+def is_special(path: Location) -> bool:
     """Whether it is a pipe or a device, which is written directly."""
+    if isinstance(path, RemotePath):
+        return False
     try:
         return not stat.S_ISREG(path.stat().st_mode)
     except OSError:

@@ -21,6 +21,7 @@ from toxonnx.io.input_file import InputFile
 from toxonnx.io.output_columns import OutputColumns
 from toxonnx.io.output_file import OutputFile
 from toxonnx.io.rejects import Rejected
+from toxonnx.io.remote import AnyPath, as_location
 from toxonnx.io.sniff import recognize
 from toxonnx.wire.moderations import Moderator
 
@@ -280,13 +281,13 @@ class Sink(Protocol[R_contra]):
     def __exit__(self, *exc_info: Any) -> None: ...
 
 
-def open_source(path: str | Path, options: ReadOptions | None = None) -> Source[Any]:
+def open_source(path: AnyPath, options: ReadOptions | None = None) -> Source[Any]:
     """Opens an input. It is decompressed if its content is compressed.
 
     The format is the requested one, else that of the suffix, else what the content suggests, else CSV.
 
     Args:
-        path: a file; ``-`` is standard input.
+        path: a file, also a URL such as ``s3://bucket/posts.csv``; ``-`` is standard input.
         options: how to read it.
 
     Raises:
@@ -304,7 +305,7 @@ def open_source(path: str | Path, options: ReadOptions | None = None) -> Source[
 
 
 def open_sink(
-    path: str | Path | None, source: Source[Any], columns: OutputColumns, options: WriteOptions | None = None
+    path: AnyPath | None, source: Source[Any], columns: OutputColumns, options: WriteOptions | None = None
 ) -> Sink[Any]:
     """Opens a file to write what ``source`` yields, with columns added at the end.
 
@@ -327,14 +328,14 @@ def open_sink(
     return sink
 
 
-def open_output(path: str | Path | None, options: WriteOptions, *, encoding: str = "utf-8") -> OutputFile:
+def open_output(path: AnyPath | None, options: WriteOptions, *, encoding: str = "utf-8") -> OutputFile:
     """Opens what a sink writes to.
 
     Raises:
         InputError, MachineError: see :class:`toxonnx.io.atomic.AtomicFile`.
     """
     if path is not None and options.partial is not None:
-        return OutputFile(Path(path), options.partial.path, encoding=encoding, size=options.partial.size)
+        return OutputFile(as_location(path), options.partial.path, encoding=encoding, size=options.partial.size)
     return AtomicFile(path, encoding=encoding, force=options.force)
 
 

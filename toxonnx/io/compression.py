@@ -10,11 +10,14 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 from toxonnx.errors import InputError
+from toxonnx.io.remote import Location, RemotePath
 
 __all__ = ["Decompressor", "compress", "compression_of_content", "compression_of_name", "without_suffix"]
+
+L = TypeVar("L", Path, RemotePath, Location)
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ _COMPRESSIONS = {
 }
 
 
-def compression_of_name(path: Path) -> str:
+def compression_of_name(path: Location) -> str:
     """``gzip`` or ``zstd`` by the suffix of a name, else an empty string."""
     return next((name for name, one in _COMPRESSIONS.items() if path.suffix.lower() == one.suffix), "")
 
@@ -92,7 +95,7 @@ def compression_of_content(start: bytes) -> str:
     return next((name for name, one in _COMPRESSIONS.items() if one.start.match(start)), "")
 
 
-def without_suffix(path: Path) -> Path:
+def without_suffix(path: L) -> L:
     """A name without ``.gz`` or ``.zst``."""
     return path.with_suffix("") if compression_of_name(path) else path
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from toxonnx.io.base import ReadOptions, Source, WriteOptions, require_flat
@@ -10,6 +9,7 @@ from toxonnx.io.csv_reader import CsvSource
 from toxonnx.io.csv_writer import CsvSink
 from toxonnx.io.input_file import InputFile
 from toxonnx.io.output_columns import OutputColumns
+from toxonnx.io.remote import AnyPath
 
 __all__ = ["open_sink", "open_source"]
 
@@ -19,7 +19,7 @@ def open_source(file: InputFile, options: ReadOptions) -> CsvSource:
     return CsvSource(file, options)
 
 
-def open_sink(path: str | Path | None, source: Source[Any], columns: OutputColumns, options: WriteOptions) -> CsvSink:
+def open_sink(path: AnyPath | None, source: Source[Any], columns: OutputColumns, options: WriteOptions) -> CsvSink:
     """See :func:`toxonnx.io.base.open_sink`."""
     require_flat(source, options)
     return CsvSink(path, source, columns, options)

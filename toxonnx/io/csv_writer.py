@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from itertools import compress
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +15,7 @@ from toxonnx.inference.scores import Scores
 from toxonnx.io.base import Source, WriteOptions, open_output
 from toxonnx.io.csv_reader import DEFAULT_DELIMITERS, CsvSource
 from toxonnx.io.output_columns import OutputColumns
+from toxonnx.io.remote import AnyPath
 
 __all__ = ["CsvSink"]
 
@@ -50,7 +50,7 @@ class CsvSink:
     """
 
     def __init__(
-        self, path: str | Path | None, source: Source[Any], columns: OutputColumns, options: WriteOptions
+        self, path: AnyPath | None, source: Source[Any], columns: OutputColumns, options: WriteOptions
     ) -> None:
         self._columns = columns
         #: see :attr:`toxonnx.io.base.Sink.columns`

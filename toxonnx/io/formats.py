@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 from toxonnx.io.compression import without_suffix
+from toxonnx.io.remote import AnyPath, Location, as_location
 
 __all__ = ["FORMATS", "Format", "format_of_name", "output_format", "syntax_of"]
 
@@ -42,17 +42,17 @@ FORMATS = {
 }
 
 
-def format_of_name(path: Path) -> str | None:
+def format_of_name(path: Location) -> str | None:
     """The format of a name's suffix, below that of a compression; None if it is unknown."""
     suffix = without_suffix(path).suffix.lower()
     return next((name for name, one in FORMATS.items() if suffix in one.suffixes), None)
 
 
-def output_format(path: str | Path | None, input_format: str) -> str:
+def output_format(path: AnyPath | None, input_format: str) -> str:
     """The format of an output that nobody named: that of its suffix, else that of the input, else the first one."""
     if input_format in FORMATS and FORMATS[input_format].syntax:
         return input_format
-    of_name = format_of_name(Path(path)) if path is not None else None
+    of_name = format_of_name(as_location(path)) if path is not None else None
     return next(
         (name for name in (of_name, input_format) if name is not None and FORMATS[name].is_written), next(iter(FORMATS))
     )

@@ -11,6 +11,7 @@ from typing import Any
 from toxonnx.errors import InputError
 from toxonnx.io.compression import Decompressor, compression_of_content
 from toxonnx.io.output_file import BUFFER_BYTES
+from toxonnx.io.remote import AnyPath, Location, RemotePath, RemoteReader, as_location
 
 __all__ = ["STDIN", "InputFile"]
 
@@ -25,7 +26,7 @@ class InputFile:
     """A file to read, from its start.
 
     Args:
-        path: the file; ``-`` is standard input.
+        path: the file, also one that is not on this machine; ``-`` is standard input.
 
     Attributes:
         path: the file.
@@ -41,18 +42,18 @@ class InputFile:
         MachineError: the package that decompresses it is not installed.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: AnyPath) -> None:
+        self.path = as_location(path)
         standard_input = self.path == STDIN
         self.name = "standard input" if standard_input else str(path)
         try:
-            raw = io.FileIO(0 if standard_input else self.path, closefd=not standard_input)
+            raw = _open(self.path)
         except OSError as error:
             raise InputError(f"cannot read {self.name}: {error.strerror}") from None
-        self.file: io.BufferedReader = io.BufferedReader(raw, BUFFER_BYTES)
+        self.file: io.BufferedReader[Any] = io.BufferedReader(raw, BUFFER_BYTES)
         self.seekable = self.file.seekable()
         self._origin = self.file.tell() if self.seekable else 0  # standard input may have been read before
-        self.size = os.fstat(self.file.fileno()).st_size - self._origin if self.seekable else None
+        self.size = _size(raw) - self._origin if self.seekable else None
         self._decompressor: Decompressor | None = None
         try:
             self.stream, magic = _peek(self.file, _MAGIC_BYTES)
@@ -121,12 +122,23 @@ class InputFile:
             return 0.0
         if self._decompressor is None:
             return float(offset)
-        return (self.file.raw.tell() - self._origin) * offset / max(self._decompressor.bytes, 1)
+        return float(self.file.raw.tell() - self._origin) * offset / max(self._decompressor.bytes, 1)
 
     def close(self) -> None:
         """Closes the file, but not standard input."""
         # A thread may be blocked inside the buffer of a pipe, and closing the buffer would wait for it.
         (self.file if self.seekable else self.file.raw).close()
+
+
+def _open(path: Location) -> io.RawIOBase:
+    if isinstance(path, RemotePath):
+        return path.open()
+    return io.FileIO(0 if path == STDIN else path, closefd=path != STDIN)
+
+
+def _size(file: io.RawIOBase) -> int:
+    """Bytes of a file that can be read at random."""
+    return (file.size or 0) if isinstance(file, RemoteReader) else os.fstat(file.fileno()).st_size
 
 
 def _peek(stream: io.BufferedReader, size: int) -> tuple[io.BufferedReader, bytes]:

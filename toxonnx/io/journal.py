@@ -1,14 +1,15 @@
 """The state of an output that is being written: what another process needs to continue after a crash.
 
-It is a folder next to the output, ``OUT.part``, with the partial output and a journal: one line that says what is
-scored and how, and one per checkpoint, which is written when everything that it refers to is on the disk. A line that
-a crash has cut is ignored.
+It is a folder next to the output, ``OUT.part`` (for an output elsewhere, one of this machine), with the partial output
+and a journal: one line that says what is scored and how, and one per checkpoint, which is written when everything that
+it refers to is on the disk. A line that a crash has cut is ignored.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -20,11 +21,22 @@ from typing import Any, NamedTuple
 
 from toxonnx.disk import FULL_DISK
 from toxonnx.errors import InputError, MachineError
-from toxonnx.io.atomic import give_name, open_locked, sync_folder
+from toxonnx.io.atomic import give_name, has_name, open_locked, sync_folder
 from toxonnx.io.base import Partial, Position
+from toxonnx.io.remote import Location, RemotePath
 from toxonnx.io.summary import Summary
 
-__all__ = ["Checkpoint", "Identity", "InputIdentity", "Journal", "Stage", "State", "read_state", "remove_state"]
+__all__ = [
+    "Checkpoint",
+    "Identity",
+    "InputIdentity",
+    "Journal",
+    "Stage",
+    "State",
+    "read_state",
+    "remove_state",
+    "state_folder",
+]
 
 _VERSION = 1
 #: bytes of an input that are hashed
@@ -54,10 +66,10 @@ class InputIdentity:
     start: str
 
     @classmethod
-    def of(cls, path: Path) -> InputIdentity:
+    def of(cls, path: Location) -> InputIdentity:
         """That of a file."""
-        with open(path, "rb") as file:
-            found = os.fstat(file.fileno())
+        with io.BufferedReader(path.open()) if isinstance(path, RemotePath) else open(path, "rb") as file:
+            found = path.stat()
             return cls(found.st_size, found.st_mtime_ns, hashlib.sha256(file.read(_START_BYTES)).hexdigest())
 
 
@@ -120,7 +132,10 @@ class State(NamedTuple):
     checkpoint: Checkpoint | None
 
 
-def _folder(output: Path) -> Path:
+def state_folder(output: Location) -> Path:
+    """The folder with the state of an output."""
+    if isinstance(output, RemotePath):
+        return output.local(".state")
     return output.with_name(f"{output.name}.part")
 
 
@@ -130,12 +145,12 @@ class _Paths(NamedTuple):
     data: Path
 
     @classmethod
-    def of(cls, output: Path) -> _Paths:
-        folder = _folder(output)
+    def of(cls, output: Location) -> _Paths:
+        folder = state_folder(output)
         return cls(folder, folder / "journal.jsonl", folder / "data")
 
 
-def read_state(output: Path) -> State | None:
+def read_state(output: Location) -> State | None:
     """The state that an earlier process left; None if there is none.
 
     Raises:
@@ -187,7 +202,7 @@ def _checkpoint(table: dict[str, Any]) -> Checkpoint:
     )
 
 
-def remove_state(output: Path) -> None:
+def remove_state(output: Location) -> None:
     """Removes the state of an output, if there is any."""
     paths = _Paths.of(output)
     with contextlib.suppress(OSError):  # the journal last: without it, the rest would not be recognized
@@ -214,7 +229,7 @@ class Journal:
         MachineError: the disk is full.
     """
 
-    def __init__(self, output: Path, identity: Identity, checkpoint: Checkpoint | None = None) -> None:
+    def __init__(self, output: Location, identity: Identity, checkpoint: Checkpoint | None = None) -> None:
         self._output, self._paths = output, _Paths.of(output)
         self.checkpoint = checkpoint
         self._is_synced = False
@@ -251,7 +266,7 @@ class Journal:
             os.fsync(self._file.fileno())
             if not self._is_synced:
                 sync_folder(self._paths.folder)
-                sync_folder(self._output.parent)
+                sync_folder(self._paths.folder.parent)
                 self._is_synced = True
         self.checkpoint = checkpoint
 
@@ -274,15 +289,12 @@ class Journal:
         last, data = self.checkpoint, self._paths.data
         assert last is not None
         with _errors(self._output):
-            if last.stage is Stage.COMPLETE and not data.exists():
-                if not self._output.is_file() or self._output.stat().st_size != last.size:
+            if last.stage is not Stage.COMPLETE or not has_name(data, self._output, last.size):
+                if last.stage is Stage.COMPLETE and not data.exists():
                     raise InputError(
                         f"{self._output}, which an interrupted run completed, was changed or removed since",
                         "Start over with --force, without --resume.",
                     )
-            elif last.stage is Stage.COMPLETE and self._output.exists() and self._output.samefile(data):
-                data.unlink()  # a crash came between the two steps of naming it
-            else:
                 size = data.stat().st_size
                 self.append(Checkpoint(**{**vars(last), "size": size, "stage": Stage.COMPLETE}))
                 give_name(data, self._output, force=force)
@@ -306,7 +318,7 @@ class Journal:
 
 
 @contextlib.contextmanager
-def _errors(path: Path) -> Iterator[None]:
+def _errors(path: Location) -> Iterator[None]:
     try:
         yield
     except OSError as error:

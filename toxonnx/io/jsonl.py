@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from toxonnx.io.input_file import InputFile
 from toxonnx.io.line_recorder import MAX_RECORD
 from toxonnx.io.output_columns import OutputColumns
 from toxonnx.io.rejects import MAX_RAW, ErrorType, Rejected
+from toxonnx.io.remote import AnyPath
 
 __all__ = ["JsonlRecord", "JsonlSink", "JsonlSource", "open_sink", "open_source"]
 
@@ -277,7 +277,7 @@ class JsonlSink:
     """
 
     def __init__(
-        self, path: str | Path | None, source: Source[Any], columns: OutputColumns, options: WriteOptions
+        self, path: AnyPath | None, source: Source[Any], columns: OutputColumns, options: WriteOptions
     ) -> None:
         self._source, self._columns = source, columns
         #: see :attr:`toxonnx.io.base.Sink.columns`
@@ -375,7 +375,7 @@ def open_source(file: InputFile, options: ReadOptions) -> JsonlSource:
     return JsonlSource(file, options)
 
 
-def open_sink(path: str | Path | None, source: Source[Any], columns: OutputColumns, options: WriteOptions) -> JsonlSink:
+def open_sink(path: AnyPath | None, source: Source[Any], columns: OutputColumns, options: WriteOptions) -> JsonlSink:
     """See :func:`toxonnx.io.base.open_sink`."""
     require_flat(source, options)
     return JsonlSink(path, source, columns, options)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from toxonnx.io.input_file import InputFile
 from toxonnx.io.jsonl import JsonlRecord, JsonlSource
 from toxonnx.io.output_columns import OutputColumns
 from toxonnx.io.rejects import ErrorType, Rejected
+from toxonnx.io.remote import AnyPath
 from toxonnx.wire.errors import RequestError
 from toxonnx.wire.json_body import as_object, get, parse_json, require
 from toxonnx.wire.moderations import PATH, error_content, moderation, texts_of
@@ -196,7 +196,7 @@ class BatchSink:
     #: see :attr:`toxonnx.io.base.Sink.columns`
     columns: Sequence[str] = ()
 
-    def __init__(self, path: str | Path | None, options: WriteOptions) -> None:
+    def __init__(self, path: AnyPath | None, options: WriteOptions) -> None:
         if options.moderator is None:
             raise InputError("the model has no names for OpenAI's categories")
         self._moderator = options.moderator
@@ -252,7 +252,7 @@ def open_source(file: InputFile, options: ReadOptions) -> BatchSource:
     return BatchSource(file, options)
 
 
-def open_sink(path: str | Path | None, source: Source[Any], columns: OutputColumns, options: WriteOptions) -> BatchSink:
+def open_sink(path: AnyPath | None, source: Source[Any], columns: OutputColumns, options: WriteOptions) -> BatchSink:
     """See :func:`toxonnx.io.base.open_sink`. Answers have no columns."""
     require_flat(source, options)
     if not isinstance(source, BatchSource):

@@ -15,6 +15,7 @@ from typing import IO
 from toxonnx.disk import FULL_DISK
 from toxonnx.errors import InputError, MachineError
 from toxonnx.io.compression import compress, compression_of_name
+from toxonnx.io.remote import Location
 
 __all__ = ["BUFFER_BYTES", "OutputFile"]
 
@@ -42,7 +43,7 @@ class OutputFile:
 
     def __init__(
         self,
-        path: Path | None,
+        path: Location | None,
         target: int | Path,
         *,
         encoding: str = "utf-8",

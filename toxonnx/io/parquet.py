@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from toxonnx.io.output_columns import OutputColumns
 from toxonnx.io.output_file import BUFFER_BYTES, OutputFile
 from toxonnx.io.parquet_writer import MAX_GROUP_BYTES, Group, RowGroups, RowStore, Settings, leaves
 from toxonnx.io.rejects import ErrorType, Rejected
+from toxonnx.io.remote import AnyPath, as_location
 
 __all__ = ["ParquetRecord", "ParquetSink", "ParquetSource", "open_sink", "open_source"]
 
@@ -249,10 +249,10 @@ class ParquetSink:
     """
 
     def __init__(
-        self, path: str | Path | None, source: Source[Any], columns: OutputColumns, options: WriteOptions
+        self, path: AnyPath | None, source: Source[Any], columns: OutputColumns, options: WriteOptions
     ) -> None:
-        if path is not None and compression_of_name(Path(path)):
-            raise InputError(f"{path}: Parquet is compressed inside", f"Name it {Path(path).with_suffix('')}.")
+        if path is not None and compression_of_name(as_location(path)):
+            raise InputError(f"{path}: Parquet is compressed inside", f"Name it {as_location(path).with_suffix('')}.")
         self._columns = columns
         self._values: Callable[[Any], list[str] | None] | None = None
         if isinstance(source, ParquetSource):
@@ -388,9 +388,7 @@ def open_source(file: InputFile, options: ReadOptions) -> ParquetSource:
     return ParquetSource(file)
 
 
-def open_sink(
-    path: str | Path | None, source: Source[Any], columns: OutputColumns, options: WriteOptions
-) -> ParquetSink:
+def open_sink(path: AnyPath | None, source: Source[Any], columns: OutputColumns, options: WriteOptions) -> ParquetSink:
     """See :func:`toxonnx.io.base.open_sink`."""
     require_flat(source, options)
     return ParquetSink(path, source, columns, options)

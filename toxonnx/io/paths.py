@@ -12,6 +12,7 @@ from toxonnx.errors import InputError
 from toxonnx.io.compression import compression_of_name, without_suffix
 from toxonnx.io.formats import FORMATS, format_of_name, output_format, syntax_of
 from toxonnx.io.input_file import STDIN
+from toxonnx.io.remote import Location, RemotePath, exists
 
 __all__ = ["Job", "plan_jobs"]
 
@@ -19,20 +20,20 @@ __all__ = ["Job", "plan_jobs"]
 class Job(NamedTuple):
     """One input and its output; None is standard output."""
 
-    input: Path
-    output: Path | None
+    input: Location
+    output: Location | None
 
 
 class _Found(NamedTuple):
     """An input, and its path below the output folder."""
 
-    path: Path
+    path: Location
     relative: Path
 
 
 def plan_jobs(
-    inputs: Sequence[Path],
-    output: Path | None,
+    inputs: Sequence[Location],
+    output: Location | None,
     *,
     input_format: str | None = None,
     wanted_format: str | None = None,
@@ -68,31 +69,42 @@ def plan_jobs(
     return jobs
 
 
-def _find(path: Path, input_format: str | None) -> Iterator[_Found]:
+def _find(path: Location, input_format: str | None) -> Iterator[_Found]:
     if path.is_dir():
-        files = [one for one in _files_below(path) if input_format or format_of_name(one)]
+        files = [one for one in _files_below(path) if input_format or format_of_name(one.path)]
         if not files:
             suffixes = ", ".join(suffix for one in FORMATS.values() for suffix in one.suffixes)
             raise InputError(f"{path} has no files to score", f"Their names must end in {suffixes}; or --input-format.")
-        yield from (_Found(one, one.relative_to(path)) for one in files)
-    elif glob.has_magic(str(path)) and not os.path.lexists(path):
-        root = Path(*_fixed_parts(path))
-        matches = glob.glob(str(path), recursive=True)  # noqa: PTH207  (Path.glob finds hidden files, too)
-        files = sorted(one for one in map(Path, matches) if one.is_file())
+        yield from files
+    elif glob.has_magic(str(path)) and not exists(path):
+        files = _matches(path)
         if not files:
             raise InputError(f"no file matches {path}")
-        yield from (_Found(one, one.relative_to(root)) for one in files)
+        yield from files
     else:
         yield _Found(path, Path(path.name))
 
 
-def _files_below(folder: Path) -> list[Path]:
+def _files_below(folder: Location) -> list[_Found]:
     """Its files, also in folders inside, without those that tools hide from each other."""
+    if isinstance(folder, RemotePath):
+        below = [_Found(*one) for one in folder.files_below()]
+        return [one for one in below if not any(part.startswith((".", "_")) for part in one.relative.parts)]
     found: list[Path] = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith((".", "_"))]
         found += [Path(parent) / name for name in names if not name.startswith((".", "_"))]
-    return sorted(found)
+    return [_Found(one, one.relative_to(folder)) for one in sorted(found)]
+
+
+def _matches(pattern: Location) -> list[_Found]:
+    """The files that match a pattern, without hidden ones."""
+    if isinstance(pattern, RemotePath):
+        matches = [_Found(*one) for one in pattern.matches()]
+        return [one for one in matches if not any(part.startswith(".") for part in one.relative.parts)]
+    root = Path(*_fixed_parts(pattern))
+    names = glob.glob(str(pattern), recursive=True)  # noqa: PTH207  (Path.glob finds hidden files, too)
+    return [_Found(one, one.relative_to(root)) for one in sorted(map(Path, names)) if one.is_file()]
 
 
 def _fixed_parts(pattern: Path) -> Iterator[str]:
@@ -115,12 +127,12 @@ def _output_name(name: Path, input_format: str | None, wanted: str | None) -> Pa
     return stem.with_name(f"{stem.name}{FORMATS[syntax_of(written)].suffixes[0]}{compression}")
 
 
-def _refuse_clashes(jobs: Sequence[Job], folders: Sequence[Path], output: Path, *, force: bool) -> None:
+def _refuse_clashes(jobs: Sequence[Job], folders: Sequence[Location], output: Location, *, force: bool) -> None:
     target = output.resolve()
     for folder in folders:
         if folder.resolve() in {target, *target.parents}:
             raise InputError(f"the output folder {output} is inside {folder}, which is read", "Name another folder.")
-    by_output: dict[Path, Path] = {}
+    by_output: dict[Location, Location] = {}
     inputs = {job.input.resolve() for job in jobs}
     for job in jobs:
         assert job.output is not None
@@ -131,6 +143,6 @@ def _refuse_clashes(jobs: Sequence[Job], folders: Sequence[Path], output: Path, 
             )
         if job.output.resolve() in inputs:
             raise InputError(f"{job.output} would replace a file that is read", "Name another folder.")
-        if os.path.lexists(job.output) and not force:
+        if not force and exists(job.output):
             raise InputError(f"{job.output} already exists", "Add --force to replace it.")
         by_output[job.output] = job.input

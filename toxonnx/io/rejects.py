@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from toxonnx.errors import InputError, RowError
 from toxonnx.io.atomic import AtomicFile
+from toxonnx.io.remote import Location
 from toxonnx.io.undecodable import encoded
 
 __all__ = ["MAX_RAW", "ErrorType", "RejectLimitError", "Rejected", "Rejects", "join_rejects", "with_rejected"]
@@ -137,7 +138,7 @@ class Rejects:
 
     def __init__(
         self,
-        path: Path | None = None,
+        path: Location | None = None,
         *,
         keep: bool = False,
         limit: int | None = None,
@@ -196,7 +197,7 @@ class Rejects:
             self._file.__exit__(kind, error, tb)
 
 
-def join_rejects(paths: Sequence[Path], target: Path, *, force: bool) -> None:
+def join_rejects(paths: Sequence[Path], target: Location, *, force: bool) -> None:
     """Joins lists of rejected rows to one.
 
     Raises:

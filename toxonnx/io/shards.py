@@ -9,13 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from toxonnx.errors import InputError
 from toxonnx.io.base import Position, ReadOptions, Source, open_source
 from toxonnx.io.compression import compression_of_name
+from toxonnx.io.remote import Location, RemotePath
 
 __all__ = ["Shard", "ShardRange", "divide_by_reading", "find_range", "parse_shard", "records_before"]
+
+L = TypeVar("L", Path, RemotePath, Location)
 
 
 class Shard(NamedTuple):
@@ -27,7 +30,7 @@ class Shard(NamedTuple):
     def __str__(self) -> str:
         return f"{self.number}/{self.total}"
 
-    def output(self, whole: Path) -> Path:
+    def output(self, whole: L) -> L:
         """The output of this shard of ``out.csv``, such as ``out-00003-of-00016.csv``."""
         compression = whole.suffix if compression_of_name(whole) else ""
         plain = whole.with_suffix("") if compression else whole
@@ -54,7 +57,7 @@ def parse_shard(text: str) -> Shard:
     return shard
 
 
-def find_range(path: Path, options: ReadOptions, shard: Shard) -> ShardRange:
+def find_range(path: Location, options: ReadOptions, shard: Shard) -> ShardRange:
     """Finds where a shard of an input starts and ends, by reading what precedes it.
 
     Raises:
