@@ -179,6 +179,8 @@ def test_request_ids_headers_metrics_and_logs(client: TestClient, caplog: pytest
     first, second = (record.fields for record in caplog.records if record.message == "request")  # type: ignore[attr-defined]
     assert (first["id"], first["status"], first["texts"], first["path"]) == ("abc-1", 200, 2, "/v1/classify")
     assert second["status"] == 404 and "hidden" not in str(first)
+    assert client.post("/predict", json={"inputs": [["A fine day"], ["So kind"]]}).status_code == 200
+    assert client.post("/predict", json={}).status_code == 422
     metrics = client.get("/metrics").text
     for line in (
         'toxonnx_truncated_texts_total{bundle="tone"}', 'toxonnx_decisions_total{bundle="tone",label="toxic"}',
