@@ -100,7 +100,7 @@ from toxonnx.inference.options import RuntimeOptions
 from toxonnx.inference.tokenizer import Tokens
 engine = Engine(open_bundle(Path(sys.argv[1])), RuntimeOptions(device=sys.argv[2]))
 lengths = np.full(8, int(sys.argv[3]))
-engine.run(Tokens(np.full(lengths.sum(), 2000, np.int32), lengths, lengths < 0, lengths < 0), np.arange(8))
+engine.run(Tokens(np.full(lengths.sum(), 2000, np.int32), lengths), np.arange(8))
 """
 
 

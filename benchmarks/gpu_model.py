@@ -85,7 +85,7 @@ class Setup:
         ids = np.random.default_rng(seed).integers(1000, 30_000, array.sum(), dtype=np.int32)
         ends = np.cumsum(array)
         ids[ends - array], ids[ends - 1] = 101, 102
-        return Tokens(ids, array, array < 0, array < 0)
+        return Tokens(ids, array)
 
     def tweets(self) -> Tokens:
         """Rows as long as tweets."""

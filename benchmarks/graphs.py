@@ -172,7 +172,7 @@ def make_feeds(rows: int) -> tuple[list[Feed], list[Feed]]:
     rng = np.random.default_rng(0)
     lengths = np.array(tweet_lengths(rows))
     ids = [rng.integers(1000, 30000, length) for length in lengths]
-    tokens = Tokens(np.concatenate(ids).astype(np.int32), lengths, lengths < 0, lengths < 0)
+    tokens = Tokens(np.concatenate(ids).astype(np.int32), lengths)
     batcher = EqualLengthBatcher(BATCH_TOKENS)
 
     def feed(batch: np.ndarray) -> Feed:

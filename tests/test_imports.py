@@ -38,15 +38,18 @@ RULES = {
     "system": Rule("cores, instruction sets, memory, versions of this machine"),
     "labels": Rule("label names, activation, temperature, thresholds"),
     "texts": Rule("columns to one text: template, normalisation"),
+    "long_texts": Rule("how texts beyond the maximum length are read", ("records",)),
     "vocabularies": Rule("names that moderation services use for labels"),
     "formats": Rule("precisions, layouts and devices, and which go together"),
     "architectures": Rule("what each encoder architecture is"),
     "recipe": Rule(
-        "recipes, read from TOML and validated", ("formats", "labels", "records", "resources", "texts", "vocabularies")
+        "recipes, read from TOML and validated",
+        ("formats", "labels", "long_texts", "records", "resources", "texts", "vocabularies"),
     ),
     "records": Rule("dataclasses from plain values"),
     "manifest": Rule(
-        "the sections of a manifest", ("formats", "labels", "manifest_decisions", "records", "texts", "vocabularies")
+        "the sections of a manifest",
+        ("formats", "labels", "long_texts", "manifest_decisions", "records", "texts", "vocabularies"),
     ),
     "manifest_decisions": Rule("the sections of a manifest on how labels are decided", ("records",)),
     "bundle": Rule("the bundle: hashes, open, seal", ("labels", "manifest", "records")),
@@ -59,9 +62,10 @@ RULES = {
         ("disk", "extras", "inference.scores", "texts", "wire"),
         ("backports", "compression", "fsspec", "pyarrow"),
     ),
-    "inference.options": Rule("how to run a bundle"),
+    "inference.options": Rule("how to run a bundle", ("long_texts", "manifest")),
     "inference.scores": Rule("logits to probabilities to decisions; `Scores`, `Scorer`", ("labels",), ("numpy",)),
-    "inference.tokenizer": Rule("texts to token ids", ("texts",), ("numpy", "tokenizers")),
+    "inference.tokenizer": Rule("texts to token ids", ("long_texts", "texts"), ("numpy", "tokenizers")),
+    "inference.windows": Rule("logits of windows to logits of texts", ("inference.scores", "labels"), ("numpy",)),
     "inference.inputs": Rule("what callers may pass as texts", (), ("numpy",)),
     "inference.cache": Rule("logits of texts that were scored before", (), ("numpy",)),
     "inference.prefetch": Rule("iterators that run ahead of their consumer"),
@@ -73,8 +77,7 @@ RULES = {
     ),
     "inference.tokenizer_pool": Rule(
         "normalising, hashing and tokenizing, in this process or several",
-        ("inference.cache", "inference.tokenizer", "texts"),
-        ("numpy",),
+        ("inference.cache", "inference.tokenizer", "long_texts", "texts"),
     ),
     "inference.batching": Rule("which rows are scored together", ("inference.tokenizer",), ("numpy",)),
     "inference.devices": Rule(
@@ -113,7 +116,7 @@ RULES = {
     ),
     "inference.self_test": Rule(
         "a bundle's scores compared with PyTorch's",
-        ("formats", "inference.classifier", "inference.scores", "records"),
+        ("formats", "inference.classifier", "inference.scores", "long_texts", "records"),
         ("numpy",),
     ),
     "predict": Rule(
@@ -143,21 +146,24 @@ RULES = {
     "train": Rule(
         "training, merging adapters",
         (
-            "architectures", "bundle", "data", "disk", "evaluate", "inference", "io", "labels", "manifest", "recipe",
-            "records", "texts",
+            "architectures", "bundle", "data", "disk", "evaluate", "inference", "io", "labels", "long_texts",
+            "manifest", "recipe", "records", "texts",
         ),
         ("accelerate", "matplotlib", "numpy", *TORCH_TOOLS),
     ),
     "bench": Rule(
         "benchmarks of engines, each in its own process",
-        ("bundle", "extras", "html", "inference", "io", "labels", "resources", "system", "texts", "train.adapters"),
+        (
+            "bundle", "extras", "html", "inference", "io", "labels", "long_texts", "resources", "system", "texts",
+            "train.adapters",
+        ),
         ("matplotlib", "numpy", "torch", "transformers"),
     ),
     "convert": Rule(
         "to ONNX, quantization, verification, thresholds, model card, export",
         (
             "architectures", "binomial", "bundle", "data", "disk", "evaluate", "formats", "inference", "io", "labels",
-            "manifest", "manifest_decisions", "recipe", "records", "texts", "train",
+            "long_texts", "manifest", "manifest_decisions", "recipe", "records", "texts", "train",
         ),
         ("numpy", "scipy", *ONNX_TOOLS, *TORCH_TOOLS),
     ),

@@ -14,6 +14,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 from toxonnx.errors import InputError
 from toxonnx.formats import LAYOUTS, PRECISIONS
 from toxonnx.labels import Labels
+from toxonnx.long_texts import LongTexts
 from toxonnx.manifest_decisions import Cascade, Decisions
 from toxonnx.records import Count, NotNegative, Rule, Share, from_plain
 from toxonnx.texts import TextSpec
@@ -216,6 +217,8 @@ class Verification:
         agreement: on the rows for which the limits hold.
         reference: on the same rows; None in bundles of earlier versions, and where these are built-in sentences.
         test: on the run's test rows; None without any.
+        long_texts: on texts of several windows, joined from those of ``agreement``; None where long texts are
+            truncated.
         limits: for ``agreement``.
         ran_on: execution provider, and the GPU.
         worse_than_baseline: in what the model is worse than a baseline; empty if it is better than all.
@@ -226,6 +229,7 @@ class Verification:
     ran_on: str
     reference: Reference | None = None
     test: Agreement | None = None
+    long_texts: Agreement | None = None
     worse_than_baseline: list[str] = field(default_factory=list)
 
 
@@ -291,7 +295,7 @@ class Manifest:
         label_descriptions: label name -> its meaning, for those labels for which it is known.
         mappings: service (see :mod:`toxonnx.vocabularies`) -> its name for a label -> the label with the same meaning.
         text: columns, template and normalisation.
-        max_length: maximum number of tokens, including special tokens; longer texts are truncated.
+        max_length: maximum number of tokens, including special tokens.
         pad_id: id of the padding token.
         precision: one of :data:`toxonnx.formats.PRECISIONS`.
         layout: one of :data:`toxonnx.formats.LAYOUTS`.
@@ -301,6 +305,7 @@ class Manifest:
         decisions: None where neither calibration nor thresholds could be fitted.
         training: None for a model that toxonnx did not train.
         cascade: None for a bundle without a first stage.
+        long_texts: how texts beyond the maximum length are read; None where they are truncated.
         evaluation: an evaluation on held-out rows, as :class:`toxonnx.evaluate.report.EvaluationReport` in plain
             values, with ``part``, the kind of rows; empty without one.
         tools: package -> version.
@@ -324,6 +329,7 @@ class Manifest:
     decisions: Decisions | None = None
     training: Training | None = None
     cascade: Cascade | None = None
+    long_texts: LongTexts | None = None
     evaluation: dict[str, Any] = field(default_factory=dict)
     tools: dict[str, str] = field(default_factory=dict)
     files: dict[FileName, Sha256] = field(default_factory=dict)
@@ -333,6 +339,8 @@ class Manifest:
             raise InputError(f"label_descriptions: {unknown[0]!r} is not a label")
         if self.cascade:
             self._check_cascade(self.cascade)
+        if self.long_texts:
+            self.long_texts.check(self.max_length)
         check_mappings(self.mappings, self.labels.names)
 
     def _check_cascade(self, cascade: Cascade) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from toxonnx.errors import InputError, RecipeError
 from toxonnx.formats import check_precision_and_layout
 from toxonnx.labels import Labels
+from toxonnx.long_texts import MODES, POOLS, LongTexts, Windows
 from toxonnx.records import Count, NotNegative, Rule, Share, from_plain, one_of
 from toxonnx.resources import find_recipe
 from toxonnx.texts import TextSpec
@@ -228,6 +229,29 @@ class Export:
     #: fit a first stage: "*" -> share of the rows that keep every decision, label -> share of its rows that keep it,
     #: by default the same share for every label (convert.cascade); empty for none
     cascade: dict[str, float] = field(default_factory=dict)
+    #: how texts of more than max_length tokens are read (long_texts); None for the defaults of windows
+    long_texts: Annotated[str, one_of(*MODES)] = "truncate"
+    stride: Count | None = None
+    pool: Annotated[str, one_of(*POOLS)] | None = None
+    max_windows: Windows | None = None
+
+    def reading(self, *, max_length: int, multi: bool) -> LongTexts | None:
+        """How long texts are read; None where they are truncated.
+
+        Args:
+            max_length: of the model.
+            multi: whether a text can have several labels.
+
+        Raises:
+            InputError: the stride is too large, or it, ``pool`` or ``max_windows`` is set without windows.
+        """
+        settings = {name: getattr(self, name) for name in ("stride", "pool", "max_windows")}
+        if self.long_texts == "windows":
+            return LongTexts.with_defaults(max_length=max_length, multi=multi, **settings)
+        for name, value in settings.items():
+            if value is not None:
+                raise InputError(f"{name} is set, but long_texts is truncate", "Set long_texts to windows.")
+        return None
 
 
 @dataclass(frozen=True)
@@ -375,6 +399,7 @@ def _check(recipe: Recipe) -> None:
     if split.validation + split.test >= 1:
         raise InputError("split.validation and split.test leave no rows for training")
     check_precision_and_layout(export.precision, export.layout)
+    export.reading(max_length=recipe.max_length, multi=recipe.multi)
     if sum(map(bool, (export.target_precision, export.target_recall, export.best_f1))) > 1:
         raise InputError("export can have only one of target_precision, target_recall and best_f1")
     _check_data(recipe)

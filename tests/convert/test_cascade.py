@@ -17,7 +17,7 @@ from toxonnx.data.fingerprints import hashes
 from toxonnx.errors import GateError, InputError
 from toxonnx.inference.cascade import FirstStage
 from toxonnx.inference.scores import decide, probabilities
-from toxonnx.inference.tokenizer import Tokenizer
+from toxonnx.inference.tokenizer_pool import TextPreprocessor
 from toxonnx.labels import Labels
 
 DRAWS, ROWS = 1000, 3000
@@ -78,6 +78,7 @@ class TwoLabels:
 
     labels = Labels(("rude", "food"), "sigmoid", (0.5, 0.8))
     bundle = open_bundle(SHIPPED)
+    preprocess = TextPreprocessor(SHIPPED / "tokenizer.json", 128, bundle.manifest.text)
 
     def logits(self, texts: list[str]) -> np.ndarray:
         rude = [4.0 * any(word in text for word in RUDE) - 2 for text in texts]
@@ -94,8 +95,7 @@ def test_every_decision_of_a_multi_label_model_counts() -> None:
     assert cascade.recall["food"].wanted == 0.9 and cascade.recall["food"].rows < cascade.recall["rude"].rows
     assert cascade.early > 0.3 and cascade.probability_difference < 0.05
     new = [text for text, _ in sentences(2000, 22)]
-    tokens = Tokenizer(SHIPPED / "tokenizer.json", 128)(new)
-    answers = FirstStage(cascade, weights, model.labels)(tokens)
+    answers = FirstStage(cascade, weights, model.labels)(model.preprocess.tokenizer(new))
     first, full = (
         decide(probabilities(logits, model.labels), model.labels) for logits in (answers.logits, model.logits(new))
     )

@@ -146,7 +146,7 @@ def test_verification_on_given_rows(bases: dict[str, Path], run: Path, tmp_path:
     texts = [text for text, _ in sentences(50, 4)]
     shares = classifier.score(texts).decisions.mean(axis=0)
     assert list(reference.label_shares.values()) == pytest.approx(shares.tolist())
-    lengths = [len(classifier.preprocess.tokenizer([text]).ids) for text in texts]
+    lengths = [int(classifier.preprocess.tokenizer([text]).lengths[0]) for text in texts]
     assert reference.mean_tokens == pytest.approx(sum(lengths) / 50)
     wrong = write_csv(tmp_path / "wrong.csv", ["comment", "kind"], [["a soup", "praise"], ["a coat", "neither"]])
     with pytest.raises(

@@ -45,7 +45,7 @@ def _session(tmp_path: Path, model: onnx.ModelProto, layout: str) -> Session:
 
 def _tokens(trained: Trained, folder: Path) -> object:
     preprocess = TextPreprocessor(folder / "tokenizer.json", trained.max_length, trained.text)
-    return preprocess(TEXTS).tokens(range(len(TEXTS)))
+    return preprocess(TEXTS).tokens(range(len(TEXTS))).tokens
 
 
 @pytest.mark.parametrize("name", ["distilbert", "bert", "roberta"])

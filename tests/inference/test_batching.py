@@ -30,7 +30,7 @@ LENGTHS = arrays.arrays(np.int64, st.integers(1, 50), elements=st.integers(1, 40
 
 def _make_tokens(lengths: np.ndarray) -> Tokens:
     ids = np.arange(1, lengths.sum() + 1, dtype=np.int32)  # each token is known again
-    return Tokens(ids, lengths, lengths < 0, lengths < 0)
+    return Tokens(ids, lengths)
 
 
 @given(lengths=LENGTHS, max_tokens=st.integers(1, 200))

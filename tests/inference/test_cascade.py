@@ -88,10 +88,9 @@ def test_sums_are_those_of_each_text(rows: list[list[int]], seed: int) -> None:
     weights = np.random.default_rng(seed).integers(-127, 128, (256, 2)).astype(np.int8)
     weights[::3] = UNKNOWN
     ids, lengths = concatenate_ids(rows)
-    none = np.zeros(len(rows), np.bool_)
-    sums, known = NgramWeights(weights).sums(Tokens(ids, lengths, none, none))
+    sums, known = NgramWeights(weights).sums(Tokens(ids, lengths))
     for i, row in enumerate(rows):
-        single = Tokens(np.array(row, np.int32), np.array([len(row)]), none[:1], none[:1])
+        single = Tokens(np.array(row, np.int32), np.array([len(row)]))
         buckets = [bucket for bucket in ngram_buckets(single, 256).ravel().tolist() if bucket < 256]
         assert len(buckets) == sum(max(len(row) - shorter, 0) for shorter in range(3))
         inside = [weights[bucket].astype(int) for bucket in buckets if weights[bucket, 0] != UNKNOWN]

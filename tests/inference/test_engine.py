@@ -80,7 +80,7 @@ def test_gpu_batches_match_the_layout(on_gpu: Callable[..., Engine], layout: str
     )
     assert FakeSession.made[0].layout == layout and FakeSession.made[0].device == "cuda"
     lengths = np.array([3, 128, 7, 7, 60])
-    tokens = Tokens(np.repeat(np.arange(100, 105), lengths).astype(np.int32), lengths, lengths < 0, lengths < 0)
+    tokens = Tokens(np.repeat(np.arange(100, 105), lengths).astype(np.int32), lengths)
     logits = np.zeros((5, 3), dtype=np.float32)
     for rows in engine.batches(lengths):
         logits[rows] = engine.run(tokens, rows)
@@ -108,7 +108,7 @@ def test_small_batches_use_the_ordinary_session_if_graph_capture_fails(on_gpu: C
     FakeSession.fails.add("cuda_graphs")
     engine = on_gpu("packed")
     lengths = np.array([2, 1])
-    tokens = Tokens(np.array([5, 6, 7], dtype=np.int32), lengths, lengths < 0, lengths < 0)
+    tokens = Tokens(np.array([5, 6, 7], dtype=np.int32), lengths)
     with pytest.warns(UserWarning, match="use the ordinary session from now on: CUDA failure 2"):
         assert engine.run_small_batch(tokens)[:, :2].tolist() == [[5, 2], [7, 1]]
     assert engine.run_small_batch(tokens)[:, :2].tolist() == [[5, 2], [7, 1]]

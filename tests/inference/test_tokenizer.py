@@ -31,7 +31,7 @@ def test_the_start_of_a_long_text_has_the_same_tokens(words: list[str], times: i
     tokens = Tokenizer(path, 128)(["a", text, text])
     expected = theirs.encode(text)
     for row in (1, 2):
-        assert tokens.of(np.array([row])).tolist() == expected.ids
+        assert tokens.tokens.of(np.array([row])).tolist() == expected.ids
         assert tokens.truncated[row] == bool(expected.overflowing)
 
 
@@ -71,9 +71,9 @@ def test_a_text_without_a_known_token_has_the_tokens_of_an_empty_text(kind: str,
     @given(texts=st.lists(st.text(st.characters(), max_size=9) | st.sampled_from(["", " ", thumb, "fine day"])))
     def check(texts: list[str]) -> None:
         tokens = tokenizer(texts)
-        assert len(tokens.lengths) == len(tokens.truncated) == len(tokens.no_tokens) == len(texts)
+        assert len(tokens) == len(tokens.truncated) == len(tokens.no_tokens) == len(texts)
         for i, text in enumerate(texts):
-            ids = tokens.of(np.array([i])).tolist()
+            ids = tokens.tokens.of(np.array([i])).tolist()
             if tokens.no_tokens[i]:
                 assert ids == empty
             else:

@@ -31,7 +31,8 @@ TEXTS = [*(text for text, _ in sentences(20)), "", "\N{THUMBS UP SIGN}", "word "
 
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
-    return Classifier(open_bundle(SHIPPED), RuntimeOptions(threads=2))
+    """Reads up to two windows of a text: the longest of TEXTS is truncated after them."""
+    return Classifier(open_bundle(SHIPPED), RuntimeOptions(threads=2, long_texts="windows", max_windows=2))
 
 
 @asynccontextmanager
@@ -204,15 +205,16 @@ def test_the_work_of_a_cancelled_request_is_dropped(classifier: Classifier, engi
 
 
 def test_one_bad_text_does_not_fail_the_others_of_its_batch(classifier: Classifier, engine: Engine) -> None:
-    bad = int(classifier.preprocess.tokenizer(["bread"]).ids[1])
+    bad = int(classifier.preprocess.tokenizer(["bread"]).tokens.ids[1])
+    texts = ["soup", "word " * 200 + "bread", "film"]  # in its second window
     engine.fails = lambda tokens: GateError("NaN") if bad in tokens.ids else None
 
     async def run() -> None:
         async with queue(classifier) as one:
-            scored = await one.score(["soup", "bread", "film"])
+            scored = await one.score(texts)
             assert scored.errors == {1: "NaN"}
             engine.fails = lambda _: None
-            again = await one.score(["soup", "bread", "film"])
+            again = await one.score(texts)
             assert not again.errors and again.scores.cached.tolist() == [True, False, True]
 
     asyncio.run(run())
@@ -244,7 +246,7 @@ def test_a_model_that_stopped_is_not_healthy_and_nobody_waits_for_it(
 
 
 def test_cancelled_requests_leave_the_others_alone(classifier: Classifier) -> None:
-    texts = TEXTS[:6]
+    texts = [*TEXTS[:5], "word " * 300]
     reference = {text: next(classifier.score_batches([text]))[1].logits[0].tobytes() for text in texts}
     rng = random.Random(0)
 

@@ -22,6 +22,7 @@ from toxonnx.inference.engine import Engine
 from toxonnx.inference.options import RuntimeOptions
 from toxonnx.inference.tokenizer import Tokenizer
 from toxonnx.io.base import ReadOptions, open_source
+from toxonnx.long_texts import TRUNCATE
 from toxonnx.resources import find_bundle
 from toxonnx.system import available_cores, describe_system
 
@@ -165,5 +166,6 @@ def _load_texts(bundle: Bundle, options: BenchOptions) -> tuple[list[str], str]:
 
 def _text_statistics(bundle: Bundle, engine: Engine, texts: list[str], source: str) -> TextStatistics:
     clean = [bundle.manifest.text.clean(text) for text in texts]
-    tokens = Tokenizer(bundle.path / "tokenizer.json", bundle.manifest.max_length)(clean)
-    return TextStatistics.of(clean, tokens, source, padding_shares(engine, tokens))
+    manifest = bundle.manifest
+    tokenized = Tokenizer(bundle.path / "tokenizer.json", manifest.max_length, manifest.long_texts or TRUNCATE)(clean)
+    return TextStatistics.of(clean, tokenized, source, padding_shares(engine, tokenized.tokens))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +47,11 @@ def build_candidates(
         sources: ``pytorch``, or folders: bundles, runs or checkpoints.
         options: how they run.
         scratch: folder for checkpoints.
-        log: receives a line for each bundle that falls back to the CPU.
+        log: receives a line for each bundle that falls back to the CPU, and for an engine that is left out.
 
     Raises:
-        InputError: a source has other labels than the bundle, or the name of an earlier one.
+        InputError: a source has other labels than the bundle, reads long texts in another way, or has the name of an
+            earlier one.
         CheckpointError: a source is neither a bundle nor a checkpoint.
         MachineError: the packages of the train extra are not installed.
     """
@@ -59,11 +61,16 @@ def build_candidates(
         folder = Path(source).absolute()
         if source != RANDOM_WEIGHTS and (folder / MANIFEST).is_file():
             other = open_bundle(folder)
+            if other.manifest.long_texts != bundle.manifest.long_texts:
+                raise InputError(
+                    f"--compare {source} reads long texts in another way than the bundle",
+                    "Compare bundles that were exported with the same --long-texts.",
+                )
             labels, added = other.manifest.labels.names, _other_bundle(folder.name, other, options, log)
         else:
             checkpoint = scratch / str(number)
             labels = write_checkpoint(bundle, source, checkpoint)
-            added = _checkpoint(source, checkpoint, bundle, options)
+            added = _checkpoint(source, checkpoint, bundle, options, log)
         if labels != names:
             raise InputError(
                 f"--compare {source} has the labels {', '.join(labels)}; the bundle has {', '.join(names)}",
@@ -96,19 +103,23 @@ def _other_bundle(name: str, bundle: Bundle, options: CandidateOptions, log: Cal
     return _bundle(name, bundle, other, comparable=True)
 
 
-def _checkpoint(source: str, folder: Path, bundle: Bundle, options: CandidateOptions) -> list[Candidate]:
+def _checkpoint(
+    source: str, folder: Path, bundle: Bundle, options: CandidateOptions, log: Callable[[str], None]
+) -> list[Candidate]:
     manifest, on_cpu = bundle.manifest, options.device == "cpu"
-    arguments = {
+    arguments: dict[str, Any] = {
         "model": str(folder), "threads": options.cores, "max_length": manifest.max_length, "batch": 32,
         "normalise": list(manifest.text.normalise), "multi": manifest.labels.multi,
         "device": "cpu" if on_cpu else "cuda",
     }  # fmt: skip
+    engines = [(f"transformers pipeline{'' if on_cpu else ' fp32'}", "toxonnx.bench.scorers:pipeline")]
+    if manifest.long_texts:
+        log("the transformers pipeline is left out: it truncates long texts, which the bundle reads in windows")
+        engines, arguments["long_texts"] = [], dataclasses.asdict(manifest.long_texts)
+    engines.append((f"PyTorch sorted{'' if on_cpu else ' fp16'}", "toxonnx.bench.scorers:pytorch"))
     random = source == RANDOM_WEIGHTS
     name = "random weights" if random else Path(source).absolute().name
     return [
         Candidate(f"{engine} ({name})", factory, arguments, options.cores, comparable=not random)
-        for engine, factory in (
-            (f"transformers pipeline{'' if on_cpu else ' fp32'}", "toxonnx.bench.scorers:pipeline"),
-            (f"PyTorch sorted{'' if on_cpu else ' fp16'}", "toxonnx.bench.scorers:pytorch"),
-        )
+        for engine, factory in engines
     ]

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from toxonnx.inference.scores import Scorer, Scores
 from toxonnx.inference.tokenizer import EmptyText, Tokenizer, Tokens
+from toxonnx.inference.windows import pool_windows
 from toxonnx.labels import Labels
+from toxonnx.long_texts import TRUNCATE, LongTexts
 from toxonnx.texts import TextSpec
 
 __all__ = ["bundle", "pipeline", "pytorch", "scores_from_probabilities"]
@@ -131,17 +133,20 @@ class _PyTorch:
     text: TextSpec
     batch: int
     device: str
+    pool: str
 
     def score(self, texts: Sequence[str]) -> Scores:
         import torch
 
-        tokens = self.tokenizer([self.text.clean(text) for text in texts])
-        logits = np.empty((len(texts), len(self.labels)), dtype=np.float32)
+        tokenized = self.tokenizer([self.text.clean(text) for text in texts])
+        tokens = tokenized.tokens
+        logits = np.empty((len(tokens.lengths), len(self.labels)), dtype=np.float32)
         with torch.inference_mode():
             pending = [(batch, self._forward(tokens, batch)) for batch in self._batches(tokens.lengths)]
             for batch, output in pending:  # after all batches are queued, so that a GPU does not wait in between
                 logits[batch] = output.float().cpu().numpy()
-        return Scores.of(self.labels, logits, truncated=tokens.truncated, no_tokens=tokens.no_tokens)
+        pooled = pool_windows(logits, tokenized.windows, self.labels, self.pool)
+        return Scores.of(self.labels, pooled, truncated=tokenized.truncated, no_tokens=tokenized.no_tokens)
 
     def _batches(self, lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Positions of the rows of each batch, longest rows first."""
@@ -170,11 +175,12 @@ class _PyTorch:
 
 def pytorch(
     model: Path, *, threads: int, max_length: int, batch: int = 32, normalise: Sequence[str] = (), multi: bool = False,
-    device: str = "cpu",
+    device: str = "cpu", long_texts: dict[str, Any] | None = None,
 ) -> Scorer:  # fmt: skip
     """A checkpoint in PyTorch at its best: sorted by length, inference mode, the Rust tokenizer called directly.
 
     On a GPU in fp16 with SDPA, in batches of about GPU_BATCH_TOKENS tokens instead of ``batch`` rows. Not compiled.
+    Long texts are read as :class:`toxonnx.long_texts.LongTexts` with these values says.
     """
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -183,14 +189,16 @@ def pytorch(
     network: Any = AutoModelForSequenceClassification.from_pretrained(model).eval().to(device)
     if device != "cpu":
         network = network.half()
+    reading = LongTexts(**long_texts) if long_texts else TRUNCATE
     return _PyTorch(
         labels=_labels(network.config, multi),
         model=network,
-        tokenizer=Tokenizer(model / "tokenizer.json", max_length),
+        tokenizer=Tokenizer(model / "tokenizer.json", max_length, reading),
         pad_id=AutoTokenizer.from_pretrained(model).pad_token_id or 0,
         text=TextSpec((), "", tuple(normalise)),
         batch=batch,
         device=device,
+        pool=reading.pool,
     )
 
 

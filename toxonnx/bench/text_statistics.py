@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.inference.engine import Engine
-from toxonnx.inference.tokenizer import Tokens
+from toxonnx.inference.tokenizer import TokenizedTexts, Tokens
 
 __all__ = ["TextStatistics", "padding_share", "padding_shares"]
 
@@ -25,7 +25,7 @@ class TextStatistics:
         rows: number of texts.
         distinct: number of distinct texts.
         tokens, tokens_mean, tokens_p95, tokens_longest: sum, mean, 95th percentile and maximum of tokens per text.
-        truncated: number of texts that were cut at the maximum length.
+        truncated: number of texts of which the end is not read.
         padding: batching -> share of its tokens that are padding.
     """
 
@@ -40,9 +40,11 @@ class TextStatistics:
     padding: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, texts: Sequence[str], tokens: Tokens, source: str, padding: dict[str, float]) -> TextStatistics:
+    def of(
+        cls, texts: Sequence[str], tokenized: TokenizedTexts, source: str, padding: dict[str, float]
+    ) -> TextStatistics:
         """Statistics of normalised texts and their tokens."""
-        lengths = tokens.lengths
+        lengths = tokenized.lengths
         return cls(
             source=source,
             rows=len(texts),
@@ -51,7 +53,7 @@ class TextStatistics:
             tokens_mean=round(float(lengths.mean()), 1),
             tokens_p95=int(np.percentile(lengths, 95)),
             tokens_longest=int(lengths.max()),
-            truncated=int(tokens.truncated.sum()),
+            truncated=int(tokenized.truncated.sum()),
             padding=padding,
         )
 

@@ -9,6 +9,7 @@ import click
 
 from toxonnx.cli.options import read_options, text_column_option
 from toxonnx.formats import LAYOUTS, PRECISIONS
+from toxonnx.long_texts import MODES, POOLS
 
 if TYPE_CHECKING:
     from toxonnx.io.base import ReadOptions
@@ -38,6 +39,23 @@ if TYPE_CHECKING:
     help="Column of --data with the label; one option per label for a multi-label model.",
 )  # fmt: skip
 @read_options
+@click.option(
+    "--long-texts", type=click.Choice(MODES),
+    help="How texts of more than the maximum length are read: truncated, or in windows whose logits are pooled  "
+    "[default: the recipe's, or truncate]",
+)  # fmt: skip
+@click.option(
+    "--stride", type=click.IntRange(min=0), metavar="TOKENS",
+    help="Tokens that a window shares with the one before it  [default: a quarter of the maximum length]",
+)  # fmt: skip
+@click.option(
+    "--pool", type=click.Choice(POOLS),
+    help="The largest or the mean logit of a label over the windows  [default: max for a multi-label model, else mean]",
+)  # fmt: skip
+@click.option(
+    "--max-windows", type=click.IntRange(1, 1 << 16), metavar="N",
+    help="Windows of a text that are read; the rest is truncated  [default: 32]",
+)  # fmt: skip
 @click.option("--no-calibration", is_flag=True, help="Keep the model's own probabilities.")
 @click.option(
     "--target-precision", metavar="X|LABEL=X,...",
@@ -81,6 +99,10 @@ def command(
     text_columns: tuple[str, ...],
     label_columns: tuple[str, ...],
     reading: ReadOptions,
+    long_texts: str | None,
+    stride: int | None,
+    pool: str | None,
+    max_windows: int | None,
     no_calibration: bool,
     target_precision: str | None,
     target_recall: str | None,
@@ -105,9 +127,13 @@ def command(
 
     if (target_precision is not None) + (target_recall is not None) + best_f1 > 1:
         raise InputError("--target-precision, --target-recall and --best-f1 exclude each other")
-    settings: dict[str, Any] = {
-        key: value for key, value in (("precision", precision), ("layout", layout)) if value is not None
-    }
+    given = {
+        "precision": precision, "layout": layout, "long_texts": long_texts, "stride": stride, "pool": pool,
+        "max_windows": max_windows,
+    }  # fmt: skip
+    # With --long-texts truncate, what the recipe says about windows does not count.
+    settings: dict[str, Any] = dict.fromkeys(("stride", "pool", "max_windows") if long_texts == "truncate" else ())
+    settings |= {key: value for key, value in given.items() if value is not None}
     if no_calibration:
         settings["calibrate"] = False
     if target_precision is not None or target_recall is not None or best_f1:

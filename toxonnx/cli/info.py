@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from toxonnx.long_texts import TRUNCATE
+
 if TYPE_CHECKING:
     from toxonnx.bundle import Bundle
     from toxonnx.cli.console import Terminal
@@ -57,6 +59,7 @@ def _lines(bundle: Bundle) -> dict[str, str]:
         "text": " + ".join(map(repr, text.columns)) or "one text column",
         "normalisation": ", ".join(text.normalise) or "none",
         "max length": f"{manifest.max_length} tokens",
+        "longer texts": str(manifest.long_texts or TRUNCATE),
         "precision": f"{manifest.precision}, layout {manifest.layout}",
         "probabilities": _probabilities(manifest),
         "cascade": _cascade(manifest),

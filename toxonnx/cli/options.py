@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from toxonnx.formats import REQUESTABLE_DEVICES
+from toxonnx.long_texts import MODES
 
 if TYPE_CHECKING:
     from toxonnx.inference.classifier import Classifier
@@ -40,6 +41,18 @@ def no_cascade_option(function: F) -> F:
     return click.option(
         "--no-cascade", is_flag=True, help="Score every text by the full model, also if the bundle has a first stage."
     )(function)
+
+
+def long_texts_options(function: F) -> F:
+    """Adds ``--long-texts`` and ``--max-windows``."""
+    function = click.option(
+        "--max-windows", type=click.IntRange(min=1), metavar="N",
+        help="Read N windows of a text at most, and truncate the rest  [default: the bundle's, or 32]",
+    )(function)  # fmt: skip
+    return click.option(
+        "--long-texts", type=click.Choice(MODES),
+        help="Truncate texts beyond the bundle's maximum length, or read them in windows  [default: the bundle's]",
+    )(function)  # fmt: skip
 
 
 def max_batch_tokens_option(function: F) -> F:

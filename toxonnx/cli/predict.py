@@ -17,6 +17,7 @@ from toxonnx.cli.locations import with_local_folder
 from toxonnx.cli.options import (
     check_format,
     device_options,
+    long_texts_options,
     max_batch_tokens_option,
     no_cascade_option,
     read_options,
@@ -75,6 +76,7 @@ def _no_dash(_context: click.Context, _option: click.Parameter, value: Location 
     "--review-below", type=click.FloatRange(0, 1), default=0.0, metavar="P",
     help="Add a column review with 1 for rows whose label has a probability below P.",
 )  # fmt: skip
+@long_texts_options
 @no_cascade_option
 @click.option(
     "--audit", type=click.FloatRange(0, 1), default=0.0, metavar="SHARE",
@@ -162,6 +164,8 @@ def command(
     threads: int | None,
     max_batch_tokens: int | None,
     review_below: float,
+    long_texts: str | None,
+    max_windows: int | None,
     no_cascade: bool,
     audit: float,
     audit_stop: bool,
@@ -264,7 +268,7 @@ def command(
                 inputs.append(find_identity(job, source, resume=resume, state_dir=state_dir))
         options = RuntimeOptions(
             device=device, allow_fallback=allow_fallback, threads=threads, max_batch_tokens=max_batch_tokens,
-            cascade=not no_cascade, audit=audit, audit_stop=audit_stop,
+            long_texts=long_texts, max_windows=max_windows, cascade=not no_cascade, audit=audit, audit_stop=audit_stop,
         )  # fmt: skip
         classifier = Classifier(opened, options, review_below=review_below)
         if audit and classifier.audit is None:
@@ -311,7 +315,7 @@ def command(
     summary = Summary()
     for one in summaries:
         summary.add(one)
-    print_summary(summary, opened, len(jobs))
+    print_summary(summary, opened, len(jobs), options.long_texts_of(opened.manifest))
     if classifier.audit is not None:
         print_audit(classifier.audit, stopped=audit_stop)
     if strict and summary.rejected:

@@ -8,17 +8,19 @@ from toxonnx.bundle import Bundle
 from toxonnx.cli.console import sanitize
 from toxonnx.inference.cascade import AuditResult
 from toxonnx.io.summary import Summary
+from toxonnx.long_texts import LongTexts
 
 __all__ = ["print_audit", "print_summary"]
 
 
-def print_summary(summary: Summary, bundle: Bundle, files: int) -> None:
+def print_summary(summary: Summary, bundle: Bundle, files: int, long_texts: LongTexts) -> None:
     """Prints the counts of a run to standard error.
 
     Args:
         summary: over all files.
         bundle: what scored them.
         files: how many there are.
+        long_texts: how long texts were read.
     """
     manifest = bundle.manifest
     rate = summary.rows / summary.seconds if summary.seconds else 0.0
@@ -36,7 +38,8 @@ def print_summary(summary: Summary, bundle: Bundle, files: int) -> None:
         lines.append(f"  marked for review: {summary.review:,} ({summary.review / summary.rows:.1%})")
     if summary.truncated:
         share = summary.truncated / summary.rows
-        lines.append(f"  truncated to {manifest.max_length} tokens: {summary.truncated:,} ({share:.1%})")
+        to = f"{long_texts.max_windows} windows of " if long_texts.max_windows > 1 else ""
+        lines.append(f"  truncated to {to}{manifest.max_length} tokens: {summary.truncated:,} ({share:.1%})")
     if summary.early:
         share = summary.early / summary.rows
         lines.append(f"  answered by the first stage of the cascade: {summary.early:,} ({share:.1%})")

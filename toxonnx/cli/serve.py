@@ -13,6 +13,7 @@ import click
 
 from toxonnx.cli.options import (
     device_options,
+    long_texts_options,
     max_batch_tokens_option,
     no_cascade_option,
     threads_option,
@@ -66,6 +67,7 @@ KEYS_VARIABLE = "TOXONNX_API_KEY"
     "--review-below", type=click.FloatRange(0, 1), default=0.0, metavar="P",
     help="Mark texts for review whose label has a probability below P.",
 )  # fmt: skip
+@long_texts_options
 @no_cascade_option
 @click.option(
     "--fill-categories", is_flag=True,
@@ -103,6 +105,8 @@ def command(
     timeout: float,
     cached_texts: int,
     review_below: float,
+    long_texts: str | None,
+    max_windows: int | None,
     no_cascade: bool,
     fill_categories: bool,
     suggestions: Path | None,
@@ -144,7 +148,7 @@ def command(
         threads = max(1, available_cores() // workers)
     runtime = RuntimeOptions(
         device=device, allow_fallback=allow_fallback, threads=threads, max_batch_tokens=max_batch_tokens,
-        cascade=not no_cascade,
+        long_texts=long_texts, max_windows=max_windows, cascade=not no_cascade,
     )  # fmt: skip
     address = Address(host=host, port=port, tls_cert=tls_cert, tls_key=tls_key)
     address.check_tls()

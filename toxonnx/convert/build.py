@@ -24,7 +24,7 @@ from toxonnx.convert.card import model_card
 from toxonnx.convert.cascade import cascade_target, fit_cascade
 from toxonnx.convert.encoder_weights import EncoderWeights, extract_weights
 from toxonnx.convert.evaluation import held_out_report
-from toxonnx.convert.export_rows import BUILT_IN, save_bundle_fingerprints, trained_on
+from toxonnx.convert.export_rows import BUILT_IN, long_rows, save_bundle_fingerprints, trained_on
 from toxonnx.convert.exporters import OPTIMUM, to_onnx
 from toxonnx.convert.fp16 import check_range, to_fp16
 from toxonnx.convert.int8 import quantize
@@ -52,7 +52,8 @@ from toxonnx.formats import LAYOUTS
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import probabilities
 from toxonnx.inference.self_test import Expected
-from toxonnx.manifest import CalibrationData, Graph, Manifest, Training, Verification
+from toxonnx.long_texts import TRUNCATE
+from toxonnx.manifest import Agreement, CalibrationData, Graph, Manifest, Training, Verification
 from toxonnx.manifest_decisions import Decisions
 from toxonnx.recipe import Export
 from toxonnx.train.adapters import Trained
@@ -60,6 +61,8 @@ from toxonnx.train.tokenizers import encode
 
 __all__ = ["BuildInputs", "build_bundle"]
 
+#: long texts that a bundle with windows contains for its self-test
+LONG_EXPECTED = 3
 #: files that tokenizer.json makes redundant
 REDUNDANT_FILES = ("vocab.txt", "vocab.json", "merges.txt", "added_tokens.json")
 
@@ -180,6 +183,7 @@ def _manifest(trained: Trained, settings: Export, name: str, exported: Graph) ->
         pad_id=int(trained.model.config.pad_token_id or 0),
         precision=settings.precision,
         layout=settings.layout,
+        long_texts=None if trained.long_texts == TRUNCATE else trained.long_texts,
         model=trained.source,
         training=_training(trained),
         tools={
@@ -280,6 +284,7 @@ def _verify_and_evaluate(
         agreement=agreement,
         limits=check_limits(agreement, settings),
         ran_on=models.ran_on,
+        long_texts=_verify_long_texts(inputs, models),
         reference=None if rows.part == "built-in" else measure_reference(models.final, logits.final, rows, labels),
     )
     reported, reported_logits = rows, logits.final
@@ -312,13 +317,27 @@ def _verify_and_evaluate(
     return manifest
 
 
+def _verify_long_texts(inputs: BuildInputs, models: _Models) -> Agreement | None:
+    """The agreement on texts of several windows; None where long texts are truncated."""
+    trained = inputs.trained
+    if trained.long_texts == TRUNCATE:
+        return None
+    rows = long_rows(trained, inputs.rows)
+    logits = ExportLogits.of(trained, models.fp32, models.final, rows.texts)
+    agreement = measure_agreement(logits, rows, trained.labels)
+    check_limits(agreement, inputs.settings)
+    return agreement
+
+
 def _expected(trained: Trained) -> str:
-    """PyTorch's calibrated probabilities for a few sentences, not normalised."""
-    labels = trained.labels
-    logits = reference_logits(trained, [trained.text.clean(sentence) for sentence in SENTENCES])
+    """PyTorch's calibrated probabilities for a few sentences, not normalised; with windows also for long texts."""
+    labels, texts = trained.labels, list(SENTENCES)
+    if trained.long_texts != TRUNCATE:
+        texts += long_rows(trained, VerificationRows(texts, None, BUILT_IN, "built-in")).texts[:LONG_EXPECTED]
+    logits = reference_logits(trained, [trained.text.clean(text) for text in texts])
     rows = probabilities(logits, labels).round(6).tolist()
     table: Expected = {
         "labels": list(labels.names),
-        "pytorch": [{"text": text, "probabilities": row} for text, row in zip(SENTENCES, rows, strict=True)],
+        "pytorch": [{"text": text, "probabilities": row} for text, row in zip(texts, rows, strict=True)],
     }
     return json.dumps(table, indent=1, ensure_ascii=False) + "\n"

@@ -30,6 +30,7 @@ def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
     lines += [
         f"Text classification into {labels} ({'multi-label' if manifest.labels.multi else 'single-label'}), "
         f"{manifest.precision}, texts of up to {manifest.max_length} tokens"
+        f"{f' (longer ones: {manifest.long_texts})' if manifest.long_texts else ''}"
         f"{f', in {manifest.language}' if manifest.language else ''}. Made with toxonnx "
         f"{manifest.tools.get('toxonnx', '')}.",
         "",
@@ -249,7 +250,7 @@ def _verification(manifest: Manifest) -> list[str]:
             "largest fp16 value is 65,504.",
             "",
         ]
-    for agreement in (verification.agreement, verification.test):
+    for agreement in (verification.agreement, verification.test, verification.long_texts):
         if agreement:
             lines += _agreement(agreement, manifest)
     return lines
@@ -299,6 +300,6 @@ def _agreement(agreement: Agreement, manifest: Manifest) -> list[str]:
         f"difference {agreement.largest_probability_difference:.4f}",
     ]
     if not agreement.labelled:
-        return [*lines, "- there were no labelled rows: only the agreement was verified, not the accuracy"]
+        return [*lines, "- there were no labelled rows: only the agreement was verified, not the accuracy", ""]
     header, rows = comparison(agreement.metrics, manifest.precision)
     return [*lines, "", markdown([Section("", [], header, rows)]).rstrip(), ""]

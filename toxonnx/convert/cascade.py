@@ -39,7 +39,7 @@ from toxonnx.inference.cascade import FirstStage, decision_margins
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.ngrams import UNKNOWN, NgramWeights, ngram_buckets
 from toxonnx.inference.scores import decide, probabilities
-from toxonnx.inference.tokenizer import Tokenizer, Tokens
+from toxonnx.inference.tokenizer import TokenizedTexts, Tokens
 from toxonnx.labels import Labels
 from toxonnx.manifest_decisions import Cascade, CascadeCheck
 
@@ -126,15 +126,20 @@ def choose_max_risk(risk: Float, promises: Sequence[Promise], thresholds: Float)
 class _Rows:
     """Some texts, and what the full model says about them."""
 
-    tokens: Tokens
+    texts: TokenizedTexts
     probs: Float
     decisions: NDArray[np.bool_]
+
+    @property
+    def tokens(self) -> Tokens:
+        """Those that the first stage reads."""
+        return self.texts.first_windows
 
     def __len__(self) -> int:
         return len(self.probs)
 
     def take(self, mask: NDArray[np.bool_]) -> _Rows:
-        return _Rows(self.tokens.subset(np.flatnonzero(mask).tolist()), self.probs[mask], self.decisions[mask])
+        return _Rows(self.texts.subset(np.flatnonzero(mask)), self.probs[mask], self.decisions[mask])
 
 
 def fit_cascade(
@@ -160,9 +165,7 @@ def fit_cascade(
     texts = [rows.texts[i] for i in first]
     manifest = classifier.bundle.manifest
     probs = probabilities(classifier.logits(texts), labels)
-    everything = _Rows(
-        Tokenizer(classifier.bundle.path / "tokenizer.json", manifest.max_length)(texts), probs, decide(probs, labels)
-    )
+    everything = _Rows(classifier.preprocess.tokenizer(texts), probs, decide(probs, labels))
     testing, tuning, fitting = map(everything.take, parts)
     if min(map(len, (testing, tuning, fitting))) < MIN_ROWS:
         raise GateError(f"no cascade: {len(texts)} distinct texts ({rows.where}) are too few", _MORE_TEXTS)
@@ -298,7 +301,7 @@ def _calibrated(cascade: Cascade, weights: NDArray[np.int8], rows: _Rows, labels
         shortest=int(np.quantile(lengths, UNUSUAL, method="lower")),
         longest=int(np.quantile(lengths, 1 - UNUSUAL, method="higher")),
     )
-    probs = probabilities(FirstStage(cascade, weights, labels)(rows.tokens).logits, labels)
+    probs = probabilities(FirstStage(cascade, weights, labels)(rows.texts).logits, labels)
     return dataclasses.replace(cascade, sharpness=_fit_sharpness(decision_margins(probs, labels), rows, labels))
 
 
@@ -330,8 +333,8 @@ def _tested(
     """
     tuning, testing = parts
     stage = FirstStage(cascade, weights, labels)
-    risk = stage(tuning.tokens).risk
-    answers = stage(testing.tokens)
+    risk = stage(tuning.texts).risk
+    answers = stage(testing.texts)
     probs = probabilities(answers.logits, labels)
     decisions, full = decide(probs, labels), testing.decisions
     everywhere = np.ones(len(testing), dtype=np.bool_)

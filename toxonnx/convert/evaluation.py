@@ -19,7 +19,6 @@ from toxonnx.evaluate.run import make_report
 from toxonnx.evaluate.suites import SuiteRequest
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import needs_review
-from toxonnx.inference.tokenizer import Tokenizer
 from toxonnx.texts import fold
 
 __all__ = ["held_out_report"]
@@ -52,15 +51,14 @@ def held_out_report(
     if rows.y_true is not None:
         groups = cluster_ids([fold(text) for text in rows.texts])
         sample = Sample.of_logits(logits, rows.y_true, model.labels, groups)
-        bundle = classifier.bundle
-        tokens = Tokenizer(bundle.path / "tokenizer.json", bundle.manifest.max_length)(rows.texts)
+        tokenized = classifier.preprocess.tokenizer(rows.texts)
         scored.append(
             ScoredRows(
                 name=model.name,
                 description=model.description,
                 sample=sample,
-                truncated=tokens.truncated,
-                empty=tokens.no_tokens,
+                truncated=tokenized.truncated,
+                empty=tokenized.no_tokens,
                 review=needs_review(sample.probs, model.labels),
                 seen={part: is_seen(rows.texts, hashes) for part, hashes in model.fingerprints.items()},
             )

@@ -24,6 +24,7 @@ from toxonnx.evaluate.suites import SuiteRequest
 from toxonnx.formats import LAYOUTS, check_precision_and_layout
 from toxonnx.io.base import ReadOptions
 from toxonnx.io.table import read_table
+from toxonnx.long_texts import TRUNCATE, LongTexts
 from toxonnx.recipe import Export, Recipe, with_prose_of
 from toxonnx.texts import TextSpec
 from toxonnx.train.adapters import Trained, load_trained
@@ -94,6 +95,7 @@ def export(request: ExportRequest, log: Callable[[str], None] = print) -> Bundle
             log(f"note: what the recipe says about its model was written for other {others}; the model card omits it")
     settings = dataclasses.replace(trained.recipe.export if trained.recipe else Export(), **request.settings)
     check_precision_and_layout(settings.precision, settings.layout)
+    trained = dataclasses.replace(trained, long_texts=_long_texts(trained, settings))
     if LAYOUTS[settings.layout].native:
         extract_weights(trained.model)  # fails early if it cannot be done
     if target := threshold_target(settings):
@@ -154,6 +156,12 @@ def _load(request: ExportRequest) -> Trained:
         text = TextSpec(request.text_columns, "", trained.text.normalise)
         trained = dataclasses.replace(trained, text=text)
     return trained
+
+
+def _long_texts(trained: Trained, settings: Export) -> LongTexts:
+    chosen = settings.reading(max_length=trained.max_length, multi=trained.labels.multi) or TRUNCATE
+    chosen.check(trained.max_length, trained.tokenizer.num_special_tokens_to_add())
+    return chosen
 
 
 def _inputs(request: ExportRequest, trained: Trained, settings: Export) -> BuildInputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +17,14 @@ from toxonnx.data.fingerprints import FINGERPRINT_FILES, load_fingerprints, save
 from toxonnx.data.label_columns import LabelColumns, join_texts, read_y_true
 from toxonnx.io.table import Table
 from toxonnx.train.adapters import Trained
+from toxonnx.train.tokenizers import encode
 
 __all__ = [
     "BUILT_IN",
     "built_in_rows",
     "calibration_rows",
     "cascade_rows",
+    "long_rows",
     "save_bundle_fingerprints",
     "trained_on",
     "verification_rows",
@@ -30,6 +33,8 @@ __all__ = [
 BUILT_IN = "built-in sentences"
 #: rows of --data from which some are used to calibrate int8, and how many at most
 MIN_ROWS_TO_CALIBRATE, MAX_CALIBRATION_ROWS = 200, 400
+#: texts of several windows to verify on: as many as have about so many tokens
+MIN_LONG_ROWS, MAX_LONG_ROWS, LONG_ROWS_TOKENS = 10, 100, 1 << 15
 
 
 def built_in_rows(trained: Trained) -> VerificationRows:
@@ -57,6 +62,23 @@ def verification_rows(
             known = LabelColumns(label_columns, known.label_map)
         y_true = read_y_true(table, trained.labels, known)
     return VerificationRows(texts, y_true, table.path.name, "data")
+
+
+def long_rows(trained: Trained, rows: VerificationRows) -> VerificationRows:
+    """Texts of two to four windows, joined from the rows to verify on, without labels."""
+    encoded, _ = encode(trained.tokenizer, rows.texts, trained.max_length)
+    special = trained.tokenizer.num_special_tokens_to_add()
+    source = itertools.cycle(zip(rows.texts, (max(1, len(ids) - special) for ids in encoded), strict=True))
+    count = max(MIN_LONG_ROWS, min(MAX_LONG_ROWS, LONG_ROWS_TOKENS // (2 * trained.max_length)))
+    joined = []
+    for number in range(count):
+        parts, tokens = [], 0
+        while tokens <= (1 + number % 3) * trained.max_length:
+            text, length = next(source)
+            parts.append(text)
+            tokens += length
+        joined.append(" ".join(parts))
+    return VerificationRows(joined, None, f"texts of several windows, joined from {rows.where}", rows.part)
 
 
 def calibration_rows(trained: Trained, rows: VerificationRows) -> tuple[VerificationRows, VerificationRows]:

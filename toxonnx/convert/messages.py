@@ -19,6 +19,11 @@ def verification_lines(manifest: Manifest) -> list[str]:
         f"{precision} vs. PyTorch: same label for {agreement.label_agreement:.2%} of the rows, largest probability "
         f"difference {agreement.largest_probability_difference:.4f}",
     ]
+    if long := manifest.verification.long_texts:
+        lines.append(
+            f"the same on {long.rows} {long.rows_from}: {long.fp32_largest_logit_difference:.1e}; same label for "
+            f"{long.label_agreement:.2%}, {long.largest_probability_difference:.4f}"
+        )
     if agreement.labelled:
         before, after = (agreement.metrics[name]["macro_f1"] for name in ("pytorch", "final"))
         lines.append(f"macro F1: PyTorch {before:.4f}, {precision} {after:.4f}")

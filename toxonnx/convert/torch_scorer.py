@@ -15,9 +15,11 @@ from toxonnx.evaluate.models import EvaluatedModel
 from toxonnx.evaluate.report import ModelDescription
 from toxonnx.inference.batching import EqualLengthBatcher
 from toxonnx.inference.scores import Scores
+from toxonnx.inference.tokenizer import TokenizedTexts
+from toxonnx.inference.windows import pool_windows
 from toxonnx.labels import Labels
 from toxonnx.train.adapters import Trained, load_trained
-from toxonnx.train.tokenizers import encode
+from toxonnx.train.tokenizers import encode_windows
 
 __all__ = ["TorchScorer", "evaluated_checkpoint"]
 
@@ -43,27 +45,30 @@ class TorchScorer:
 
     def score(self, texts: Sequence[str]) -> Scores:
         """Scores of texts that are not normalised yet."""
-        trained = self._trained
-        cleaned = [trained.text.clean(text) for text in texts]
-        whole = trained.tokenizer(cleaned, truncation=False, verbose=False)["input_ids"] if cleaned else []
-        truncated = np.array([len(ids) > trained.max_length for ids in whole], dtype=np.bool_)
-        ids, no_tokens = encode(trained.tokenizer, cleaned, trained.max_length)
-        return Scores.of(trained.labels, self._run(ids), truncated=truncated, no_tokens=no_tokens)
+        tokenized = self._tokenize([self._trained.text.clean(text) for text in texts])
+        return Scores.of(
+            self.labels, self._run(tokenized), truncated=tokenized.truncated, no_tokens=tokenized.no_tokens
+        )
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Logits, float32 [texts, labels], of texts that are already normalised."""
-        return self._run(encode(self._trained.tokenizer, texts, self._trained.max_length)[0])
+        return self._run(self._tokenize(texts))
 
-    def _run(self, ids: Sequence[list[int]]) -> NDArray[np.float32]:
+    def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         trained = self._trained
-        lengths = np.array([len(row) for row in ids], dtype=np.int64)
-        logits = np.empty((len(lengths), len(trained.labels)), dtype=np.float32)
+        return encode_windows(trained.tokenizer, texts, trained.max_length, trained.long_texts)
+
+    def _run(self, tokenized: TokenizedTexts) -> NDArray[np.float32]:
+        trained, tokens = self._trained, tokenized.tokens
+        logits = np.empty((len(tokens.lengths), len(self.labels)), dtype=np.float32)
+        batcher = EqualLengthBatcher(BATCH_TOKENS)
         with torch.inference_mode():
-            for rows in EqualLengthBatcher(BATCH_TOKENS).batches(lengths):
-                batch = torch.tensor([ids[i] for i in rows], device=trained.model.device)
+            for rows in batcher.batches(tokens.lengths):
+                ids = batcher.feed(tokens, rows)["input_ids"]
+                batch = torch.from_numpy(ids).to(trained.model.device, torch.int64)
                 output = trained.model(input_ids=batch, attention_mask=torch.ones_like(batch))
                 logits[rows] = output.logits.float().cpu().numpy()
-        return logits
+        return pool_windows(logits, tokenized.windows, self.labels, trained.long_texts.pool)
 
 
 def evaluated_checkpoint(source: str, *, on_gpu: bool = False) -> EvaluatedModel:
@@ -87,7 +92,10 @@ def evaluated_checkpoint(source: str, *, on_gpu: bool = False) -> EvaluatedModel
         scorer=TorchScorer(trained),
         text=trained.text,
         description=ModelDescription(
-            kind="PyTorch", precision="fp32", provider=str(trained.model.device), max_length=trained.max_length
+            kind="PyTorch",
+            precision="fp32",
+            provider=str(trained.model.device),
+            max_length=trained.long_texts.tokens(trained.max_length, trained.tokenizer.num_special_tokens_to_add()),
         ),
         fingerprints=fingerprints,
         label_columns=LabelColumns.of(recipe.labels) if recipe else None,

@@ -64,7 +64,7 @@ def evaluated_bundle(classifier: Classifier) -> EvaluatedModel:
             kind="bundle",
             precision=manifest.precision,
             provider=classifier.settings.provider,
-            max_length=manifest.max_length,
+            max_length=classifier.preprocess.tokenizer.max_tokens,
             temperature=manifest.labels.temperature,
             thresholds=list(manifest.labels.thresholds),
         ),

@@ -44,7 +44,7 @@ class ModelDescription:
         kind: ``bundle`` or ``PyTorch``.
         precision: number format of its weights.
         provider: execution provider of ONNX Runtime, or device of PyTorch.
-        max_length: maximum number of tokens; longer texts are truncated.
+        max_length: tokens of the longest text that is read to its end; longer ones are truncated.
         temperature: divisor of its logits.
         thresholds: one threshold per label; empty if the most probable label is predicted.
     """

@@ -23,7 +23,7 @@ from toxonnx.errors import BundleError
 from toxonnx.inference.ngrams import NgramWeights
 from toxonnx.inference.options import RuntimeOptions
 from toxonnx.inference.scores import decide, needs_review, probabilities
-from toxonnx.inference.tokenizer import Tokens
+from toxonnx.inference.tokenizer import TokenizedTexts
 from toxonnx.labels import Labels
 from toxonnx.manifest_decisions import Cascade
 
@@ -82,14 +82,15 @@ class FirstStage:
             raise BundleError(f"{path} does not contain weights of type int8 and shape {shape}")
         return cls(manifest.cascade, weights, manifest.labels)
 
-    def __call__(self, tokens: Tokens, review_below: float = 0.0) -> FirstAnswers:
-        """Answers texts, each by itself.
+    def __call__(self, texts: TokenizedTexts, review_below: float = 0.0) -> FirstAnswers:
+        """Answers texts, each by itself; those of several windows go on to the full model.
 
         Args:
-            tokens: as the full model gets them.
+            texts: as the full model gets them.
             review_below: texts that this would mark for review go on to the full model.
         """
-        cascade, lengths = self.cascade, tokens.lengths
+        cascade, tokens = self.cascade, texts.first_windows
+        lengths = tokens.lengths
         sums, known = self._weights.sums(tokens)
         # Divided by the root of the length, so that the logits of long texts are no larger.
         logits = (sums * self._scales / np.sqrt(lengths)[:, None] + self._biases).astype(np.float32)
@@ -98,8 +99,9 @@ class FirstStage:
             (known < cascade.min_known)
             | (lengths < cascade.shortest)
             | (lengths > cascade.longest)
-            | tokens.truncated
-            | tokens.no_tokens
+            | (texts.windows > 1)
+            | texts.truncated
+            | texts.no_tokens
             | needs_review(probs, self._labels, review_below)
         )
         risk = np.where(goes_on, np.inf, _risk(probs, self._labels, cascade))
@@ -237,13 +239,13 @@ class CascadeRunner:
             promised = 1 - self.stage.cascade.agreement.wanted
             self.audit = Audit(options.audit, promised, self._labels)
 
-    def answer(self, tokens: Tokens, review_below: float) -> FirstAnswers:
+    def answer(self, texts: TokenizedTexts, review_below: float) -> FirstAnswers:
         """Answers of the first stage; none is early where it is not used."""
         if self.stage is None or (self._stops and self.audit and self.audit.result.exceeded):
-            count = len(tokens.lengths)
+            count = len(texts)
             return FirstAnswers(
                 np.zeros((count, len(self._labels)), dtype=np.float32),
                 np.full(count, np.inf),
                 np.zeros(count, dtype=np.bool_),
             )
-        return self.stage(tokens, review_below)
+        return self.stage(texts, review_below)

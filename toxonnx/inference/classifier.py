@@ -24,8 +24,9 @@ from toxonnx.inference.inputs import Missing, as_items, as_text
 from toxonnx.inference.options import ExecutionSettings, RuntimeOptions
 from toxonnx.inference.prefetch import Prefetcher
 from toxonnx.inference.scores import Prediction, Scores
-from toxonnx.inference.tokenizer import Tokens
+from toxonnx.inference.tokenizer import TokenizedTexts, Tokens
 from toxonnx.inference.tokenizer_pool import PreprocessedTexts, TextPreprocessor, TokenizerPool
+from toxonnx.inference.windows import pool_windows
 from toxonnx.labels import Labels
 from toxonnx.resources import find_bundle
 
@@ -55,7 +56,7 @@ class _Window(Generic[T]):
     repaired: NDArray[np.bool_]
     cut: NDArray[np.bool_]
     batches: list[Future[None]]
-    count_audited: Callable[[], None] | None  # to be called when the batches are done
+    finish: Callable[[], None]  # to be called when the batches are done
 
 
 class LabelScore(TypedDict):
@@ -86,6 +87,7 @@ class Classifier:
     Attributes:
         engine, preprocess, cascade: the model on its device, what turns texts into its tokens, and the first stage; for
             programs that form batches themselves.
+        long_texts: how texts beyond the maximum length are read.
     """
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions | None = None, *, review_below: float = 0.0) -> None:
@@ -96,7 +98,10 @@ class Classifier:
         self.engine = Engine(bundle, options)
         self.cascade = CascadeRunner(bundle, options or RuntimeOptions())
         manifest = bundle.manifest
-        self._preprocessor_arguments = (bundle.path / "tokenizer.json", manifest.max_length, manifest.text)
+        self.long_texts = (options or RuntimeOptions()).long_texts_of(manifest)
+        self._preprocessor_arguments = (
+            bundle.path / "tokenizer.json", manifest.max_length, manifest.text, self.long_texts,
+        )  # fmt: skip
         self.preprocess = TextPreprocessor(*self._preprocessor_arguments)
 
     @classmethod
@@ -113,14 +118,16 @@ class Classifier:
         cascade: bool = True,
         audit: float = 0.0,
         audit_stop: bool = False,
+        long_texts: str | None = None,
+        max_windows: int | None = None,
         review_below: float = 0.0,
     ) -> Classifier:
         """Opens a bundle, checks it and loads its model.
 
         Args:
             bundle: folder, or name of a bundle that ships with toxonnx; the default one when None.
-            device, allow_fallback, threads, max_batch_tokens, window, tokenizer_processes, cascade, audit, audit_stop:
-                see :class:`toxonnx.inference.options.RuntimeOptions`.
+            device, allow_fallback, threads, max_batch_tokens, window, tokenizer_processes, cascade, audit, audit_stop,
+                long_texts, max_windows: see :class:`toxonnx.inference.options.RuntimeOptions`.
             review_below: see :class:`Classifier`.
 
         Raises:
@@ -137,6 +144,8 @@ class Classifier:
             cascade=cascade,
             audit=audit,
             audit_stop=audit_stop,
+            long_texts=long_texts,
+            max_windows=max_windows,
         )
         return cls(open_bundle(find_bundle(bundle)), options, review_below=review_below)
 
@@ -278,8 +287,7 @@ class Classifier:
             for window in stack.enter_context(Prefetcher(self._windows(texts, cache, workers))):
                 for batch in window.batches:
                     batch.result()
-                if window.count_audited:
-                    window.count_audited()
+                window.finish()
                 scores = Scores(
                     self.labels,
                     cache.logits[window.slots],
@@ -298,13 +306,18 @@ class Classifier:
         Raises:
             InputError: see :meth:`score`.
         """
-        tokens = self.preprocess.tokenizer([as_text(i, item) for i, item in enumerate(as_items(texts))])
-        logits = np.empty((len(tokens.lengths), len(self.labels)), dtype=np.float32)
+        return self._score_all(self.preprocess.tokenizer([as_text(i, item) for i, item in enumerate(as_items(texts))]))
+
+    def _pool(self, logits: NDArray[np.float32], windows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The logits of texts from those of their windows."""
+        return pool_windows(logits, windows, self.labels, self.long_texts.pool)
+
+    def _score_all(self, texts: TokenizedTexts) -> NDArray[np.float32]:
+        logits = np.empty((len(texts.tokens.lengths), len(self.labels)), dtype=np.float32)
         with ThreadPoolExecutor(self.settings.threads) as workers:
-            rows = np.arange(len(logits))
-            for batch in self._submit(tokens, rows, logits, rows, workers):
+            for batch in self._submit(texts.tokens, np.arange(len(logits)), logits, workers):
                 batch.result()
-        return logits
+        return self._pool(logits, texts.windows)
 
     def _windows(
         self, pairs: Iterator[tuple[T, str]], cache: LogitCache, workers: ThreadPoolExecutor
@@ -357,52 +370,54 @@ class Classifier:
     ) -> _Window[T]:
         preprocessed = result()
         slots, misses = cache.assign(preprocessed.keys)
-        tokens = preprocessed.tokens(misses)
+        texts = preprocessed.tokens(misses)
         cached = np.ones(len(items), dtype=np.bool_)
         cached[misses] = False
         new = slots[misses]
-        cache.truncated[new], cache.no_tokens[new] = tokens.truncated, tokens.no_tokens
+        cache.truncated[new], cache.no_tokens[new] = texts.truncated, texts.no_tokens
         repaired = np.array(preprocessed.repaired, dtype=np.bool_)
         cut = np.array(preprocessed.cut, dtype=np.bool_)
-        first = self.cascade.answer(tokens, self.review_below)
-        cache.early[new], cache.logits[new[first.early]] = first.early, first.logits[first.early]
-        batches = self._submit(tokens, np.flatnonzero(~first.early), cache.logits, new, workers)
-        count_audited = None
-        if audit := self.cascade.audit:
-            drawn = audit.draws([preprocessed.keys[i] for i in misses])
-            audited = np.flatnonzero(drawn & first.early)
-            full = np.empty((len(misses), len(self.labels)), dtype=np.float32)
-            batches += self._submit(tokens, audited, full, np.arange(len(misses)), workers)
-            count_audited = functools.partial(audit.add, int(drawn.sum()), first.logits, full, audited)
-        return _Window(items, slots, cached, repaired, cut, batches, count_audited)
+        first = self.cascade.answer(texts, self.review_below)
+        cache.early[new] = first.early
+        audit = self.cascade.audit
+        drawn = audit.draws([preprocessed.keys[i] for i in misses]) if audit else np.zeros(len(misses), dtype=np.bool_)
+        logits = np.zeros((len(texts.tokens.lengths), len(self.labels)), dtype=np.float32)
+        batches = self._submit(texts.tokens, texts.rows(np.flatnonzero(~first.early | drawn)), logits, workers)
+
+        def finish() -> None:
+            full = self._pool(logits, texts.windows)
+            cache.logits[new] = np.where(first.early[:, None], first.logits, full)
+            if audit:
+                audit.add(int(drawn.sum()), first.logits, full, np.flatnonzero(drawn & first.early))
+
+        return _Window(items, slots, cached, repaired, cut, batches, finish)
 
     def _submit(
-        self,
-        tokens: Tokens,
-        rows: NDArray[np.int64],
-        logits: NDArray[np.float32],
-        slots: NDArray[np.int64],
-        workers: ThreadPoolExecutor,
+        self, tokens: Tokens, rows: NDArray[np.int64], logits: NDArray[np.float32], workers: ThreadPoolExecutor
     ) -> list[Future[None]]:
-        """Scores some of the texts in batches on the workers, which write row i to ``logits[slots[i]]``."""
+        """Scores some of the rows in batches on the workers, which write row i to ``logits[i]``."""
 
         def run(batch: NDArray[np.int64]) -> None:
-            logits[slots[batch]] = self.engine.run(tokens, batch)
+            logits[batch] = self.engine.run(tokens, batch)
 
         return [workers.submit(run, rows[batch]) for batch in self.engine.batches(tokens.lengths[rows])]
 
     def _score_small_batch(self, texts: list[str]) -> Scores:
         preprocessed = self.preprocess(texts)
-        tokens = preprocessed.tokens(range(len(texts)))
-        first = self.cascade.answer(tokens, self.review_below)
+        tokenized = preprocessed.tokens(range(len(texts)))
+        first = self.cascade.answer(tokenized, self.review_below)
         logits = first.logits
         if len(others := np.flatnonzero(~first.early)):
-            logits[others] = self.engine.run_small_batch(tokens.subset(others.tolist()))
+            rest = tokenized.subset(others)
+            if len(rest.tokens.lengths) > self.engine.small_batch:  # windows of long texts
+                logits[others] = self._score_all(rest)
+            else:
+                logits[others] = self._pool(self.engine.run_small_batch(rest.tokens), rest.windows)
         return Scores(
             self.labels,
             logits,
-            truncated=tokens.truncated | np.array(preprocessed.cut, dtype=np.bool_),
-            no_tokens=tokens.no_tokens,
+            truncated=tokenized.truncated | np.array(preprocessed.cut, dtype=np.bool_),
+            no_tokens=tokenized.no_tokens,
             repaired=np.array(preprocessed.repaired, dtype=np.bool_),
             cached=np.zeros(len(texts), dtype=np.bool_),
             early=first.early,

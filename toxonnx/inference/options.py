@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from toxonnx.errors import InputError
+from toxonnx.long_texts import MODES, TRUNCATE, LongTexts
+from toxonnx.manifest import Manifest
 
 __all__ = ["ExecutionSettings", "RuntimeOptions"]
 
@@ -29,6 +31,9 @@ class RuntimeOptions:
         audit: share of the texts on which the first stage's decisions are compared with the full model's, while files
             or streams are scored.
         audit_stop: use only the full model from the moment on that an audit shows more disagreement than promised.
+        long_texts: ``truncate`` or ``windows``; by default as the bundle was exported. Windows of a bundle that was
+            exported without them have the default stride and pool; see :mod:`toxonnx.long_texts`.
+        max_windows: windows of a text that are read, in place of the bundle's number; the rest is truncated.
 
     Raises:
         InputError: a value has the wrong type, or is too small or too large.
@@ -43,18 +48,41 @@ class RuntimeOptions:
     cascade: bool = True
     audit: float = 0.0
     audit_stop: bool = False
+    long_texts: str | None = None
+    max_windows: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.audit, int | float) or not 0 <= self.audit <= 1:
             raise InputError(f"audit must be a share from 0 to 1, got {self.audit!r}")
         if self.audit_stop and not self.audit:
             raise InputError("audit_stop needs audit, the share of the texts to compare")
-        for name, least in (("threads", 1), ("max_batch_tokens", 1), ("window", 1), ("tokenizer_processes", 0)):
+        if self.long_texts not in {None, *MODES}:
+            raise InputError(f"long_texts must be one of {', '.join(MODES)}, got {self.long_texts!r}")
+        for name, least in (
+            ("threads", 1), ("max_batch_tokens", 1), ("window", 1), ("tokenizer_processes", 0), ("max_windows", 1),
+        ):  # fmt: skip
             value: Any = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
                 raise InputError(f"{name} must be an integer, got {type(value).__name__}")
             if value is not None and value < least:
                 raise InputError(f"{name} must be at least {least}, got {value}")
+
+    def long_texts_of(self, manifest: Manifest) -> LongTexts:
+        """How a bundle's long texts are read.
+
+        Raises:
+            InputError: ``max_windows`` is given, but no windows are read.
+        """
+        chosen = manifest.long_texts or TRUNCATE
+        if self.long_texts == "truncate":
+            chosen = TRUNCATE
+        elif self.long_texts == "windows" and manifest.long_texts is None:
+            chosen = LongTexts.with_defaults(max_length=manifest.max_length, multi=manifest.labels.multi)
+        if self.max_windows is None:
+            return chosen
+        if chosen is TRUNCATE:
+            raise InputError("max_windows needs long_texts = windows: long texts are truncated")
+        return dataclasses.replace(chosen, max_windows=self.max_windows)
 
 
 @dataclass(frozen=True, kw_only=True)

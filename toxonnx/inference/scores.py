@@ -93,7 +93,7 @@ class Prediction(NamedTuple):
         labels: names of the labels that apply: exactly one (softmax), or any number (sigmoid).
         score: probability of the label (softmax), or of the most probable one (sigmoid).
         probabilities: label -> probability, in the bundle's order.
-        truncated: whether the text was truncated to the maximum length.
+        truncated: whether the end of the text was not read: it is too long.
         no_tokens: whether the text has no token that the model knows; it is scored as an empty text.
         repaired: whether lone surrogates in the text were replaced by U+FFFD.
         cached: whether an identical text was scored before and its scores were reused.
@@ -119,7 +119,7 @@ class Scores:
     Attributes:
         labels: label names in the order of the columns, with activation, temperature and thresholds.
         logits: float32 [rows, labels].
-        truncated: bool [rows], whether the text was truncated to the maximum length.
+        truncated: bool [rows], whether the end of the text was not read: it is too long.
         no_tokens: bool [rows], whether the text has no token that the model knows; it is scored as an empty text.
         repaired: bool [rows], whether lone surrogates in the text were replaced by U+FFFD.
         cached: bool [rows], whether the row reused the scores of an identical text.

@@ -23,11 +23,10 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from toxonnx.errors import MachineError
 from toxonnx.inference.cache import digest
-from toxonnx.inference.tokenizer import Tokenizer, Tokens
+from toxonnx.inference.tokenizer import TokenizedTexts, Tokenizer
+from toxonnx.long_texts import TRUNCATE, LongTexts
 from toxonnx.texts import TextSpec, replace_surrogates
 
 __all__ = ["PreprocessedTexts", "TextPreprocessor", "TokenizerPool"]
@@ -35,11 +34,11 @@ __all__ = ["PreprocessedTexts", "TextPreprocessor", "TokenizerPool"]
 #: texts that one process gets at a time
 CHUNK = 2048
 _SIZE = struct.Struct("<Q")
-#: characters that are read of a text, for each token of the maximum length: many more than a text in any language
-#: needs, so that the time for a hostile text is bounded
-CHARACTERS_PER_TOKEN = 1024
+#: characters that are read of a text, for each token of the first window, or if that is more, of all windows: many more
+#: than a text in any language needs, so that the time for a hostile text is bounded
+CHARACTERS_PER_TOKEN, CHARACTERS_PER_TOKEN_OF_ALL = 1024, 64
 #: a process's answer: digests of the texts it got, which it repaired, which it cut, and their tokens
-_Chunk = tuple[list[bytes], list[bool], list[bool], Tokens]
+_Chunk = tuple[list[bytes], list[bool], list[bool], TokenizedTexts]
 
 
 @dataclass(frozen=True)
@@ -56,16 +55,22 @@ class PreprocessedTexts:
     keys: list[bytes]
     repaired: list[bool]
     cut: list[bool]
-    tokens: Callable[[Sequence[int]], Tokens]
+    tokens: Callable[[Sequence[int]], TokenizedTexts]
 
 
 class TextPreprocessor:
-    """Normalises and tokenizes in this process."""
+    """Normalises and tokenizes in this process.
 
-    def __init__(self, tokenizer: Path, max_length: int, text: TextSpec) -> None:
-        self.tokenizer = Tokenizer(tokenizer, max_length)
+    Args:
+        tokenizer, max_length, long_texts: see :class:`toxonnx.inference.tokenizer.Tokenizer`.
+        text: the normalisation.
+    """
+
+    def __init__(self, tokenizer: Path, max_length: int, text: TextSpec, long_texts: LongTexts = TRUNCATE) -> None:
+        self.tokenizer = Tokenizer(tokenizer, max_length, long_texts)
         self.clean = text.clean
-        self.max_characters = CHARACTERS_PER_TOKEN * max_length
+        of_all = CHARACTERS_PER_TOKEN_OF_ALL * self.tokenizer.max_tokens
+        self.max_characters = max(CHARACTERS_PER_TOKEN * max_length, of_all)
 
     def __call__(self, texts: Sequence[str]) -> PreprocessedTexts:
         """Normalises and hashes texts; they are tokenized on request."""
@@ -85,10 +90,10 @@ class TokenizerPool:
 
     Args:
         processes: their number.
-        tokenizer, max_length, text: see :class:`TextPreprocessor`.
+        arguments: of :class:`TextPreprocessor`.
     """
 
-    def __init__(self, processes: int, tokenizer: Path, max_length: int, text: TextSpec) -> None:
+    def __init__(self, processes: int, *arguments: Any) -> None:
         self._workers: list[_Worker] = []
         self._free: SimpleQueue[_Worker] = SimpleQueue()
         self._threads = ThreadPoolExecutor(processes)
@@ -97,7 +102,7 @@ class TokenizerPool:
                 self._workers.append(_Worker())
                 self._free.put(self._workers[-1])
             for worker in self._workers:
-                worker.send((tokenizer, max_length, text))
+                worker.send(arguments)
         except BaseException:
             self.close()
             raise
@@ -194,12 +199,7 @@ class _Worker:
 
 def _joined(chunks: list[_Chunk]) -> PreprocessedTexts:
     keys, repaired, cut, tokens = zip(*chunks, strict=True)
-    joined = Tokens(
-        np.concatenate([each.ids for each in tokens]),
-        np.concatenate([each.lengths for each in tokens]),
-        np.concatenate([each.truncated for each in tokens]),
-        np.concatenate([each.no_tokens for each in tokens]),
-    )
+    joined = TokenizedTexts.concatenate(tokens)
     flat = itertools.chain.from_iterable
     return PreprocessedTexts(list(flat(keys)), list(flat(repaired)), list(flat(cut)), joined.subset)
 

@@ -2,12 +2,13 @@
 
 ::
 
-    requests (event loop) -> tokenizer threads -> waiting rows -> one model thread per core -> requests
+    requests (event loop) -> tokenizer threads -> waiting windows -> one model thread per core -> requests
 
-A free model thread takes the row whose turn it is (requests take turns), and the rows that the engine's batcher would
-score with it, up to the token budget. So a lone request does not wait, batches become larger under load, and on a CPU
-the rows of a batch have equal lengths, so that their scores are bit-for-bit those of ``predict``. A text that is
-waiting, or was scored before, is not scored again.
+A text is one window, or several if it is long and the bundle reads long texts in windows. A free model thread takes the
+window whose turn it is (requests take turns), and the windows that the engine's batcher would score with it, up to the
+token budget. So a lone request does not wait, batches become larger under load, and on a CPU the windows of a batch
+have equal lengths, so that their scores are bit-for-bit those of ``predict``. A text that is waiting, or was scored
+before, is not scored again.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from toxonnx.errors import ToxonnxError
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import Scores
 from toxonnx.inference.tokenizer import Tokens
+from toxonnx.inference.windows import pool_windows
 from toxonnx.serve.metrics import Metrics
 from toxonnx.serve.options import ServeOptions
-from toxonnx.serve.rows import PendingRequest, Row, WaitingRows
+from toxonnx.serve.rows import PendingRequest, Row, WaitingWindows, Window
 from toxonnx.wire.errors import RequestError
 
 __all__ = ["Scored", "ScoringQueue", "Timings"]
@@ -82,7 +84,7 @@ class ScoringQueue:
         self._metrics, self._max_wait, self._capacity = metrics, options.max_wait, options.cached_texts
         self._window = self._engine.settings.window
         self._changed = threading.Condition()
-        self._waiting = WaitingRows()
+        self._waiting = WaitingWindows()
         self._in_flight: dict[bytes, Row] = {}  # waiting, or in the model
         self._cache: OrderedDict[bytes, Row] = OrderedDict()
         self._active = self._being_tokenized = 0  # requests
@@ -167,29 +169,26 @@ class ScoringQueue:
         with self._changed:
             known = {key: row for key in keys if (row := self._find(key)) is not None}
         missing = {key: i for i, key in enumerate(keys) if key not in known}
-        tokens = preprocessed.tokens(list(missing.values()))
-        first = self._classifier.cascade.answer(tokens, self._classifier.review_below)
+        tokenized = preprocessed.tokens(list(missing.values()))
+        first = self._classifier.cascade.answer(tokenized, self._classifier.review_below)
         new = {
-            key: Row(
-                key=key,
-                ids=tokens.ids[end - length : end],
-                truncated=truncated,
-                no_tokens=no_tokens,
-                kept=not request.urgent,
-            )
-            for key, end, length, truncated, no_tokens in zip(
+            key: Row(key=key, truncated=truncated, no_tokens=no_tokens, length=length, kept=not request.urgent)
+            for key, truncated, no_tokens, length in zip(
                 missing,
-                np.cumsum(tokens.lengths),
-                tokens.lengths,
-                tokens.truncated.tolist(),
-                tokens.no_tokens.tolist(),
+                tokenized.truncated.tolist(),
+                tokenized.no_tokens.tolist(),
+                tokenized.lengths.tolist(),
                 strict=True,
             )
         }
-        if not request.urgent:  # which is to test the model
-            for row, logits, early in zip(new.values(), first.logits, first.early.tolist(), strict=True):
-                if early:
-                    row.early, row.logits, row.ids = True, logits.copy(), row.ids[:0]
+        ids = np.split(tokenized.tokens.ids, tokenized.tokens.starts[1:])
+        for i, (row, start, count) in enumerate(
+            zip(new.values(), tokenized.first_rows, tokenized.windows, strict=True)
+        ):
+            if first.early[i] and not request.urgent:  # which is to test the model
+                row.early, row.logits = True, first.logits[i].copy()
+            else:
+                row.windows = [Window(row, each) for each in ids[start : start + count]]
         request.tokenization += time.monotonic() - start
         with self._changed:
             if request.abandoned:
@@ -204,7 +203,7 @@ class ScoringQueue:
                     self._keep(row)
                 if not row.is_done and key not in self._in_flight:
                     self._enqueue(row, request)
-                elif row in self._waiting:
+                else:
                     self._waiting.offer(row, request)
                 request.rows.append(row)
                 if not row.is_done and request not in row.requests:
@@ -223,7 +222,9 @@ class ScoringQueue:
     def _enqueue(self, row: Row, request: PendingRequest) -> None:
         row.queued = time.monotonic()
         self._in_flight[row.key] = row
-        self._waiting.add(row, request)
+        for window in row.windows:
+            if window.logits is None:
+                self._waiting.add(window, request)
         self._metrics.queue_size.set(len(self._waiting))
 
     def _end_of_texts(self, request: PendingRequest) -> None:
@@ -250,30 +251,30 @@ class ScoringQueue:
             if row.is_done or request not in row.requests:
                 continue
             row.requests.remove(request)
-            if row not in self._waiting:
-                continue
-            self._waiting.remove(row)
-            if row.requests:
-                self._waiting.add(row, row.requests[0])
-            else:
+            waiting = self._waiting.of(row)
+            for window in waiting:
+                self._waiting.remove(window)
+                if row.requests:
+                    self._waiting.add(window, row.requests[0])
+            if waiting and not row.requests:
                 del self._in_flight[row.key]
         self._metrics.queue_size.set(len(self._waiting))
 
     def _work(self) -> None:
         """The loop of a model thread."""
-        rows: list[Row] = []
+        windows: list[Window] = []
         try:
-            while rows := self._next_batch():
-                self._run(rows)
+            while windows := self._next_batch():
+                self._run(windows)
         except BaseException as error:  # the thread ends, and from now on nothing is accepted
             with self._changed:
                 self._has_stopped = True
-                rows += self._waiting.pop_all()
-            self._finish(rows, None, f"the model has stopped: {type(error).__name__}")
+                windows += self._waiting.pop_all()
+            self._finish(windows, None, f"the model has stopped: {type(error).__name__}")
             raise
 
-    def _next_batch(self) -> list[Row]:
-        """The rows to score next; waits for some, and returns none when the queue is closed and empty."""
+    def _next_batch(self) -> list[Window]:
+        """The windows to score next; waits for some, and returns none when the queue is closed and empty."""
         with self._changed:
             while True:
                 if self._waiting and (seconds := self._seconds_to_wait()) <= 0:
@@ -287,59 +288,68 @@ class ScoringQueue:
             return 0.0
         if self._waiting.tokens >= self._engine.batcher.max_tokens:
             return 0.0
-        return next(iter(self._waiting)).queued + self._max_wait - time.monotonic()
+        return next(iter(self._waiting)).row.queued + self._max_wait - time.monotonic()
 
-    def _take_batch(self) -> list[Row]:
-        """The row whose turn it is, with those that the batcher puts into its batch."""
-        waiting = self._waiting.window(self._window)
-        lengths = np.fromiter((row.length for row in waiting), dtype=np.int64, count=len(waiting))
+    def _take_batch(self) -> list[Window]:
+        """The window whose turn it is, with those that the batcher puts into its batch."""
+        waiting = self._waiting.next(self._window)
+        lengths = np.fromiter((len(window.ids) for window in waiting), dtype=np.int64, count=len(waiting))
         chosen = next(batch for batch in self._engine.batches(lengths) if 0 in batch)
-        rows = [waiting[i] for i in chosen]
+        windows = [waiting[i] for i in chosen]
         now = time.monotonic()
-        for row in rows:
-            self._waiting.remove(row)
-            row.taken = now
+        for window in windows:
+            self._waiting.remove(window)
+            window.row.taken = window.row.taken or now
         self._metrics.queue_size.set(len(self._waiting))
-        return rows
+        return windows
 
-    def _run(self, rows: list[Row]) -> None:
-        lengths = np.array([row.length for row in rows], dtype=np.int64)
-        flags = np.zeros(len(rows), dtype=np.bool_)
-        tokens = Tokens(np.concatenate([row.ids for row in rows]), lengths, flags, flags)
+    def _run(self, windows: list[Window]) -> None:
+        lengths = np.array([len(window.ids) for window in windows], dtype=np.int64)
+        tokens = Tokens(np.concatenate([window.ids for window in windows]), lengths)
         error = ""
         logits: NDArray[np.float32] | None = None
         try:
-            logits = self._engine.run(tokens, np.arange(len(rows)))
+            logits = self._engine.run(tokens, np.arange(len(windows)))
         except ToxonnxError as known:
             error = known.what
         except Exception as bug:  # its message may quote a text
             error = f"internal error: {type(bug).__name__}"
-        if logits is None and len(rows) > 1:  # which of them is it?
-            for row in rows:
-                self._run([row])
+        if logits is None and len(windows) > 1:  # which of them is it?
+            for window in windows:
+                self._run([window])
             return
-        self._metrics.observe_batch(len(rows), int(lengths.sum()))
-        self._finish(rows, logits, error)
+        self._metrics.observe_batch(len(windows), len(tokens.ids))
+        self._finish(windows, logits, error)
 
-    def _finish(self, rows: list[Row], logits: NDArray[np.float32] | None, error: str) -> None:
+    def _finish(self, windows: list[Window], logits: NDArray[np.float32] | None, error: str) -> None:
         now = time.monotonic()
         with self._changed:
             if logits is not None:
                 self._last_success = now
-            for i, row in enumerate(rows):
-                if row.is_done:
-                    continue
-                row.finished, row.error = now, error
-                row.logits = None if logits is None else logits[i].copy()
-                row.ids = row.ids[:0]
-                self._in_flight.pop(row.key, None)
-                if logits is not None and row.kept:
-                    self._keep(row)
-                for request in row.requests:
-                    request.unfinished -= 1
-                    if not request.unfinished:
-                        _wake(request)
-                row.requests = []
+            for i, window in enumerate(windows):
+                window.logits = None if logits is None else logits[i].copy()
+                self._finish_row(window.row, now, error)
+
+    def _finish_row(self, row: Row, now: float, error: str) -> None:
+        """Takes note of a window that was scored, or could not be: with the last one, or an error, the text is done."""
+        scored = [window.logits for window in row.windows if window.logits is not None]
+        if row.is_done or not (error or len(scored) == len(row.windows)):
+            return
+        for window in self._waiting.of(row):  # of a text with an error
+            self._waiting.remove(window)
+        row.finished, row.error = now, error
+        if not error:
+            labels, pool = self._classifier.labels, self._classifier.long_texts.pool
+            row.logits = pool_windows(np.stack(scored), np.array([len(scored)]), labels, pool)[0]
+        row.windows = []
+        self._in_flight.pop(row.key, None)
+        if not error and row.kept:
+            self._keep(row)
+        for request in row.requests:
+            request.unfinished -= 1
+            if not request.unfinished:
+                _wake(request)
+        row.requests = []
 
     def _keep(self, row: Row) -> None:
         """Puts a finished row into the cache."""

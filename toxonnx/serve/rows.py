@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PendingRequest", "Row", "WaitingRows"]
+__all__ = ["PendingRequest", "Row", "WaitingWindows", "Window"]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -20,20 +20,23 @@ class Row:
 
     Attributes:
         key: digest of the text.
-        ids: int32 [tokens]; empty once it is scored.
         truncated, no_tokens: see :class:`toxonnx.inference.scores.Scores`.
+        length: number of its tokens, in all of its windows.
+        windows: what the model gets of it; none once it is scored.
         kept: whether its logits are cached.
         early: whether the first stage of a cascade answered it.
         logits: float32 [labels]; None before it is scored, and if it could not be.
         error: why it could not be scored.
         requests: those that wait for it.
-        queued, taken, finished: when it got into the queue, into a batch, and out of the model, in seconds.
+        queued, taken, finished: when it got into the queue, its first window into a batch, and its last window out of
+            the model, in seconds.
     """
 
     key: bytes
-    ids: NDArray[np.int32]
     truncated: bool
     no_tokens: bool
+    length: int
+    windows: list[Window] = field(default_factory=list)
     kept: bool = True
     early: bool = False
     logits: NDArray[np.float32] | None = None
@@ -42,15 +45,26 @@ class Row:
     queued: float = 0.0
     taken: float = 0.0
     finished: float = 0.0
-    length: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.length = len(self.ids)
 
     @property
     def is_done(self) -> bool:
         """Whether it was scored, or could not be."""
         return self.logits is not None or bool(self.error)
+
+
+@dataclass(eq=False)
+class Window:
+    """A row of a batch: a text, or a window of a long one.
+
+    Attributes:
+        row: the text.
+        ids: int32 [tokens].
+        logits: float32 [labels]; None before it is scored.
+    """
+
+    row: Row
+    ids: NDArray[np.int32]
+    logits: NDArray[np.float32] | None = None
 
 
 @dataclass(eq=False)
@@ -79,8 +93,8 @@ class PendingRequest:
     abandoned: bool = False
 
 
-class WaitingRows:
-    """Rows that wait for a batch. Requests take turns, so that one with many texts does not hold up the others.
+class WaitingWindows:
+    """Windows that wait for a batch. Requests take turns, so that one with many texts does not hold up the others.
 
     Attributes:
         tokens: of all of them.
@@ -88,55 +102,60 @@ class WaitingRows:
 
     def __init__(self) -> None:
         self.tokens = 0
-        self._lanes: OrderedDict[PendingRequest, dict[bytes, Row]] = OrderedDict()
-        self._lane_of: dict[bytes, PendingRequest] = {}
+        # The values are None: dictionaries are sets that keep their order.
+        self._lanes: OrderedDict[PendingRequest, dict[Window, None]] = OrderedDict()
+        self._lane_of: dict[Window, PendingRequest] = {}
 
     def __len__(self) -> int:
         return len(self._lane_of)
 
-    def __contains__(self, row: Row) -> bool:
-        return row.key in self._lane_of
+    def __contains__(self, window: Window) -> bool:
+        return window in self._lane_of
 
-    def __iter__(self) -> Iterator[Row]:
-        """All rows: the first one of each request in turn, then the second ones, and so on."""
-        lanes = [iter(lane.values()) for lane in self._lanes.values()]
+    def __iter__(self) -> Iterator[Window]:
+        """All windows: the first one of each request in turn, then the second ones, and so on."""
+        lanes = [iter(lane) for lane in self._lanes.values()]
         while lanes:
-            rows = [(lane, row) for lane in lanes if (row := next(lane, None)) is not None]
-            yield from (row for _, row in rows)
-            lanes = [lane for lane, _ in rows]
+            windows = [(lane, window) for lane in lanes if (window := next(lane, None)) is not None]
+            yield from (window for _, window in windows)
+            lanes = [lane for lane, _ in windows]
 
-    def add(self, row: Row, request: PendingRequest) -> None:
-        """Appends a row to those of a request."""
-        lane = self._lanes.setdefault(request, {})
-        lane[row.key] = row
-        self._lane_of[row.key] = request
-        self.tokens += row.length
+    def add(self, window: Window, request: PendingRequest) -> None:
+        """Appends a window to those of a request."""
+        self._lanes.setdefault(request, {})[window] = None
+        self._lane_of[window] = request
+        self.tokens += len(window.ids)
         if request.urgent:
             self._lanes.move_to_end(request, last=False)
 
     def offer(self, row: Row, request: PendingRequest) -> None:
-        """Another request waits for a row, too: it is moved there if it is the first one of that request."""
+        """Another request waits for a text, too: it is moved there if it is the first one of that request."""
         if request not in self._lanes:
-            self.remove(row)
-            self.add(row, request)
+            for window in self.of(row):
+                self.remove(window)
+                self.add(window, request)
 
-    def remove(self, row: Row) -> None:
-        """Removes a row."""
-        request = self._lane_of.pop(row.key)
-        del self._lanes[request][row.key]
-        self.tokens -= row.length
+    def of(self, row: Row) -> list[Window]:
+        """The windows of a text that are waiting."""
+        return [window for window in row.windows if window in self]
+
+    def remove(self, window: Window) -> None:
+        """Removes a window."""
+        request = self._lane_of.pop(window)
+        del self._lanes[request][window]
+        self.tokens -= len(window.ids)
         if not self._lanes[request]:
             del self._lanes[request]
 
-    def window(self, count: int) -> list[Row]:
-        """Up to ``count`` rows, the one whose turn it is first; its request's next turn is after all others'."""
-        rows = list(itertools.islice(self, count))
-        self._lanes.move_to_end(self._lane_of[rows[0].key])
-        return rows
+    def next(self, count: int) -> list[Window]:
+        """Up to ``count`` windows, the one whose turn it is first; its request's next turn is after all others'."""
+        windows = list(itertools.islice(self, count))
+        self._lanes.move_to_end(self._lane_of[windows[0]])
+        return windows
 
-    def pop_all(self) -> list[Row]:
-        """All rows, which are removed."""
-        rows = list(self)
-        for row in rows:
-            self.remove(row)
-        return rows
+    def pop_all(self) -> list[Window]:
+        """All windows, which are removed."""
+        windows = list(self)
+        for window in windows:
+            self.remove(window)
+        return windows

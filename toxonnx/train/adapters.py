@@ -11,6 +11,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from toxonnx.errors import CheckpointError, InputError
 from toxonnx.labels import Labels
+from toxonnx.long_texts import TRUNCATE, LongTexts
 from toxonnx.manifest import ModelSource
 from toxonnx.recipe import Recipe, recipe_from_dict
 from toxonnx.texts import TextSpec
@@ -47,6 +48,7 @@ class Trained:
         run: metadata of the run; None for other checkpoints.
         path: the given folder.
         notes: what was changed in loading.
+        long_texts: how texts beyond the maximum length are read.
     """
 
     model: PreTrainedModel
@@ -59,6 +61,7 @@ class Trained:
     run: RunMetadata | None
     path: Path
     notes: tuple[str, ...] = ()
+    long_texts: LongTexts = TRUNCATE
 
 
 def load_trained(
@@ -114,9 +117,10 @@ def load_trained(
             f"texts are truncated to {longest:,} tokens, although the tokenizer allows {allowed}: the model has no "
             "positions for more",
         )
+    names = Labels.from_config(model.config.to_dict())
+    reading = recipe.export.reading(max_length=limit or longest, multi=names.multi) if recipe else None
     return Trained(
-        model, fast, Labels.from_config(model.config.to_dict()), text, limit or longest, about, recipe, run,
-        Path(source), notes,
+        model, fast, names, text, limit or longest, about, recipe, run, Path(source), notes, reading or TRUNCATE,
     )  # fmt: skip
 
 

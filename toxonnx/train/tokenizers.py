@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from toxonnx.errors import CheckpointError, first_line
-from toxonnx.inference.tokenizer import EmptyText, concatenate_ids
+from toxonnx.inference.tokenizer import EmptyText, TokenizedTexts, Tokens, concatenate_ids
+from toxonnx.long_texts import LongTexts
 from toxonnx.train.weight_files import check_downloaded
 
-__all__ = ["encode", "has_tokenizer", "load_tokenizer", "match_tokenizer", "max_length_of"]
+__all__ = ["encode", "encode_windows", "has_tokenizer", "load_tokenizer", "match_tokenizer", "max_length_of"]
 
 #: files from which transformers makes a tokenizer
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -85,6 +87,30 @@ def encode(
     empty = EmptyText.of(tokenizer.backend_tokenizer)
     ids, lengths, no_tokens = empty.replace(*concatenate_ids(rows))
     return [row.tolist() for row in np.split(ids, np.cumsum(lengths)[:-1])], no_tokens
+
+
+def encode_windows(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int, long_texts: LongTexts
+) -> TokenizedTexts:
+    """Tokens of normalised texts, as a bundle reads them; windows are those that transformers makes.
+
+    Args:
+        tokenizer: a fast one.
+        texts: the texts.
+        max_length: tokens of a window.
+        long_texts: how longer texts are read.
+    """
+    encoded = tokenizer(
+        list(texts) or [""], truncation=True, max_length=max_length, stride=long_texts.stride,
+        return_overflowing_tokens=True,
+    )  # fmt: skip
+    text_of = np.array(encoded["overflow_to_sample_mapping"])[: None if texts else 0]
+    counts = np.bincount(text_of, minlength=len(texts))
+    number = np.arange(len(text_of)) - np.repeat(np.cumsum(counts) - counts, counts)
+    read = itertools.compress(encoded["input_ids"], number < long_texts.max_windows)
+    ids, lengths, no_tokens = EmptyText.of(tokenizer.backend_tokenizer).replace(*concatenate_ids(list(read)))
+    windows = np.minimum(counts, long_texts.max_windows)
+    return TokenizedTexts.of_windows(Tokens(ids, lengths), no_tokens, windows, counts > windows)
 
 
 def match_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, source: str) -> None:
