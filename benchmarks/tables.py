@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from markdown_tables import describe_machine, markdown_table, read_reports, with_range
+from plan_tables import plan
 from serving_tables import serving
 
 HERE = Path(__file__).parent
@@ -319,6 +320,7 @@ PAGES = {
     HERE / "README.md": {"graphs": graphs, "serving": serving, "engines": engines, "splits": splits, "host": host},
     HERE.parent / "docs" / "benchmarks.md": {"speed": speed},
     HERE.parent / "docs" / "evaluation.md": {"quality": quality},
+    HERE.parent / "docs" / "many-machines.md": {"plan": plan},
     HERE.parent / "README.md": {"speed-summary": speed_summary, "quality-summary": quality_summary},
 }
 
