@@ -38,7 +38,7 @@ from toxonnx.bench.report import Spread
 from toxonnx.bench.synthetic_texts import synthetic_texts, tweet_lengths
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.devices import describe_devices, why_unavailable
-from toxonnx.inference.engine import GPU_WINDOW, MAX_TOKENIZER_PROCESSES
+from toxonnx.inference.engine import GPU_CHUNK, MAX_TOKENIZER_PROCESSES
 from toxonnx.inference.options import RuntimeOptions
 from toxonnx.inference.tokenizer_pool import TextPreprocessor, TokenizerPool
 from toxonnx.io.base import WriteOptions, open_sink, open_source
@@ -232,7 +232,7 @@ def host(setup: Setup) -> dict[str, Any]:
         for _ in range(setup.rounds):
             for processes in rates:
                 options = RuntimeOptions(
-                    device=setup.device, window=GPU_WINDOW, tokenizer_processes=processes, max_batch_tokens=1 << 15
+                    device=setup.device, chunk_size=GPU_CHUNK, tokenizer_processes=processes, max_batch_tokens=1 << 15
                 )
                 classifier = Classifier(bundle, options)
                 classifier.engine.run = lambda tokens, rows: np.zeros((len(rows), LABELS), dtype=np.float32)

@@ -65,14 +65,14 @@ def test_a_row_to_be_reviewed_goes_on(cascade: Path) -> None:
     texts=st.lists(st.sampled_from(POOL), min_size=1, max_size=40),
     threads=st.integers(1, 3),
     max_batch_tokens=st.sampled_from([1, 64, 4096]),
-    window=st.sampled_from([1, 7, 2048]),
+    chunk_size=st.sampled_from([1, 7, 2048]),
     audit=st.sampled_from([0.0, 0.5]),
 )
 def test_scores_and_stages_do_not_depend_on_neighbours(
-    cascade: Path, alone: dict[str, Prediction], texts: list[str], threads: int, max_batch_tokens: int, window: int,
+    cascade: Path, alone: dict[str, Prediction], texts: list[str], threads: int, max_batch_tokens: int, chunk_size: int,
     audit: float,
 ) -> None:  # fmt: skip
-    options = RuntimeOptions(threads=threads, max_batch_tokens=max_batch_tokens, window=window, audit=audit)
+    options = RuntimeOptions(threads=threads, max_batch_tokens=max_batch_tokens, chunk_size=chunk_size, audit=audit)
     classifier = Classifier(open_bundle(cascade), options)
     for text, prediction in classifier.stream(texts):
         assert prediction._replace(cached=False) == alone[text]
@@ -115,19 +115,19 @@ def wrong(cascade: Path, tmp_path: Path) -> Path:
 
 def test_an_audit_notices_a_first_stage_that_breaks_its_promise(cascade: Path, wrong: Path) -> None:
     texts = [text for text, _ in sentences(600, 13)]
-    good = Classifier.load(cascade, audit=0.5, window=64)
+    good = Classifier.load(cascade, audit=0.5, chunk_size=64)
     list(good.stream(texts))
     assert good.audit is not None and not good.audit.exceeded
     assert 0.4 * len(set(texts)) < good.audit.rows < 0.6 * len(set(texts))
 
-    bad = Classifier.load(wrong, audit=0.5, window=64)
+    bad = Classifier.load(wrong, audit=0.5, chunk_size=64)
     early = [prediction.early for _, prediction in bad.stream(texts)]
     assert bad.audit is not None and bad.audit.exceeded
     assert bad.audit.rows == good.audit.rows  # the sample depends on the texts only
     assert bad.audit.interval[0] > bad.audit.promised
     assert any(early[300:])
 
-    stops = Classifier.load(wrong, audit=0.5, audit_stop=True, window=8)
+    stops = Classifier.load(wrong, audit=0.5, audit_stop=True, chunk_size=8)
     rows = [prediction for _, prediction in stops.stream(texts)]
     assert any(row.early for row in rows[:16])
     assert not any(row.early for row in rows[400:] if not row.cached)

@@ -55,13 +55,13 @@ def test_the_shipped_bundle_is_small_and_accurate() -> None:
     texts=st.lists(st.sampled_from(POOL), min_size=1, max_size=40),
     threads=st.integers(1, 4),
     max_batch_tokens=st.sampled_from([1, 64, 512, 4096]),
-    window=st.sampled_from([1, 7, 2048]),
+    chunk_size=st.sampled_from([1, 7, 2048]),
 )
 def test_scores_do_not_depend_on_neighbours_order_threads_or_windows(
-    reference: dict[str, Prediction], texts: list[str], threads: int, max_batch_tokens: int, window: int
+    reference: dict[str, Prediction], texts: list[str], threads: int, max_batch_tokens: int, chunk_size: int
 ) -> None:
     classifier = Classifier(
-        open_bundle(SHIPPED), RuntimeOptions(threads=threads, max_batch_tokens=max_batch_tokens, window=window)
+        open_bundle(SHIPPED), RuntimeOptions(threads=threads, max_batch_tokens=max_batch_tokens, chunk_size=chunk_size)
     )
     results = list(classifier.stream(texts))
     assert [text for text, _ in results] == texts
@@ -79,7 +79,7 @@ def test_streaming_reads_only_a_few_windows_ahead() -> None:
             taken += 1
             yield f"day {taken % 5}"
 
-    stream = Classifier(open_bundle(SHIPPED), RuntimeOptions(window=16)).stream(endless())
+    stream = Classifier(open_bundle(SHIPPED), RuntimeOptions(chunk_size=16)).stream(endless())
     for _ in range(20):
         next(stream)
     stream.close()
@@ -117,7 +117,7 @@ def test_closing_a_stream_does_not_wait_for_a_blocked_source() -> None:
         yield from (f"day {number}" for number in range(8))
         silent.wait(30)
 
-    stream = Classifier(open_bundle(SHIPPED), RuntimeOptions(window=4)).stream(source())
+    stream = Classifier(open_bundle(SHIPPED), RuntimeOptions(chunk_size=4)).stream(source())
     assert next(stream)[0] == "day 0"
     started = time.monotonic()
     stream.close()

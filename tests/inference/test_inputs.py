@@ -78,6 +78,6 @@ def test_wrong_options_are_an_error() -> None:
             classifier.predict("rain", top_k=top_k)  # type: ignore[call-overload]
     with pytest.raises(InputError, match="missing must be 'error' or 'empty', got 'skip'"):
         classifier.score("rain", missing="skip")  # type: ignore[arg-type]
-    for option, value in (("threads", 0), ("window", -1), ("review_below", 1.5), ("review_below", float("nan"))):
+    for option, value in (("threads", 0), ("chunk_size", -1), ("review_below", 1.5), ("review_below", float("nan"))):
         with pytest.raises(InputError, match=option):
             Classifier.load(**{option: value})

@@ -32,7 +32,7 @@ def reference() -> dict[str, Prediction]:
 @pytest.fixture
 def multiprocess(monkeypatch: pytest.MonkeyPatch) -> Classifier:
     """The shipped bundle, tokenizing in processes, as it does if the model runs on a GPU."""
-    classifier = Classifier(open_bundle(SHIPPED), RuntimeOptions(window=40, tokenizer_processes=2))
+    classifier = Classifier(open_bundle(SHIPPED), RuntimeOptions(chunk_size=40, tokenizer_processes=2))
     monkeypatch.setattr("toxonnx.inference.tokenizer_pool.CHUNK", 7)
     return classifier
 

@@ -99,13 +99,13 @@ def alone() -> dict[str, Prediction]:
     texts=st.lists(st.sampled_from(POOL), min_size=1, max_size=12),
     threads=st.integers(1, 3),
     max_batch_tokens=st.sampled_from([1, 300, 4096]),
-    window=st.sampled_from([1, 7, 2048]),
+    chunk_size=st.sampled_from([1, 7, 2048]),
 )
 def test_scores_do_not_depend_on_neighbours(
-    alone: dict[str, Prediction], texts: list[str], threads: int, max_batch_tokens: int, window: int
+    alone: dict[str, Prediction], texts: list[str], threads: int, max_batch_tokens: int, chunk_size: int
 ) -> None:
     options = RuntimeOptions(
-        threads=threads, max_batch_tokens=max_batch_tokens, window=window, long_texts="windows"
+        threads=threads, max_batch_tokens=max_batch_tokens, chunk_size=chunk_size, long_texts="windows"
     )  # fmt: skip
     classifier = Classifier(open_bundle(SHIPPED), options)
     for text, prediction in classifier.stream(texts):

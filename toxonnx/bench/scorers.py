@@ -41,8 +41,8 @@ def scores_from_probabilities(probs: NDArray[np.floating], labels: Labels) -> Sc
 
 
 def bundle(
-    model: Path, *, threads: int, device: str = "cpu", max_batch_tokens: int | None = None, window: int | None = None,
-    cascade: bool = False,
+    model: Path, *, threads: int, device: str = "cpu", max_batch_tokens: int | None = None,
+    chunk_size: int | None = None, cascade: bool = False,
 ) -> Scorer:  # fmt: skip
     """A bundle, as ``toxonnx predict`` runs it; a single text as ``Classifier.predict`` scores it."""
     from toxonnx.bundle import open_bundle
@@ -50,8 +50,8 @@ def bundle(
     from toxonnx.inference.options import RuntimeOptions
 
     options = RuntimeOptions(
-        device=device, threads=threads if device == "cpu" else None, window=window, max_batch_tokens=max_batch_tokens,
-        cascade=cascade,
+        device=device, threads=threads if device == "cpu" else None, chunk_size=chunk_size,
+        max_batch_tokens=max_batch_tokens, cascade=cascade,
     )  # fmt: skip
     return Classifier(open_bundle(model), options)
 

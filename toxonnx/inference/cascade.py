@@ -160,7 +160,7 @@ class AuditResult:
 class Audit:
     """Compares early answers with those of the full model, on a sample of the texts. Safe to share between threads.
 
-    After each window it tests whether more decisions differ than promised. The test may be repeated any number of
+    After each chunk it tests whether more decisions differ than promised. The test may be repeated any number of
     times: the likelihood ratios of larger shares to the promised one, averaged, are a martingale, which exceeds 20 with
     a probability of at most 5% (Ville, "Étude critique de la notion de collectif", 1939; Ramdas et al., "Game-theoretic
     statistics and safe anytime-valid inference", 2023).

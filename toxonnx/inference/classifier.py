@@ -36,18 +36,18 @@ T = TypeVar("T")
 
 _NOT_GIVEN: Final = object()
 
-#: characters after which a window ends early, so that long texts do not fill the memory
-WINDOW_CHARACTERS = 1 << 22
-#: windows between reading and results: being read, waiting, being scored, being consumed
-WINDOWS_IN_FLIGHT = 4
-#: windows that may be with the tokenizer processes
-WINDOWS_BEING_TOKENIZED = 3
+#: characters after which a chunk ends early, so that long texts do not fill the memory
+CHUNK_CHARACTERS = 1 << 22
+#: chunks between reading and results: being read, waiting, being scored, being consumed
+CHUNKS_IN_FLIGHT = 4
+#: chunks that may be with the tokenizer processes
+CHUNKS_BEING_TOKENIZED = 3
 #: distinct texts whose logits are kept
 CACHED_TEXTS = 1 << 15
 
 
 @dataclass
-class _Window(Generic[T]):
+class _Chunk(Generic[T]):
     """Items whose texts are being scored."""
 
     items: list[T]
@@ -113,7 +113,7 @@ class Classifier:
         allow_fallback: bool = False,
         threads: int | None = None,
         max_batch_tokens: int | None = None,
-        window: int | None = None,
+        chunk_size: int | None = None,
         tokenizer_processes: int | None = None,
         cascade: bool = True,
         audit: float = 0.0,
@@ -126,8 +126,8 @@ class Classifier:
 
         Args:
             bundle: folder, or name of a bundle that ships with toxonnx; the default one when None.
-            device, allow_fallback, threads, max_batch_tokens, window, tokenizer_processes, cascade, audit, audit_stop,
-                long_texts, max_windows: see :class:`toxonnx.inference.options.RuntimeOptions`.
+            device, allow_fallback, threads, max_batch_tokens, chunk_size, tokenizer_processes, cascade, audit,
+                audit_stop, long_texts, max_windows: see :class:`toxonnx.inference.options.RuntimeOptions`.
             review_below: see :class:`Classifier`.
 
         Raises:
@@ -139,7 +139,7 @@ class Classifier:
             allow_fallback=allow_fallback,
             threads=threads,
             max_batch_tokens=max_batch_tokens,
-            window=window,
+            chunk_size=chunk_size,
             tokenizer_processes=tokenizer_processes,
             cascade=cascade,
             audit=audit,
@@ -266,7 +266,7 @@ class Classifier:
         Reading and tokenizing, scoring, and what the caller does with the results run concurrently.
 
         Args:
-            items: anything; read one window at a time, up to a few windows ahead.
+            items: anything; read one chunk at a time, up to a few chunks ahead.
             text: a function that returns an item's text; by default the item itself. The bundle's normalisation is
                 applied here, its template is not.
             missing: ``error``, or ``empty`` to score None and NaN as empty texts.
@@ -278,27 +278,27 @@ class Classifier:
             InputError: see :meth:`score`.
         """
         texts = ((item, as_text(i, text(item), missing)) for i, item in enumerate(as_items(items, missing)))
-        in_flight = WINDOWS_IN_FLIGHT * self.settings.window
+        in_flight = CHUNKS_IN_FLIGHT * self.settings.chunk_size
         cache = LogitCache(len(self.labels), max(CACHED_TEXTS, 2 * in_flight), in_flight)
         workers = ThreadPoolExecutor(self.settings.threads)
         with contextlib.ExitStack() as stack:
-            # An interrupted caller does not wait for the windows in flight.
+            # An interrupted caller does not wait for the chunks in flight.
             stack.callback(workers.shutdown, cancel_futures=True)
-            for window in stack.enter_context(Prefetcher(self._windows(texts, cache, workers))):
-                for batch in window.batches:
+            for chunk in stack.enter_context(Prefetcher(self._chunks(texts, cache, workers))):
+                for batch in chunk.batches:
                     batch.result()
-                window.finish()
+                chunk.finish()
                 scores = Scores(
                     self.labels,
-                    cache.logits[window.slots],
-                    truncated=cache.truncated[window.slots] | window.cut,
-                    no_tokens=cache.no_tokens[window.slots],
-                    repaired=window.repaired,
-                    cached=window.cached,
-                    early=cache.early[window.slots],
+                    cache.logits[chunk.slots],
+                    truncated=cache.truncated[chunk.slots] | chunk.cut,
+                    no_tokens=cache.no_tokens[chunk.slots],
+                    repaired=chunk.repaired,
+                    cached=chunk.cached,
+                    early=cache.early[chunk.slots],
                     review_below=self.review_below,
                 )
-                yield window.items, scores
+                yield chunk.items, scores
 
     def logits(self, texts: str | Iterable[Any]) -> NDArray[np.float32]:
         """Raw logits of the full model, float32 [texts, labels], of texts that are already normalised.
@@ -319,24 +319,24 @@ class Classifier:
                 batch.result()
         return self._pool(logits, texts.windows)
 
-    def _windows(
+    def _chunks(
         self, pairs: Iterator[tuple[T, str]], cache: LogitCache, workers: ThreadPoolExecutor
-    ) -> Iterator[_Window[T]]:
-        """Windows of items that are being scored. When ``pairs`` raises, the items before form the last window."""
+    ) -> Iterator[_Chunk[T]]:
+        """Chunks of items that are being scored. When ``pairs`` raises, the items before form the last chunk."""
         being_tokenized: deque[tuple[list[T], Callable[[], PreprocessedTexts]]] = deque()
         error: BaseException | None = None
         processes = self.settings.tokenizer_processes
         with contextlib.ExitStack() as stack:
             pool: TokenizerPool | None = None
             for number in itertools.count():
-                window, texts, error = self._read_window(pairs)
-                if not window:
+                chunk, texts, error = self._read_chunk(pairs)
+                if not chunk:
                     break
-                if number == 1 and processes:  # a single window is not worth starting processes for
+                if number == 1 and processes:  # a single chunk is not worth starting processes for
                     pool = stack.enter_context(TokenizerPool(processes, *self._preprocessor_arguments))
                 result = pool.submit(texts) if pool else functools.partial(self.preprocess, texts)
-                being_tokenized.append((window, result))
-                if len(being_tokenized) > (WINDOWS_BEING_TOKENIZED if pool else 0):
+                being_tokenized.append((chunk, result))
+                if len(being_tokenized) > (CHUNKS_BEING_TOKENIZED if pool else 0):
                     yield self._start(*being_tokenized.popleft(), cache, workers)
                 if error is not None:
                     break
@@ -345,19 +345,19 @@ class Classifier:
         if error is not None:
             raise error
 
-    def _read_window(self, pairs: Iterator[tuple[T, str]]) -> tuple[list[T], list[str], Exception | None]:
-        """The items and texts of a window, and the error that the source raised after them."""
+    def _read_chunk(self, pairs: Iterator[tuple[T, str]]) -> tuple[list[T], list[str], Exception | None]:
+        """The items and texts of a chunk, and the error that the source raised after them."""
         items: list[T] = []
         texts: list[str] = []
         size = 0
         try:
-            for item, text in itertools.islice(pairs, self.settings.window):
+            for item, text in itertools.islice(pairs, self.settings.chunk_size):
                 items.append(item)
                 texts.append(text)
                 size += len(text)
-                if size >= WINDOW_CHARACTERS:
+                if size >= CHUNK_CHARACTERS:
                     break
-        except Exception as error:  # raised again after the last window, so that earlier items are not lost
+        except Exception as error:  # raised again after the last chunk, so that earlier items are not lost
             return items, texts, error
         return items, texts, None
 
@@ -367,7 +367,7 @@ class Classifier:
         result: Callable[[], PreprocessedTexts],
         cache: LogitCache,
         workers: ThreadPoolExecutor,
-    ) -> _Window[T]:
+    ) -> _Chunk[T]:
         preprocessed = result()
         slots, misses = cache.assign(preprocessed.keys)
         texts = preprocessed.tokens(misses)
@@ -390,7 +390,7 @@ class Classifier:
             if audit:
                 audit.add(int(drawn.sum()), first.logits, full, np.flatnonzero(drawn & first.early))
 
-        return _Window(items, slots, cached, repaired, cut, batches, finish)
+        return _Chunk(items, slots, cached, repaired, cut, batches, finish)
 
     def _submit(
         self, tokens: Tokens, rows: NDArray[np.int64], logits: NDArray[np.float32], workers: ThreadPoolExecutor

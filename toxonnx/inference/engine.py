@@ -30,7 +30,7 @@ from toxonnx.system import available_cores
 __all__ = ["Engine"]
 
 #: texts that are sorted by length together: on the CPU per thread, and at least; on a GPU
-WINDOW_PER_THREAD, MIN_WINDOW, GPU_WINDOW = 256, 1024, 1 << 13
+CHUNK_PER_THREAD, MIN_CHUNK, GPU_CHUNK = 256, 1024, 1 << 13
 #: batches on their way to a GPU: one is computed while the next is transferred
 GPU_THREADS = 2
 #: tokenizer processes for a GPU, at most
@@ -44,7 +44,7 @@ class Engine:
 
     Args:
         bundle: an opened bundle.
-        options: how to run it; ``window`` is only passed on to :attr:`settings`.
+        options: how to run it; ``chunk_size`` is only passed on to :attr:`settings`.
 
     Raises:
         InputError: the bundle does not run on the device.
@@ -101,14 +101,14 @@ class Engine:
             cuda_graphs="",
             tokenizer_processes=processes if options.tokenizer_processes is None else options.tokenizer_processes,
             max_batch_tokens=self.batcher.max_tokens,
-            window=options.window or (GPU_WINDOW if on_gpu else self._cpu_window(threads)),
+            chunk_size=options.chunk_size or (GPU_CHUNK if on_gpu else self._cpu_chunk_size(threads)),
         )
 
-    def _cpu_window(self, threads: int) -> int:
-        window, cascade = max(MIN_WINDOW, WINDOW_PER_THREAD * threads), self._bundle.manifest.cascade
+    def _cpu_chunk_size(self, threads: int) -> int:
+        size, cascade = max(MIN_CHUNK, CHUNK_PER_THREAD * threads), self._bundle.manifest.cascade
         if cascade and self._options.cascade:  # only some of the texts get to the model; its batches are as full
-            window = max(window, min(GPU_WINDOW, round(window / max(1 - cascade.early, 1e-9))))
-        return window
+            size = max(size, min(GPU_CHUNK, round(size / max(1 - cascade.early, 1e-9))))
+        return size
 
     @property
     def settings(self) -> ExecutionSettings:

@@ -1,4 +1,4 @@
-"""Sums of weights over the hashed n-grams of texts, for all texts of a window at once."""
+"""Sums of weights over the hashed n-grams of texts, for all texts of a chunk at once."""
 
 from __future__ import annotations
 

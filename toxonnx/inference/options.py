@@ -23,9 +23,9 @@ class RuntimeOptions:
         threads: batches that are scored at the same time; by default one per core that this process may use, and two
             on a GPU.
         max_batch_tokens: largest number of tokens in a batch; by default 1,024 on the CPU, 32,768 on CUDA.
-        window: texts that are sorted by length together; by default more with more threads. Memory grows with it, not
-            with the number of texts.
-        tokenizer_processes: processes that tokenize, once there is more than one window of texts; by default none on
+        chunk_size: texts that are sorted by length together; by default more with more threads. Memory grows with it,
+            not with the number of texts.
+        tokenizer_processes: processes that tokenize, once there is more than one chunk of texts; by default none on
             the CPU, and on a GPU one per core, up to 16.
         cascade: use the first stage of a bundle that has one.
         audit: share of the texts on which the first stage's decisions are compared with the full model's, while files
@@ -43,7 +43,7 @@ class RuntimeOptions:
     allow_fallback: bool = False
     threads: int | None = None
     max_batch_tokens: int | None = None
-    window: int | None = None
+    chunk_size: int | None = None
     tokenizer_processes: int | None = None
     cascade: bool = True
     audit: float = 0.0
@@ -59,7 +59,7 @@ class RuntimeOptions:
         if self.long_texts not in {None, *MODES}:
             raise InputError(f"long_texts must be one of {', '.join(MODES)}, got {self.long_texts!r}")
         for name, least in (
-            ("threads", 1), ("max_batch_tokens", 1), ("window", 1), ("tokenizer_processes", 0), ("max_windows", 1),
+            ("threads", 1), ("max_batch_tokens", 1), ("chunk_size", 1), ("tokenizer_processes", 0), ("max_windows", 1),
         ):  # fmt: skip
             value: Any = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
@@ -99,7 +99,7 @@ class ExecutionSettings:
         cuda_graphs: ``captured`` where small batches run as CUDA graphs, or why they cannot; empty where neither holds.
         tokenizer_processes: processes that tokenize; 0 where this process does.
         max_batch_tokens: largest number of tokens in a batch.
-        window: texts that are sorted by length together.
+        chunk_size: texts that are sorted by length together.
     """
 
     precision: str
@@ -111,7 +111,7 @@ class ExecutionSettings:
     cuda_graphs: str
     tokenizer_processes: int
     max_batch_tokens: int
-    window: int
+    chunk_size: int
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -120,7 +120,7 @@ class ExecutionSettings:
     def __str__(self) -> str:
         text = (
             f"{self.precision}, layout {self.layout}, on {self.provider}; {self.threads} batches at a time of up to "
-            f"{self.max_batch_tokens:,} tokens, from windows of {self.window:,} rows"
+            f"{self.max_batch_tokens:,} tokens, from chunks of {self.chunk_size:,} rows"
         )
         if self.tokenizer_processes:
             text += f"; {self.tokenizer_processes} tokenizer processes"

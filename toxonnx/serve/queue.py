@@ -82,7 +82,7 @@ class ScoringQueue:
     def __init__(self, classifier: Classifier, options: ServeOptions, metrics: Metrics) -> None:
         self._classifier, self._engine = classifier, classifier.engine
         self._metrics, self._max_wait, self._capacity = metrics, options.max_wait, options.cached_texts
-        self._window = self._engine.settings.window
+        self._chunk_size = self._engine.settings.chunk_size
         self._changed = threading.Condition()
         self._waiting = WaitingWindows()
         self._in_flight: dict[bytes, Row] = {}  # waiting, or in the model
@@ -292,7 +292,7 @@ class ScoringQueue:
 
     def _take_batch(self) -> list[Window]:
         """The window whose turn it is, with those that the batcher puts into its batch."""
-        waiting = self._waiting.next(self._window)
+        waiting = self._waiting.next(self._chunk_size)
         lengths = np.fromiter((len(window.ids) for window in waiting), dtype=np.int64, count=len(waiting))
         chosen = next(batch for batch in self._engine.batches(lengths) if 0 in batch)
         windows = [waiting[i] for i in chosen]
