@@ -138,11 +138,10 @@ class _Worker:
         (task,) = plan_tasks([job], [identity], resume=True, force=True)
         task = task._replace(shard=find_range(file.input, work.reading, shard))
         rejects_file = file.rejects(shard) if work.rejects_file else None
-        with (
-            open_source(file.input, work.reading) as source,
-            open_rejects(work.on_error, rejects_file, [task], work.max_rejects, force=True) as rejects,
-        ):
-            summary = self._scoring.run([task], source, rejects)
+        with open_source(file.input, work.reading) as source:
+            with open_rejects(work.on_error, rejects_file, [task], work.max_rejects, force=True) as rejects:
+                summary = self._scoring.run([task], source, rejects)
+            # The record comes last: with it, a shard is complete, and so must the list of its rejects be.
             write_shard_record(task, shard, source, work.writing, summary)
         remove_states([task])
 
