@@ -19,6 +19,9 @@ from serve_helpers import serving
 from starlette.testclient import TestClient
 
 from toxonnx import Classifier
+from toxonnx.inference.scores import COLUMNS
+from toxonnx.serve.pages import FOLDER
+from toxonnx.texts import USUAL_TEXT_COLUMNS
 
 POSTS = [
     "/v1/classify", "/v1alpha1/comments:analyze", "/v1alpha1/comments:suggestscore", "/v1/moderations", "/predict", "/",
@@ -235,3 +238,10 @@ def test_a_server_whose_model_stopped_is_alive_but_not_ready(tone: Path, monkeyp
         refused = client.post("/v1/classify", json={"text": "fine"})
         assert refused.status_code == 503 and refused.headers["retry-after"]
         assert client.get("/livez").status_code == client.get("/v2/health/live").status_code == 200
+
+
+@pytest.mark.parametrize(("name", "values"), [("USUAL_TEXT_COLUMNS", USUAL_TEXT_COLUMNS), ("RESERVED", COLUMNS)])
+def test_the_page_has_the_names_of_the_command_line(name: str, values: tuple[str, ...]) -> None:
+    script = (FOLDER / "tables.js").read_text(encoding="utf-8")
+    found = re.search(rf"const {name} = (\[.*?\]);", script, re.DOTALL)
+    assert found is not None and tuple(re.findall(r'"(\w+)"', found[1])) == values
