@@ -23,6 +23,7 @@ _PACKAGES = (
     "numpy",
     "torch",
     "transformers",
+    "peft",
     "optimum-onnx",
 )
 
@@ -49,7 +50,7 @@ def cgroup_quota() -> float | None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the relevant packages that are installed."""
+    """Versions of Python and of the relevant packages that are installed, of which none is imported."""
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
