@@ -46,6 +46,7 @@ RULES = {
         "recipes, read from TOML and validated",
         ("formats", "labels", "long_texts", "records", "resources", "texts", "vocabularies"),
     ),
+    "recipe_prose": Rule("the prose of a recipe, and the settings that it was written for", ("recipe",)),
     "records": Rule("dataclasses from plain values"),
     "manifest": Rule(
         "the sections of a manifest",
@@ -79,6 +80,7 @@ RULES = {
         "normalising, hashing and tokenizing, in this process or several",
         ("inference.cache", "inference.tokenizer", "long_texts", "texts"),
     ),
+    "inference.chunks": Rule("items in chunks, read and tokenized ahead", ("inference.tokenizer_pool",)),
     "inference.batching": Rule("which rows are scored together", ("inference.tokenizer",), ("numpy",)),
     "inference.devices": Rule(
         "choosing a device, and what is missing for it", ("extras", "formats", "inference.options"), ("onnxruntime",)
@@ -163,7 +165,7 @@ RULES = {
         "to ONNX, quantization, verification, thresholds, model card, export",
         (
             "architectures", "binomial", "bundle", "data", "disk", "evaluate", "formats", "inference", "io", "labels",
-            "long_texts", "manifest", "manifest_decisions", "recipe", "records", "texts", "train",
+            "long_texts", "manifest", "manifest_decisions", "recipe", "recipe_prose", "records", "texts", "train",
         ),
         ("numpy", "scipy", *ONNX_TOOLS, *TORCH_TOOLS),
     ),
@@ -218,7 +220,9 @@ def test_every_rule_has_a_module() -> None:
         assert any(covers(rule, name) for name in names), rule
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["predict", "examples/comments.csv"]])
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--help"], ["predict", "--help"], ["predict", "examples/comments.csv"]]
+)
 def test_scoring_imports_nothing_heavy(arguments: list[str]) -> None:
     heavy = ("torch", "transformers", "optimum", "peft", "onnx", "matplotlib", "sklearn", "pandas")
     script = (

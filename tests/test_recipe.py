@@ -11,7 +11,8 @@ import pytest
 from helpers import recipe
 
 from toxonnx.errors import RecipeError
-from toxonnx.recipe import Export, LabelSpec, Recipe, load_recipe, recipe_from_dict, settings_fingerprint, with_prose_of
+from toxonnx.recipe import Export, LabelSpec, Recipe, load_recipe, recipe_from_dict
+from toxonnx.recipe_prose import settings_fingerprint, with_prose_of
 
 
 @pytest.mark.parametrize("name", ["minilm-hate", "distilbert-lora", "distilroberta-full"])

@@ -23,7 +23,8 @@ from toxonnx.errors import GateError
 from toxonnx.inference.tokenizer import Tokens
 from toxonnx.serve.metrics import Metrics
 from toxonnx.serve.options import ServeOptions
-from toxonnx.serve.queue import Scored, ScoringQueue
+from toxonnx.serve.queue import ScoringQueue
+from toxonnx.serve.scored import Scored
 from toxonnx.wire.errors import RequestError
 
 TEXTS = [*(text for text, _ in sentences(20)), "", "\N{THUMBS UP SIGN}", "word " * 300, "\ud83d today"]

@@ -57,8 +57,12 @@ EXIT_CODES = """Exit codes: 0 done, 1 a limit was not met, 2 wrong usage or bad 
 @click.group(cls=_Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--debug", is_flag=True, help="Print the traceback of an error.")
 @click.option(
-    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
-    help="Print the versions of toxonnx, Python and the packages that it runs on."
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the versions of toxonnx, Python and the packages that it runs on.",
 )
 def group(debug: bool) -> None:
     """Fast text classification: train in PyTorch, export to verified ONNX, score files of any size."""

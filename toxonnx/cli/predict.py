@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from toxonnx.cli.locations import with_local_folder
 from toxonnx.cli.options import (
@@ -25,6 +24,7 @@ from toxonnx.cli.options import (
     threads_option,
     warn_of_fallback,
 )
+from toxonnx.cli.predict_parameters import given_options, same_bytes
 from toxonnx.io.remote import RemotePath, as_location
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ def command(
         added = OutputColumns(kinds, classifier.labels.names, prefix, classifier.labels.multi)
         writing = WriteOptions(output_format, force, spreadsheet_safe=spreadsheet_safe, moderator=moderator)
         versions = {f"the version of {package}": version(package) for package in ("toxonnx", "onnxruntime")}
-        same = {**_same_bytes(click.get_current_context()), "the device": classifier.settings.device, **versions}
+        same = {**same_bytes(click.get_current_context()), "the device": classifier.settings.device, **versions}
         with open_outputs({"--manifest": manifest_file}, force=force or resume) as outputs:
             if engine == "ray":
                 from toxonnx.cli.predict_ray import Cluster, Work, run_on_ray
@@ -308,7 +308,7 @@ def command(
                 if shard is not None and shard_range is not None:
                     write_shard_record(tasks[0], shard, first, writing, summaries[0])
             if outputs:
-                given = _given_options(click.get_current_context())
+                given = given_options(click.get_current_context())
                 scored = list(zip(tasks, summaries, strict=True))
                 write_manifest(outputs["--manifest"], opened, given, started, scored)
         remove_states(tasks)
@@ -320,37 +320,6 @@ def command(
         print_audit(classifier.audit, stopped=audit_stop)
     if strict and summary.rejected:
         raise GateError(f"{summary.rejected.total():,} rows were rejected (--strict)", "The output is complete.")
-
-
-#: options that change no byte of the output; all others must be as they were to continue an interrupted run
-_HARMLESS = {
-    "files", "output", "bundle", "device", "allow_fallback", "threads", "max_batch_tokens", "audit", "max_rejects",
-    "strict", "resume", "state_dir", "force", "verbose", "manifest_file", "engine", "ray_address", "ray_workers",
-}  # fmt: skip
-
-
-def _same_bytes(context: click.Context) -> dict[str, str]:
-    """The options that decide which bytes the output has, and their values as text; without those that are empty."""
-    return {
-        max(one.opts, key=len): _as_text(context.params[one.name])
-        for one in context.command.params
-        if one.name in context.params and one.name not in _HARMLESS and context.params[one.name]
-    }
-
-
-def _given_options(context: click.Context) -> dict[str, str]:
-    """The options on the command line, and their values as text."""
-    return {
-        max(one.opts, key=len): _as_text(context.params[one.name])
-        for one in context.command.params
-        if isinstance(one, click.Option)
-        and one.name in context.params
-        and context.get_parameter_source(one.name) is ParameterSource.COMMANDLINE
-    }
-
-
-def _as_text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _check_reject_options(on_error: str, given: dict[str, object]) -> None:

@@ -11,7 +11,8 @@ from toxonnx.evaluate.thresholds import ThresholdMetrics
 from toxonnx.formats import LAYOUTS
 from toxonnx.manifest import Agreement, Manifest, Training
 from toxonnx.manifest_decisions import Cascade, Decisions
-from toxonnx.recipe import LabelSpec, Recipe, settings_fingerprint, with_prose_of
+from toxonnx.recipe import LabelSpec, Recipe
+from toxonnx.recipe_prose import settings_fingerprint, with_prose_of
 from toxonnx.records import from_plain
 from toxonnx.train.pretrained import shown_name
 from toxonnx.train.run import RunMetadata

@@ -25,7 +25,8 @@ from toxonnx.formats import LAYOUTS, check_precision_and_layout
 from toxonnx.io.base import ReadOptions
 from toxonnx.io.table import read_table
 from toxonnx.long_texts import TRUNCATE, LongTexts
-from toxonnx.recipe import Export, Recipe, with_prose_of
+from toxonnx.recipe import Export, Recipe
+from toxonnx.recipe_prose import with_prose_of
 from toxonnx.texts import TextSpec
 from toxonnx.train.adapters import Trained, load_trained
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from toxonnx.bundle import Bundle, open_bundle
 from toxonnx.errors import InputError
 from toxonnx.inference.cache import LogitCache
 from toxonnx.inference.cascade import AuditResult, CascadeRunner
+from toxonnx.inference.chunks import preprocessed_chunks
 from toxonnx.inference.engine import Engine
 from toxonnx.inference.inputs import Missing, as_items, as_text
 from toxonnx.inference.options import ExecutionSettings, RuntimeOptions
@@ -36,12 +35,8 @@ T = TypeVar("T")
 
 _NOT_GIVEN: Final = object()
 
-#: characters after which a chunk ends early, so that long texts do not fill the memory
-CHUNK_CHARACTERS = 1 << 22
 #: chunks between reading and results: being read, waiting, being scored, being consumed
 CHUNKS_IN_FLIGHT = 4
-#: chunks that may be with the tokenizer processes
-CHUNKS_BEING_TOKENIZED = 3
 #: distinct texts whose logits are kept
 CACHED_TEXTS = 1 << 15
 
@@ -322,53 +317,16 @@ class Classifier:
     def _chunks(
         self, pairs: Iterator[tuple[T, str]], cache: LogitCache, workers: ThreadPoolExecutor
     ) -> Iterator[_Chunk[T]]:
-        """Chunks of items that are being scored. When ``pairs`` raises, the items before form the last chunk."""
-        being_tokenized: deque[tuple[list[T], Callable[[], PreprocessedTexts]]] = deque()
-        error: BaseException | None = None
+        """Chunks of items that are being scored; see :func:`toxonnx.inference.chunks.preprocessed_chunks`."""
         processes = self.settings.tokenizer_processes
-        with contextlib.ExitStack() as stack:
-            pool: TokenizerPool | None = None
-            for number in itertools.count():
-                chunk, texts, error = self._read_chunk(pairs)
-                if not chunk:
-                    break
-                if number == 1 and processes:  # a single chunk is not worth starting processes for
-                    pool = stack.enter_context(TokenizerPool(processes, *self._preprocessor_arguments))
-                result = pool.submit(texts) if pool else functools.partial(self.preprocess, texts)
-                being_tokenized.append((chunk, result))
-                if len(being_tokenized) > (CHUNKS_BEING_TOKENIZED if pool else 0):
-                    yield self._start(*being_tokenized.popleft(), cache, workers)
-                if error is not None:
-                    break
-            while being_tokenized:
-                yield self._start(*being_tokenized.popleft(), cache, workers)
-        if error is not None:
-            raise error
-
-    def _read_chunk(self, pairs: Iterator[tuple[T, str]]) -> tuple[list[T], list[str], Exception | None]:
-        """The items and texts of a chunk, and the error that the source raised after them."""
-        items: list[T] = []
-        texts: list[str] = []
-        size = 0
-        try:
-            for item, text in itertools.islice(pairs, self.settings.chunk_size):
-                items.append(item)
-                texts.append(text)
-                size += len(text)
-                if size >= CHUNK_CHARACTERS:
-                    break
-        except Exception as error:  # raised again after the last chunk, so that earlier items are not lost
-            return items, texts, error
-        return items, texts, None
+        start = functools.partial(TokenizerPool, processes, *self._preprocessor_arguments) if processes else None
+        with contextlib.closing(preprocessed_chunks(pairs, self.settings.chunk_size, self.preprocess, start)) as chunks:
+            for items, preprocessed in chunks:
+                yield self._start(items, preprocessed, cache, workers)
 
     def _start(
-        self,
-        items: list[T],
-        result: Callable[[], PreprocessedTexts],
-        cache: LogitCache,
-        workers: ThreadPoolExecutor,
+        self, items: list[T], preprocessed: PreprocessedTexts, cache: LogitCache, workers: ThreadPoolExecutor
     ) -> _Chunk[T]:
-        preprocessed = result()
         slots, misses = cache.assign(preprocessed.keys)
         texts = preprocessed.tokens(misses)
         cached = np.ones(len(items), dtype=np.bool_)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from toxonnx.manifest import Manifest
-from toxonnx.serve.queue import Scored
+from toxonnx.serve.scored import Scored
 
 __all__ = ["DriftLog", "Expectation"]
 

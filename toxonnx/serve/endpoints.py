@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toxonnx.manifest import Manifest
-from toxonnx.serve.queue import Scored
+from toxonnx.serve.scored import Scored
 from toxonnx.serve.service import ServedBundle, Service
 from toxonnx.wire.errors import RequestError
 

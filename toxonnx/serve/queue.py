@@ -19,55 +19,28 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.errors import ToxonnxError
 from toxonnx.inference.classifier import Classifier
-from toxonnx.inference.scores import Scores
 from toxonnx.inference.tokenizer import Tokens
 from toxonnx.inference.windows import pool_windows
 from toxonnx.serve.metrics import Metrics
 from toxonnx.serve.options import ServeOptions
 from toxonnx.serve.rows import PendingRequest, Row, WaitingWindows, Window
+from toxonnx.serve.scored import Scored
 from toxonnx.wire.errors import RequestError
 
-__all__ = ["Scored", "ScoringQueue", "Timings"]
+__all__ = ["ScoringQueue"]
 
 #: characters and texts of a request that are tokenized at a time, so that a long request does not hold up short ones
 CHUNK_CHARACTERS, CHUNK_TEXTS = 1 << 16, 256
 #: a sentence that shows whether the model still works, and the seconds for which a scored text shows the same
 CANARY, RECENT = "This sentence shows that the model works.", 1.0
-
-
-@dataclass(frozen=True)
-class Timings:
-    """Seconds that the texts of a request took: being tokenized, waiting for a batch, and in the model."""
-
-    tokenization: float = 0.0
-    queue: float = 0.0
-    inference: float = 0.0
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Scored:
-    """The scores of a request's texts.
-
-    Attributes:
-        scores: one row per text, in order; those of a text with an error mean nothing.
-        errors: position of a text -> why the model could not score it.
-        lengths: int64 [texts], number of tokens that were scored.
-        timings: see :class:`Timings`.
-    """
-
-    scores: Scores
-    errors: Mapping[int, str]
-    lengths: NDArray[np.int64]
-    timings: Timings
 
 
 class ScoringQueue:
@@ -157,7 +130,7 @@ class ScoringQueue:
             await request.answered
         finally:
             self._leave(request)
-        return self._scored(request)
+        return Scored.of(request, self._classifier)
 
     def _tokenize(self, request: PendingRequest, texts: Sequence[str]) -> None:
         """Tokenizes some of a request's texts and puts the new ones into the queue; runs in a tokenizer thread."""
@@ -356,32 +329,6 @@ class ScoringQueue:
         self._cache[row.key] = row
         while len(self._cache) > self._capacity:
             self._cache.popitem(last=False)
-
-    def _scored(self, request: PendingRequest) -> Scored:
-        labels, rows = self._classifier.labels, request.rows
-        nothing = np.zeros(len(labels), dtype=np.float32)
-        logits = [nothing if row.logits is None else row.logits for row in rows]
-        scores = Scores(
-            labels,
-            np.stack(logits) if rows else np.empty((0, len(labels)), dtype=np.float32),
-            truncated=np.array([row.truncated for row in rows], dtype=np.bool_) | np.array(request.cut, dtype=np.bool_),
-            no_tokens=np.array([row.no_tokens for row in rows], dtype=np.bool_),
-            repaired=np.array(request.repaired, dtype=np.bool_),
-            cached=np.array(request.cached, dtype=np.bool_),
-            early=np.array([row.early for row in rows], dtype=np.bool_),
-            review_below=self._classifier.review_below,
-        )
-        new = [row for row, cached in zip(rows, request.cached, strict=True) if not cached]
-        return Scored(
-            scores=scores,
-            errors={i: row.error for i, row in enumerate(rows) if row.error},
-            lengths=np.array([row.length for row in rows], dtype=np.int64),
-            timings=Timings(
-                request.tokenization,
-                max((row.taken - row.queued for row in new), default=0.0),
-                max((row.finished - row.taken for row in new), default=0.0),
-            ),
-        )
 
 
 def _wake(request: PendingRequest) -> None:

@@ -23,7 +23,8 @@ from toxonnx.serve.descriptions import describe_in_detail
 from toxonnx.serve.drift import DriftLog, Expectation
 from toxonnx.serve.metrics import Metrics
 from toxonnx.serve.options import ServeOptions
-from toxonnx.serve.queue import Scored, ScoringQueue
+from toxonnx.serve.queue import ScoringQueue
+from toxonnx.serve.scored import Scored
 from toxonnx.wire.errors import RequestError
 
 __all__ = ["ServedBundle", "Service"]

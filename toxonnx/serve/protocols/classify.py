@@ -8,7 +8,7 @@ from typing import Any
 from toxonnx.inference.scores import Prediction
 from toxonnx.serve.descriptions import describe
 from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, check_texts
-from toxonnx.serve.queue import Scored
+from toxonnx.serve.scored import Scored
 from toxonnx.wire.errors import RequestError
 from toxonnx.wire.json_body import as_object, get, require, type_name
 
