@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,8 @@ def seal(folder: Path, manifest: Manifest) -> Bundle:
 
 
 def open_bundle(path: str | Path) -> Bundle:
-    """Opens a folder, and checks schema, seal, the hash of every file, and the labels in ``config.json``.
+    """Opens a folder, and checks schema, seal, the hash of every file, and the labels in ``config.json``. A model that
+    reads anything but its own file is refused.
 
     Raises:
         BundleError: it is not a valid bundle; names the file that is wrong.
@@ -104,6 +106,7 @@ def open_bundle(path: str | Path) -> Bundle:
         for name, digest in manifest.files.items():
             if sha256(folder / name) != digest:
                 raise BundleError(f"{folder}: {name} does not match its sha256 in the manifest", DAMAGED)
+        _check_self_contained(folder / "model.onnx")
         _check_config(read_json(folder / "config.json"), folder, manifest)
     except BundleError:
         raise
@@ -135,6 +138,24 @@ def _read_manifest(path: Path) -> tuple[Manifest, str]:
 def _check_inside(folder: Path, name: str) -> None:
     if not (folder / name).resolve().is_relative_to(folder.resolve()):
         raise BundleError(f"{folder}: {name} is a link to a file outside the folder", "Copy the bundle with cp -rL.")
+
+
+def _check_self_contained(model: Path) -> None:
+    """Refuses a graph whose tensors or compiled parts are elsewhere, which ``toxonnx export`` never writes.
+
+    They have no hash in the manifest, and ONNX Runtime before 1.24 reads any file that a graph names. The key of such a
+    name follows its length, which protobuf writes in one byte, or in several of which the last one is 0.
+    """
+    if not model.stat().st_size:  # an empty file cannot be mapped; ONNX Runtime refuses it
+        return
+    with open(model, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.find(b"location", 1)
+        while start > 0 and content[start - 1] not in {0, len(b"location")}:
+            start = content.find(b"location", start + 1)
+        compiled = content.find(b"EPContext") >= 0
+    if start > 0 or compiled:
+        what = "compiled parts" if compiled else "data outside of the file"
+        raise BundleError(f"{model} has {what}, which toxonnx does not load", "Export the bundle again.")
 
 
 def _check_config(config: dict[str, Any], folder: Path, manifest: Manifest) -> None:

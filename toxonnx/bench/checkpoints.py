@@ -32,8 +32,10 @@ def write_checkpoint(bundle: Bundle, source: str, folder: Path) -> tuple[str, ..
     if source == RANDOM_WEIGHTS:
         from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-        model = AutoModelForSequenceClassification.from_config(AutoConfig.from_pretrained(bundle.path))
-        tokenizer, labels = AutoTokenizer.from_pretrained(bundle.path), bundle.manifest.labels.names
+        config = AutoConfig.from_pretrained(bundle.path, trust_remote_code=False)
+        model = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(bundle.path, trust_remote_code=False)
+        labels = bundle.manifest.labels.names
     else:
         from toxonnx.train.adapters import load_trained
 

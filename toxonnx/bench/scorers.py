@@ -186,7 +186,7 @@ def pytorch(
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     torch.set_num_threads(threads)
-    network: Any = AutoModelForSequenceClassification.from_pretrained(model).eval().to(device)
+    network: Any = AutoModelForSequenceClassification.from_pretrained(model, trust_remote_code=False).eval().to(device)
     if device != "cpu":
         network = network.half()
     reading = LongTexts(**long_texts) if long_texts else TRUNCATE
@@ -194,7 +194,7 @@ def pytorch(
         labels=_labels(network.config, multi),
         model=network,
         tokenizer=Tokenizer(model / "tokenizer.json", max_length, reading),
-        pad_id=AutoTokenizer.from_pretrained(model).pad_token_id or 0,
+        pad_id=AutoTokenizer.from_pretrained(model, trust_remote_code=False).pad_token_id or 0,
         text=TextSpec((), "", tuple(normalise)),
         batch=batch,
         device=device,

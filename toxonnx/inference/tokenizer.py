@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer as _Tokenizer
 
-from toxonnx.errors import InputError
+from toxonnx.errors import BundleError, InputError
 from toxonnx.long_texts import TRUNCATE, LongTexts
 from toxonnx.texts import replace_surrogates
 
@@ -208,7 +208,9 @@ class Tokenizer:
     def __init__(self, path: Path, max_length: int, long_texts: LongTexts = TRUNCATE) -> None:
         try:
             self._tokenizer = _Tokenizer.from_file(str(path))
-        except Exception as error:  # the library's exceptions have no base class of their own
+        except BaseException as error:  # the library's exceptions have no base class of their own
+            if not isinstance(error, Exception) and not _is_panic(error):
+                raise
             raise InputError(f"{path} is not a tokenizer: {error!s:.200}") from None
         self._tokenizer.no_padding()
         self._empty = EmptyText.of(self._tokenizer)
@@ -219,7 +221,11 @@ class Tokenizer:
         self._sizes = [number * self.max_tokens for number in START_CHARACTERS]
 
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
-        """Token ids of the texts, in their order; at least one token of each."""
+        """Token ids of the texts, in their order; at least one token of each.
+
+        Raises:
+            BundleError: the tokenizer failed, for example at a regular expression that takes too many steps.
+        """
         rows: list[list[int]] = []
         counts = np.empty(len(texts), dtype=np.int64)
         truncated = np.empty(len(texts), dtype=np.bool_)
@@ -236,6 +242,11 @@ class Tokenizer:
             return self._encode_starts(texts)
         except TypeError:  # raised for a text that cannot be encoded in UTF-8
             return self._encode_starts([replace_surrogates(text) for text in texts])
+        except BaseException as error:
+            if not _is_panic(error):
+                raise
+            what = "the tokenizer of this bundle failed on a text"  # the reason may quote it
+            raise BundleError(what, "Its tokenizer.json is not one that toxonnx export writes.") from None
 
     def _encode_starts(self, texts: list[str]) -> list[Any]:
         """Encodings, reading no more of a long text than it takes to fill its windows.
@@ -266,6 +277,11 @@ class Tokenizer:
             return False
         read, end = (_last_word(window) for window in (windows[self._max_windows - 1], windows[-1]))
         return end - read >= UNSURE_WORDS
+
+
+def _is_panic(error: BaseException) -> bool:
+    """Whether it is a panic of the Rust library, which is no :class:`Exception`."""
+    return type(error).__module__ == "pyo3_runtime"
 
 
 def _last_word(encoding: Any) -> int:
