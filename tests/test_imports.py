@@ -53,8 +53,8 @@ RULES = {
         ("formats", "labels", "long_texts", "manifest_decisions", "records", "texts", "vocabularies"),
     ),
     "manifest_decisions": Rule("the sections of a manifest on how labels are decided", ("records",)),
-    "bundle": Rule("the bundle: hashes, open, seal", ("labels", "manifest", "records")),
-    "html": Rule("building blocks of HTML reports", (), ("matplotlib",)),
+    "bundle": Rule("the bundle: hashes, open, seal", ("html", "labels", "manifest", "records")),
+    "html": Rule("building blocks of HTML for reports and notebooks", (), ("matplotlib",)),
     "wire": Rule(
         "requests and answers of moderation services, without a server", ("inference.scores", "vocabularies")
     ),
@@ -64,7 +64,9 @@ RULES = {
         ("backports", "compression", "fsspec", "pyarrow"),
     ),
     "inference.options": Rule("how to run a bundle", ("long_texts", "manifest")),
-    "inference.scores": Rule("logits to probabilities to decisions; `Scores`, `Scorer`", ("labels",), ("numpy",)),
+    "inference.scores": Rule(
+        "logits to probabilities to decisions; `Scores`, `Scorer`", ("html", "labels"), ("numpy",)
+    ),
     "inference.tokenizer": Rule("texts to token ids", ("long_texts", "texts"), ("numpy", "tokenizers")),
     "inference.windows": Rule("logits of windows to logits of texts", ("inference.scores", "labels"), ("numpy",)),
     "inference.inputs": Rule("what callers may pass as texts", (), ("numpy",)),
@@ -113,7 +115,7 @@ RULES = {
     ),
     "inference.classifier": Rule(
         "texts to scores: puts the modules above together",
-        ("bundle", "inference", "labels", "resources"),
+        ("bundle", "html", "inference", "labels", "resources"),
         ("numpy",),
     ),
     "inference.self_test": Rule(

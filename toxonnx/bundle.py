@@ -10,11 +10,13 @@ import dataclasses
 import hashlib
 import json
 import mmap
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from toxonnx.errors import BundleError, InputError
+from toxonnx.html import key_value_table
 from toxonnx.labels import Labels
 from toxonnx.manifest import SCHEMA, Manifest
 from toxonnx.records import read_json
@@ -50,6 +52,34 @@ class Bundle:
     def card(self) -> Path | None:
         """The model card; None for a bundle without one."""
         return self.path / "README.md" if "README.md" in self.manifest.files else None
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return sum((self.path / name).stat().st_size for name in self.manifest.files)
+
+    def lines(self) -> dict[str, str]:
+        """Name -> value, for people."""
+        manifest = self.manifest
+        checked = manifest.verification.agreement if manifest.verification else None
+        count = "any number" if manifest.labels.multi else "one"
+        return {
+            "bundle": manifest.name,
+            "labels": f"{', '.join(manifest.labels.names)}: {count} per text",
+            "precision": manifest.precision,
+            "size": f"{self.size / 1e6:.1f} MB",
+            "verification": f"the same label as PyTorch for {checked.label_agreement:.2%} of {checked.rows:,} rows"
+            if checked
+            else "none",
+        }
+
+    def __repr__(self) -> str:
+        manifest = self.manifest
+        return f"Bundle({manifest.name!r}, labels={reprlib.repr(manifest.labels.names)}, {manifest.precision})"
+
+    def _repr_html_(self) -> str:
+        """What it is, for notebooks."""
+        return key_value_table(self.lines())
 
 
 def sha256(path: Path) -> str:

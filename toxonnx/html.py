@@ -20,6 +20,7 @@ __all__ = [
     "escape_label",
     "key_value_table",
     "new_figure",
+    "paragraph",
     "svg_figure",
     "table",
 ]
@@ -188,6 +189,11 @@ def _bar(bar: Bar, longest: float) -> str:
         parts.append(f'<u style="left:{percent(bar.mark)}"></u>')
     gap = percent(high - bar.value)
     return f'<div class="bar">{"".join(parts)}<span style="margin-left:{gap}">{escape(bar.text)}</span></div>'
+
+
+def paragraph(text: str) -> str:
+    """A paragraph of plain text."""
+    return f"<p>{escape(text)}</p>"
 
 
 def alert(text: str) -> str:

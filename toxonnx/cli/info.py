@@ -49,9 +49,8 @@ def command(bundle: str | None, as_json: bool) -> None:
 def _lines(bundle: Bundle) -> dict[str, str]:
     manifest = bundle.manifest
     labels, text, model = manifest.labels, manifest.text, manifest.model
-    size = sum((bundle.path / name).stat().st_size for name in manifest.files) / 1e6
     return {
-        "bundle": f"{manifest.name} ({size:.1f} MB, {len(manifest.files)} files, all hashes match)",
+        "bundle": f"{manifest.name} ({bundle.size / 1e6:.1f} MB, {len(manifest.files)} files, all hashes match)",
         "about": manifest.description,
         "language": manifest.language,
         "model card": str(bundle.card or ""),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import reprlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from toxonnx.bundle import Bundle, open_bundle
 from toxonnx.errors import InputError
+from toxonnx.html import key_value_table
 from toxonnx.inference.cache import LogitCache
 from toxonnx.inference.cascade import AuditResult, CascadeRunner
 from toxonnx.inference.chunks import preprocessed_chunks
@@ -143,6 +145,14 @@ class Classifier:
             max_windows=max_windows,
         )
         return cls(open_bundle(find_bundle(bundle)), options, review_below=review_below)
+
+    def __repr__(self) -> str:
+        name, labels = self.bundle.manifest.name, reprlib.repr(self.labels.names)
+        return f"Classifier({name!r}, labels={labels}, device={self.settings.device!r})"
+
+    def _repr_html_(self) -> str:
+        """The bundle and how it runs here, for notebooks."""
+        return key_value_table({**self.bundle.lines(), "settings": str(self.settings)})
 
     @property
     def labels(self) -> Labels:

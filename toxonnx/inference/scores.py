@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from toxonnx.html import paragraph, table
 from toxonnx.labels import Labels
 
 __all__ = [
@@ -31,6 +33,9 @@ FLAGS = ("truncated", "no_tokens", "repaired", "cached", "early")
 
 #: what can be added to a table; ``probabilities`` stands for one column per label
 COLUMNS = ("label", "score", "probabilities", "review", "truncated", "no_tokens", "repaired", "stage", "error")
+
+#: rows that a notebook shows
+SHOWN_ROWS = 10
 
 
 def probabilities(logits: NDArray[np.floating], labels: Labels) -> NDArray[np.float64]:
@@ -231,6 +236,24 @@ class Scores:
         }
         columns.update(zip(probability_names(self.labels.names), self.probabilities.T, strict=True))
         return {prefix + name: values for name, values in columns.items()}
+
+    def __repr__(self) -> str:
+        return f"Scores(rows={len(self)}, labels={reprlib.repr(self.labels.names)})"
+
+    def _repr_html_(self) -> str:
+        """The first rows, for notebooks."""
+        thresholds = [f" (from {threshold:.2f})" for threshold in self.labels.thresholds] or [""] * len(self.labels)
+        names = [name + threshold for name, threshold in zip(self.labels.names, thresholds, strict=True)]
+        rows = [
+            [
+                str(number), "|".join(one.labels), f"{one.score:.3f}",
+                *(f"{probability:.3f}" for probability in one.probabilities.values()),
+                "yes" if one.needs_review else "",
+            ]
+            for number, one in enumerate(self.part(0, SHOWN_ROWS))
+        ]  # fmt: skip
+        note = paragraph(f"the first {SHOWN_ROWS} of {len(self):,} rows") if len(self) > SHOWN_ROWS else ""
+        return table(["row", "label", "score", *names, "review"], rows, left=2) + note
 
     def __len__(self) -> int:
         return len(self.logits)
