@@ -17,6 +17,7 @@ import pytest
 from helpers import ROOT, SHIPPED
 
 from toxonnx.bundle import open_bundle, seal
+from toxonnx.cli.console import sanitize
 from toxonnx.data.fingerprints import load_fingerprints
 from toxonnx.errors import BundleError, InputError
 from toxonnx.inference.classifier import Classifier
@@ -128,6 +129,10 @@ def test_a_regular_expression_that_takes_too_long_is_an_error(bundle: Path, mani
     with pytest.raises(BundleError, match="the tokenizer of this bundle failed on a text") as caught:
         classifier.score(text)
     assert text not in str(caught.value)
+
+
+def test_a_terminal_gets_no_control_characters() -> None:
+    assert sanitize("red \x1b[31m or \u202ereversed\n") == "red \ufffd[31m or \ufffdreversed\ufffd"
 
 
 def test_no_code_of_a_checkpoint_or_bundle_is_run() -> None:

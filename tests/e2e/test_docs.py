@@ -40,7 +40,7 @@ from toxonnx.bundle import SCHEMA, Manifest
 from toxonnx.recipe import DataFile, Recipe, recipe_from_dict
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-LINKED_PAGES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+LINKED_PAGES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"]
 WRITING_OPTIONS = {"-o", "--output", "--json", "--html", "--markdown"}
 _FENCE = re.compile(r"(?P<mark>[^\n]*)\n```(?P<language>\w+)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 
