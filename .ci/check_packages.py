@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 #: of the repository, what an sdist does not need
-NOT_PACKAGED = (".ci/", ".github/")
+NOT_PACKAGED = ".ci/"
 #: bytes; nearly all is the included model
 MAX_BYTES = 40_000_000
 

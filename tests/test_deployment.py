@@ -51,6 +51,19 @@ def test_compose() -> None:
     assert all(service["read_only"] and service["cap_drop"] == ["ALL"] for service in services.values())
 
 
+def test_files_that_github_reads() -> None:
+    forms = sorted(str(path) for path in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml") if path.stem != "config")
+    for schema, files in (
+        ("citation-file-format", ["CITATION.cff"]),
+        ("github-workflows", [".github/workflows/ci.yml", ".github/workflows/publish.yml"]),
+        ("github-issue-forms", forms),
+        ("github-issue-config", [".github/ISSUE_TEMPLATE/config.yml"]),
+    ):
+        _run(
+            str(BIN / "check-jsonschema"), "--default-filetype", "yaml", "--builtin-schema", f"vendor.{schema}", *files
+        )
+
+
 def test_kubernetes() -> None:
     _run(str(BIN / "kubernetes-validate"), "--strict", "deploy/kubernetes.yaml")
     documents = yaml.safe_load_all((ROOT / "deploy" / "kubernetes.yaml").read_text(encoding="utf-8"))
