@@ -76,7 +76,7 @@ class RowError(InputError):
     Attributes:
         line: its number.
         problem: what is wrong, without where.
-        error_type: the kind of it: a value of :class:`toxonnx.io.rejects.ErrorType`; may be empty.
+        error_type: the kind of it, as --rejects lists it; may be empty.
         column: the column, if a single one is concerned.
         raw: the row as it is in the file, if its format has lines and it is valid by itself. Never part of a message.
     """

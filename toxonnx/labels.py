@@ -20,8 +20,8 @@ class Labels:
     Attributes:
         names: label names, in the order of the model's logits.
         activation: ``softmax`` (single-label) or ``sigmoid`` (multi-label, or a single label that applies or not).
-        thresholds: the probability from which each label applies; see :func:`toxonnx.inference.scores.decide`. Empty
-            for ``softmax``: the most probable label applies.
+        thresholds: the probability from which each label applies. Empty for ``softmax``: the most
+            probable label applies.
         temperature: logits are divided by it before softmax or sigmoid; 1 where calibration is part of the graph.
     """
 

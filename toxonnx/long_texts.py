@@ -16,7 +16,9 @@ POOLS = ("max", "mean")
 #: windows of a text, at most, where nothing else is said
 MAX_WINDOWS = 32
 
-Windows = Annotated[int, Rule("between 1 and 65,536", lambda number: 1 <= number <= 1 << 16)]
+Windows = Annotated[
+    int, Rule("between 1 and 65,536", lambda number: 1 <= number <= 1 << 16, {"minimum": 1, "maximum": 1 << 16})
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class LongTexts:
 
     Attributes:
         stride: tokens that a window shares with the one before it, as in the tokenizers of transformers.
-        pool: how the windows' logits become those of the text, see :func:`toxonnx.inference.windows.pool_windows`.
+        pool: how the windows' logits become those of the text: the largest or the mean of each label's.
         max_windows: windows that are read; what is beyond them is truncated.
     """
 

@@ -16,7 +16,7 @@ from toxonnx.formats import LAYOUTS, PRECISIONS
 from toxonnx.labels import Labels
 from toxonnx.long_texts import LongTexts
 from toxonnx.manifest_decisions import Cascade, Decisions
-from toxonnx.records import Count, NotNegative, Rule, Share, from_plain
+from toxonnx.records import Count, NotNegative, Rule, Share, from_plain, one_of
 from toxonnx.texts import TextSpec
 from toxonnx.vocabularies import check_mappings
 
@@ -43,19 +43,34 @@ SCHEMA = 5
 
 FileName = Annotated[
     str,
-    Rule("the name of a file in the folder", lambda name: name not in {"", ".", ".."} and not set(name) & set("/\\\0")),
+    Rule(
+        "the name of a file in the folder",
+        lambda name: name not in {"", ".", ".."} and not set(name) & set("/\\\0"),
+        {"pattern": r"^(?!\.{0,2}$)[^/\\\x00]+$"},
+    ),
     Rule("at most 255 bytes long", lambda name: len(name.encode("utf-8")) <= 255),
 ]
-Sha256 = Annotated[str, Rule("64 hexadecimal digits", re.compile("[0-9a-f]{64}").fullmatch)]
-Precision = Annotated[str, Rule(f"one of {', '.join(PRECISIONS)}", PRECISIONS.__contains__)]
-Layout = Annotated[str, Rule(f"one of {', '.join(LAYOUTS)}", LAYOUTS.__contains__)]
+Sha256 = Annotated[
+    str, Rule("64 hexadecimal digits", re.compile("[0-9a-f]{64}").fullmatch, {"pattern": "^[0-9a-f]{64}$"})
+]
+Precision = Annotated[str, one_of(*PRECISIONS)]
+Layout = Annotated[str, one_of(*LAYOUTS)]
 #: two special tokens and one of the text
-MaxLength = Annotated[int, Rule("between 3 and 1,048,576", lambda length: 3 <= length <= 1 << 20)]
+MaxLength = Annotated[
+    int,
+    Rule("between 3 and 1,048,576", lambda length: 3 <= length <= 1 << 20, {"minimum": 3, "maximum": 1 << 20}),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adapter:
-    """A merged adapter: rank and alpha where its kind has them, number of adapted layers, modules of the head."""
+    """A merged adapter.
+
+    Attributes:
+        r, alpha: rank and scale, where its kind has them.
+        layers: number of adapted layers.
+        head: modules of the head, which was trained as a whole.
+    """
 
     r: Count | None
     alpha: int | float | None
@@ -93,8 +108,12 @@ class ModelSource:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationData:
-    """Texts on which the activation scales of int8 were measured: their number, where they are from, and the factor
-    on the measured ranges."""
+    """Texts on which the activation scales of int8 were measured.
+
+    Attributes:
+        rows, source: their number, and a description of where they are from.
+        margin: factor on the measured ranges.
+    """
 
     rows: Count
     source: str
@@ -186,7 +205,13 @@ class Agreement:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """The limits of an export; see :class:`toxonnx.recipe.Export`."""
+    """The limits of an export; see :class:`toxonnx.recipe.Export`.
+
+    Attributes:
+        fp32_largest_logit_difference: largest difference of a logit between PyTorch and ONNX, both in fp32.
+        label_agreement: smallest share of rows on which the final model predicts the same label as PyTorch.
+        macro_f1_loss: largest loss of macro F1.
+    """
 
     fp32_largest_logit_difference: NotNegative
     label_agreement: Share

@@ -20,15 +20,27 @@ __all__ = [
     "ThresholdsDict",
 ]
 
-Positive = Annotated[float, Rule("positive", lambda number: number > 0)]
+Positive = Annotated[float, Rule("positive", lambda number: number > 0, {"exclusiveMinimum": 0})]
 #: of logits; larger ones would overflow
-Scale = Annotated[float, Rule("above 0 and at most 1,000", lambda number: 0 < number <= 1000)]
-Bias = Annotated[float, Rule("between -1,000 and 1,000", lambda number: abs(number) <= 1000)]
+Scale = Annotated[
+    float,
+    Rule("above 0 and at most 1,000", lambda number: 0 < number <= 1000, {"exclusiveMinimum": 0, "maximum": 1000}),
+]
+Bias = Annotated[
+    float, Rule("between -1,000 and 1,000", lambda number: abs(number) <= 1000, {"minimum": -1000, "maximum": 1000})
+]
+_BUCKETS = [1 << bits for bits in range(8, 19)]
+Buckets = Annotated[Count, Rule("a power of two up to 262,144", lambda n: n in _BUCKETS, {"enum": _BUCKETS})]
 
 
 @dataclass(frozen=True)
 class ProbabilityError:
-    """Expected calibration error (0 to 1) and cross-entropy (nats) of probabilities."""
+    """Errors of probabilities.
+
+    Attributes:
+        ece: expected calibration error, 0 to 1.
+        loss: cross-entropy, in nats.
+    """
 
     ece: Share
     loss: NotNegative
@@ -36,7 +48,11 @@ class ProbabilityError:
 
 @dataclass(frozen=True)
 class CalibrationEffect:
-    """Errors of the same rows without and with calibration."""
+    """Errors of the same rows.
+
+    Attributes:
+        before, after: without and with calibration.
+    """
 
     before: ProbabilityError
     after: ProbabilityError
@@ -187,7 +203,7 @@ class Cascade:
         fitted_rows: rows that it was fitted on.
     """
 
-    buckets: Annotated[Count, Rule("a power of two up to 262,144", lambda n: n in {1 << bits for bits in range(8, 19)})]
+    buckets: Buckets
     scales: list[Scale]
     biases: list[Bias]
     sharpness: list[Scale]

@@ -51,17 +51,19 @@ class LabelSpec:
     """Where the labels are.
 
     Attributes:
-        column: a column with the class of each row, or ...
-        columns: ... one column of 0 and 1 per label, for multi-label.
-        names: value in the file -> label name, in the model's order; by default the values in the file, sorted.
+        column: column with the class of each row; either this or ``columns``.
+        columns: one column of 0 and 1 (or false and true, no and yes) per label, for texts with any number of
+            labels; an empty cell was not judged.
+        names: value in the file -> label name, in the model's order; by default the values in the file, sorted
+            (numbers by value).
         threshold: for columns of numbers, such as the share of annotators: from this value on, a row counts as 1,
-            below as 0. None for columns that contain labels.
+            below as 0, and ``names`` can name 0 and 1. None for columns that contain labels.
         soft: train on the numbers themselves, shares from 0 to 1; only metrics use the threshold.
         missing: what to do with rows without a label: "error", or "drop" to leave them out.
         votes: label name -> column with the number of annotators who chose it. If given, the training loss uses each
             label's share of the votes in place of the majority label; metrics still use the majority label.
         descriptions: label name -> its meaning, for the people who read the scores.
-        mappings: service (see :mod:`toxonnx.vocabularies`) -> its name for a label -> the label with the same meaning.
+        mappings: service ("perspective" or "openai") -> its name for a label -> the label with the same meaning.
     """
 
     column: str = ""
@@ -133,8 +135,11 @@ class Teacher:
 class Split:
     """Shares of the rows that are held out, stratified by label, with identical texts on one side."""
 
+    #: share of the rows to validate on
     validation: HeldOut = 0.2
+    #: share of the rows that are kept for testing only
     test: Share = 0.0
+    #: of the split
     seed: Seed = 42
     #: columns; rows with equal values in all of them stay on one side, too
     group: tuple[str, ...] = ()
@@ -144,21 +149,29 @@ class Split:
 
 @dataclass(frozen=True)
 class Adapter:
-    """LoRA. ``targets``: "attention" (query and value), "all-linear" (all linear layers of the encoder), or names."""
+    """LoRA."""
 
+    #: rank
     r: Size = 8
+    #: scale: the update is multiplied by ``alpha / r``
     alpha: int = 16
+    #: share of the adapter's inputs that are set to 0 in training
     dropout: Share = 0.1
+    #: "attention" (query and value), "all-linear" (every linear layer of the encoder), or names of modules
     targets: str | tuple[str, ...] = "attention"
 
 
 @dataclass(frozen=True)
 class Model:
-    """The base model: a folder, a hub id, or ``package:NAME/FOLDER`` for weights inside an installed package."""
+    """The pretrained model, and how it is trained."""
 
+    #: a folder, a hub id, or ``package:NAME/FOLDER`` for weights inside an installed package; required here or as
+    #: ``--base``
     base: str = ""
+    #: "lora" trains an adapter, "full" all weights
     method: Annotated[str, one_of("lora", "full")] = "lora"
-    #: number of layers, from the first one on, that keep their weights, like the embeddings: training is faster
+    #: number of layers, from the first one on, that keep their weights, like the embeddings: training is faster and
+    #: learns less
     frozen_layers: Count = 0
     lora: Adapter = field(default_factory=Adapter)
 
@@ -167,32 +180,49 @@ class Model:
 class Training:
     """How to train. Names follow transformers' TrainingArguments where possible."""
 
+    #: epochs at most
     epochs: Size = 3
+    #: rows per step and device
     batch_size: Size = 32
+    #: rows per validation step
     eval_batch_size: Size = 64
+    #: peak learning rate; LoRA often needs 1e-4 to 2e-3, the more the fewer rows there are
     learning_rate: Positive = 2e-5
+    #: of AdamW
     weight_decay: NotNegative = 0.0
+    #: of AdamW
     betas: tuple[Beta, Beta] = (0.9, 0.999)
+    #: of AdamW
     epsilon: NotNegative = 1e-8
+    #: course of the learning rate after the warm-up
     schedule: Annotated[str, one_of(*SCHEDULES)] = "linear"
+    #: steps in which the learning rate rises to its peak
     warmup_steps: Count = 0
+    #: the same as a share of all steps
     warmup_ratio: Share = 0.0
+    #: larger gradients are scaled down to this norm
     max_grad_norm: NotNegative = 1.0
     #: class weights are inverse frequencies to this power: 0 for equal weights, 0.5 for the square root, 1 for balanced
     class_weights: Share = 0.0
-    #: multi-label: label -> its weight in the loss, 1 by default; and the weight of the rows that have a label compared
-    #: with those that do not, in place of class_weights
+    #: multi-label: label -> its weight in the loss, 1 by default
     label_weights: dict[str, Positive] = field(default_factory=dict)
+    #: multi-label: label -> weight of the rows that have it compared with those that do not, in place of
+    #: ``class_weights``
     pos_weight: dict[str, Positive] = field(default_factory=dict)
-    #: column with the weight of each row in the loss
+    #: column with the weight of each row in the loss; rows with 0 are left out
     weight_column: str = ""
     #: share of each label that is spread over all labels (multi-label: moved towards one half)
     label_smoothing: Share = 0.0
+    #: chooses the best epoch
     metric: Annotated[str, one_of(*METRICS)] = "macro_f1"
     #: epochs without a better metric after which training stops; 0 for no early stopping
     patience: Count = 0
+    #: of training
     seed: Seed = 42
+    #: of the computation: "auto" is fp32 on a CPU, on a GPU bf16 where it has it and fp16 elsewhere; "bf16" also works
+    #: on a CPU with AVX512-BF16 or AMX
     precision: Annotated[str, one_of("auto", "fp32", "fp16", "bf16")] = "auto"
+    #: batches of texts of similar length
     group_by_length: bool = True
     #: minutes between checkpoints within an epoch, besides the one at its end
     checkpoint_minutes: Positive = 15.0
@@ -202,12 +232,13 @@ class Training:
 class Export:
     """How to export, and the limits above which no bundle is sealed."""
 
+    #: of the graph: "int8", "fp32" or "fp16"
     precision: str = "int8"
-    #: how the graph takes a batch: plain, in standard operators; fused or packed, written for GPUs (convert.fused)
+    #: how the graph takes a batch: "plain", in standard operators; "fused" or "packed", written for GPUs
     layout: str = "plain"
     #: use 7-bit weights: 8-bit ones saturate on CPUs without VNNI, which lose more than a CPU with it shows
     reduce_range: bool = True
-    #: share of the activations' outliers that is moved into the weights before int8; 0 for none (convert.int8)
+    #: share of the activations' outliers that is moved into the weights before int8 (SmoothQuant); 0 for none
     smoothing: Share = 0.8
     #: largest difference of a logit between PyTorch and ONNX, both in fp32
     max_logit_difference: float = 1e-4
@@ -217,18 +248,22 @@ class Export:
     min_agreement: float = 0.97
     #: calibrate the probabilities on the held-out rows: one temperature, or a scale and a shift per label
     calibrate: bool = True
-    #: fit thresholds that reach a precision or a recall on the held-out rows: label -> share, "*" for every label; or
-    #: those with the best macro F1; at most one of the three
+    #: fit thresholds that reach a precision on the held-out rows: label -> share, "*" for every label
     target_precision: dict[str, float] = field(default_factory=dict)
+    #: the same for recall; at most one of these three keys
     target_recall: dict[str, float] = field(default_factory=dict)
+    #: fit the thresholds with the best macro F1
     best_f1: bool = False
     #: fit a first stage: "*" -> share of the rows that keep every decision, label -> share of its rows that keep it,
-    #: by default the same share for every label (convert.cascade); empty for none
+    #: by default the same share for every label; empty for none
     cascade: dict[str, float] = field(default_factory=dict)
-    #: how texts of more than max_length tokens are read (long_texts); None for the defaults of windows
+    #: how texts of more than ``max_length`` tokens are read
     long_texts: Annotated[str, one_of(*MODES)] = "truncate"
+    #: tokens that a window shares with the one before it; None: a quarter of ``max_length``
     stride: Count | None = None
+    #: of a label's logits over the windows; None: "max" for several labels per text, else "mean"
     pool: Annotated[str, one_of(*POOLS)] | None = None
+    #: windows of a text that are read; None: 32
     max_windows: Windows | None = None
 
     def reading(self, *, max_length: int, multi: bool) -> LongTexts | None:
@@ -257,7 +292,8 @@ class WrittenFor:
 
     Attributes:
         data: sha256 of the labelled file; empty for any.
-        settings: see :func:`toxonnx.recipe_prose.settings_fingerprint`; empty for any.
+        settings: the recipe's :func:`toxonnx.recipe_prose.settings_fingerprint`, which changes with every key that decides
+            what is trained; empty for any.
     """
 
     data: str = ""
@@ -268,11 +304,14 @@ class WrittenFor:
 class Recipe:
     """A recipe. The TOML file has one table per attribute that is a record or a dictionary."""
 
+    #: by default the file's name
     name: str
     labels: LabelSpec
+    #: one sentence about the model, for its card and for ``toxonnx info``
     description: str = ""
     #: the language of the texts, in English
     language: str = ""
+    #: tokens that the model reads, special tokens included; ``export.long_texts`` says what happens to longer texts
     max_length: Annotated[int, Rule("greater than 2", lambda value: value > 2)] = 128
     #: files to train on; empty for the one that is given on the command line
     data: tuple[DataFile, ...] = ()

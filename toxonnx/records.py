@@ -12,8 +12,9 @@ import json
 import types
 import typing
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, NotRequired, TypeVar
+from typing import Annotated, Any, NotRequired, TypeVar
 
 from toxonnx.errors import InputError
 
@@ -28,26 +29,30 @@ MAX_DEPTH = 32
 _TYPE_NAMES = {int: "an integer", float: "a number", str: "a string", bool: "true or false", dict: "an object"}
 
 
-class Rule(NamedTuple):
+@dataclass(frozen=True, eq=False)  # compared and hashed by identity, as the parts of a type have to be hashable
+class Rule:
     """What the values of a type have to fulfil besides.
 
     Attributes:
         description: completes "must be ...".
         holds: whether a value, which has the right type, fulfils it.
+        json_schema: the same in keywords of JSON Schema, as far as they can express it.
     """
 
     description: str
     holds: Callable[[Any], bool]
+    json_schema: Mapping[str, Any] = field(default_factory=dict)
 
 
 def one_of(*values: str) -> Rule:
     """The rule that a string is one of a few."""
-    return Rule(f"one of {', '.join(values)}", lambda value: value in values)
+    return Rule(f"one of {', '.join(values)}", lambda value: value in values, {"enum": list(values)})
 
 
-Count = Annotated[int, Rule("0 or more", lambda value: value >= 0)]
-NotNegative = Annotated[float, Rule("0 or more", lambda value: value >= 0)]
-Share = Annotated[float, Rule("between 0 and 1", lambda value: 0 <= value <= 1)]
+_NOT_NEGATIVE = Rule("0 or more", lambda value: value >= 0, {"minimum": 0})
+Count = Annotated[int, _NOT_NEGATIVE]
+NotNegative = Annotated[float, _NOT_NEGATIVE]
+Share = Annotated[float, Rule("between 0 and 1", lambda value: 0 <= value <= 1, {"minimum": 0, "maximum": 1})]
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -82,7 +82,8 @@ class TextSpec:
     Attributes:
         columns: the columns, in order; empty for a model that reads a single text column of any name.
         template: text with ``{column}`` placeholders; by default the columns are joined with a space.
-        normalise: names from :data:`NORMALISERS`, applied in order after the template.
+        normalise: steps that are applied in this order after the template: "html" (resolve entities), "urls" (links
+            become http), "mentions" (names become @user), "spaces" (collapse white space).
     """
 
     columns: tuple[str, ...] = ()

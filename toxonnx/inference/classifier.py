@@ -82,8 +82,9 @@ class Classifier:
         MachineError: the machine lacks something that the device needs; names it and what to do.
 
     Attributes:
-        engine, preprocess, cascade: the model on its device, what turns texts into its tokens, and the first stage; for
-            programs that form batches themselves.
+        engine: the model on its device, for programs that form batches themselves, like the next two.
+        preprocess: what turns texts into the model's tokens.
+        cascade: the first stage.
         long_texts: how texts beyond the maximum length are read.
     """
 
@@ -119,12 +120,10 @@ class Classifier:
         max_windows: int | None = None,
         review_below: float = 0.0,
     ) -> Classifier:
-        """Opens a bundle, checks it and loads its model.
+        """Opens a bundle, checks it and loads its model. The other arguments are those of :class:`RuntimeOptions`.
 
         Args:
             bundle: folder, or name of a bundle that ships with toxonnx; the default one when None.
-            device, allow_fallback, threads, max_batch_tokens, chunk_size, tokenizer_processes, cascade, audit,
-                audit_stop, long_texts, max_windows: see :class:`toxonnx.inference.options.RuntimeOptions`.
             review_below: see :class:`Classifier`.
 
         Raises:

@@ -32,7 +32,7 @@ class RuntimeOptions:
             or streams are scored.
         audit_stop: use only the full model from the moment on that an audit shows more disagreement than promised.
         long_texts: ``truncate`` or ``windows``; by default as the bundle was exported. Windows of a bundle that was
-            exported without them have the default stride and pool; see :mod:`toxonnx.long_texts`.
+            exported without them have the default stride and pool.
         max_windows: windows of a text that are read, in place of the bundle's number; the rest is truncated.
 
     Raises:

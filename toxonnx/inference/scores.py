@@ -190,7 +190,7 @@ class Scores:
 
     @cached_property
     def decisions(self) -> NDArray[np.bool_]:
-        """Which labels apply, bool [rows, labels]; see :func:`decide`."""
+        """Which labels apply, by the bundle's thresholds, bool [rows, labels]."""
         return decide(self.probabilities, self.labels)
 
     @cached_property
@@ -200,12 +200,12 @@ class Scores:
 
     @cached_property
     def stage(self) -> NDArray[np.int8]:
-        """What answered each row, int8 [rows]: 1 for the first stage of a cascade, 2 for the full model."""
+        """1 for rows that the first stage of a cascade answered, 2 for the full model, int8 [rows]."""
         return np.where(self.early, np.int8(1), np.int8(2))
 
     @cached_property
     def top_scores(self) -> NDArray[np.float64]:
-        """float64 [rows]: probability of the chosen label (softmax), or of the most probable one (sigmoid)."""
+        """Probability of the chosen label (softmax), or of the most probable one (sigmoid), float64 [rows]."""
         if self.labels.multi:
             top: NDArray[np.float64] = self.probabilities.max(axis=1, initial=0.0)
             return top
