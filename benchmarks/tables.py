@@ -84,6 +84,23 @@ def graphs() -> str:
     )
 
 
+def variants() -> str:
+    """The steps from fp32 to int8, and the limit, for docs/speed.md."""
+    reports = read_reports("graphs-*.json")
+    steps = [
+        "fp32, full last layer, one row per call", "fp32, first token only, one row per call",
+        "fp32, first token only, batches of one length", STATIC_INT8, MATMUL_ONLY,
+    ]  # fmt: skip
+    rates = {
+        name: [report["rows"] / statistics.median(report["seconds"][name]) for report in reports] for name in steps
+    }
+    rows = [
+        [name, *(f"{rate:,.0f} ({rate / first:.1f})" for rate, first in zip(rates[name], rates[steps[0]], strict=True))]
+        for name in steps
+    ]
+    return markdown_table(["rows/s without tokenizing (ratio to the first row)", *(r["shape"] for r in reports)], rows)
+
+
 def engines() -> str:
     """A table for each shape and kind of texts, fastest engine first."""
     parts = []
@@ -319,6 +336,9 @@ def _suite(suite: dict[str, Any]) -> str:
 PAGES = {
     HERE / "README.md": {"graphs": graphs, "serving": serving, "engines": engines, "splits": splits, "host": host},
     HERE.parent / "docs" / "benchmarks.md": {"speed": speed},
+    HERE.parent / "docs" / "comparison.md": {"speed-summary": speed_summary},
+    HERE.parent / "docs" / "speed.md": {"speed-summary": speed_summary, "variants": variants},
+    HERE.parent / "docs" / "splits.md": {"splits": splits},
     HERE.parent / "docs" / "evaluation.md": {"quality": quality},
     HERE.parent / "docs" / "many-machines.md": {"plan": plan},
     HERE.parent / "README.md": {"speed-summary": speed_summary, "quality-summary": quality_summary},

@@ -292,8 +292,8 @@ class WrittenFor:
 
     Attributes:
         data: sha256 of the labelled file; empty for any.
-        settings: the recipe's :func:`toxonnx.recipe_prose.settings_fingerprint`, which changes with every key that decides
-            what is trained; empty for any.
+        settings: the recipe's :func:`toxonnx.recipe_prose.settings_fingerprint`, which changes with every key that
+            decides what is trained; empty for any.
     """
 
     data: str = ""

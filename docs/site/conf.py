@@ -63,11 +63,13 @@ _GENERATED = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
 _LOADED = re.compile(
     r"""<(?:script|img|iframe|source|link)\b[^>]*\b(?:src|href)="(?:https?:)?//[^"]*|url\(["']?(?:https?:)?//[^)]*"""
 )
+#: a link definition that only the site which hosts the repository can resolve
+_HOST_LINK = re.compile(r"^\[[\w.]+\]: \.\./\.\./.*$", re.MULTILINE)
 
 
 def _fill_in(_app: Sphinx, docname: str, source: list[str]) -> None:
     """Puts in what the code says, and the navigation below the home page."""
-    source[0] = _GENERATED.sub(lambda mark: reference.GENERATORS[mark[1]](), source[0])
+    source[0] = _GENERATED.sub(lambda mark: reference.GENERATORS[mark[1]](), _HOST_LINK.sub("", source[0]))
     if docname == navigation.HOME:
         source[0] += navigation.toctrees()
 

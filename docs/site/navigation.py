@@ -34,7 +34,7 @@ SECTIONS = {
     "Explanation": ["docs/int8", "docs/splits", "docs/decisions", "docs/speed"],
     "Migration": ["docs/from-perspective", "docs/from-openai-moderation", "docs/from-pipelines"],
     "Comparison": ["docs/comparison", "docs/benchmarks", "benchmarks/README"],
-    "Project": ["export/bundles/*/README", "CHANGELOG", "CONTRIBUTING"],
+    "Project": ["export/bundles/*/README", "CHANGELOG", "CONTRIBUTING", "SECURITY"],
 }
 
 

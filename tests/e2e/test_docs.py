@@ -19,7 +19,6 @@ import importlib
 import inspect
 import itertools
 import os
-import random
 import re
 import shlex
 import shutil
@@ -29,23 +28,17 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
-from helpers import ROOT, sentences, toxonnx, write_csv
+from helpers import ROOT, toxonnx, write_csv
 
 from toxonnx import Classifier, Prediction, RuntimeOptions, Scores, errors
 from toxonnx.bundle import SCHEMA, Manifest
 from toxonnx.recipe import recipe_from_dict
 
-<<<<<<< HEAD
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-LINKED_PAGES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"]
-=======
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-LINKED_PAGES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
->>>>>>> 0d9ac1f (Documentation site: navigation by kind, reference generated from the code)
+LINKED_PAGES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"]
 WRITING_OPTIONS = {"-o", "--output", "--json", "--html", "--markdown"}
 _FENCE = re.compile(r"(?P<mark>[^\n]*)\n```(?P<language>\w+)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -118,21 +111,12 @@ def _names(cells: str) -> list[str]:
 
 def _write_files(folder: Path, base: Path) -> None:
     """The files that the pages name, with mild sentences."""
-    rng = random.Random(5)
-    kinds = {"praise": "fine", "complaint": "offensive"}
-
-    def rows(count: int, seed: int) -> list[list[object]]:
-        return [[text, kinds[kind], rng.choice(["DE", "FR"])] for text, kind in sentences(count, seed)]
-
-    posts = [[number, text] for number, (text, _) in enumerate(sentences(60, 11))]
-    test = rows(80, 12)
-    write_csv(folder / "posts.csv", ["id", "comment"], posts)
-    write_csv(folder / "labelled.csv", ["comment", "kind", "country"], rows(240, 13))
-    write_csv(folder / "test.csv", ["comment", "kind", "country"], test)
-    coded = [[text, int(kind == "offensive")] for text, kind, _ in test]
-    write_csv(folder / "coded.csv", ["comment", "code"], coded)
     shutil.copytree(ROOT / "examples", folder / "examples")
-    recipe = next(block for block in BLOCKS if block.mark == "file: my-recipe.toml").code
+    subprocess.run([sys.executable, "examples/make_comments.py"], cwd=folder, check=True)  # as in the tutorial
+    with open(folder / "test.csv", encoding="utf-8", newline="") as file:
+        coded = [[row["comment"], int(row["kind"] == "offensive")] for row in csv.DictReader(file)]
+    write_csv(folder / "coded.csv", ["comment", "code"], coded)
+    recipe = next(block.code for block in BLOCKS if block.mark == "file: my-recipe.toml" and "tutorial" in str(block))
     recipe = re.sub(r'base = "[^"]+"', f'base = "{base}"', recipe)
     # A small model that was trained on nothing needs larger steps, and more of them, to learn this.
     recipe = recipe.replace("learning_rate = 2e-3", "learning_rate = 3e-3\nbatch_size = 8")
