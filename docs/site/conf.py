@@ -50,13 +50,14 @@ napoleon_numpy_docstring = False
 
 # --- appearance ---
 html_theme = "furo"
-html_extra_path = ["static/index.html"]
+html_extra_path = ["root"]
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+highlight_language = "none"
 html_copy_source = False
 html_show_sourcelink = False
-html_last_updated_fmt = None
 pygments_style = "friendly"
 html_theme_options = {"navigation_with_keys": True}
-
 
 _GENERATED = re.compile(r"^<!-- generated: ([\w-]+) -->$", re.MULTILINE)
 #: an address on another server that a browser loads without a click

@@ -73,5 +73,5 @@ def _default(field: dataclasses.Field[Any]) -> str:
     if field.default_factory is not dataclasses.MISSING:
         return f"`{json.dumps(field.default_factory())}`"
     if field.default is dataclasses.MISSING:
-        return "required"
+        return ""  # only the name, whose meaning says it
     return "none" if field.default is None else f"`{json.dumps(field.default)}`"
