@@ -26,9 +26,10 @@ from toxonnx.inference.options import RuntimeOptions
 from toxonnx.inference.tokenizer import Tokens
 from toxonnx.labels import Labels
 from toxonnx.manifest import Manifest
+from toxonnx.resources import find_bundle
 from toxonnx.texts import TextSpec
 
-TOKENIZER = Path(__file__).parent.parent / "export" / "bundles" / "minilm-hate-int8" / "tokenizer.json"
+TOKENIZER = find_bundle(None) / "tokenizer.json"
 LABELS = 9
 #: PyTorch: tokens in a padded batch of sorted rows, and rows in a batch in file order
 TORCH_BATCH_TOKENS, TORCH_BATCH_ROWS = 1 << 15, 32

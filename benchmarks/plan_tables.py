@@ -82,7 +82,7 @@ def _inputs(one: Assumptions, core: Rate, reading: Rate | None, report: dict[str
         ]  # fmt: skip
     return [
         [
-            f"the shipped model, texts of {tokens:g} tokens, of one core (_r_)", f"{core.rows_per_second:,.0f} rows/s",
+            f"MiniLM, texts of {tokens:g} tokens, of one core (_r_)", f"{core.rows_per_second:,.0f} rows/s",
             f"**measured** on {report['machine']['cores']} cores, `{core.source}`",
         ],
         process,

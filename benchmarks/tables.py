@@ -18,10 +18,13 @@ from markdown_tables import describe_machine, markdown_table, read_reports, with
 from plan_tables import plan
 from serving_tables import serving
 
+from toxonnx.resources import find_bundle
+
 HERE = Path(__file__).parent
-SHAPES = {"distilbert": "DistilBERT, 9 labels", "minilm": "the shipped MiniLM"}
+SHAPES = {"distilbert": "DistilBERT, 9 labels", "minilm": "MiniLM, 3 labels"}
 TEXTS = {"tweets": "tweets", "short": "short texts (HateCheck)", "long": "long texts"}
-SHIPPED = HERE.parent / "export" / "bundles" / "minilm-hate-int8" / "toxonnx.json"
+SHIPPED = find_bundle(None) / "toxonnx.json"
+TOXICITY = HERE / "results" / "toxicity.json"
 MATMUL_ONLY = "MatMulInteger only, batches of one length"
 STATIC_INT8 = "int8, static scales, batches of one length"
 #: candidate -> its title in tables of the engines as they are commonly used
@@ -256,30 +259,30 @@ def host() -> str:
 
 
 def quality() -> str:
-    """Metrics of the shipped model on its test rows and on HateCheck."""
+    """The shipped model on its test rows, on sets that people judged, and on HateCheck."""
     manifest = json.loads(SHIPPED.read_text(encoding="utf-8"))
-    return "\n\n".join([_metrics(manifest), _suite(manifest["evaluation"]["suite"])])
+    return "\n\n".join([_labels(manifest), _judged_sets(), _suite(manifest["evaluation"]["suite"])])
 
 
 def quality_summary() -> str:
-    """Accuracy, macro F1, the weakest class, and HateCheck as a whole, for README.md."""
+    """Macro F1 on the test rows, toxicity of comments from many platforms, and HateCheck as a whole, for README.md."""
     manifest = json.loads(SHIPPED.read_text(encoding="utf-8"))
     model, baseline = manifest["evaluation"]["models"][0]["unseen"], manifest["training"]["baselines"]["test"]["tfidf"]
-    metrics = model["metrics"]
-    weakest = min(metrics["per_class"], key=lambda name: metrics["per_class"][name]["f1"])
-    worst = metrics["per_class"][weakest]
+    measured = json.loads(TOXICITY.read_text(encoding="utf-8"))["models"][manifest["name"]]
     suite = manifest["evaluation"]["suite"]
     strict = suite["models"][0]
     positive = " or ".join(strict["positive_labels"])
     rates = [f"{strict[part]['accuracy']:.1%} of {strict[part]['cases']:,}" for part in ("positive", "negative")]
+    surge, moderation = measured["surge"]["toxicity"], measured["openai_mod"]["any"]
     rows = [
-        ["accuracy", _interval(model, "accuracy", metrics["accuracy"]), f"{baseline['accuracy']:.3f}"],
-        ["macro F1", _interval(model, "macro_f1", metrics["macro_f1"]), f"{baseline['macro_f1']:.3f}"],
-        [f"F1 {weakest}, {worst['support']:,} rows", _interval(model, f"per_class/{weakest}/f1", worst["f1"]), ""],
-        [f"{suite['title']}: {suite['positive']} cases predicted {positive}", rates[0], ""],
-        [f"{suite['title']}: {suite['negative']} cases not predicted {positive}", rates[1], ""],
+        [f"macro F1, {model['rows']:,} test rows", _interval(model, "macro_f1", model["metrics"]["macro_f1"])],
+        ["the same, TF-IDF with logistic regression", f"{baseline['macro_f1']:.3f}"],
+        [f"ROC-AUC of toxicity, {surge['rows']:,} comments of other platforms", f"{surge['auc']:.3f}"],
+        [f"ROC-AUC of any label, {moderation['rows']:,} prompts and posts", f"{moderation['auc']:.3f}"],
+        [f"{suite['title']}: {suite['positive']} cases predicted `{positive}`", rates[0]],
+        [f"{suite['title']}: {suite['negative']} cases not predicted `{positive}`", rates[1]],
     ]
-    return markdown_table([f"{model['rows']:,} test rows (95% interval)", manifest["name"], "TF-IDF baseline"], rows)
+    return markdown_table(["measure (95% interval)", manifest["name"]], rows)
 
 
 def _interval(model: dict[str, Any], key: str, value: float) -> str:
@@ -287,26 +290,47 @@ def _interval(model: dict[str, Any], key: str, value: float) -> str:
     return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
-def _metrics(manifest: dict[str, Any]) -> str:
-    decisions, model = manifest["decisions"], manifest["evaluation"]["models"][0]["unseen"]
-    baseline = manifest["training"]["baselines"]["test"]["tfidf"]
-
+def _labels(manifest: dict[str, Any]) -> str:
+    """Metrics of each label on the rows for which it was judged."""
+    model = manifest["evaluation"]["models"][0]["unseen"]
+    metrics, baseline = model["metrics"], manifest["training"]["baselines"]["test"]["tfidf"]
     rows = [
-        [title, _interval(model, key, model["metrics"][key]), f"{baseline[key]:.3f}"]
-        for key, title in (("accuracy", "accuracy"), ("macro_f1", "macro F1"))
-    ]
-    for label, metrics in model["metrics"]["per_class"].items():
-        rows.append(
-            [f"F1 {label}, {metrics['support']:,} rows", _interval(model, f"per_class/{label}/f1", metrics["f1"]), ""]
-        )
-    low, high = model["chance_ece"]
-    rows.append(
         [
-            f"calibration error, ECE (without temperature scaling {decisions['before']['ece']:.3f})",
-            f"{decisions['after']['ece']:.3f} (expected by chance {low:.3f} to {high:.3f})", "",
+            label, f"{one['known']:,}", f"{one['support']:,}", _interval(model, f"per_class/{label}/f1", one["f1"]),
+            _interval(model, f"per_class/{label}/roc_auc", one["roc_auc"]), f"{one['ece']:.3f}",
         ]
-    )  # fmt: skip
-    return markdown_table([f"{model['rows']:,} test rows (95% interval)", "minilm-hate-int8", "TF-IDF baseline"], rows)
+        for label, one in metrics["per_class"].items()
+    ]  # fmt: skip
+    header = ["label", "judged test rows", "with the label", "F1 (95% interval)", "ROC-AUC (95% interval)", "ECE"]
+    table = markdown_table(header, rows)
+    macro = _interval(model, "macro_f1", metrics["macro_f1"])
+    return f"{table}\n\nMacro F1 {macro}; TF-IDF with logistic regression on the same rows: {baseline['macro_f1']:.3f}."
+
+
+#: key of benchmarks/toxicity/evaluate.py -> what people judged there
+JUDGED = {
+    ("surge", "toxicity"): "toxicity of comments from many platforms",
+    ("openai_mod", "sexual"): "sexual, in prompts and posts",
+    ("openai_mod", "identity_attack"): "identity attacks, in prompts and posts",
+    ("openai_mod", "threat"): "threats and violence, in prompts and posts",
+    ("openai_mod", "any"): "anything undesired, in prompts and posts",
+    ("davidson", "toxicity"): "hateful or offensive tweets against others",
+}
+
+
+def _judged_sets() -> str:
+    """Sets on which no model was trained, or rows that it has not seen, with the thresholds of each bundle."""
+    models = json.loads(TOXICITY.read_text(encoding="utf-8"))["models"]
+    rows = []
+    for (data, key), title in JUDGED.items():
+        found = {name: measured[data].get(key) for name, measured in models.items()}
+        counts = " / ".join(dict.fromkeys(f"{one['rows']:,}" for one in found.values() if one))
+        rows.append([title, counts, *(_auc_and_accuracy(one) for one in found.values())])
+    return markdown_table(["judged by people: ROC-AUC, accuracy, macro F1", "rows", *models], rows)
+
+
+def _auc_and_accuracy(one: dict[str, float] | None) -> str:
+    return f"{one['auc']:.3f}, {one['accuracy']:.1%}, {one['macro_f1']:.3f}" if one else "no such label"
 
 
 def _suite(suite: dict[str, Any]) -> str:

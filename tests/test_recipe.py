@@ -8,14 +8,16 @@ import re
 from pathlib import Path
 
 import pytest
-from helpers import recipe
+from helpers import ROOT, recipe
 
 from toxonnx.errors import RecipeError
 from toxonnx.recipe import Export, LabelSpec, Recipe, load_recipe, recipe_from_dict
 from toxonnx.recipe_prose import settings_fingerprint, with_prose_of
 
+SHIPPED_RECIPES = [path.stem for path in sorted((ROOT / "export" / "recipes").glob("*.toml"))]
 
-@pytest.mark.parametrize("name", ["minilm-hate", "distilbert-lora", "distilroberta-full"])
+
+@pytest.mark.parametrize("name", SHIPPED_RECIPES)
 def test_shipped_recipes_load_and_round_trip(name: str) -> None:
     shipped = load_recipe(name)
     assert recipe_from_dict(shipped.to_dict(), name) == shipped
@@ -66,7 +68,7 @@ def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
     assert "minilm-hate" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["minilm-hate", "distilbert-lora", "distilroberta-full"])
+@pytest.mark.parametrize("name", SHIPPED_RECIPES)
 def test_shipped_prose_is_bound_to_the_recipe(name: str) -> None:
     shipped = load_recipe(name)
     assert len(shipped.written_for.data) == 64

@@ -19,8 +19,7 @@ LABELLED = ROOT / "examples" / "labelled.csv"
 COMMANDS = {
     "predict": ["-m", "toxonnx", "predict", str(COMMENTS)],
     "eval": [
-        "-m", "toxonnx", "eval", "minilm-hate-int8", str(LABELLED), "--label-column", "tone",
-        "--bootstrap-samples", "0",
+        "-m", "toxonnx", "eval", str(SHIPPED), str(LABELLED), "--bootstrap-samples", "0",
     ],
     "bench": [
         "-m", "toxonnx", "bench", "--rows", "8", "--rounds", "1", "--latency-samples", "1", "--compare", "copy",

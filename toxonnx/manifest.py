@@ -186,7 +186,9 @@ class Agreement:
         rows_from: a description of where they are from.
         labelled: whether they have true labels.
         fp32_largest_logit_difference, fp32_label_agreement: of ONNX in fp32.
-        label_agreement: share of rows with the same label, for the final model.
+        label_agreement: share of rows with the same label, or the same labels, for the final model.
+        per_label: label -> share of rows with the same decision about it, for the final model; empty for
+            single-label models.
         largest_probability_difference: for the final model.
         macro_f1_loss: macro F1 of PyTorch minus that of the final model; None without labels.
         metrics: ``pytorch``, ``onnx_fp32`` and ``final`` -> metrics as plain values; empty without labels.
@@ -201,6 +203,16 @@ class Agreement:
     largest_probability_difference: Share
     macro_f1_loss: float | None = None
     metrics: dict[str, MetricsDict] = field(default_factory=dict)
+    per_label: dict[str, Share] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """The agreement of the final model in words."""
+        share = f"{self.label_agreement:.2%} of the rows"
+        if not self.per_label:
+            return f"same label for {share}"
+        least = min(self.per_label, key=lambda name: self.per_label[name])
+        return f"same labels for {share} (for each label at least {self.per_label[least]:.2%}, {least})"
 
 
 @dataclass(frozen=True, kw_only=True)

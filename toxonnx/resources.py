@@ -8,7 +8,7 @@ from toxonnx.errors import BundleError, InputError, RecipeError
 
 __all__ = ["DEFAULT_BUNDLE", "find_bundle", "find_recipe", "find_suite"]
 
-DEFAULT_BUNDLE = "minilm-hate-int8"
+DEFAULT_BUNDLE = "minilm-toxicity-int8"
 
 
 def _root() -> Path:

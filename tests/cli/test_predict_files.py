@@ -109,7 +109,7 @@ def test_an_interrupted_run_is_never_discarded_or_mixed_with_another(tmp_path: P
     assert "--columns changed: it was not given and is label, score" in refused("--resume", "--columns", "label,score")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("toxonnx.bundle.open_bundle", lambda _: replace(open_bundle(SHIPPED), seal="f" * 64))
-        assert "the bundle changed: it was minilm-hate-int8 (sha256 " in refused("--resume", "--force")
+        assert f"the bundle changed: it was {SHIPPED.name} (sha256 " in refused("--resume", "--force")
     os.utime(path, ns=(0, 0))
     assert f"the input {path} changed (its time of modification)" in refused("--resume")
     path.write_bytes(content.replace(b"day,29", b"DAY,29"))
@@ -205,7 +205,7 @@ def test_the_manifest_says_what_was_scored_with_what(tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_text("a fine day\n" * 4)
     assert _predict(*arguments, "--resume") is None
     run = json.loads(listed.read_text())
-    assert run["resumed"] and run["bundle"] == {"name": "minilm-hate-int8", "seal": open_bundle(SHIPPED).seal}
+    assert run["resumed"] and run["bundle"] == {"name": SHIPPED.name, "seal": open_bundle(SHIPPED).seal}
     assert run["options"]["--prefix"] == "p_" and "--encoding" not in run["options"]
     assert run["started"] <= run["ended"] and run["started"].endswith("+00:00") and run["rows_per_second"] > 0
     rows, (first, second) = run["rows"], run["files"]

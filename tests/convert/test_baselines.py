@@ -15,6 +15,7 @@ from toxonnx.convert.baselines import check_baselines
 from toxonnx.convert.export import ExportRequest, export
 from toxonnx.convert.verify import VerificationRows
 from toxonnx.errors import GateError
+from toxonnx.labels import Labels
 from toxonnx.recipe import load_recipe
 from toxonnx.train.adapters import Trained, load_trained
 
@@ -31,7 +32,7 @@ def _check(trained: Trained, wrong: int, tfidf: float, *, part: str = "validatio
     known = {"tfidf": {"accuracy": tfidf, "macro_f1": tfidf}, "majority": {"accuracy": 0.75, "macro_f1": 0.4286}}
     trained = dataclasses.replace(trained, run=dataclasses.replace(trained.run, baselines={"validation": known}))
     rows = VerificationRows([f"text {i}" for i in range(200)], y_true, "some rows", part)
-    return check_baselines(trained, [_logits(y_true, wrong)], rows, allow_worse=allow)
+    return check_baselines(trained, [_logits(y_true, wrong)], rows, labels=trained.labels, allow_worse=allow)
 
 
 def test_a_model_must_be_better_than_the_baselines(run: Path) -> None:
@@ -48,6 +49,23 @@ def test_a_model_must_be_better_than_the_baselines(run: Path) -> None:
             _check(trained, wrong=150, tfidf=0.3, part=part)
     (refused,) = _check(trained, wrong=150, tfidf=0.3, allow=True)
     assert "no better" in refused
+
+
+def test_on_test_rows_the_thresholds_of_the_bundle_count(run: Path) -> None:
+    trained = load_trained(run)
+    labels = Labels(trained.labels.names, "sigmoid")
+    y_true = np.stack([np.arange(200) % 4 == 3, np.arange(200) % 3 == 0], axis=1).astype(np.int64)
+    logits = np.where(y_true == 1, -1, -3).astype(np.float32)  # sorted correctly, but all below 0.5
+    known = {"tfidf": {"accuracy": 0.9, "macro_f1": 0.9}, "majority": {"accuracy": 0.1, "macro_f1": 0.1}}
+    metadata = dataclasses.replace(trained.run, baselines={"validation": known, "test": known})
+    trained = dataclasses.replace(trained, labels=labels, run=metadata)
+    fitted = dataclasses.replace(labels, thresholds=(0.1, 0.1))
+    texts = [f"text {i}" for i in range(200)]
+    rows = VerificationRows(texts, y_true, "some rows", "test")
+    assert check_baselines(trained, [logits], rows, labels=fitted, allow_worse=False) == []
+    with pytest.raises(GateError, match="no better"):  # the thresholds may have been fitted on these
+        rows = VerificationRows(texts, y_true, "some rows", "validation")
+        check_baselines(trained, [logits], rows, labels=fitted, allow_worse=False)
 
 
 def test_a_model_that_always_says_one_class_is_not_sealed(run: Path, tmp_path: Path) -> None:

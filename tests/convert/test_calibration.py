@@ -126,7 +126,12 @@ def test_every_runtime_gives_the_calibrated_probabilities(tmp_path: Path) -> Non
             one = calibration[name]
             assert (one.scale, one.shift) == (1, 0) and reason in one.left_out
             assert any(f"probabilities of {name} are not calibrated: {one.left_out}" in line for line in log)
-        assert manifest.verification.agreement.metrics["final"]["per_class"]["calm"]["ece"] < 0.1
+        agreement = manifest.verification.agreement
+        assert agreement.metrics["final"]["per_class"]["calm"]["ece"] < 0.1
+        assert list(agreement.per_label) == list(NAMES)
+        assert max(0, 1 - sum(1 - share for share in agreement.per_label.values())) <= agreement.label_agreement + 1e-9
+        assert min(agreement.per_label.values()) >= agreement.label_agreement
+        assert any("(for each label at least " in line for line in log)
 
     card = (bundle.path / "README.md").read_text(encoding="utf-8")
     assert f"| calm | {calibration['calm'].rows} |" in card and "spam is as it was trained: 1" in card
@@ -138,11 +143,11 @@ def test_every_runtime_gives_the_calibrated_probabilities(tmp_path: Path) -> Non
 
 
 def test_the_temperature_of_an_earlier_manifest_is_applied() -> None:
-    bundle = open_bundle(SHIPPED)
-    temperature = bundle.manifest.labels.temperature
+    shipped = open_bundle(SHIPPED)
+    labels = Labels(shipped.manifest.labels.names, temperature=0.7)
+    bundle = dataclasses.replace(shipped, manifest=dataclasses.replace(shipped.manifest, labels=labels))
     scores = Classifier(bundle).score(TEXTS[:20])
-    x = np.exp(_other_runtime(bundle, TEXTS[:20]).astype(np.float64) / temperature)
-    assert temperature < 0.8
+    x = np.exp(_other_runtime(bundle, TEXTS[:20]).astype(np.float64) / 0.7)
     assert scores.probabilities == pytest.approx(x / x.sum(axis=1, keepdims=True), abs=1e-6)
 
 

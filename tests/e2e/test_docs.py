@@ -18,6 +18,7 @@ import functools
 import importlib
 import inspect
 import itertools
+import json
 import os
 import re
 import shlex
@@ -31,7 +32,7 @@ from pathlib import Path
 
 import click
 import pytest
-from helpers import ROOT, toxonnx, write_csv
+from helpers import ROOT, sentences, toxonnx, write_csv
 
 from toxonnx import Classifier, Prediction, RuntimeOptions, Scores, errors
 from toxonnx.bundle import SCHEMA, Manifest
@@ -111,6 +112,11 @@ def _names(cells: str) -> list[str]:
 
 def _write_files(folder: Path, base: Path) -> None:
     """The files that the pages name, with mild sentences."""
+    requests = [
+        {"custom_id": str(number), "method": "POST", "url": "/v1/moderations", "body": {"input": text}}
+        for number, (text, _) in enumerate(sentences(5, 14))
+    ]
+    (folder / "batch.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in requests))
     shutil.copytree(ROOT / "examples", folder / "examples")
     subprocess.run([sys.executable, "examples/make_comments.py"], cwd=folder, check=True)  # as in the tutorial
     with open(folder / "test.csv", encoding="utf-8", newline="") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from helpers import COMMENTS, toxonnx
+from helpers import COMMENTS, SHIPPED, toxonnx
 
 from toxonnx.system import available_cores
 
@@ -19,6 +19,6 @@ def test_doctor_and_predict_show_how_a_bundle_runs(bundles: dict[str, Path]) -> 
     table = toxonnx("doctor").stdout
     problem = report["devices"]["problem"]  # empty on a machine with a GPU
     assert not problem or " ".join(table.split()).count(problem) == 1
-    assert "minilm-hate-int8: int8, layout plain, on CPUExecutionProvider" in table
+    assert f"{SHIPPED.name}: int8, layout plain, on CPUExecutionProvider" in table
     verbose = toxonnx("predict", "-v", "--threads", 1, COMMENTS)
     assert "layout plain, on CPUExecutionProvider; 1 batches at a time" in verbose.stderr

@@ -9,10 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import sklearn.metrics
-from helpers import real_data, recipe, sentences, toxonnx, write_csv
+from helpers import SHIPPED, SHIPPED_LABELS, real_data, recipe, sentences, toxonnx, write_csv
 
 from toxonnx.bundle import open_bundle
 from toxonnx.evaluate.suites import load_suite, measure_answers, read_cases
@@ -166,7 +165,7 @@ def test_a_user_defined_suite(bundles: dict[str, Path], tmp_path: Path) -> None:
         ([], "there is nothing to evaluate on"),
         (
             ["rows.csv", "--label-column", "tone"],
-            "rows.csv, line 3: column 'tone' must contain one of hate, offensive, neither",
+            "rows.csv, line 3: column 'tone' must contain one of complaint, praise",
         ),
         (
             ["rows.csv"],
@@ -188,31 +187,33 @@ def test_a_user_defined_suite(bundles: dict[str, Path], tmp_path: Path) -> None:
         ),
         (
             ["rows.csv", "--label-column", "text"],
-            "line 2: column 'text' must contain one of hate, offensive, neither, got a value of 10 characters",
+            "line 2: column 'text' must contain one of complaint, praise, got a value of 10 characters",
         ),
         (
             ["good.csv", "--label-column", "tone", "--group-by", "text"],
             "--group-by text: this column is part of the text",
         ),
-        (["--suite", "nothing", "--cases", "rows.csv", "--positive-labels", "hate"], "no suite 'nothing'"),
-        (["--suite", "hatecheck", "--cases", "rows.csv", "--positive-labels", "hate"], "has no column 'test_case'"),
+        (["--suite", "nothing", "--cases", "rows.csv", "--positive-labels", "praise"], "no suite 'nothing'"),
+        (["--suite", "hatecheck", "--cases", "rows.csv", "--positive-labels", "praise"], "has no column 'test_case'"),
         (["--fail-under", "accuracy=1", "--suite", "hatecheck"], "--label-map need DATA"),
         (["rows.csv", "--json", "good.csv"], "good.csv already exists"),
         (["rows.csv", "--compare", "nowhere"], "no bundle 'nowhere'"),
     ],
 )
-def test_wrong_usage_is_one_clear_error(tmp_path: Path, arguments: list[str], message: str) -> None:
-    write_csv(tmp_path / "rows.csv", ["text", "tone"], [["a fine day", "neither"], ["a coat", "odd"]])
-    write_csv(tmp_path / "good.csv", ["text", "tone"], [["a fine day", "neither"], ["a coat", "neither"]])
-    done = toxonnx("eval", "minilm-hate-int8", *arguments, cwd=tmp_path)
+def test_wrong_usage_is_one_clear_error(
+    bundles: dict[str, Path], tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    write_csv(tmp_path / "rows.csv", ["text", "tone"], [["a fine day", "praise"], ["a coat", "odd"]])
+    write_csv(tmp_path / "good.csv", ["text", "tone"], [["a fine day", "praise"], ["a coat", "praise"]])
+    done = toxonnx("eval", bundles["int8"], *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr and "Traceback" not in done.stderr
 
 
 def test_other_labels_are_refused(bundles: dict[str, Path], mixed: Path) -> None:
-    done = toxonnx("eval", bundles["int8"], mixed, "--compare", "minilm-hate-int8")
+    done = toxonnx("eval", bundles["int8"], mixed, "--compare", SHIPPED)
     assert done.returncode == 2
-    assert "minilm-hate-int8 has the labels hate, offensive, neither; int8 has complaint, praise" in done.stderr
+    assert f"{SHIPPED.name} has the labels {', '.join(SHIPPED_LABELS)}; int8 has complaint, praise" in done.stderr
 
 
 def test_thresholds_are_part_of_the_bundle_and_used(run: Path, mixed: Path, tmp_path: Path) -> None:
@@ -265,10 +266,11 @@ def test_the_shipped_bundle_has_its_recorded_hatecheck_results() -> None:
     from toxonnx import Classifier
 
     classifier = Classifier.load()
-    predicted = [names[0] == "hate" for names in classifier.score(cases.texts).label_names]
-    found = measure_answers(suite, cases, np.array(predicted), "shipped", ["hate"])
+    hateful = classifier.labels.names.index("identity_attack")
+    predicted = classifier.score(cases.texts).decisions[:, hateful]
+    found = measure_answers(suite, cases, predicted, "shipped", ["identity_attack"])
     kept = classifier.bundle.manifest.evaluation["suite"]["models"][0]
-    assert kept["positive_labels"] == ["hate"]
+    assert kept["positive_labels"] == ["identity_attack"]
     for side in ("all", "positive", "negative"):
         assert abs(getattr(found, side).correct - kept[side]["correct"]) <= 5
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from helpers import ROOT, toxonnx
+from helpers import ROOT, SHIPPED, SHIPPED_LABELS, toxonnx
 
 from toxonnx.bundle import open_bundle
 from toxonnx.resources import find_bundle
@@ -14,21 +14,22 @@ def test_info_as_text_and_as_json() -> None:
     shown = toxonnx("info")
     assert shown.returncode == 0, shown.stderr
     for word in (
-        "minilm-hate-int8",
-        "hate, offensive, neither",
+        SHIPPED.name,
+        ", ".join(SHIPPED_LABELS),
         "all hashes match",
         "PyTorch",
-        "F1 hate",
+        "F1 toxicity",
         "English",
         "hatred or contempt",
         "README.md",
-        "if the most probable",
+        "any number per text",
+        "TOXICITY is toxicity",
         "limits of the export",
         "mean score",
     ):
         assert word in shown.stdout
     table = json.loads(toxonnx("info", "--json").stdout)
-    assert table["labels"]["names"] == ["hate", "offensive", "neither"]
+    assert table["labels"]["names"] == list(SHIPPED_LABELS)
     assert table["text"]["normalise"] == ["html", "urls", "mentions", "spaces"]
 
 
@@ -36,10 +37,10 @@ def test_the_readme_quotes_how_often_scores_are_right() -> None:
     (model,) = open_bundle(find_bundle(None)).manifest.evaluation["models"]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for low, high, quoted in (
-        (0.33, 0.47, "scores of 0.33 to 0.47"),
-        (0.67, 0.73, "at 0.67 to 0.73"),
-        (0.93, 1, "above 0.93"),
+        (0.33, 0.47, "0.33 to 0.47 applied in {} of"),
+        (0.6, 0.8, "0.6 to 0.8 in {}"),
+        (0.93, 1, "above 0.93 in {}"),
     ):
         bins = [one for one in model["reliability"] if low < one["probability"] < high]
         share = sum(one["count"] * one["accuracy"] for one in bins) / sum(one["count"] for one in bins)
-        assert quoted in readme and f"{share:.0%}" in readme
+        assert quoted.format(f"{share:.0%}") in readme

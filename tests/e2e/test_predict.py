@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from helpers import ROOT, toxonnx, write_csv
+from helpers import ROOT, SHIPPED, SHIPPED_LABELS, toxonnx, write_csv
 
 from toxonnx import Classifier
 from toxonnx.cli import group
@@ -33,16 +33,16 @@ def test_the_example_is_kept_byte_for_byte_and_scored(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert "reading the text from 'comment'" in done.stderr
-    assert "8 rows in" in done.stderr and "rows/s) with minilm-hate-int8" in done.stderr
-    assert "neither of the two" in done.stderr and "the model reads English only" in done.stderr
-    assert "minilm-hate-int8/README.md" in done.stderr
+    assert "8 rows in" in done.stderr and f"rows/s) with {SHIPPED.name}" in done.stderr
+    assert "the model reads English only" in done.stderr and f"{SHIPPED.name}/README.md" in done.stderr
     before, after = _rows(source.read_text()), _rows((tmp_path / "out.csv").read_text())
-    assert after[0] == [*before[0], "label", "score", "hate", "offensive", "neither"]
+    assert after[0] == [*before[0], "label", "score", *SHIPPED_LABELS]
     assert [row[:3] for row in after] == before
+    thresholds = Classifier.load().labels.thresholds
     for row in after[1:]:
-        probabilities = dict(zip(after[0][5:], map(float, row[5:]), strict=True))
-        assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
-        assert row[3] == max(probabilities, key=lambda name: probabilities[name])
+        probabilities = dict(zip(SHIPPED_LABELS, map(float, row[5:]), strict=True))
+        reached = zip(probabilities.items(), thresholds, strict=True)
+        assert row[3] == "|".join(name for (name, probability), threshold in reached if probability >= threshold)
         assert float(row[4]) == max(probabilities.values())
     # To standard output come the same bytes.
     assert toxonnx("predict", source).stdout == (tmp_path / "out.csv").read_text()
@@ -53,8 +53,8 @@ def test_any_character_can_be_the_delimiter(tmp_path: Path) -> None:
     done = toxonnx("predict", tmp_path / "in.csv", "--delimiter", "%", "--review-below", "0.5")
     assert done.returncode == 0, done.stderr
     header, row = (line.split("%") for line in done.stdout.splitlines())
-    assert header == ["n", "text", "label", "score", "hate", "offensive", "neither", "review"]
-    assert row[:3] == ["1", "what a lovely morning", "neither"] and len(row) == 8
+    assert header == ["n", "text", "label", "score", *SHIPPED_LABELS, "review"]
+    assert row[:2] == ["1", "what a lovely morning"] and len(row) == len(header)
 
 
 def test_odd_files_keep_their_bytes(tmp_path: Path) -> None:
@@ -73,9 +73,8 @@ def test_odd_files_keep_their_bytes(tmp_path: Path) -> None:
     done = toxonnx("predict", path, "-o", tmp_path / "out.csv", "--prefix", "predicted_")
     assert done.returncode == 0, done.stderr
     header = (tmp_path / "out.csv").read_text(encoding="utf-8-sig").partition("\n")[0]
-    assert (
-        header == "id,text,label,predicted_label,predicted_score,predicted_hate,predicted_offensive,predicted_neither"
-    )
+    names = ("label", "score", *SHIPPED_LABELS)
+    assert header == ",".join(["id", "text", "label", *(f"predicted_{name}" for name in names)])
     assert "truncated to 128 tokens: 1 " in done.stderr
     assert "empty, or without a token that the model knows: 1" in done.stderr
     out = (tmp_path / "out.csv").read_bytes().decode()
@@ -98,12 +97,12 @@ def test_columns_are_chosen_by_name(tmp_path: Path) -> None:
     header, *rows = _rows((tmp_path / "out.csv").read_text(encoding="utf-8"))
     assert header[2:] == [
         "predicted_no_tokens", "predicted_label", "predicted_truncated",
-        *("predicted_hate", "predicted_offensive", "predicted_neither"), "predicted_review",
+        *(f"predicted_{name}" for name in SHIPPED_LABELS), "predicted_review",
     ]  # fmt: skip
     scores = Classifier.load().score(texts)
     for text, row, prediction in zip(texts, rows, scores, strict=True):
         assert row[:2] == [text, "x"]
-        flags = [prediction.no_tokens, *prediction.labels, prediction.truncated]
+        flags = [prediction.no_tokens, "|".join(prediction.labels), prediction.truncated]
         probabilities = [f"{value:.6f}" for value in prediction.probabilities.values()]
         assert row[2:] == [*(str(int(flag)) if isinstance(flag, bool) else flag for flag in flags), *probabilities, "0"]
     assert [row[2] for row in rows] == ["0", "1", "1", "0", "0"] and rows[1][5:] == rows[2][5:]
@@ -136,8 +135,8 @@ def test_bad_rows_are_counted_listed_and_limited(tmp_path: Path) -> None:
     message = run(bad, "-o", out, "--on-error", "null", "--strict", "--force", code=1)
     assert "2 rows were rejected (--strict)\nThe output is complete." in message
     header, *rows = _rows(out.read_text())
-    assert header[-1] == "error" and [row[2] == "" for row in rows] == [False, True, False, True]
-    assert rows[1] == ["", "", "", "", "", "", "", "a quote is opened and not closed"]
+    assert header[-1] == "error" and [row[3] == "" for row in rows] == [False, True, False, True]
+    assert rows[1] == [*[""] * (len(header) - 1), "a quote is opened and not closed"]
     message = run(good, bad, "-o", tmp_path / "folder", "--on-error", "skip", "--max-rejects", "1", code=2)
     assert (
         "too many rows are rejected (--max-rejects 1), the last one is " in message
@@ -164,9 +163,8 @@ def test_tsv_and_encodings(tmp_path: Path) -> None:
     assert f"{path}, line 2: not UTF-8" in refused.stderr and "--encoding" in refused.stderr
     done = toxonnx("predict", path, "--encoding", "cp1252", "-o", tmp_path / "out.tsv")
     assert done.returncode == 0, done.stderr
-    assert (
-        (tmp_path / "out.tsv").read_bytes().startswith(b"tweet\tn\tlabel\tscore\thate\toffensive\tneither\ncaf\xe9, a")
-    )
+    header = "\t".join(["tweet", "n", "label", "score", *SHIPPED_LABELS]).encode()
+    assert (tmp_path / "out.tsv").read_bytes().startswith(header + b"\ncaf\xe9, a")
 
 
 @pytest.mark.parametrize(
@@ -189,7 +187,7 @@ def test_tsv_and_encodings(tmp_path: Path) -> None:
         ("text,n\na,1\n", ["--delimiter", ""], 2, "the delimiter '' is not a single usable character"),
         ("text,n\na,1\n", ["--escape-char", ","], 2, "the escape character and the delimiter are both ','"),
         ("text,n\na,1\n", ["--encoding", "idna"], 2, "unknown encoding 'idna'"),
-        ("text,n\na,1\n", ["--bundle", "none"], 2, "no bundle 'none'\nGive a folder, or one of: minilm-hate-int8."),
+        ("text,n\na,1\n", ["--bundle", "none"], 2, f"no bundle 'none'\nGive a folder, or one of: {SHIPPED.name}."),
         ("text,n\na,1\n", ["--threads", "0"], 2, "0 is not in the range"),
         ("text,n\na,1\n", ["--encoding", "utf-9"], 2, "unknown encoding 'utf-9'"),
         ("PK\x03\x04 and so on", [], 2, "is a zip archive\nUnpack it first"),
@@ -215,9 +213,9 @@ def test_the_command_line_and_python_give_the_same_scores(tmp_path: Path) -> Non
     text = "&amp;amp;lt;b&amp;amp;gt; a stupid &amp;#128512; day @ben"
     source = write_csv(tmp_path / "in.csv", ["text"], [[text]])
     row = _rows(toxonnx("predict", source).stdout)[1]
-    (expected,) = Classifier.load().predict([text])
-    assert row[1] == expected["label"]
-    assert float(row[2]) == pytest.approx(expected["score"], abs=1e-6)
+    ((_, expected),) = Classifier.load().stream([text])
+    assert row[1] == "|".join(expected.labels)
+    assert float(row[2]) == pytest.approx(expected.score, abs=1e-6)
 
 
 def test_utf_16_comes_back_byte_for_byte(tmp_path: Path) -> None:
@@ -228,7 +226,7 @@ def test_utf_16_comes_back_byte_for_byte(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         out = (tmp_path / "out.csv").read_bytes()
         assert out.startswith(mark + "text,label,".encode(codec))
-        assert "\r\na fine day,neither,".encode(codec) in out
+        assert "\r\na fine day,".encode(codec) in out
     path.write_text("text\na fine day\n")
     done = toxonnx("predict", path, "--encoding", "utf-16")
     assert done.returncode == 2 and "has no UTF-16 byte-order mark" in done.stderr
@@ -241,7 +239,7 @@ def test_standard_input_is_recognized_by_its_content(tmp_path: Path) -> None:
     done = subprocess.run(command, input=gzip.compress(content.encode()), capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     for before, old, new in zip(lines, content.splitlines(), done.stdout.decode().splitlines(), strict=True):
-        assert new.startswith(old[:-1]) and json.loads(new)["label"] == "neither"
+        assert new.startswith(old[:-1]) and 0 < json.loads(new)["score"] < 1
         assert set(json.loads(new)) - set(before) == {"label", "score", "probabilities"}
     assert b"2 rows in" in done.stderr
     for content, options, message in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import LETTERS, sentences
+from helpers import LETTERS, SHIPPED_LABELS, sentences
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -60,11 +60,14 @@ def test_a_classifier_scores_a_column_of_texts(rows: int) -> None:
     texts = [text for text, _ in sentences(rows)]
     classifier = Classifier.load(review_below=0.99)
     scores = classifier.score(iter(texts))
-    assert scores.logits.shape == scores.probabilities.shape == (rows, 3) and scores.logits.dtype == np.float32
+    assert (
+        scores.logits.shape == scores.probabilities.shape == (rows, len(SHIPPED_LABELS))
+        and scores.logits.dtype == np.float32
+    )
     streamed = [prediction for _, prediction in classifier.stream(texts)]
     assert scores.probabilities.tolist() == [list(prediction.probabilities.values()) for prediction in streamed]
     assert scores.needs_review.tolist() == [prediction.needs_review for prediction in streamed]
-    assert [names[0] for names in scores.label_names] == [item["label"] for item in classifier.predict(texts)]
+    assert ["|".join(names) for names in scores.label_names] == [item["label"] for item in classifier.predict(texts)]
 
 
 def test_decisions_with_thresholds() -> None:

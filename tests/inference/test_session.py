@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import SHIPPED
+from helpers import SHIPPED, SHIPPED_LABELS
 
 from toxonnx.errors import BundleError, MachineError
 from toxonnx.inference.session import Session, SessionOptions
@@ -17,7 +17,7 @@ def test_a_silent_fallback_of_onnxruntime_is_an_error(monkeypatch: pytest.Monkey
     """ONNX Runtime itself continues on the CPU without an error."""
     monkeypatch.setattr("toxonnx.inference.session.why_unavailable", lambda _: None)
     with pytest.warns(UserWarning, match="not in available provider names"), pytest.raises(MachineError) as caught:
-        Session(SHIPPED / "model.onnx", 3, SessionOptions(device="cuda"))
+        Session(SHIPPED / "model.onnx", len(SHIPPED_LABELS), SessionOptions(device="cuda"))
     assert "CUDAExecutionProvider" in str(caught.value)
 
 
@@ -37,13 +37,13 @@ def test_operators_left_to_the_cpu_are_an_error(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("toxonnx.inference.session.why_unavailable", lambda _: None)
     monkeypatch.setattr(onnxruntime, "InferenceSession", runtime)
     with pytest.raises(MachineError, match="leaves MatMul to the CPU"):
-        Session(SHIPPED / "model.onnx", 3, SessionOptions(device="cuda"))
+        Session(SHIPPED / "model.onnx", len(SHIPPED_LABELS), SessionOptions(device="cuda"))
     with pytest.raises(MachineError, match="leaves MatMul, Shape to the CPU"):
-        Session(SHIPPED / "model.onnx", 3, SessionOptions(device="cuda", layout="packed"))
+        Session(SHIPPED / "model.onnx", len(SHIPPED_LABELS), SessionOptions(device="cuda", layout="packed"))
 
 
 def test_an_id_that_the_embedding_lacks_is_the_fault_of_the_bundle(capfd: pytest.CaptureFixture[str]) -> None:
-    session = Session(SHIPPED / "model.onnx", 3, SessionOptions())
+    session = Session(SHIPPED / "model.onnx", len(SHIPPED_LABELS), SessionOptions())
     with pytest.raises(BundleError, match="an id that the model's embedding does not have"):
         session.run({"input_ids": np.full((1, 4), 10**6), "attention_mask": np.ones((1, 4), dtype=np.int64)})
     assert capfd.readouterr().err == ""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import SHIPPED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serve_helpers import serving
@@ -191,7 +190,7 @@ def test_request_ids_headers_metrics_and_logs(client: TestClient, caplog: pytest
         'toxonnx_requests_total{protocol="classify",status="200"}', "toxonnx_batch_tokens_bucket",
         'te_request_count{method="batch"}', 'te_request_success{method="batch"}', "te_request_duration_bucket",
         'te_request_failure{err="', "te_queue_size 0.0", "te_batch_next_tokens_sum", "te_predict_count",
-        'toxonnx_validation_label_share{bundle="minilm-hate-int8",label="hate"} 0.066',
+        'toxonnx_validation_label_share{bundle="plain",label="rain"} 0.5',
         'toxonnx_validation_label_share{bundle="tone",label="toxic"} 0.25',
         'toxonnx_validation_mean_tokens{bundle="tone"} 9.5',
     ):  # fmt: skip
@@ -225,15 +224,15 @@ def test_openapi_lists_all_paths(client: TestClient) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_server_whose_model_stopped_is_alive_but_not_ready(tone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_whose_model_stopped_is_alive_but_not_ready(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stop(*_: object) -> None:
         raise SystemExit
 
-    with serving(SHIPPED) as client:
+    with serving(plain) as client:
         assert client.get("/readyz").status_code == 200
         monkeypatch.setattr("toxonnx.inference.engine.Engine.run", stop)
         client.post("/v1/classify", json={"text": "fine"})
-        for path in ("/readyz", "/health", "/v2/health/ready", "/v2/models/minilm-hate-int8/ready"):
+        for path in ("/readyz", "/health", "/v2/health/ready", "/v2/models/plain/ready"):
             assert client.get(path).status_code == 503, path
         refused = client.post("/v1/classify", json={"text": "fine"})
         assert refused.status_code == 503 and refused.headers["retry-after"]

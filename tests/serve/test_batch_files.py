@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import SHIPPED
 from starlette.testclient import TestClient
 
 from toxonnx.cli import group
@@ -64,10 +63,10 @@ def test_each_body_is_answered_as_by_the_server(client: TestClient, tone: Path, 
     assert listed.count("INVALID REQUEST") == 11 and listed.count("INVALID JSON") == 1
 
 
-def test_what_cannot_be_answered_is_refused(tone: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_answered_is_refused(tone: Path, plain: Path, tmp_path: Path) -> None:
     path = tmp_path / "batch.jsonl"
-    with pytest.raises(InputError, match="no label of minilm-hate-int8 is mapped to a category of OpenAI"):
-        _predict(path, "--bundle", SHIPPED)  # which is found before the missing file
+    with pytest.raises(InputError, match="no label of plain is mapped to a category of OpenAI"):
+        _predict(path, "--bundle", plain)  # which is found before the missing file
     path.write_text(_line("one", {"input": [IMAGE]}))
     with pytest.raises(InputError, match=r"line 1: .*only parts of type text can be scored\nWith --on-error null"):
         _predict(path, "--bundle", tone, "-o", tmp_path / "out.jsonl")

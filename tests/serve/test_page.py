@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
-from helpers import SHIPPED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import BrowserContext, Locator, Page, Route, expect, sync_playwright
@@ -56,7 +55,7 @@ MEASURED = ThresholdsDict(
 
 
 @pytest.fixture(scope="module")
-def address(tone: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(tone: Path, plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server of a multi-label bundle with figures for other thresholds and without a card, of the shipped one, and of
     one that reads two columns."""
     folder = tmp_path_factory.mktemp("page")
@@ -69,7 +68,7 @@ def address(tone: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
     text = TextSpec(("title", "body"), "{title}: {body}")
     seal(folder / "columns", dataclasses.replace(manifest, name="columns", text=text))
     (folder / "key").write_text(KEY)
-    with running(folder / "curves", SHIPPED, folder / "columns", "--api-key-file", folder / "key") as server:
+    with running(folder / "curves", plain, folder / "columns", "--api-key-file", folder / "key") as server:
         yield server.url
 
 
@@ -144,7 +143,7 @@ def test_a_text_with_its_thresholds_and_words(page: Page, tone: Path) -> None:
         texts = [f"{word} {change:+.2f}" for word, change in zip(words, changes, strict=True)]
         expect(items).to_have_text([re.sub("[+-]0.00", "0.00", text).replace("-", "\N{MINUS SIGN}") for text in texts])
 
-    choose(page, "minilm-hate-int8")
+    choose(page, "plain")
     score(page)
     expect(page.get_by_text("This model has no thresholds")).to_be_visible()
 
@@ -274,7 +273,7 @@ def test_a_busy_server_is_asked_again_later_and_scoring_can_be_cancelled(page: P
     held[0].abort()
 
 
-def test_precision_and_recall_are_those_of_the_bundle(page: Page) -> None:
+def test_precision_and_recall_are_those_of_the_bundle(page: Page, plain: Path) -> None:
     expect(page.get_by_role("row")).to_have_text(
         ["LabelPrecisionRecall", "toxic90.0%40.5%", "insultunknown0.0%"]  # with its thresholds
     )
@@ -292,8 +291,8 @@ def test_precision_and_recall_are_those_of_the_bundle(page: Page) -> None:
             )
     expect(page.get_by_text("No limits are recorded in this bundle.")).to_be_visible()
 
-    choose(page, "minilm-hate-int8")
-    verification = open_bundle(SHIPPED).manifest.verification
+    choose(page, "plain")
+    verification = open_bundle(plain).manifest.verification
     assert verification and verification.test
     per_label = verification.test.metrics["final"]["per_class"]
     expect(page.get_by_role("row")).to_have_text(

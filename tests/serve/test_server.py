@@ -41,14 +41,14 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-def test_scores_over_the_wire_are_those_of_predict(server: RunningServer) -> None:
+def test_scores_over_the_wire_are_those_of_predict(server: RunningServer, plain: Path) -> None:
     texts = [text for text, _ in sentences(120)]
     texts += ["", "word " * 300, "\ud83d today", " " * 200_000 + "awful", "a&amp;b http://x.y"]
-    expected = [prediction for _, prediction in Classifier.load().stream(texts)]
+    expected = [prediction for _, prediction in Classifier.load(plain).stream(texts)]
     with httpx2.Client(base_url=server.url) as client, ThreadPoolExecutor(8) as pool:
 
         def classify(part: list[str]) -> Any:
-            body = json.dumps({"texts": part, "bundle": "minilm-hate-int8"})  # httpx cannot send half a character
+            body = json.dumps({"texts": part, "bundle": "plain"})  # httpx cannot send half a character
             answer = client.post("/v1/classify", content=body, headers={"content-type": "application/json"})
             return answer.json()["results"]
 
@@ -222,15 +222,14 @@ def certificate(folder: Path) -> Iterator[Path]:
         yield folder / file
 
 
-def test_tls_keys_from_a_file_and_logs_in_json(tmp_path: Path) -> None:
+def test_tls_keys_from_a_file_and_logs_in_json(plain: Path, tmp_path: Path) -> None:
     cert, key = certificate(tmp_path)
     keys = tmp_path / "keys"
     keys.write_text("abc\ndef\n")
-    with running(
-        "--tls-cert", cert, "--tls-key", key, "--api-key-file", keys, "--log-format", "json", "--host", "127.0.0.1"
-    ) as server:
+    options = ["--tls-cert", cert, "--tls-key", key, "--api-key-file", keys, "--log-format", "json"]
+    with running(plain, *options, "--host", "127.0.0.1") as server:
         assert server.url.startswith("https://")
-        assert "minilm-hate-int8 does not answer perspective: no label is mapped" in "\n".join(server.lines)
+        assert "plain does not answer perspective: no label is mapped" in "\n".join(server.lines)
         with httpx2.Client(base_url=server.url, verify=ssl.create_default_context(cafile=str(cert))) as client:
             assert client.post("/v1/classify", json={"text": TEXT}).status_code == 401
             answer = client.post("/v1/classify", json={"text": TEXT}, headers={"authorization": "Bearer def"})
@@ -247,7 +246,7 @@ def test_wrong_options_are_one_line(tmp_path: Path) -> None:
         (["--tls-cert", str(empty)], "--tls-cert and --tls-key belong together"),
         (["--tls-cert", str(empty), "--tls-key", str(empty)], "not a certificate with its key"),
         (["--host", "192.0.2.1"], "cannot listen on 192.0.2.1, port 8000"),
-        (["--port", "0", str(SHIPPED), str(SHIPPED)], "two bundles have the name minilm-hate-int8"),
+        (["--port", "0", str(SHIPPED), str(SHIPPED)], f"two bundles have the name {SHIPPED.name}"),
     ):
         done = CliRunner().invoke(group, ["serve", *arguments])
         assert message in str(done.exception), done.output

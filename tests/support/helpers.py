@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import multiprocessing
 import os
 import random
@@ -20,9 +21,11 @@ import pytest
 
 from toxonnx.cli import main
 from toxonnx.labels import Labels
+from toxonnx.resources import find_bundle
 
 ROOT = Path(__file__).parent.parent.parent
-SHIPPED = ROOT / "export" / "bundles" / "minilm-hate-int8"
+SHIPPED = find_bundle(None)
+SHIPPED_LABELS = tuple(json.loads((SHIPPED / "toxonnx.json").read_text(encoding="utf-8"))["labels"]["names"])
 COMMENTS = ROOT / "examples" / "comments.csv"
 
 

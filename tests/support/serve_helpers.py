@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import onnx
 from helpers import ROOT, SHIPPED
 from starlette.testclient import TestClient
 
@@ -35,21 +37,45 @@ MAPPINGS = {
 
 
 def make_bundle(folder: Path, thresholds: tuple[float, float, float] = (0.4, 0.5, 0.6)) -> Path:
-    """The shipped model as a multi-label one, with other names for its labels."""
+    """The first three labels of the shipped model, with other names; two of them are mapped."""
+    return _seal_three(folder, Labels(("toxic", "insult", "calm"), "sigmoid", thresholds), MAPPINGS)
+
+
+def make_plain_bundle(folder: Path) -> Path:
+    """The same as classes, one per text, without thresholds and mappings."""
+    return _seal_three(folder, Labels(("sun", "rain", "wind")), {})
+
+
+def _seal_three(folder: Path, labels: Labels, mappings: dict[str, dict[str, str]]) -> Path:
     shutil.copytree(SHIPPED, folder)
     (folder / "expected.json").unlink()
+    graph = onnx.load(folder / "model.onnx")
+    (output,) = graph.graph.output
+    (last,) = (node for node in graph.graph.node if output.name in node.output)
+    last.output[:] = ["all_logits"]
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.arange(3), "first_three"))
+    graph.graph.node.append(onnx.helper.make_node("Gather", ["all_logits", "first_three"], [output.name], axis=1))
+    output.type.tensor_type.shape.dim[1].dim_value = 3
+    onnx.save(graph, folder / "model.onnx")
     config = json.loads((folder / "config.json").read_text())
-    names = ("toxic", "insult", "calm")
+    names = labels.names
     config["id2label"], config["label2id"] = dict(enumerate(names)), {name: i for i, name in enumerate(names)}
     (folder / "config.json").write_text(json.dumps(config))
     shipped = open_bundle(SHIPPED).manifest
+    verification, test = shipped.verification, shipped.verification.test
+    metrics = {
+        stage: {**one, "per_class": dict(zip(names, one["per_class"].values(), strict=False))}
+        for stage, one in test.metrics.items()
+    }
     reference = Reference(
         rows=100, rows_from="sentences", mean_tokens=9.5, label_shares=dict(zip(names, (0.25, 0.5, 0.75), strict=True))
     )
     manifest = dataclasses.replace(
         shipped,
-        name="tone", labels=Labels(names, "sigmoid", thresholds), mappings=MAPPINGS, label_descriptions={},
-        verification=dataclasses.replace(shipped.verification, reference=reference),
+        name=folder.name, labels=labels, mappings=mappings, label_descriptions={},
+        verification=dataclasses.replace(
+            verification, reference=reference, test=dataclasses.replace(test, metrics=metrics)
+        ),
         decisions=None, training=None, evaluation={},
     )  # fmt: skip
     seal(folder, manifest)

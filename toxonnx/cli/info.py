@@ -114,9 +114,9 @@ def _print_verification(terminal: Terminal, manifest: Manifest) -> None:
             continue
         ran_on = f" (on {verification.ran_on})" if precision == "fp16" else ""
         terminal.print_text(
-            f"\n{title} on {agreement.rows} rows, {agreement.rows_from}: {precision} predicts the same label as "
-            f"PyTorch for {agreement.label_agreement:.2%}{ran_on}; the logits of ONNX fp32 differ from PyTorch's by "
-            f"at most {agreement.fp32_largest_logit_difference:.1e}"
+            f"\n{title} on {agreement.rows} rows, {agreement.rows_from}: {precision} compared with PyTorch: "
+            f"{agreement.summary}{ran_on}; the logits of ONNX fp32 differ from PyTorch's by at most "
+            f"{agreement.fp32_largest_logit_difference:.1e}"
         )
         if agreement is verification.agreement:
             limits = verification.limits

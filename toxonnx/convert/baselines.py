@@ -12,6 +12,7 @@ from toxonnx.errors import GateError
 from toxonnx.evaluate.baseline import majority
 from toxonnx.evaluate.intervals import bootstrap, cluster_ids
 from toxonnx.evaluate.metrics import Sample
+from toxonnx.labels import Labels
 from toxonnx.texts import fold
 from toxonnx.train.adapters import Trained
 
@@ -22,17 +23,24 @@ _NAMES = {"macro_f1": "macro F1", "accuracy": "accuracy"}
 
 
 def check_baselines(
-    trained: Trained, logits: Sequence[NDArray[np.float32]], rows: VerificationRows, *, allow_worse: bool
+    trained: Trained,
+    logits: Sequence[NDArray[np.float32]],
+    rows: VerificationRows,
+    *,
+    labels: Labels,
+    allow_worse: bool,
 ) -> list[str]:
-    """Compares a model, without thresholds, with the baselines, in the metric that its recipe optimizes.
+    """Compares a model with the baselines, in the metric that its recipe optimizes.
 
     A shift of a label's logit moves the rows for which it is predicted, so the logits with and without calibration are
-    compared, and the better ones count. TF-IDF is known for the rows of a run only. By more than chance means: it is
-    above the 95% interval of the model's metric over distinct texts.
+    compared, without thresholds, and the better ones count. On the test rows, on which no threshold was fitted, the
+    decisions of the bundle count as well if they are better. TF-IDF is known for the rows of a run only. By more than
+    chance means: it is above the 95% interval of the model's metric over distinct texts.
 
     Args:
         trained: the model.
         logits: of the exported model, float32 [rows, labels] each: with and without calibration.
+        labels: with the thresholds of the bundle, which are for the first of the logits.
         rows: the rows; without true labels there is nothing to compare.
         allow_worse: warn where the model would be refused.
 
@@ -50,6 +58,8 @@ def check_baselines(
     constant = known.get("majority") or majority(rows.y_true, rows.y_true, trained.labels)
     groups = cluster_ids([fold(text) for text in rows.texts])
     samples = [Sample.of_logits(one, rows.y_true, trained.labels, groups) for one in logits]
+    if rows.part == "test":
+        samples.append(Sample.of_logits(logits[0], rows.y_true, labels, groups))
     sample = max(samples, key=lambda one: _measure(one, metric))
     value = _measure(sample, metric)
     found = f"{_NAMES[metric]} {value:.4f} on {rows.where}"

@@ -298,7 +298,9 @@ def _verify_and_evaluate(
         decisions = measure_thresholds_on_test_rows(decisions, test.final, reported, labels)
     decisions = add_threshold_curves(decisions, reported_logits, reported, labels)
     with_and_without = [reported_logits, uncalibrated(reported_logits, decisions, labels)]
-    worse = check_baselines(trained, with_and_without, reported, allow_worse=inputs.allow_worse_than_baseline)
+    worse = check_baselines(
+        trained, with_and_without, reported, labels=labels, allow_worse=inputs.allow_worse_than_baseline
+    )
     for warning in worse:
         log(f"warning: {warning}")
     verification = dataclasses.replace(verification, worse_than_baseline=worse)

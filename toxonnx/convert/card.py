@@ -297,8 +297,8 @@ def _agreement(agreement: Agreement, manifest: Manifest) -> list[str]:
         f"On {agreement.rows} rows ({agreement.rows_from}), compared with the merged model in PyTorch:",
         "",
         f"- ONNX {fp32}: largest logit difference {agreement.fp32_largest_logit_difference:.1e}",
-        f"- {manifest.precision}: same label for {agreement.label_agreement:.2%} of the rows, largest probability "
-        f"difference {agreement.largest_probability_difference:.4f}",
+        f"- {manifest.precision}: {agreement.summary}, largest probability difference "
+        f"{agreement.largest_probability_difference:.4f}",
     ]
     if not agreement.labelled:
         return [*lines, "- there were no labelled rows: only the agreement was verified, not the accuracy", ""]

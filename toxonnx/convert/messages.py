@@ -16,8 +16,8 @@ def verification_lines(manifest: Manifest) -> list[str]:
     agreement, precision = manifest.verification.agreement, manifest.precision
     lines = [
         f"ONNX fp32 vs. PyTorch: largest logit difference {agreement.fp32_largest_logit_difference:.1e}",
-        f"{precision} vs. PyTorch: same label for {agreement.label_agreement:.2%} of the rows, largest probability "
-        f"difference {agreement.largest_probability_difference:.4f}",
+        f"{precision} vs. PyTorch: {agreement.summary}, largest probability difference "
+        f"{agreement.largest_probability_difference:.4f}",
     ]
     if long := manifest.verification.long_texts:
         lines.append(

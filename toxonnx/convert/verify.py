@@ -99,6 +99,7 @@ def measure_agreement(logits: ExportLogits, rows: VerificationRows, labels: Labe
         largest_probability_difference=float(difference.max()),
         macro_f1_loss=metrics["pytorch"].macro_f1 - metrics["final"].macro_f1 if metrics else None,
         metrics={name: cast("MetricsDict", values.to_dict()) for name, values in metrics.items()},
+        per_label=_agreement_per_label(reference, final, labels) if labels.multi else {},
     )
 
 
@@ -164,5 +165,14 @@ def check_limits(agreement: Agreement, settings: Export) -> Limits:
 
 
 def _label_agreement(one: NDArray[np.float32], other: NDArray[np.float32], labels: Labels) -> float:
+    return float(_same_decisions(one, other, labels).all(axis=1).mean())
+
+
+def _agreement_per_label(one: NDArray[np.float32], other: NDArray[np.float32], labels: Labels) -> dict[str, float]:
+    return dict(zip(labels.names, _same_decisions(one, other, labels).mean(axis=0).tolist(), strict=True))
+
+
+def _same_decisions(one: NDArray[np.float32], other: NDArray[np.float32], labels: Labels) -> NDArray[np.bool_]:
     a, b = (decide(probabilities(logits, labels), labels) for logits in (one, other))
-    return float((a == b).all(axis=1).mean())
+    same: NDArray[np.bool_] = a == b
+    return same
