@@ -29,7 +29,7 @@ def comments(rng: random.Random) -> list[tuple[str, str, str]]:
     for thing, opinion, (kind, ending) in itertools.product(
         THINGS, OPINIONS, [*(("fine", one) for one in KIND), *(("offensive", one) for one in RUDE)]
     ):
-        rows.append((f"{thing} {opinion}, {ending}".capitalize(), kind, rng.choice(COUNTRIES)))
+        rows.append((f"{thing[0].upper()}{thing[1:]} {opinion}, {ending}", kind, rng.choice(COUNTRIES)))
     rng.shuffle(rows)
     return rows
 
