@@ -36,7 +36,7 @@ def test_the_included_manifest_is_valid(schema: dict[str, Any]) -> None:
         ("max_length", 2),
         ("max_length", "128"),
         ("precision", "int4"),
-        ("model.adapter.layers", -1),
+        ("model.method", 3),
         ("graph.smoothing", 1.5),
         ("labels.names", "hate"),
         ("files", {"../model.onnx": "0" * 64}),
