@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from helpers import COMMENTS, toxonnx
+from helpers import COMMENTS, SHIPPED_LABELS, toxonnx
 
 from toxonnx.cli import group
 from toxonnx.errors import GateError
@@ -41,7 +41,7 @@ def test_the_command_line_reports_the_device_it_uses(bundles: dict[str, Path], t
 def test_nan_logits_are_an_error_and_never_a_label(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def says(value: float) -> None:
         def run(_: Session, feed: Feed) -> np.ndarray:
-            return np.full((len(feed["input_ids"]), 3), value, dtype=np.float32)
+            return np.full((len(feed["input_ids"]), len(SHIPPED_LABELS)), value, dtype=np.float32)
 
         monkeypatch.setattr(Session, "run", run)
 

@@ -50,7 +50,7 @@ def test_data_frames_get_the_columns_of_a_scored_file(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", ["comment"], [[text] for text in TEXTS])
     done = toxonnx("predict", tmp_path / "a.csv", "-o", tmp_path / "b.csv", "--prefix", "p_")
     assert done.returncode == 0, done.stderr
-    expected = pd.read_csv(tmp_path / "b.csv").to_dict("list")
+    expected = pd.read_csv(tmp_path / "b.csv", keep_default_na=False).to_dict("list")
     classifier = Classifier.load(SHIPPED)
     for frame_of in (_pandas, _polars, _arrow, _datasets):
         columns = frame_of(classifier)

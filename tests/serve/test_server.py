@@ -159,7 +159,7 @@ def test_sighup_reloads_without_a_lost_request_and_refuses_a_bad_bundle(tmp_path
         seals = [pool.submit(classify, number) for number in range(4)]
         (first / "model.onnx").write_bytes(b"damaged")
         server.process.send_signal(signal.SIGHUP)
-        server.wait_for("tone was not reloaded, the old one stays: .*model.onnx does not match")
+        server.wait_for("bundle was not reloaded, the old one stays: .*model.onnx does not match")
         first.rename(tmp_path / "old")
         second.rename(first)
         server.process.send_signal(signal.SIGHUP)
