@@ -82,7 +82,7 @@ def test_a_model_that_reads_other_files_or_memory_is_refused(bundle: Path, manif
 
 
 def test_a_custom_operator_is_not_loaded(bundle: Path, manifest: Manifest) -> None:
-    add_to_graph(bundle, onnx.GraphProto(node=[onnx.helper.make_node("Run", [], ["x"], domain="example.library")]))
+    add_to_graph(bundle, onnx.GraphProto(node=[onnx.helper.make_node("Run", [], ["x"], domain="example.custom")]))
     seal(bundle, manifest)
     with pytest.raises(BundleError, match="does not load in ONNX Runtime"):
         Classifier(open_bundle(bundle))
