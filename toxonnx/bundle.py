@@ -68,9 +68,7 @@ class Bundle:
             "labels": f"{', '.join(manifest.labels.names)}: {count} per text",
             "precision": manifest.precision,
             "size": f"{self.size / 1e6:.1f} MB",
-            "verification": f"the same label as PyTorch for {checked.label_agreement:.2%} of {checked.rows:,} rows"
-            if checked
-            else "none",
+            "verification": f"{checked.rows:,} rows, compared with PyTorch: {checked.summary}" if checked else "none",
         }
 
     def __repr__(self) -> str:

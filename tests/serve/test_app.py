@@ -197,6 +197,19 @@ def test_request_ids_headers_metrics_and_logs(client: TestClient, caplog: pytest
         assert f"\n{line}" in metrics, line
 
 
+def test_a_comment_without_span_annotations_is_scored_once(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    logging.getLogger("toxonnx.serve").propagate = True
+    body = {"comment": {"text": "So kind! This soup is awful."}, "requestedAttributes": {"TOXICITY": {}}}
+    with caplog.at_level(logging.INFO, "toxonnx.serve"):
+        for annotations in (False, True):
+            answer = client.post("/v1alpha1/comments:analyze", json={**body, "spanAnnotations": annotations}).json()
+            assert len(answer["attributeScores"]["TOXICITY"]["spanScores"]) == 1 + annotations
+    requests = [record.fields for record in caplog.records if record.message == "request"]  # type: ignore[attr-defined]
+    assert [one["texts"] for one in requests] == [1, 3]
+
+
 def test_the_texts_are_compared_with_those_of_the_verification(
     tone: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

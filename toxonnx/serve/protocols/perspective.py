@@ -46,8 +46,11 @@ async def _analyze(call: Call) -> Answer:
     spans = [Span(0, len(text))]
     if get(body, "spanAnnotations", bool, False):
         spans = sentence_spans(text)
-    check_texts(call, len(spans) + 1)
-    texts = [text, *(text[span.begin : span.end] for span in spans)]
+    parts = [text, *(text[span.begin : span.end] for span in spans)]
+    check_texts(call, len(parts))
+    texts = list(dict.fromkeys(parts))  # a comment of one sentence is its own span
+    position = {part: row for row, part in enumerate(texts)}
+    rows = [position[part] for part in parts]
     bundles = list(dict.fromkeys(chosen.values()))
     scored = await asyncio.gather(*(bundle.score(texts) for bundle in bundles))
     for one in scored:
@@ -55,7 +58,7 @@ async def _analyze(call: Call) -> Answer:
     of_bundle = dict(zip(bundles, scored, strict=True))
     scores = {
         name: _scores(
-            of_bundle[bundle].scores.probabilities[:, _column(bundle, name)], _offsets(text, spans), requested[name]
+            of_bundle[bundle].scores.probabilities[rows, _column(bundle, name)], _offsets(text, spans), requested[name]
         )
         for name, bundle in chosen.items()
     }
