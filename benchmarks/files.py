@@ -14,7 +14,6 @@ import argparse
 import csv
 import gzip
 import json
-import os
 import random
 import shutil
 import signal
@@ -30,11 +29,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from toxonnx.bench.cold_start import measure_command
 from toxonnx.bench.synthetic_texts import synthetic_texts
-from toxonnx.system import describe_system
+from toxonnx.system import available_cores, describe_system
 
 DIFFERENT_TEXTS = 2_000
 FORMATS = ("csv", "jsonl", "parquet", "csv.gz")
+#: rows of a row group of Parquet, as of DuckDB's files: a group of up to 64 MiB is kept in memory until it is complete
+GROUP_ROWS = 122_880
 
 
 def _rows(count: int, different: int) -> Iterator[tuple[int, str, str]]:
@@ -47,7 +49,8 @@ def _rows(count: int, different: int) -> Iterator[tuple[int, str, str]]:
 def _write(path: Path, count: int, different: int = DIFFERENT_TEXTS) -> Path:
     names, rows = ["id", "text", "country"], _rows(count, different)
     if path.suffix == ".parquet":
-        pq.write_table(pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))), path)
+        table = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+        pq.write_table(table, path, row_group_size=min(GROUP_ROWS, count))
         return path
     opened: Any = gzip.open if path.suffix == ".gz" else open
     with opened(path, "wt", encoding="utf-8", newline="") as file:
@@ -64,12 +67,8 @@ def _command(path: Path, output: Path, *options: str) -> list[str]:
 
 def _score(path: Path, output: Path, *options: str) -> tuple[float, int]:
     """Seconds of the whole command, and its peak memory in MiB."""
-    start = time.perf_counter()
-    process = subprocess.Popen(_command(path, output, *options), stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{path}: exit code {os.waitstatus_to_exitcode(status)}")
-    return time.perf_counter() - start, usage.ru_maxrss // 1024
+    run = measure_command(_command(path, output, *options), 1, cores=available_cores())
+    return run.seconds[0], round(run.peak_memory_mb)
 
 
 def measure_formats(folder: Path, rows: int, rounds: int) -> dict[str, Any]:
@@ -103,6 +102,8 @@ def measure_interrupts(folder: Path, count: int) -> dict[str, float]:
     """Seconds from Ctrl-C to the end of the command, while the model is busy."""
     path = _write(folder / "interrupted.csv", 200_000, 200_000)
     seconds = []
+    # A command that a shell starts in the background ignores Ctrl-C, and so do the processes that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in range(count):
         process = subprocess.Popen(
             _command(path, folder / "interrupted-out.csv", "--checkpoint-rows", "500"), stderr=subprocess.DEVNULL

@@ -50,7 +50,7 @@ def test_a_lost_worker_changes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     (source / "b.csv").write_text("comment,n\n" + "".join(rows[:40]))
     options = ["--on-error", "skip", "--checkpoint-rows", "50"]
     _predict(source, "-o", here, *options, "--rejects", tmp_path / "here.csv")
-    monkeypatch.setattr(predict_ray, "SHARD_BYTES", 8000)
+    monkeypatch.setattr(predict_ray, "MIN_SHARD_BYTES", 8000)
     killed: list[int] = []
     killer = threading.Thread(target=_kill_one_worker, args=(there, killed))
     killer.start()
@@ -68,7 +68,7 @@ def test_a_bad_row_ends_it_and_complete_shards_are_kept(tmp_path: Path, monkeypa
     path, out = tmp_path / "in.csv", tmp_path / "out.csv"
     rows = [f'"{text}",{number}\n' for number, text in enumerate(TEXTS[:120])]
     path.write_text("comment,n\n" + "".join([*rows, "one field\n"]))
-    monkeypatch.setattr(predict_ray, "SHARD_BYTES", 2000)
+    monkeypatch.setattr(predict_ray, "MIN_SHARD_BYTES", 2000)
     engine = ["--engine", "ray", "--ray-workers", "1"]
     with pytest.raises(InputError, match=r"in\.csv, line 122: 1 fields, the header has 2") as caught:
         _predict(path, "-o", out, *engine)

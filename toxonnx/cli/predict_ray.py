@@ -34,8 +34,11 @@ from toxonnx.io.summary import Summary
 
 __all__ = ["Cluster", "Work", "run_on_ray"]
 
-#: of an input, in one shard: some minutes on one core
-SHARD_BYTES = 32 << 20
+#: of an input, in one shard: from some seconds to some minutes on one core
+MIN_SHARD_BYTES, MAX_SHARD_BYTES = 1 << 19, 32 << 20
+#: of an input whose shards are neither as small nor as large as they can be. They depend on the input only, so that a
+#: cluster of another size can continue. More of them would read more: a shard is found by reading what precedes it.
+SHARDS = 64
 
 CONTINUE = "Complete shards are kept; the same command with --resume continues."
 
@@ -212,7 +215,8 @@ def _plan(job: Job, reading: ReadOptions) -> _File:
         size = source.size
         if size is None:
             raise InputError(f"{source.name} is a pipe, which no worker can read", "Save it to a file.")
-        parts = -(-size // SHARD_BYTES) if source.extent is not None else 1
+        shard_bytes = min(max(size // SHARDS, MIN_SHARD_BYTES), MAX_SHARD_BYTES)
+        parts = -(-size // shard_bytes) if source.extent is not None else 1
     return _File(job.input.resolve(), job.output.resolve(), max(parts, 1))
 
 

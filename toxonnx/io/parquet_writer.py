@@ -164,6 +164,9 @@ class RowGroups:
             table = pa.Table.from_batches(self._pending).combine_chunks()
             self._pending.clear()
             self._writer.write_table(table, max(table.num_rows, 1))
+            del table
+            # Otherwise Arrow's allocator keeps most of a written group beside the next one.
+            pa.default_memory_pool().release_unused()
 
     def close(self, *, is_complete: bool) -> None:
         """Writes the last row group and the footer; an incomplete file gets none, with which it would look complete."""
