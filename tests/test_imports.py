@@ -53,7 +53,8 @@ RULES = {
         ("formats", "labels", "long_texts", "manifest_decisions", "records", "texts", "vocabularies"),
     ),
     "manifest_decisions": Rule("the sections of a manifest on how labels are decided", ("records",)),
-    "bundle": Rule("the bundle: hashes, open, seal", ("html", "labels", "manifest", "records")),
+    "bundle": Rule("the bundle: hashes, open, seal", ("disk", "html", "labels", "manifest", "records")),
+    "hub": Rule("a bundle in the layout of the Hugging Face Hub", ("bundle", "formats", "manifest", "records")),
     "html": Rule("building blocks of HTML for reports and notebooks", (), ("matplotlib",)),
     "wire": Rule(
         "requests and answers of moderation services, without a server", ("inference.scores", "vocabularies")

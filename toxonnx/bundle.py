@@ -10,23 +10,29 @@ import dataclasses
 import hashlib
 import json
 import mmap
+import os
 import reprlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toxonnx.disk import reports_full_disk
 from toxonnx.errors import BundleError, InputError
 from toxonnx.html import key_value_table
 from toxonnx.labels import Labels
-from toxonnx.manifest import SCHEMA, Manifest
+from toxonnx.manifest import MODEL_FOLDER, SCHEMA, Manifest
 from toxonnx.records import read_json
 
-__all__ = ["CASCADE_WEIGHTS", "MANIFEST", "Bundle", "open_bundle", "seal", "sha256"]
+__all__ = ["CASCADE_WEIGHTS", "MANIFEST", "Bundle", "check_output", "new_folder", "open_bundle", "seal", "sha256"]
 
 MANIFEST = "toxonnx.json"
 CASCADE_WEIGHTS = "cascade.npy"
 DAMAGED = "The bundle was changed or damaged after it was sealed; copy it again, or export it again."
-_REQUIRED_FILES = ("model.onnx", "tokenizer.json", "config.json")
+_REQUIRED_FILES = ("tokenizer.json", "config.json")
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,7 @@ class Bundle:
     @property
     def model(self) -> Path:
         """The ONNX file."""
-        return self.path / "model.onnx"
+        return self.path / self.manifest.model_file
 
     @property
     def card(self) -> Path | None:
@@ -99,7 +105,8 @@ def seal(folder: Path, manifest: Manifest) -> Bundle:
     Raises:
         InputError: a value is not one that a manifest can have; names its key.
     """
-    names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.name != MANIFEST)
+    paths = (path for pattern in ("*", f"{MODEL_FOLDER}/*") for path in folder.glob(pattern) if path.is_file())
+    names = sorted(name for path in paths if (name := path.relative_to(folder).as_posix()) != MANIFEST)
     sealed = dataclasses.replace(manifest, files={name: sha256(folder / name) for name in names})
     # Through JSON once, so that the seal is computed from the values that are read back.
     table = json.loads(json.dumps(sealed.to_dict(), ensure_ascii=False))
@@ -107,6 +114,50 @@ def seal(folder: Path, manifest: Manifest) -> Bundle:
     table["seal"] = _seal_of(table)
     (folder / MANIFEST).write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return Bundle(folder, sealed, table["seal"])
+
+
+def check_output(output: Path, *, force: bool) -> None:
+    """Checks that a bundle can be written to a folder.
+
+    Args:
+        output: the folder.
+        force: whether a bundle there may be replaced.
+
+    Raises:
+        InputError: it exists, and may not be replaced.
+    """
+    if output.exists() and not force:
+        raise InputError(f"{output} already exists", "Add --force to replace it.")
+    if output.exists() and not (output / MANIFEST).is_file():
+        raise InputError(f"{output} is not a bundle, so --force does not replace it", "Use another folder.")
+
+
+@contextmanager
+def new_folder(output: Path) -> Iterator[Path]:
+    """A hidden folder that takes the place of ``output`` at the end of the ``with`` block; on an error it is removed.
+
+    Raises:
+        MachineError: the disk is full.
+    """
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with reports_full_disk(output, "nothing was left under that name."):
+        work = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".part", dir=output.parent))
+        try:
+            yield work
+            work.chmod(0o777 & ~_umask())
+            previous = work.with_suffix(".old")
+            if output.exists():
+                os.replace(output, previous)
+            os.replace(work, output)
+            shutil.rmtree(previous, ignore_errors=True)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def open_bundle(path: str | Path) -> Bundle:
@@ -127,7 +178,12 @@ def open_bundle(path: str | Path) -> Bundle:
         )
     try:
         manifest, seal_value = _read_manifest(path)
-        for name in (*_REQUIRED_FILES, *[CASCADE_WEIGHTS] * (manifest.cascade is not None), *manifest.files):
+        for name in (
+            manifest.model_file,
+            *_REQUIRED_FILES,
+            *[CASCADE_WEIGHTS] * (manifest.cascade is not None),
+            *manifest.files,
+        ):
             if name not in manifest.files or not (folder / name).is_file():
                 raise BundleError(f"{folder}: {name} is missing", DAMAGED)
             _check_inside(folder, name)

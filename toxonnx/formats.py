@@ -46,11 +46,15 @@ class Precision:
         name: its name in options.
         devices: where it runs.
         tolerance: difference of a probability from PyTorch's that a self-test always accepts.
+        dtype: what transformers.js calls it.
+        hub_file: name of the ONNX file on the Hugging Face Hub, as transformers.js looks for it by the dtype.
     """
 
     name: str
     devices: tuple[str, ...]
     tolerance: float
+    dtype: str
+    hub_file: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +94,15 @@ REQUESTABLE_DEVICES = (*DEVICES, "auto")
 PRECISIONS = {
     precision.name: precision
     for precision in (
-        Precision(name="fp32", devices=("cpu", "cuda", "tensorrt"), tolerance=0.005),
-        Precision(name="int8", devices=("cpu",), tolerance=0.05),
-        Precision(name="fp16", devices=("cpu", "cuda", "tensorrt"), tolerance=0.005),
+        Precision(
+            name="fp32", devices=("cpu", "cuda", "tensorrt"), tolerance=0.005, dtype="fp32", hub_file="model.onnx"
+        ),
+        Precision(name="int8", devices=("cpu",), tolerance=0.05, dtype="q8", hub_file="model_quantized.onnx"),
+        Precision(
+            name="fp16", devices=("cpu", "cuda", "tensorrt"), tolerance=0.005, dtype="fp16", hub_file="model_fp16.onnx"
+        ),
     )
-}
+}  # fmt: skip
 
 #: the packed layout in standard operators, which run anywhere: verifies a packed graph where there is no GPU
 EMULATED = "packed-emulated"

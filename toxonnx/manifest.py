@@ -21,6 +21,7 @@ from toxonnx.texts import TextSpec
 from toxonnx.vocabularies import check_mappings
 
 __all__ = [
+    "MODEL_FOLDER",
     "SCHEMA",
     "Adapter",
     "Agreement",
@@ -41,12 +42,21 @@ __all__ = [
 
 SCHEMA = 5
 
+#: where the layout of the Hugging Face Hub has the ONNX file
+MODEL_FOLDER = "onnx"
+
+
+def _is_file_name(name: str) -> bool:
+    name = name.removeprefix(f"{MODEL_FOLDER}/")
+    return name not in {"", ".", ".."} and not set(name) & set("/\\\0")
+
+
 FileName = Annotated[
     str,
     Rule(
-        "the name of a file in the folder",
-        lambda name: name not in {"", ".", ".."} and not set(name) & set("/\\\0"),
-        {"pattern": r"^(?!\.{0,2}$)[^/\\\x00]+$"},
+        f"the name of a file in the folder, or in {MODEL_FOLDER}/",
+        _is_file_name,
+        {"pattern": rf"^(?:{MODEL_FOLDER}/)?(?!\.{{0,2}}$)[^/\\\x00]+$"},
     ),
     Rule("at most 255 bytes long", lambda name: len(name.encode("utf-8")) <= 255),
 ]
@@ -346,7 +356,7 @@ class Manifest:
         evaluation: an evaluation on held-out rows, as :class:`toxonnx.evaluate.report.EvaluationReport` in plain
             values, with ``part``, the kind of rows; empty without one.
         tools: package -> version.
-        files: file name -> sha256.
+        files: file name -> sha256; that of a file in the folder ``onnx`` has it in front.
     """
 
     name: str
@@ -386,6 +396,11 @@ class Manifest:
                 raise InputError(f"cascade.{name} must have {len(self.labels)} values, one per label")
         if unknown := sorted(set(cascade.recall) - set(self.labels.names)):
             raise InputError(f"cascade.recall: {unknown[0]!r} is not a label")
+
+    @property
+    def model_file(self) -> str:
+        """Name of the ONNX file: ``model.onnx``, or in the layout of the Hugging Face Hub the one in ``onnx/``."""
+        return next((name for name in self.files if name.startswith(f"{MODEL_FOLDER}/")), "model.onnx")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, the schema version first."""

@@ -16,6 +16,7 @@ SECTIONS = {
         "docs/serving",
         "docs/deployment",
         "docs/gpu",
+        "docs/browser-and-node",
         "docs/many-machines",
         "docs/data-frames",
     ],

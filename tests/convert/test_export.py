@@ -21,6 +21,7 @@ from toxonnx.bundle import Bundle, open_bundle
 from toxonnx.convert.export import ExportRequest, export
 from toxonnx.convert.verify import reference_logits
 from toxonnx.errors import GateError, InputError, MachineError
+from toxonnx.hub import write_hub_layout
 from toxonnx.recipe import Export, LabelSpec, Recipe
 from toxonnx.train.adapters import load_trained
 
@@ -87,16 +88,18 @@ def test_checkpoints_of_other_architectures(bases: dict[str, Path], tmp_path: Pa
         )
 
 
-def test_optimum_and_transformers_load_the_same_folder(bundles: dict[str, Path]) -> None:
-    theirs = pipeline(
-        "text-classification",
-        model=ORTModelForSequenceClassification.from_pretrained(bundles["int8"]),
-        tokenizer=AutoTokenizer.from_pretrained(bundles["int8"]),
-    )
+def test_optimum_and_transformers_load_the_same_folder(bundles: dict[str, Path], tmp_path: Path) -> None:
+    hub = write_hub_layout(open_bundle(bundles["int8"]), tmp_path / "hub")
     texts = [text for text, _ in sentences(20, 9)]
-    for one, other in zip(theirs(texts), Classifier.load(bundles["int8"]).predict(texts), strict=True):
-        assert one["label"] == other["label"]
-        assert one["score"] == pytest.approx(other["score"], abs=1e-4)
+    for folder in (bundles["int8"], hub.path):
+        theirs = pipeline(
+            "text-classification",
+            model=ORTModelForSequenceClassification.from_pretrained(folder),
+            tokenizer=AutoTokenizer.from_pretrained(folder),
+        )
+        for one, other in zip(theirs(texts), Classifier.load(folder).predict(texts), strict=True):
+            assert one["label"] == other["label"]
+            assert one["score"] == pytest.approx(other["score"], abs=1e-4)
 
 
 def test_nothing_is_sealed_over_a_limit(run: Path, tmp_path: Path) -> None:

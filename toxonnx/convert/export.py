@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from toxonnx.bundle import MANIFEST, Bundle, sha256
+from toxonnx.bundle import Bundle, check_output, new_folder, sha256
 from toxonnx.convert.build import BuildInputs, build_bundle
 from toxonnx.convert.card import without_foreign_prose
 from toxonnx.convert.cascade import cascade_target
 from toxonnx.convert.encoder_weights import extract_weights
 from toxonnx.convert.export_rows import BUILT_IN, calibration_rows, cascade_rows, verification_rows
 from toxonnx.convert.thresholds import threshold_target
-from toxonnx.disk import reports_full_disk
 from toxonnx.errors import InputError
 from toxonnx.evaluate.suites import SuiteRequest
 from toxonnx.formats import LAYOUTS, check_precision_and_layout
@@ -87,7 +83,9 @@ def export(request: ExportRequest, log: Callable[[str], None] = print) -> Bundle
         MachineError: the disk is full.
     """
     output = request.output.absolute()
-    _check_output(request, output)
+    check_output(output, force=request.force)
+    if request.label_columns and request.data is None:
+        raise InputError("--label-column names a column of --data, which was not given")
     trained = _load(request)
     if trained.recipe:
         recipe, others = without_foreign_prose(trained.recipe, trained.run)
@@ -108,26 +106,10 @@ def export(request: ExportRequest, log: Callable[[str], None] = print) -> Bundle
         request.suite.check(trained.labels)
     inputs = _inputs(request, trained, settings)
     _warn(request, inputs, log)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with reports_full_disk(output, "nothing was left under that name."):
-        work = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".part", dir=output.parent))
-        try:
-            bundle = build_bundle(inputs, work, output.name, log)
-            work.chmod(0o777 & ~_umask())
-            _move_into_place(work, output)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+    with new_folder(output) as work:
+        bundle = build_bundle(inputs, work, output.name, log)
     log(f"sealed {output} ({sum(path.stat().st_size for path in output.iterdir()) / 1e6:.1f} MB)")
     return Bundle(output, bundle.manifest)
-
-
-def _check_output(request: ExportRequest, output: Path) -> None:
-    if output.exists() and not request.force:
-        raise InputError(f"{output} already exists", "Add --force to replace it.")
-    if output.exists() and not (output / MANIFEST).is_file():
-        raise InputError(f"{output} is not a bundle, so --force does not replace it", "Use another folder.")
-    if request.label_columns and request.data is None:
-        raise InputError("--label-column names a column of --data, which was not given")
 
 
 def _load(request: ExportRequest) -> Trained:
@@ -199,17 +181,3 @@ def _warn(request: ExportRequest, inputs: BuildInputs, log: Callable[[str], None
             f"merged the adapter ({trained.source.method}); logits changed by at most "
             f"{trained.source.merge_largest_logit_difference:.1e}"
         )
-
-
-def _move_into_place(work: Path, output: Path) -> None:
-    previous = work.with_suffix(".old")
-    if output.exists():
-        os.replace(output, previous)
-    os.replace(work, output)
-    shutil.rmtree(previous, ignore_errors=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

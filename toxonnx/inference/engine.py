@@ -197,7 +197,7 @@ class Engine:
             device=device,
             threads=threads,
             cuda_graphs=cuda_graphs,
-            cache=_engine_cache(manifest.files["model.onnx"]) if built else None,
+            cache=_engine_cache(manifest.files[manifest.model_file]) if built else None,
             profiles=_profiles(self._batch_tokens(device), manifest.max_length) if built else (),
         )
         return Session(self._bundle.model, len(manifest.labels), options)
