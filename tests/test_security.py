@@ -37,9 +37,9 @@ def manifest() -> Manifest:
     return open_bundle(SHIPPED).manifest
 
 
-def add_to_graph(folder: Path, graph: onnx.GraphProto) -> None:
-    """Adds what is in a graph to the bundle's: serialized messages, one after another, are one message."""
-    with open(folder / "model.onnx", "ab") as file:
+def add_to_graph(model: Path, graph: onnx.GraphProto) -> None:
+    """Adds what is in a graph to a model's: serialized messages, one after another, are one message."""
+    with open(model, "ab") as file:
         file.write(onnx.ModelProto(graph=graph).SerializeToString())
 
 
@@ -52,8 +52,11 @@ def external(location: str) -> onnx.TensorProto:
     return tensor
 
 
-def test_a_model_that_reads_other_files_or_memory_is_refused(bundle: Path, manifest: Manifest) -> None:
-    model = bundle / "model.onnx"
+@pytest.mark.parametrize("place", ["model.onnx", "onnx/model_quantized.onnx"])
+def test_a_model_that_reads_other_files_or_memory_is_refused(bundle: Path, manifest: Manifest, place: str) -> None:
+    model = bundle / place
+    model.parent.mkdir(exist_ok=True)
+    (bundle / "model.onnx").rename(model)
     kept = model.read_bytes()
     (bundle / "weights.bin").write_bytes(bytes(4))
     compiled = onnx.helper.make_node("EPContext", [], ["x"], domain="com.microsoft", ep_cache_context="../engine")
@@ -66,7 +69,7 @@ def test_a_model_that_reads_other_files_or_memory_is_refused(bundle: Path, manif
         (onnx.GraphProto(node=[constant]), "has data outside of the file"),
         (onnx.GraphProto(node=[compiled]), "has compiled parts"),
     ):
-        add_to_graph(bundle, graph)
+        add_to_graph(model, graph)
         seal(bundle, manifest)
         with pytest.raises(BundleError, match=message):
             open_bundle(bundle)
@@ -82,7 +85,8 @@ def test_a_model_that_reads_other_files_or_memory_is_refused(bundle: Path, manif
 
 
 def test_a_custom_operator_is_not_loaded(bundle: Path, manifest: Manifest) -> None:
-    add_to_graph(bundle, onnx.GraphProto(node=[onnx.helper.make_node("Run", [], ["x"], domain="example.custom")]))
+    graph = onnx.GraphProto(node=[onnx.helper.make_node("Run", [], ["x"], domain="example.custom")])
+    add_to_graph(bundle / "model.onnx", graph)
     seal(bundle, manifest)
     with pytest.raises(BundleError, match="does not load in ONNX Runtime"):
         Classifier(open_bundle(bundle))

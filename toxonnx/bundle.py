@@ -190,7 +190,7 @@ def open_bundle(path: str | Path) -> Bundle:
         for name, digest in manifest.files.items():
             if sha256(folder / name) != digest:
                 raise BundleError(f"{folder}: {name} does not match its sha256 in the manifest", DAMAGED)
-        _check_self_contained(folder / "model.onnx")
+        _check_self_contained(folder / manifest.model_file)
         _check_config(read_json(folder / "config.json"), folder, manifest)
     except BundleError:
         raise
