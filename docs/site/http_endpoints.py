@@ -64,7 +64,9 @@ def _fields(schema: dict[str, Any], path: str, required: bool = True) -> Iterato
     """The fields of a JSON schema, one after the other: ``results[].label``."""
     items = schema.get("items", {})
     if path and path != "[]" and not path.endswith("[]"):
-        yield f"`{path}`", _type(schema) + ("" if required else ", optional"), schema.get("description", "")
+        if "description" not in schema:
+            raise LookupError(f"the OpenAPI document has no description of {path}")
+        yield f"`{path}`", _type(schema) + ("" if required else ", optional"), schema["description"]
     for name, inner in schema.get("properties", {}).items():
         yield from _fields(inner, f"{path}.{name}".lstrip("."), name in schema.get("required", ()))
     if items.get("properties") or items.get("items"):

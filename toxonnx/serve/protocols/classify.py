@@ -90,13 +90,23 @@ _RESULT = {
     "type": "object",
     "properties": {
         "labels": {"type": "array", "items": {"type": "string"}, "description": "labels that apply"},
-        "score": {"type": "number"},
-        "probabilities": {"type": "object", "additionalProperties": {"type": "number"}},
-        "review": {"type": "boolean"},
-        "truncated": {"type": "boolean"},
-        "no_tokens": {"type": "boolean"},
-        "repaired": {"type": "boolean"},
+        "score": {"type": "number", "description": "the probability of the decision"},
+        "probabilities": {
+            "type": "object", "additionalProperties": {"type": "number"}, "description": "of each label, 0 to 1",
+        },
+        "review": {"type": "boolean", "description": "whether a person should look at the text"},
+        "truncated": {"type": "boolean", "description": "whether the end of the text was not read"},
+        "no_tokens": {"type": "boolean", "description": "whether it has no word that the model knows"},
+        "repaired": {"type": "boolean", "description": "whether it had lone surrogates, which were replaced"},
         "error": {"type": "string", "description": "in place of all others"},
+    },
+}  # fmt: skip
+_BUNDLE = {
+    "type": "object",
+    "description": "what scored the texts",
+    "properties": {
+        "name": {"type": "string", "description": "of the bundle"},
+        "sha256": {"type": "string", "description": "its seal, which changes with any of its files"},
     },
 }
 
@@ -111,12 +121,19 @@ PROTOCOL = Protocol(
             summary="Labels and probabilities of texts.",
             request={
                 "type": "object",
-                "properties": {"texts": _TEXTS, "text": {"type": "string"}, "bundle": {"type": "string"}},
+                "properties": {
+                    "texts": _TEXTS,
+                    "text": {"type": "string", "description": "a single text, in place of texts"},
+                    "bundle": {"type": "string", "description": "name of a bundle; the first one if absent"},
+                },
             },
             response={
                 "type": "object",
                 "required": ["bundle", "results"],
-                "properties": {"bundle": {"type": "object"}, "results": {"type": "array", "items": _RESULT}},
+                "properties": {
+                    "bundle": _BUNDLE,
+                    "results": {"type": "array", "items": _RESULT, "description": "one for each text, in order"},
+                },
             },
         ),
         Endpoint(

@@ -56,8 +56,14 @@ PROTOCOL = Protocol(
                 "type": "object",
                 "required": ["inputs"],
                 "properties": {
-                    "inputs": {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
-                    "parameters": {"type": "object"},
+                    "inputs": {
+                        "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+                        "description": "a text, or a list of texts",
+                    },
+                    "parameters": {
+                        "type": "object",
+                        "description": "top_k, a number; function_to_apply, `none` for logits",
+                    },
                 },
             },
             response={"type": "array"},

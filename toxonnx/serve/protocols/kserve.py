@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from toxonnx.inference.scores import Scores
-from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, check_texts, first_error
+from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, Schema, check_texts, first_error
 from toxonnx.serve.service import ServedBundle
 from toxonnx.wire.errors import RequestError
 from toxonnx.wire.json_body import as_object, get, require
@@ -127,7 +127,9 @@ def _error(error: RequestError) -> Answer:
 
 
 def _model_endpoints(prefix: str) -> tuple[Endpoint, ...]:
-    tensors = {"type": "array", "items": {"type": "object"}}
+    def tensors(description: str) -> Schema:
+        return {"type": "array", "items": {"type": "object"}, "description": description}
+
     return (
         Endpoint(method="GET", path=prefix, answer=_metadata, summary="Inputs and outputs of a bundle."),
         Endpoint(
@@ -136,8 +138,23 @@ def _model_endpoints(prefix: str) -> tuple[Endpoint, ...]:
         ),
         Endpoint(
             method="POST", path=f"{prefix}/infer", answer=_infer, summary="Labels and probabilities as tensors.",
-            request={"type": "object", "required": ["inputs"], "properties": {"inputs": tensors, "outputs": tensors}},
-            response={"type": "object", "required": ["model_name", "outputs"], "properties": {"outputs": tensors}},
+            request={
+                "type": "object",
+                "required": ["inputs"],
+                "properties": {
+                    "inputs": tensors("one tensor `text` of datatype BYTES, with shape and data"),
+                    "outputs": tensors("names of the wanted ones; all of them if absent"),
+                },
+            },
+            response={
+                "type": "object",
+                "required": ["model_name", "outputs"],
+                "properties": {
+                    "model_name": {"type": "string", "description": "name of the bundle"},
+                    "model_version": {"type": "string", "description": "its seal"},
+                    "outputs": tensors(f"{', '.join(_OUTPUTS)}: name, datatype, shape, data"),
+                },
+            },
         ),
     )  # fmt: skip
 

@@ -32,6 +32,18 @@ def _why_unavailable(manifest: Manifest) -> str:
     return "" if manifest.mappings.get("openai") else "no label is mapped to a category of OpenAI"
 
 
+_RESULT = {
+    "type": "object",
+    "properties": {
+        "flagged": {"type": "boolean", "description": "whether any category applies"},
+        "categories": {"type": "object", "description": "category to whether its label reaches the threshold"},
+        "category_scores": {"type": "object", "description": "category to probability"},
+        "category_applied_input_types": {"type": "object", "description": "category to a list with `text`"},
+        "review": {"type": "boolean", "description": "whether a person should look at the text; not OpenAI's"},
+        "truncated": {"type": "boolean", "description": "whether the end of the text was not read; not OpenAI's"},
+    },
+}
+
 PROTOCOL = Protocol(
     name="openai",
     error=_error,
@@ -46,14 +58,24 @@ PROTOCOL = Protocol(
                 "type": "object",
                 "required": ["input"],
                 "properties": {
-                    "input": {"oneOf": [{"type": "string"}, {"type": "array"}]},
-                    "model": {"type": "string"},
+                    "input": {
+                        "oneOf": [{"type": "string"}, {"type": "array"}],
+                        "description": "a text, a list of texts, or parts with type text; images are refused",
+                    },
+                    "model": {
+                        "type": "string",
+                        "description": "name of a bundle; any other name means the first one with categories",
+                    },
                 },
             },
             response={
                 "type": "object",
                 "required": ["id", "model", "results"],
-                "properties": {"results": {"type": "array", "items": {"type": "object"}}},
+                "properties": {
+                    "id": {"type": "string", "description": "`modr-`, and the id of the request"},
+                    "model": {"type": "string", "description": "name of the bundle"},
+                    "results": {"type": "array", "items": _RESULT, "description": "one for each text, in order"},
+                },
             },
         ),
     ),

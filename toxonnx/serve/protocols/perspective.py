@@ -228,7 +228,14 @@ def _why_unavailable(manifest: Manifest) -> str:
     return "" if manifest.mappings.get("perspective") else "no label is mapped to an attribute of Perspective"
 
 
-_COMMENT = {"type": "object", "properties": {"text": {"type": "string"}, "type": {"type": "string"}}}
+_COMMENT = {
+    "type": "object",
+    "description": "what to score",
+    "properties": {
+        "text": {"type": "string", "description": "the comment"},
+        "type": {"type": "string", "description": "`PLAIN_TEXT`"},
+    },
+}
 
 PROTOCOL = Protocol(
     name="perspective",
@@ -245,13 +252,27 @@ PROTOCOL = Protocol(
                 "required": ["comment", "requestedAttributes"],
                 "properties": {
                     "comment": _COMMENT,
-                    "requestedAttributes": {"type": "object", "additionalProperties": {"type": "object"}},
-                    "languages": {"type": "array", "items": {"type": "string"}},
-                    "spanAnnotations": {"type": "boolean"},
-                    "clientToken": {"type": "string"},
+                    "requestedAttributes": {
+                        "type": "object", "additionalProperties": {"type": "object"},
+                        "description": "name of an attribute to an empty object, or to one with scoreThreshold",
+                    },
+                    "languages": {
+                        "type": "array", "items": {"type": "string"}, "description": "of the comment, such as `en`",
+                    },
+                    "spanAnnotations": {"type": "boolean", "description": "whether to score each sentence, too"},
+                    "clientToken": {"type": "string", "description": "comes back in the response"},
                 },
             },
-            response={"type": "object", "required": ["attributeScores"]},
+            response={
+                "type": "object",
+                "required": ["attributeScores"],
+                "properties": {
+                    "attributeScores": {
+                        "type": "object",
+                        "description": "name of an attribute to summaryScore, and spanScores if they were asked for",
+                    },
+                },
+            },
         ),
         Endpoint(
             method="POST",
@@ -261,7 +282,10 @@ PROTOCOL = Protocol(
             request={
                 "type": "object",
                 "required": ["comment", "attributeScores"],
-                "properties": {"comment": _COMMENT, "attributeScores": {"type": "object"}},
+                "properties": {
+                    "comment": _COMMENT,
+                    "attributeScores": {"type": "object", "description": "name of an attribute to summaryScore"},
+                },
             },
             response={"type": "object"},
         ),

@@ -137,9 +137,13 @@ def _error(error: RequestError) -> Answer:
     return Answer(content={"error": message, "error_type": kind}, status=status)
 
 
+_LABEL = {
+    "label": {"type": "string", "description": "its name"},
+    "score": {"type": "number", "description": "its probability, or its logit"},
+}
 _PREDICTION = {
     "type": "array",
-    "items": {"type": "object", "properties": {"label": {"type": "string"}, "score": {"type": "number"}}},
+    "items": {"type": "object", "properties": _LABEL},
 }
 
 PROTOCOL = Protocol(
@@ -155,10 +159,17 @@ PROTOCOL = Protocol(
                 "type": "object",
                 "required": ["inputs"],
                 "properties": {
-                    "inputs": {"oneOf": [{"type": "string"}, {"type": "array"}]},
-                    "truncate": {"type": "boolean", "nullable": True},
-                    "truncation_direction": {"type": "string"},
-                    "raw_scores": {"type": "boolean"},
+                    "inputs": {
+                        "oneOf": [{"type": "string"}, {"type": "array"}],
+                        "description": "a text; a list of lists, each with a text or a pair, for a batch",
+                    },
+                    "truncate": {
+                        "type": "boolean",
+                        "nullable": True,
+                        "description": "whether to truncate long texts, the default, or to refuse them",
+                    },
+                    "truncation_direction": {"type": "string", "description": "`right`"},
+                    "raw_scores": {"type": "boolean", "description": "whether to answer with logits"},
                 },
             },
             response={"oneOf": [_PREDICTION, {"type": "array", "items": _PREDICTION}]},
