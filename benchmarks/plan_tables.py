@@ -57,11 +57,12 @@ def plan() -> str:
     core = Rate(_engine(report) / report["machine"]["cores"], "engines-minilm-tweets.json")
     files = read_reports("files.json")
     reading = Rate(files[0]["formats"][FORMAT]["rows_per_second"]["median"], "files.json") if files else None
+    machines = {core.source: report["machine"]} | ({reading.source: files[0]["machine"]} if reading else {})
     return "\n\n".join(
         [
             markdown_table(["input of the model", "value", "from"], _inputs(one, core, reading, report)),
             markdown_table(["result", "formula", "value"], _results(one, core, reading)),
-            f"Measured on: {describe_machine(report['machine'])}",
+            *(f"`{name}`: {describe_machine(machine)}" for name, machine in machines.items()),
         ]
     )
 

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from files_tables import files
 from markdown_tables import describe_machine, markdown_table, read_reports, with_range
 from plan_tables import plan
 from serving_tables import serving
@@ -358,7 +359,14 @@ def _suite(suite: dict[str, Any]) -> str:
 
 
 PAGES = {
-    HERE / "README.md": {"graphs": graphs, "serving": serving, "engines": engines, "splits": splits, "host": host},
+    HERE / "README.md": {
+        "graphs": graphs,
+        "files": files,
+        "serving": serving,
+        "engines": engines,
+        "splits": splits,
+        "host": host,
+    },
     HERE.parent / "docs" / "benchmarks.md": {"speed": speed},
     HERE.parent / "docs" / "comparison.md": {"speed-summary": speed_summary},
     HERE.parent / "docs" / "speed.md": {"speed-summary": speed_summary, "variants": variants},
