@@ -28,7 +28,7 @@ def _serving(report: dict[str, Any]) -> str:
         memory = statistics.median(one["memory_mib"] for one in rounds)
         rows.append(
             [name, shape, with_range(_median_and_range([one["measured"]["rows_per_second"] for one in rounds])),
-             *(f"{value:,.1f}" for value in times), _errors(rounds), f"{memory:,.0f}"]
+             *(f"{value:,.1f}" if value else "none" for value in times), _errors(rounds), f"{memory:,.0f}"]
         )  # fmt: skip
     header = ["server", "clients", "rows/s (slowest to fastest round)", "p50, ms", "p95, ms", "p99, ms", "errors",
               "memory, MiB"]  # fmt: skip

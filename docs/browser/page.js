@@ -6,7 +6,7 @@ import { loadScorer } from "./scorer.js";
 import * as ort from "./vendor/ort.wasm.bundle.min.mjs";
 import { Tokenizer } from "./vendor/tokenizers.min.mjs";
 
-ort.env.wasm.wasmPaths = new URL("vendor/", import.meta.url).href;
+ort.env.wasm.wasmPaths = { wasm: new URL("vendor/ort-wasm-simd-threaded.wasm", import.meta.url).href };
 ort.env.wasm.numThreads = 1; // more of them need headers that many static hosts do not send
 
 const status = byId("status");
