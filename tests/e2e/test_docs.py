@@ -38,7 +38,10 @@ from toxonnx import Classifier, Prediction, RuntimeOptions, Scores, errors
 from toxonnx.bundle import SCHEMA, Manifest
 from toxonnx.recipe import recipe_from_dict
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "node_modules" not in page.parts),
+]
 LINKED_PAGES = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"]
 WRITING_OPTIONS = {"-o", "--output", "--json", "--html", "--markdown"}
 _FENCE = re.compile(r"(?P<mark>[^\n]*)\n```(?P<language>\w+)\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE)
