@@ -360,12 +360,7 @@ def _suite(suite: dict[str, Any]) -> str:
 
 PAGES = {
     HERE / "README.md": {
-        "graphs": graphs,
-        "files": files,
-        "serving": serving,
-        "engines": engines,
-        "splits": splits,
-        "host": host,
+        "graphs": graphs, "files": files, "serving": serving, "engines": engines, "splits": splits, "host": host,
     },
     HERE.parent / "docs" / "benchmarks.md": {"speed": speed},
     HERE.parent / "docs" / "comparison.md": {"speed-summary": speed_summary},
@@ -374,7 +369,7 @@ PAGES = {
     HERE.parent / "docs" / "evaluation.md": {"quality": quality},
     HERE.parent / "docs" / "many-machines.md": {"plan": plan},
     HERE.parent / "README.md": {"speed-summary": speed_summary, "quality-summary": quality_summary},
-}
+}  # fmt: skip
 
 
 def main() -> int:
