@@ -233,3 +233,17 @@ def test_an_output_that_fails_leaves_nothing(tmp_path: Path) -> None:
         sink.write(list(source), _scores(1))
         raise ValueError("stop")
     assert [entry.name for entry in tmp_path.iterdir()] == ["in.parquet"]
+
+
+@pytest.mark.parametrize("name", [b"zqz", b"wvw"])
+def test_names_that_are_not_utf8(tmp_path: Path, name: bytes) -> None:
+    """The schema has each name once, and the metadata of the row group repeats it, where it does not matter."""
+    path, output = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    pq.write_table(pa.table({"text": ["a"], "zqz": [1], "s": [{"wvw": "b"}]}), path, store_schema=False)
+    before, between, after = path.read_bytes().split(name)
+    path.write_bytes(before + b"\x80" + name[1:] + between + name + after)
+    with pytest.raises(InputError, match="is not a valid Parquet file: a column's name is not UTF-8"):
+        open_source(path)
+    path.write_bytes(before + name + between + b"\x80" + name[1:] + after)
+    with open_source(path) as source, open_sink(output, source, OutputColumns(("label",), ("x",))):
+        assert source.columns == ["text", "zqz", "s.wvw"]

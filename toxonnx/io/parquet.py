@@ -109,6 +109,8 @@ class ParquetSource:
             self.file = pq.ParquetFile(file.file, buffer_size=BUFFER_BYTES, pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{file.name} is not a valid Parquet file: {first_line(error)}") from None
+        except UnicodeDecodeError:
+            raise InputError(f"{file.name} is not a valid Parquet file: a column's name is not UTF-8") from None
         self.schema: pa.Schema = self.file.schema_arrow
         repeated = [name for name, count in Counter(self.schema.names).items() if count > 1]
         if repeated:

@@ -56,12 +56,18 @@ class Settings:
         """Those of a file; codecs are those of its first row group."""
         pairs = {key: value for key, value in (metadata.metadata or {}).items() if key != b"ARROW:schema"}
         group = metadata.row_group(0) if metadata.num_row_groups else None
-        columns = [group.column(i) for i in range(group.num_columns)] if group else []
+        # A row group repeats the columns' paths, which nothing needs; they may be broken where the schema is not.
+        count = min(group.num_columns, len(metadata.schema)) if group else 0
+        paths = [metadata.schema.column(i).path for i in range(count)]
+        columns = [group.column(i) for i in range(count)]
         return cls(
             pairs,
-            {one.path_in_schema: _WRITER_CODECS.get(one.compression, one.compression) for one in columns},
+            {
+                path: _WRITER_CODECS.get(one.compression, one.compression)
+                for path, one in zip(paths, columns, strict=True)
+            },
             any(one.physical_type == "INT96" for one in columns),
-            not any(".list.item" in one.path_in_schema for one in columns),
+            not any(".list.item" in path for path in paths),
         )
 
     def arguments(self, added: Sequence[pa.Field]) -> dict[str, Any]:
