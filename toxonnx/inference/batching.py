@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,11 @@ class Batcher(Protocol):
     @property
     def max_tokens(self) -> int:
         """Largest number of tokens in a batch; a longer row forms a batch of its own."""
+        ...
+
+    @property
+    def has_equal_lengths(self) -> bool:
+        """Whether all rows of a batch have the same length."""
         ...
 
     def batches(self, lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -57,6 +62,7 @@ class EqualLengthBatcher:
     """
 
     max_tokens: int
+    has_equal_lengths: ClassVar = True
 
     def batches(self, lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         """One length after another, longest first; see :class:`Batcher`."""
@@ -87,6 +93,7 @@ class PaddedBatcher:
     pad_id: int
     longest: int
     step: int = 16
+    has_equal_lengths: ClassVar = False
 
     def batches(self, lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         """Sorted by length, as many rows as the longest of them leaves room for."""
@@ -130,6 +137,7 @@ class PackedBatcher:
     """
 
     max_tokens: int
+    has_equal_lengths: ClassVar = False
 
     def batches(self, lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         """Sorted by length, as many rows as ``max_tokens`` leaves room for."""

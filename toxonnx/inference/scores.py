@@ -173,7 +173,7 @@ class Scores:
 
     def take(self, mask: Sequence[bool]) -> Scores:
         """The rows for which the mask is true."""
-        return self._rows(np.flatnonzero(mask))
+        return self if all(mask) else self._rows(np.flatnonzero(mask))
 
     def part(self, start: int, end: int) -> Scores:
         """The rows from ``start`` to before ``end``."""

@@ -59,7 +59,7 @@ class Settings:
         # A row group repeats the columns' paths, which nothing needs; they may be broken where the schema is not.
         count = min(group.num_columns, len(metadata.schema)) if group else 0
         paths = [metadata.schema.column(i).path for i in range(count)]
-        columns = [group.column(i) for i in range(count)]
+        columns = [group.column(i) for i in range(count)] if group else []
         return cls(
             pairs,
             {

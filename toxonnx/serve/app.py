@@ -11,17 +11,16 @@ import hashlib
 import hmac
 import json
 import logging
+import random
 import re
 import time
 import traceback
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -52,12 +51,12 @@ LARGE_BODY = 1 << 16
 #: the client closed the connection (nginx's status for it)
 _CLIENT_GONE = 499
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_SECURITY_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "cache-control": "no-store",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-    "referrer-policy": "no-referrer",
-}
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+)
 
 
 @dataclass
@@ -114,25 +113,24 @@ class _Outermost:
             await self._app(scope, receive, send)
             return
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-        record = _Record(given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex)
+        record = _Record(given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}")
         scope["toxonnx"] = record
         start = time.perf_counter()
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, value in _SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
-                headers["x-request-id"] = record.id
+                given_headers = list(message["headers"])
+                names = {name for name, _ in given_headers}
+                given_headers += [header for header in _SECURITY_HEADERS if header[0] not in names]
+                message["headers"] = [*given_headers, (b"x-request-id", record.id.encode("latin-1"))]
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_headers)
         finally:
             seconds = time.perf_counter() - start
-            self._metrics.requests.labels(record.protocol, str(record.status)).inc()
-            self._metrics.duration.labels(record.protocol).observe(seconds)
+            self._metrics.observe_request(record.protocol, record.status, seconds)
             self._log(scope, record, seconds)
 
     @staticmethod
@@ -268,19 +266,27 @@ async def _unless_client_leaves(request: Request, work: Awaitable[Answer]) -> An
     Raises:
         ClientDisconnect: it did.
     """
-    task = asyncio.ensure_future(work)
+    task = asyncio.current_task()
+    assert task is not None
+    has_left = has_ended = False
+
+    def leave(_: object) -> None:
+        nonlocal has_left
+        if not has_ended:  # this call may be on its way when it is removed
+            has_left = True
+            task.cancel()
+
     gone = asyncio.ensure_future(_disconnected(request.receive))
+    gone.add_done_callback(leave)
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
+        return await work
+    except asyncio.CancelledError:
+        if has_left and not task.uncancel():  # else the deadline has passed, too, or the server ends
+            raise ClientDisconnect from None
+        raise
     finally:
-        for one in (task, gone):
-            if not one.done():
-                one.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await one
+        has_ended = True
+        gone.cancel()
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -60,11 +60,10 @@ class DriftLog:
         self._decisions: Counter[str] = Counter()
 
     def add(self, scored: Scored) -> None:
-        """Counts texts; those that the model could not score do not count."""
-        rows = [i for i in range(len(scored.scores)) if i not in scored.errors]
-        self._texts += len(rows)
-        self._tokens += int(scored.lengths[rows].sum())
-        decisions = scored.scores.decisions[rows].sum(axis=0).tolist()
+        """Counts texts."""
+        self._texts += len(scored.lengths)
+        self._tokens += int(scored.lengths.sum())
+        decisions = scored.scores.decisions.sum(axis=0).tolist()
         self._decisions.update(dict(zip(scored.scores.labels.names, decisions, strict=True)))
         if self._texts >= TEXTS_PER_LINE and self._expected.label_shares:
             log.info("drift", extra={"fields": self._fields()})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -11,9 +12,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from toxonnx.serve.scored import Scored
 from toxonnx.serve.workers import METRICS_FOLDER
 
-__all__ = ["Metrics"]
+__all__ = ["BundleMetrics", "Metrics"]
 
 #: seconds, those of text-embeddings-inference: 15 microseconds to 15 seconds
 SECONDS = tuple(1.5e-5 * 1.5**n for n in range(35))
@@ -56,6 +58,17 @@ class Metrics:
         self.successes = counter("scoring_successes", "Requests that got scores.", "method")
         self.failures = counter("scoring_failures", "Requests that got none.", "err")
 
+        # Looking a series up costs as much as ten additions to it.
+        self._request_series = functools.cache(
+            lambda protocol, status: (self.requests.labels(protocol, status), self.duration.labels(protocol))
+        )
+
+    def observe_request(self, protocol: str, status: int, seconds: float) -> None:
+        """Counts an answer."""
+        requests, duration = self._request_series(protocol, str(status))
+        requests.inc()
+        duration.observe(seconds)
+
     def observe_batch(self, rows: int, tokens: int) -> None:
         """Counts a batch."""
         self.batch_rows.observe(rows)
@@ -82,6 +95,41 @@ class Metrics:
 
     def _counts(self, name: str, text: str, *labels: str) -> Histogram:
         return Histogram(f"toxonnx_{name}", text, labels, registry=self._registry, buckets=COUNTS)
+
+
+class BundleMetrics:
+    """The series of one bundle.
+
+    Args:
+        metrics: of the server.
+        name: of the bundle.
+        labels: their names.
+    """
+
+    def __init__(self, metrics: Metrics, name: str, labels: Sequence[str]) -> None:
+        self._metrics = metrics
+        self._texts, self._failed, self._cached, self._truncated, self._review = (
+            counter.labels(name)
+            for counter in (metrics.texts, metrics.failed, metrics.cached, metrics.truncated, metrics.review)
+        )
+        self._tokens = metrics.text_tokens.labels(name)
+        self._decisions = [metrics.decisions.labels(name, label) for label in labels]
+
+    def observe(self, scored: Scored) -> None:
+        """Counts the texts of a request."""
+        scores = scored.without_errors().scores
+        self._texts.inc(len(scored.scores))
+        self._failed.inc(len(scored.errors))
+        self._cached.inc(int(scores.cached.sum()))
+        self._truncated.inc(int(scores.truncated.sum()))
+        self._review.inc(int(scores.needs_review.sum()))
+        for decisions, count in zip(self._decisions, scores.decisions.sum(axis=0).tolist(), strict=True):
+            decisions.inc(count)
+        for length in scored.lengths.tolist():
+            self._tokens.observe(length)
+        self._metrics.tokenization.observe(scored.timings.tokenization)
+        self._metrics.queue_duration.observe(scored.timings.queue)
+        self._metrics.inference.observe(scored.timings.inference)
 
 
 #: what text-embeddings-inference calls a metric

@@ -4,7 +4,7 @@
 
     requests (event loop) -> tokenizer threads -> waiting windows -> one model thread per core -> requests
 
-A text is one window, or several if it is long and the bundle reads long texts in windows. A free model thread takes the
+A few short texts are tokenized on the event loop. A text is one window, or several if it is long and the bundle reads long texts in windows. A free model thread takes the
 window whose turn it is (requests take turns), and the windows that the engine's batcher would score with it, up to the
 token budget. So a lone request does not wait, batches become larger under load, and on a CPU the windows of a batch
 have equal lengths, so that their scores are bit-for-bit those of ``predict``. A text that is waiting, or was scored
@@ -39,6 +39,8 @@ __all__ = ["ScoringQueue"]
 
 #: characters and texts of a request that are tokenized at a time, so that a long request does not hold up short ones
 CHUNK_CHARACTERS, CHUNK_TEXTS = 1 << 16, 256
+#: characters that are tokenized on the event loop: that takes less time than to hand them to another thread
+SHORT_CHARACTERS = 512
 #: a sentence that shows whether the model still works, and the seconds for which a scored text shows the same
 CANARY, RECENT = "This sentence shows that the model works.", 1.0
 
@@ -125,7 +127,10 @@ class ScoringQueue:
             self._being_tokenized += 1
         try:
             for chunk in _chunks(texts):
-                await loop.run_in_executor(self._tokenizers, self._tokenize, request, chunk)
+                if sum(map(len, chunk)) <= SHORT_CHARACTERS:
+                    self._tokenize(request, chunk)
+                else:
+                    await loop.run_in_executor(self._tokenizers, self._tokenize, request, chunk)
             self._end_of_texts(request)
             await request.answered
         finally:
@@ -184,7 +189,7 @@ class ScoringQueue:
                     request.unfinished += 1
             request.repaired += preprocessed.repaired
             request.cut += preprocessed.cut
-            self._changed.notify_all()
+            self._wake_workers()
 
     def _find(self, key: bytes) -> Row | None:
         if (row := self._cache.get(key)) is not None:
@@ -207,7 +212,7 @@ class ScoringQueue:
             request.unfinished -= 1
             if not request.unfinished:
                 request.answered.set_result(None)
-            self._changed.notify_all()
+            self._wake_workers()
 
     def _leave(self, request: PendingRequest) -> None:
         """Its texts are scored, or nobody waits for them any more: drops the rows that are only its own."""
@@ -217,7 +222,12 @@ class ScoringQueue:
             if request.unfinished:
                 request.abandoned = True
                 self._drop(request)
-            self._changed.notify_all()
+            if self._closed:
+                self._changed.notify_all()
+
+    def _wake_workers(self) -> None:
+        """As many as can have something to do: each of the others would only take time from them."""
+        self._changed.notify(len(self._waiting))
 
     def _drop(self, request: PendingRequest) -> None:
         for row in request.rows:
@@ -265,7 +275,7 @@ class ScoringQueue:
 
     def _take_batch(self) -> list[Window]:
         """The window whose turn it is, with those that the batcher puts into its batch."""
-        waiting = self._waiting.next(self._chunk_size)
+        waiting = self._waiting.next(self._chunk_size, has_equal_lengths=self._engine.batcher.has_equal_lengths)
         lengths = np.fromiter((len(window.ids) for window in waiting), dtype=np.int64, count=len(waiting))
         chosen = next(batch for batch in self._engine.batches(lengths) if 0 in batch)
         windows = [waiting[i] for i in chosen]

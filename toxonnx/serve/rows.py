@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["PendingRequest", "Row", "WaitingWindows", "Window"]
+
+K = TypeVar("K")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -105,6 +108,7 @@ class WaitingWindows:
         # The values are None: dictionaries are sets that keep their order.
         self._lanes: OrderedDict[PendingRequest, dict[Window, None]] = OrderedDict()
         self._lane_of: dict[Window, PendingRequest] = {}
+        self._of_length: dict[int, dict[Window, None]] = {}
 
     def __len__(self) -> int:
         return len(self._lane_of)
@@ -124,6 +128,7 @@ class WaitingWindows:
         """Appends a window to those of a request."""
         self._lanes.setdefault(request, {})[window] = None
         self._lane_of[window] = request
+        self._of_length.setdefault(len(window.ids), {})[window] = None
         self.tokens += len(window.ids)
         if request.urgent:
             self._lanes.move_to_end(request, last=False)
@@ -142,15 +147,22 @@ class WaitingWindows:
     def remove(self, window: Window) -> None:
         """Removes a window."""
         request = self._lane_of.pop(window)
-        del self._lanes[request][window]
+        _remove(self._lanes, request, window)
+        _remove(self._of_length, len(window.ids), window)
         self.tokens -= len(window.ids)
-        if not self._lanes[request]:
-            del self._lanes[request]
 
-    def next(self, count: int) -> list[Window]:
-        """Up to ``count`` windows, the one whose turn it is first; its request's next turn is after all others'."""
-        windows = list(itertools.islice(self, count))
-        self._lanes.move_to_end(self._lane_of[windows[0]])
+    def next(self, count: int, *, has_equal_lengths: bool) -> list[Window]:
+        """Up to ``count`` windows, the one whose turn it is first; its request's next turn is after all others'.
+
+        Args:
+            count: number of windows.
+            has_equal_lengths: leaves out all windows that have another length than the first one.
+        """
+        request, lane = next(iter(self._lanes.items()))
+        first = next(iter(lane))
+        others = self._of_length[len(first.ids)] if has_equal_lengths else self
+        windows = [first, *itertools.islice((window for window in others if window is not first), count - 1)]
+        self._lanes.move_to_end(request)
         return windows
 
     def pop_all(self) -> list[Window]:
@@ -159,3 +171,10 @@ class WaitingWindows:
         for window in windows:
             self.remove(window)
         return windows
+
+
+def _remove(table: MutableMapping[K, dict[Window, None]], key: K, window: Window) -> None:
+    """Removes a window from those of a key, and the key with the last one."""
+    del table[key][window]
+    if not table[key]:
+        del table[key]

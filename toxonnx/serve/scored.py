@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,13 @@ class Scored:
     errors: Mapping[int, str]
     lengths: NDArray[np.int64]
     timings: Timings
+
+    def without_errors(self) -> Scored:
+        """The texts that the model could score."""
+        if not self.errors:
+            return self
+        is_scored = [i not in self.errors for i in range(len(self.scores))]
+        return replace(self, scores=self.scores.take(is_scored), errors={}, lengths=self.lengths[is_scored])
 
     @classmethod
     def of(cls, request: PendingRequest, classifier: Classifier) -> Scored:

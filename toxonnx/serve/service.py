@@ -21,7 +21,7 @@ from toxonnx.manifest import Manifest
 from toxonnx.resources import find_bundle
 from toxonnx.serve.descriptions import describe_in_detail
 from toxonnx.serve.drift import DriftLog, Expectation
-from toxonnx.serve.metrics import Metrics
+from toxonnx.serve.metrics import BundleMetrics, Metrics
 from toxonnx.serve.options import ServeOptions
 from toxonnx.serve.queue import ScoringQueue
 from toxonnx.serve.scored import Scored
@@ -45,7 +45,7 @@ class ServedBundle:
 
     bundle: Bundle
     queue: ScoringQueue
-    metrics: Metrics
+    metrics: BundleMetrics
     classifier: Classifier
     drift: DriftLog
     details: Mapping[str, Any]
@@ -68,25 +68,9 @@ class ServedBundle:
     async def score(self, texts: Sequence[str]) -> Scored:
         """Scores of texts, and counts them; see :meth:`ScoringQueue.score`."""
         scored = await self.queue.score(texts)
-        self._count(scored)
+        self.metrics.observe(scored)
+        self.drift.add(scored.without_errors())
         return scored
-
-    def _count(self, scored: Scored) -> None:
-        metrics, name = self.metrics, self.name
-        scores = scored.scores.take([i not in scored.errors for i in range(len(scored.scores))])
-        metrics.texts.labels(name).inc(len(scored.scores))
-        metrics.failed.labels(name).inc(len(scored.errors))
-        metrics.cached.labels(name).inc(int(scores.cached.sum()))
-        metrics.truncated.labels(name).inc(int(scores.truncated.sum()))
-        metrics.review.labels(name).inc(int(scores.needs_review.sum()))
-        for label, count in zip(self.labels.names, scores.decisions.sum(axis=0).tolist(), strict=True):
-            metrics.decisions.labels(name, label).inc(count)
-        for length in scored.lengths.tolist():
-            metrics.text_tokens.labels(name).observe(length)
-        metrics.tokenization.observe(scored.timings.tokenization)
-        metrics.queue_duration.observe(scored.timings.queue)
-        metrics.inference.observe(scored.timings.inference)
-        self.drift.add(scored)
 
 
 class Service:
@@ -244,7 +228,8 @@ class Service:
         details = describe_in_detail(bundle)
         queue = ScoringQueue(classifier, self.options, self.metrics)
         drift = DriftLog(bundle.manifest.name, Expectation.of(bundle.manifest))
-        return ServedBundle(bundle, queue, self.metrics, classifier, drift, details)
+        metrics = BundleMetrics(self.metrics, bundle.manifest.name, classifier.labels.names)
+        return ServedBundle(bundle, queue, metrics, classifier, drift, details)
 
     def _describe(self) -> None:
         for bundle in self._bundles:
