@@ -213,6 +213,24 @@ def test_files_come_back_as_from_predict(
         assert score_file(page, name, content.encode(), column).decode() == expected
 
 
+def test_a_file_can_be_dropped(page: Page) -> None:
+    dropped = page.evaluate_handle(
+        "(text) => { const data = new DataTransfer(); data.items.add(new File([text], 'rows.txt')); return data; }",
+        LINES,
+    )
+    target = page.locator("#drop")
+    target.dispatch_event("dragenter", {"dataTransfer": dropped})
+    expect(target).to_have_class("over")
+    target.dispatch_event("drop", {"dataTransfer": dropped})
+    expect(target).not_to_have_class("over")
+    page.get_by_role("button", name="Score 4 rows").click()
+    assert downloaded(page).decode().count("\n") == 5  # with the header
+
+    # Beside the field, the browser would open the file in place of the page.
+    drop = "new DragEvent('drop', { dataTransfer, cancelable: true, bubbles: true })"
+    assert page.evaluate(f"(dataTransfer) => document.body.dispatchEvent({drop})", dropped) is False
+
+
 @pytest.fixture(scope="module")
 def csv_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("csv") / "rows.csv"

@@ -4,11 +4,11 @@
 
     requests (event loop) -> tokenizer threads -> waiting windows -> one model thread per core -> requests
 
-A few short texts are tokenized on the event loop. A text is one window, or several if it is long and the bundle reads long texts in windows. A free model thread takes the
-window whose turn it is (requests take turns), and the windows that the engine's batcher would score with it, up to the
-token budget. So a lone request does not wait, batches become larger under load, and on a CPU the windows of a batch
-have equal lengths, so that their scores are bit-for-bit those of ``predict``. A text that is waiting, or was scored
-before, is not scored again.
+A few short texts are tokenized on the event loop. A text is one window, or several if it is long and the bundle reads
+long texts in windows. A free model thread takes the window whose turn it is (requests take turns), and the windows that
+the engine's batcher would score with it, up to the token budget. So a lone request does not wait, batches become larger
+under load, and on a CPU the windows of a batch have equal lengths, so that their scores are bit-for-bit those of
+``predict``. A text that is waiting, or was scored before, is not scored again.
 """
 
 from __future__ import annotations
