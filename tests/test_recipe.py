@@ -52,6 +52,13 @@ def test_shipped_recipes_load_and_round_trip(name: str) -> None:
         ('targets = "all-linear"', "targets = 1", "model.lora.targets must be a string or a list of strings"),
         ('column = "class"', "column = 'class'\nthreshold = 'half'", 'labels.threshold must be a number, got "half"'),
         ('column = "class"', "column = 'class'\nmissing = 'skip'", "labels.missing must be one of error, drop"),
+        ("[training]", '[export]\nleave_out = ["a"]\n[training]', "export.leave_out needs labels.columns"),
+        (
+            'column = "class"',
+            "columns = ['a', 'b']\n[export]\nleave_out = ['c']",
+            "leave_out: the model has no label c",
+        ),
+        ('column = "class"', "columns = ['a', 'b']\n[export]\nleave_out = ['b', 'a']", "leave_out names all labels"),
     ],
 )
 def test_recipe_errors_name_the_key(tmp_path: Path, old: str, new: str, message: str) -> None:

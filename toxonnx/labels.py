@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,33 @@ class Labels:
         """Whether a text of a single-label model can be below all thresholds."""
         # Probabilities sum to 1, so they cannot all be below thresholds that sum to less.
         return not self.multi and sum(self.thresholds) > 1 + 1e-9
+
+    def without(self, left_out: Collection[str]) -> Labels:
+        """The labels except some.
+
+        Raises:
+            InputError: the model is single-label, one of them is not a label, or none remains.
+        """
+        if not left_out:
+            return self
+        if not self.multi:
+            raise InputError(
+                "leave_out: only a multi-label model can be exported without some of its labels; in a single-label "
+                "model, the probabilities of the others would change",
+                "Train it without this class, or keep the class.",
+            )
+        if unknown := [name for name in dict.fromkeys(left_out) if name not in self.names]:
+            raise InputError(
+                f"leave_out: the model has no label {', '.join(unknown)}", f"Its labels are {', '.join(self.names)}."
+            )
+        kept = [i for i, name in enumerate(self.names) if name not in left_out]
+        if not kept:
+            raise InputError("leave_out names all labels of the model", "Keep one or more of them.")
+        return dataclasses.replace(
+            self,
+            names=tuple(self.names[i] for i in kept),
+            thresholds=tuple(self.thresholds[i] for i in kept),
+        )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Labels:

@@ -312,7 +312,7 @@ class Training:
 
     Attributes:
         recipe: its name.
-        labels: the recipe's ``labels``.
+        labels: the recipe's ``labels``, without columns of labels that the export left out.
         data, split, baselines: as ``run.json`` has them.
         best_epoch, epochs: the exported epoch, counted from 1, and the number of epochs.
         sources: name of each source, if the recipe has any -> its rows.
@@ -341,6 +341,7 @@ class Manifest:
         labels: names in the order of the logits, activation, temperature, thresholds.
         label_descriptions: label name -> its meaning, for those labels for which it is known.
         mappings: service (see :mod:`toxonnx.vocabularies`) -> its name for a label -> the label with the same meaning.
+        left_out_labels: labels that the trained model has and the export left out.
         text: columns, template and normalisation.
         max_length: maximum number of tokens, including special tokens.
         pad_id: id of the padding token.
@@ -370,6 +371,7 @@ class Manifest:
     language: str = ""
     label_descriptions: dict[str, str] = field(default_factory=dict)
     mappings: dict[str, dict[str, str]] = field(default_factory=dict)
+    left_out_labels: list[str] = field(default_factory=list)
     model: ModelSource = field(default_factory=ModelSource)
     graph: Graph = field(default_factory=Graph)
     verification: Verification | None = None

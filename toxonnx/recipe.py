@@ -257,6 +257,8 @@ class Export:
     #: fit a first stage: "*" -> share of the rows that keep every decision, label -> share of its rows that keep it,
     #: by default the same share for every label; empty for none
     cascade: dict[str, float] = field(default_factory=dict)
+    #: labels of a multi-label model that are not exported
+    leave_out: tuple[str, ...] = ()
     #: how texts of more than ``max_length`` tokens are read
     long_texts: Annotated[str, one_of(*MODES)] = "truncate"
     #: tokens that a window shares with the one before it; None: a quarter of ``max_length``
@@ -394,6 +396,10 @@ def _check(recipe: Recipe) -> None:
     export.reading(max_length=recipe.max_length, multi=recipe.multi)
     if sum(map(bool, (export.target_precision, export.target_recall, export.best_f1))) > 1:
         raise InputError("export can have only one of target_precision, target_recall and best_f1")
+    if export.leave_out:
+        if not labels.columns:
+            raise InputError("export.leave_out needs labels.columns, a multi-label model")
+        Labels(labels.columns, "sigmoid").without(export.leave_out)
     _check_data(recipe)
     for key in ("label_weights", "pos_weight"):
         table = getattr(training, key)

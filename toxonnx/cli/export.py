@@ -56,6 +56,10 @@ if TYPE_CHECKING:
     "--max-windows", type=click.IntRange(1, 1 << 16), metavar="N",
     help="Windows of a text that are read; the rest is truncated  [default: 32]",
 )  # fmt: skip
+@click.option(
+    "--leave-out", multiple=True, metavar="LABEL",
+    help="A label of a multi-label model that is not exported; repeatable  [default: the recipe's]",
+)  # fmt: skip
 @click.option("--no-calibration", is_flag=True, help="Keep the model's own probabilities.")
 @click.option(
     "--target-precision", metavar="X|LABEL=X,...",
@@ -103,6 +107,7 @@ def command(
     stride: int | None,
     pool: str | None,
     max_windows: int | None,
+    leave_out: tuple[str, ...],
     no_calibration: bool,
     target_precision: str | None,
     target_recall: str | None,
@@ -134,6 +139,8 @@ def command(
     # With --long-texts truncate, what the recipe says about windows does not count.
     settings: dict[str, Any] = dict.fromkeys(("stride", "pool", "max_windows") if long_texts == "truncate" else ())
     settings |= {key: value for key, value in given.items() if value is not None}
+    if leave_out:
+        settings["leave_out"] = leave_out
     if no_calibration:
         settings["calibrate"] = False
     if target_precision is not None or target_recall is not None or best_f1:

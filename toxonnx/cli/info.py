@@ -55,6 +55,7 @@ def _lines(bundle: Bundle) -> dict[str, str]:
         "language": manifest.language,
         "model card": str(bundle.card or ""),
         "labels": f"{', '.join(labels.names)}: {'any number' if labels.multi else 'one'} per text, {labels.activation}",
+        "left out": ", ".join(manifest.left_out_labels),
         "text": " + ".join(map(repr, text.columns)) or "one text column",
         "normalisation": ", ".join(text.normalise) or "none",
         "max length": f"{manifest.max_length} tokens",

@@ -45,7 +45,6 @@ from toxonnx.convert.verify import (
     measure_reference,
     reference_logits,
 )
-from toxonnx.data.examples import load_saved_rows
 from toxonnx.errors import InputError
 from toxonnx.evaluate.suites import SuiteRequest
 from toxonnx.formats import LAYOUTS
@@ -76,6 +75,7 @@ class BuildInputs:
         settings: how to export, and the limits.
         calibration: texts on which int8 scales are measured; None for other precisions.
         rows: the rows to verify on.
+        test: the run's test rows; None if it has none.
         cascade: texts for the first stage of a cascade; None for none.
         suite: a functional suite, if one was requested.
         allow_worse_than_baseline: seal the model even if it is no better than the baselines.
@@ -85,6 +85,7 @@ class BuildInputs:
     settings: Export
     calibration: VerificationRows | None
     rows: VerificationRows
+    test: VerificationRows | None
     cascade: VerificationRows | None
     suite: SuiteRequest | None
     allow_worse_than_baseline: bool = False
@@ -178,6 +179,7 @@ def _manifest(trained: Trained, settings: Export, name: str, exported: Graph) ->
         labels=trained.labels,
         label_descriptions={label: meanings[label] for label in trained.labels.names if label in meanings},
         mappings=recipe.labels.mappings if recipe else {},
+        left_out_labels=list(dict.fromkeys(settings.leave_out)),
         text=trained.text,
         max_length=trained.max_length,
         pad_id=int(trained.model.config.pad_token_id or 0),
@@ -288,9 +290,8 @@ def _verify_and_evaluate(
         reference=None if rows.part == "built-in" else measure_reference(models.final, logits.final, rows, labels),
     )
     reported, reported_logits = rows, logits.final
-    test_file = trained.path / "test.csv"
-    if trained.run and test_file.is_file():
-        reported = VerificationRows(*load_saved_rows(test_file, trained.labels), "the run's test split", "test")
+    if inputs.test:
+        reported = inputs.test
         test = ExportLogits.of(trained, models.fp32, models.final, reported.texts)
         reported_logits = test.final
         verification = dataclasses.replace(verification, test=measure_agreement(test, reported, trained.labels))

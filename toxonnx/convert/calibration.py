@@ -6,7 +6,6 @@ probabilities.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from toxonnx.convert.last_layer import copy_with_own_last_layer
 from toxonnx.convert.sample_texts import SENTENCES
 from toxonnx.convert.verify import VerificationRows, reference_logits
 from toxonnx.errors import CheckpointError
@@ -187,18 +187,16 @@ def fold_into_last_layer(trained: Trained, decisions: Decisions | None) -> Train
     if decisions is None or not decisions.calibrated:
         return trained
     scale, shift = _scale_and_shift(decisions, trained.labels)
-    model = copy.deepcopy(trained.model, {id(parameter): parameter for parameter in trained.model.parameters()})
-    heads = [layer for layer in model.modules() if isinstance(layer, nn.Linear) and layer.out_features == len(scale)]
+    model, head = copy_with_own_last_layer(trained.model, len(scale))
     folded = dataclasses.replace(trained, model=model)
-    if heads:
-        head = heads[-1]
+    if head is not None:
         factor, summand = (torch.from_numpy(values).to(head.weight) for values in (scale, shift))
         bias = 0 if head.bias is None else head.bias.detach() * factor
         head.weight = nn.Parameter(head.weight.detach() * factor[:, None])
         head.bias = nn.Parameter(bias + summand)
-    # Some heads do more than this layer, and modules need not be in the order in which they are computed.
     expected = reference_logits(trained, SENTENCES) * scale + shift
-    if not heads or not np.allclose(reference_logits(folded, SENTENCES), expected, rtol=1e-4, atol=1e-4 * scale.max()):
+    logits = reference_logits(folded, SENTENCES)
+    if head is None or not np.allclose(logits, expected, rtol=1e-4, atol=1e-4 * scale.max()):
         raise CheckpointError(
             f"calibration cannot be folded into this {model.config.model_type} classifier: its logits are not those of "
             "its last linear layer",

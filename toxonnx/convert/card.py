@@ -34,6 +34,7 @@ def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
         f"{f' (longer ones: {manifest.long_texts})' if manifest.long_texts else ''}"
         f"{f', in {manifest.language}' if manifest.language else ''}. Made with toxonnx "
         f"{manifest.tools.get('toxonnx', '')}.",
+        *_left_out(manifest),
         "",
         "```sh",
         f"toxonnx predict comments.csv --bundle {manifest.name}"
@@ -80,6 +81,13 @@ def without_foreign_prose(recipe: Recipe, run: RunMetadata | None) -> tuple[Reci
     if others:
         recipe = with_prose_of(recipe, Recipe("", LabelSpec()))
     return recipe, " and ".join(others)
+
+
+def _left_out(manifest: Manifest) -> list[str]:
+    if not manifest.left_out_labels:
+        return []
+    names = ", ".join(f"`{name}`" for name in manifest.left_out_labels)
+    return ["", f"The model was also trained on labels that are left out here: {names}."]
 
 
 def _other_tools(manifest: Manifest) -> str:

@@ -13,7 +13,8 @@ from toxonnx.convert.build import BuildInputs, build_bundle
 from toxonnx.convert.card import without_foreign_prose
 from toxonnx.convert.cascade import cascade_target
 from toxonnx.convert.encoder_weights import extract_weights
-from toxonnx.convert.export_rows import BUILT_IN, calibration_rows, cascade_rows, verification_rows
+from toxonnx.convert.export_rows import BUILT_IN, calibration_rows, cascade_rows, test_rows, verification_rows
+from toxonnx.convert.left_out import kept_labels, without_left_out_labels
 from toxonnx.convert.thresholds import threshold_target
 from toxonnx.errors import InputError
 from toxonnx.evaluate.suites import SuiteRequest
@@ -97,15 +98,17 @@ def export(request: ExportRequest, log: Callable[[str], None] = print) -> Bundle
     trained = dataclasses.replace(trained, long_texts=_long_texts(trained, settings))
     if LAYOUTS[settings.layout].native:
         extract_weights(trained.model)  # fails early if it cannot be done
+    labels = kept_labels(trained, settings, request.suite)
     if target := threshold_target(settings):
-        target.check(trained.labels)
-    cascade_target(settings.cascade, trained.labels)
+        target.check(labels)
+    cascade_target(settings.cascade, labels)
     if request.cascade_data and not settings.cascade:
         raise InputError("--cascade-data needs --cascade, the wanted agreement")
     if request.suite:
-        request.suite.check(trained.labels)
+        request.suite.check(labels)
     inputs = _inputs(request, trained, settings)
     _warn(request, inputs, log)
+    inputs = without_left_out_labels(inputs)
     with new_folder(output) as work:
         bundle = build_bundle(inputs, work, output.name, log)
     log(f"sealed {output} ({sum(path.stat().st_size for path in output.iterdir()) / 1e6:.1f} MB)")
@@ -162,6 +165,7 @@ def _inputs(request: ExportRequest, trained: Trained, settings: Export) -> Build
         settings=settings,
         calibration=calibration,
         rows=rows,
+        test=test_rows(trained),
         cascade=cascade,
         suite=request.suite,
         allow_worse_than_baseline=request.allow_worse_than_baseline,
@@ -174,6 +178,10 @@ def _warn(request: ExportRequest, inputs: BuildInputs, log: Callable[[str], None
         log(f"note: {note}")
     if inputs.calibration and inputs.calibration.where == BUILT_IN:
         log("warning: int8 is calibrated on built-in sentences; --data with 200 or more of your own texts is better")
+    if left_out := ", ".join(inputs.settings.leave_out):
+        log(f"note: the export leaves out {left_out}")
+        if trained.run and trained.run.baselines:
+            log("note: it is not compared with the run's TF-IDF baseline, which was measured on all labels")
     if request.data and trained.run and sha256(request.data) == trained.run.data.sha256:
         log(f"warning: the run was trained on {request.data.name}; metrics on it are inflated")
     if trained.source.merge_largest_logit_difference is not None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from toxonnx.convert.sample_texts import sample_texts
 from toxonnx.convert.verify import VerificationRows
-from toxonnx.data.examples import load_saved_rows
+from toxonnx.data.examples import load_saved_rows, load_saved_texts
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, load_fingerprints, save_fingerprints
 from toxonnx.data.label_columns import LabelColumns, join_texts, read_y_true
 from toxonnx.io.table import Table
@@ -26,6 +26,7 @@ __all__ = [
     "cascade_rows",
     "long_rows",
     "save_bundle_fingerprints",
+    "test_rows",
     "trained_on",
     "verification_rows",
 ]
@@ -64,6 +65,14 @@ def verification_rows(
     return VerificationRows(texts, y_true, table.path.name, "data")
 
 
+def test_rows(trained: Trained) -> VerificationRows | None:
+    """The run's test rows, if it has any."""
+    path = trained.path / "test.csv"
+    if not trained.run or not path.is_file():
+        return None
+    return VerificationRows(*load_saved_rows(path, trained.labels), "the run's test split", "test")
+
+
 def long_rows(trained: Trained, rows: VerificationRows) -> VerificationRows:
     """Texts of two to four windows, joined from the rows to verify on, without labels."""
     encoded, _ = encode(trained.tokenizer, rows.texts, trained.max_length)
@@ -89,7 +98,7 @@ def calibration_rows(trained: Trained, rows: VerificationRows) -> tuple[Verifica
     """
     saved = trained.path / "calibration.csv"
     if trained.run and saved.is_file():
-        texts = load_saved_rows(saved, trained.labels)[0]
+        texts = load_saved_texts(saved)
         return VerificationRows(texts, None, "training rows", "training"), rows
     if len(rows.texts) < MIN_ROWS_TO_CALIBRATE or rows.part == "built-in":
         return built_in_rows(trained), rows
@@ -112,7 +121,7 @@ def cascade_rows(
         return VerificationRows(texts, None, table.path.name, "data")
     test = trained.path / "test.csv"
     if rows.part == "validation" and test.is_file():
-        texts = [*rows.texts, *load_saved_rows(test, trained.labels)[0]]
+        texts = [*rows.texts, *load_saved_texts(test)]
         return VerificationRows(texts, None, "the run's held-out rows", "validation")
     return rows
 
@@ -134,7 +143,7 @@ def save_bundle_fingerprints(trained: Trained, fitted: Sequence[VerificationRows
     if (training := trained.path / FINGERPRINT_FILES["training"]).is_file():
         shutil.copyfile(training, folder / FINGERPRINT_FILES["training"])
     if trained.run and (validation := trained.path / "validation.csv").is_file():
-        save_fingerprints(folder / FINGERPRINT_FILES["validation"], load_saved_rows(validation, trained.labels)[0])
+        save_fingerprints(folder / FINGERPRINT_FILES["validation"], load_saved_texts(validation))
     others = [text for rows in fitted if rows.part == "data" for text in rows.texts]
     if others:
         save_fingerprints(folder / FINGERPRINT_FILES["fitted"], others)

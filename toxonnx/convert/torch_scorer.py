@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from toxonnx.data.examples import load_saved_rows
+from toxonnx.data.examples import load_saved_texts
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, hashes, load_fingerprints
 from toxonnx.data.label_columns import LabelColumns
 from toxonnx.evaluate.models import EvaluatedModel
@@ -85,7 +85,7 @@ def evaluated_checkpoint(source: str, *, on_gpu: bool = False) -> EvaluatedModel
     files = {part: folder / name for part, name in FINGERPRINT_FILES.items()}
     fingerprints = {part: load_fingerprints(path) for part, path in files.items() if path.is_file()}
     if trained.run and (validation := folder / "validation.csv").is_file():
-        fingerprints["validation"] = hashes(load_saved_rows(validation, trained.labels)[0])
+        fingerprints["validation"] = hashes(load_saved_texts(validation))
     recipe = trained.recipe
     return EvaluatedModel(
         name=f"{folder.name} in PyTorch",

@@ -16,7 +16,7 @@ from toxonnx.io.table import read_table
 from toxonnx.labels import Labels
 from toxonnx.texts import TextSpec
 
-__all__ = ["Examples", "known_counts", "label_counts", "load_saved_rows", "save_examples"]
+__all__ = ["Examples", "known_counts", "label_counts", "load_saved_rows", "load_saved_texts", "save_examples"]
 
 
 @dataclass(frozen=True)
@@ -136,3 +136,8 @@ def load_saved_rows(path: Path, labels: Labels) -> tuple[list[str], NDArray[np.i
             for name in cell.split("\n") if cell else ():
                 y_true[i, labels.names.index(name)] = value
     return table.column("text"), y_true if labels.multi else y_true.argmax(axis=1)
+
+
+def load_saved_texts(path: Path) -> list[str]:
+    """Texts that :func:`save_examples` wrote."""
+    return read_table(path).column("text")
