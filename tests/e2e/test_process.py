@@ -88,6 +88,36 @@ def test_a_signal_where_python_drops_exceptions(capfd: pytest.CaptureFixture[str
     assert capfd.readouterr().err == ("interrupted\n" if number == signal.SIGINT else "")
 
 
+@pytest.mark.usefixtures("_process_state")
+def test_a_second_interrupt_does_not_disturb_the_first(capfd: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)  # as timeout(1) sends it to the process, and to its group
+            print("files are removed", flush=True)
+
+    assert process.run(command, debug=False) == 130
+    assert capfd.readouterr() == ("files are removed\n", "interrupted\n")
+
+
+def test_an_interrupt_that_is_repeated_ends_a_process_that_hangs() -> None:
+    script = (
+        "import signal, sys, time\n"
+        "from toxonnx.cli.process import run\n"
+        "def command():\n"
+        "    try: signal.raise_signal(signal.SIGINT)\n"
+        "    finally: print(flush=True); time.sleep(60)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.exit(run(command, debug=False))"
+    )
+    running = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert running.stdout is not None and running.stdout.readline() == b"\n"
+    time.sleep(1.2)
+    running.send_signal(signal.SIGINT)
+    assert running.communicate(timeout=30)[1] == b"" and running.returncode == 130
+
+
 @pytest.mark.parametrize("module", ["toxonnx.cli", "click", "toxonnx.errors"])
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_signal_at_the_start_has_no_traceback(module: str, number: int, code: int) -> None:
@@ -107,10 +137,13 @@ def test_a_signal_at_the_start_has_no_traceback(module: str, number: int, code: 
 
 def test_the_exit_code_of_an_interrupt_in_generated_code() -> None:
     script = (
-        "import signal, sys\n"
+        "import signal, sys, toxonnx.cli\n"
         "from toxonnx.cli.process import run\n"
+        "from toxonnx.__main__ import main\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "sys.exit(run(lambda: exec('signal.raise_signal(signal.SIGINT)'), debug=False))"
+        # as dataclass() does
+        "toxonnx.cli.main = lambda: sys.exit(run(lambda: exec('signal.raise_signal(signal.SIGINT)'), debug=False))\n"
+        "main()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "interrupted\n")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
@@ -15,10 +17,15 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 #: seconds after which a signal is repeated whose exception was lost
 _REPEAT_AFTER = 0.01
+#: seconds for which further signals are ignored
+_IGNORE_FOR = 1.0
 
 
 class EndingSignals:
-    """Raises KeyboardInterrupt for SIGINT, and for the others SystemExit, but only once: files are being removed then.
+    """Raises KeyboardInterrupt for SIGINT, and SystemExit for the others, once: files are being removed then.
+
+    Others that follow at once are ignored, as when a terminal and a parent process send the same one; later ones end
+    the process as it is.
 
     Attributes:
         received: the first signal; None before. A library may raise another exception in place of the signal's.
@@ -26,21 +33,23 @@ class EndingSignals:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._is_exiting = False
+        self._time = 0.0
+        self._is_lost = False
 
     def handle(self, number: int, _: FrameType | None) -> None:
         """The handler; see :func:`signal.signal`."""
-        if self.received is None:
-            self.received = number
+        if self.received is not None and not self._is_lost:
+            if time.monotonic() - self._time > _IGNORE_FOR:
+                os._exit(128 + number)
+            return
+        self.received, self._time, self._is_lost = number, time.monotonic(), False
         if number == signal.SIGINT:
             raise KeyboardInterrupt
-        if not self._is_exiting:
-            self._is_exiting = True
-            sys.exit(128 + number)
+        sys.exit(128 + number)
 
     def repeat(self, number: int) -> None:
         """Has the signal handled once more, a moment later."""
-        self._is_exiting = False
+        self._is_lost = True
         timer = threading.Timer(_REPEAT_AFTER, signal.pthread_kill, (threading.main_thread().ident, number))
         timer.daemon = True
         timer.start()
@@ -70,6 +79,3 @@ def signals_as_exceptions() -> Iterator[EndingSignals]:
         for number, handler in handled.items():
             signal.signal(number, handler)
         sys.unraisablehook = report
-        # Python ends by SIGINT, whatever the exit code, if an interrupt came in code that exec runs from a string, as
-        # dataclass() does; running another string forgets it.
-        exec("")
