@@ -8,19 +8,6 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from toxonnx.errors import (
-    BundleError,
-    CheckpointError,
-    GateError,
-    InputError,
-    MachineError,
-    RecipeError,
-    RowError,
-    ToxonnxError,
-)
 
 # ONNX Runtime reports usage unless this is set before it loads. Child processes inherit the variables; a value that the
 # user has set is kept.
@@ -28,7 +15,20 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
+TYPE_CHECKING = False  # of typing, whose import takes longer than all else before a command handles signals
 if TYPE_CHECKING:
+    from typing import Any
+
+    from toxonnx.errors import (
+        BundleError,
+        CheckpointError,
+        GateError,
+        InputError,
+        MachineError,
+        RecipeError,
+        RowError,
+        ToxonnxError,
+    )
     from toxonnx.inference.classifier import Classifier, LabelScore
     from toxonnx.inference.options import RuntimeOptions
     from toxonnx.inference.scores import Prediction, Scores
@@ -50,23 +50,28 @@ __all__ = [
     "__version__",
 ]
 
-#: names that are loaded on first use, so that `toxonnx --help` needs no numpy
+#: module -> names that are loaded from it on first use, so that `toxonnx --help` needs no numpy, and starts quickly
 _MODULES = {
-    "Classifier": "toxonnx.inference.classifier",
-    "LabelScore": "toxonnx.inference.classifier",
-    "Prediction": "toxonnx.inference.scores",
-    "RuntimeOptions": "toxonnx.inference.options",
-    "Scores": "toxonnx.inference.scores",
-}
+    "toxonnx.errors": (
+        "BundleError", "CheckpointError", "GateError", "InputError", "MachineError", "RecipeError", "RowError",
+        "ToxonnxError",
+    ),
+    "toxonnx.inference.classifier": ("Classifier", "LabelScore"),
+    "toxonnx.inference.options": ("RuntimeOptions",),
+    "toxonnx.inference.scores": ("Prediction", "Scores"),
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(import_module(_MODULES[name]), name)
     if name == "__version__":
         from importlib.metadata import version
 
         return version("toxonnx")
+    for module, names in _MODULES.items():
+        if name in names:
+            from importlib import import_module
+
+            return getattr(import_module(module), name)
     raise AttributeError(f"module 'toxonnx' has no attribute {name!r}")
 
 

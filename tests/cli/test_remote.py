@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import pyarrow as pa
@@ -164,6 +164,104 @@ def test_a_lost_connection_is_no_damaged_file(store: MemoryFileSystem, tmp_path:
     assert "cannot read memory://bucket/in.csv after 1,048,576 bytes: TimeoutError" in str(error)
     _run("memory://bucket/in.csv", "-o", out, "--on-error", "skip", "--checkpoint-rows", "100", "--resume")
     assert out.read_bytes().count(b"\n") == 301
+
+
+class Buckets(MemoryFileSystem):
+    """Buckets as in S3: an upload begins with a request, and the object appears when that is committed."""
+
+    protocol = "s3"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    #: folders where nothing may be written, and where nothing may be read or listed
+    read_only: ClassVar[tuple[str, ...]] = ()
+    write_only: ClassVar[tuple[str, ...]] = ()
+    #: uploads that are neither committed nor given up
+    begun: ClassVar[set[object]] = set()
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.removeprefix("s3:/")))
+
+    def _begin(self, path: str) -> None:
+        if not path.startswith("/bucket/"):
+            raise FileNotFoundError("NoSuchBucket")
+        if path.startswith(self.read_only):
+            raise PermissionError("AccessDenied")
+
+    def info(self, path: str, **options: Any) -> Any:
+        if self._strip_protocol(path).startswith(self.write_only):
+            raise PermissionError("Forbidden")
+        return super().info(path, **options)
+
+    def _open(self, path: str, mode: str = "rb", *_: Any, autocommit: bool = True, **__: Any) -> Any:
+        return _Upload(self, path) if mode == "wb" else super()._open(path, mode)
+
+    def put_file(self, lpath: str, rpath: str, *_: Any, **__: Any) -> None:
+        self._begin(self._strip_protocol(rpath))
+        self.pipe_file(rpath, Path(lpath).read_bytes())
+
+    def pipe_file(self, path: str, value: bytes, *_: Any, **__: Any) -> None:
+        with super()._open(self._strip_protocol(path), "wb") as file:
+            file.write(value)
+
+
+class _Upload:
+    def __init__(self, store: Buckets, path: str) -> None:
+        self._store, self._path = store, path
+
+    def close(self) -> None:
+        self._store._begin(self._path)
+        Buckets.begun.add(self)
+
+    def discard(self) -> None:
+        Buckets.begun.discard(self)
+
+
+@pytest.fixture
+def buckets() -> Iterator[Buckets]:
+    fsspec.register_implementation("s3", Buckets, clobber=True)
+    yield Buckets()
+    Buckets.store.clear()
+
+
+@pytest.mark.parametrize("place", ["s3://none", "s3://bucket/locked"])
+def test_what_cannot_be_written_is_refused_before_a_row_is_scored(
+    store: MemoryFileSystem, buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setattr(Buckets, "read_only", ("/bucket/locked/",))
+    _fails_after(monkeypatch, 0, AssertionError("scored"))
+    for name in ("in/a.csv", "in/b.csv"):
+        store.pipe_file(f"/bucket/{name}", ROWS.encode())
+    one, rejects = "memory://bucket/in/a.csv", ["--on-error", "skip", "--rejects"]
+    reason = "there is no such file, folder or bucket" if place == "s3://none" else "access denied"
+    for arguments, output in (
+        ([one, "-o", f"{place}/out.csv"], f"{place}/out.csv"),
+        ([one, "-o", f"{place}/out.csv", "--force"], f"{place}/out.csv"),
+        ([one, "-o", f"{place}/out.csv", "--resume", "--state-dir", str(tmp_path)], f"{place}/out.csv"),
+        (["memory://bucket/in", "-o", f"{place}/out"], f"{place}/out/a.csv"),
+        ([one, "-o", "s3://bucket/out.csv", *rejects, f"{place}/bad.csv"], f"{place}/bad.csv"),
+        ([one, "-o", "s3://bucket/out.csv", "--manifest", f"{place}/run.json"], f"{place}/run.json"),
+    ):
+        error = _refused(*arguments)
+        assert isinstance(error, InputError) and str(error).startswith(f"cannot write {output}: {reason}")
+        assert len(str(error).splitlines()) <= 2
+    assert not buckets.store and not Buckets.begun and not list(tmp_path.iterdir())
+
+
+def test_who_may_only_write_uses_force(store: MemoryFileSystem, buckets: Buckets, monkeypatch: Any) -> None:
+    monkeypatch.setattr(Buckets, "write_only", ("/bucket/",))
+    store.pipe_file("/bucket/in/a.csv", ROWS.encode())
+    store.pipe_file("/bucket/in/b.csv", b"text\na\nb,c\n")
+    command = [
+        "memory://bucket/in", "-o", "s3://bucket/out", "--on-error", "skip", "--rejects", "s3://bucket/bad.csv",
+        "--manifest", "s3://bucket/run.json",
+    ]  # fmt: skip
+    error = _refused(*command)
+    assert str(error).startswith("cannot find out whether s3://bucket/") and "--force" in str(error)
+    assert not buckets.store
+    _run(*command, "--force")
+    assert sorted(buckets.store) == ["/bucket/bad.csv", "/bucket/out/a.csv", "/bucket/out/b.csv", "/bucket/run.json"]
+    assert not Buckets.begun
 
 
 def test_what_is_refused_is_one_line(store: MemoryFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

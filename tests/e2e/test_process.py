@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -20,16 +21,18 @@ from toxonnx.io.base import ReadWarning
 TOXONNX = f"{sys.executable} -m toxonnx"
 
 
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
 @pytest.fixture
 def _process_state() -> Iterator[None]:
     """What a command changes in its process."""
-    stderr = sys.stderr
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)}
+    stderr, interrupt = sys.stderr, signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background of a shell ignore it
     with warnings.catch_warnings():
         yield
     sys.stderr = stderr
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    signal.signal(signal.SIGINT, interrupt)
 
 
 @pytest.mark.usefixtures("_process_state")
@@ -49,34 +52,133 @@ def test_a_bug_has_its_own_exit_code_and_quotes_no_text(capfd: pytest.CaptureFix
         assert out == ""
 
 
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
 @pytest.mark.usefixtures("_process_state")
-def test_an_interrupt_while_a_library_loads_is_one(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_signal_that_a_library_turns_into_another_error(
+    capfd: pytest.CaptureFixture[str], number: int, code: int
+) -> None:
     def load() -> None:
+        with contextlib.suppress(BaseException):  # as pybind11 does
+            signal.raise_signal(number)
+        raise MachineError("onnxruntime is installed but does not load")
+
+    handlers = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    assert process.run(load, debug=False) == code
+    assert capfd.readouterr().err == ("interrupted\n" if number == signal.SIGINT else "")
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+@pytest.mark.usefixtures("_process_state")
+def test_a_signal_where_python_drops_exceptions(capfd: pytest.CaptureFixture[str], number: int, code: int) -> None:
+    class Resource:
+        def __del__(self) -> None:
+            signal.raise_signal(number)
+
+    def command() -> None:
+        Resource()
+        for _ in range(1000):
+            time.sleep(0.01)
+
+    try:
+        ended = process.run(command, debug=False)
+    except SystemExit as error:
+        ended = error.code
+    assert ended == code
+    assert capfd.readouterr().err == ("interrupted\n" if number == signal.SIGINT else "")
+
+
+@pytest.mark.usefixtures("_process_state")
+def test_a_second_interrupt_does_not_disturb_the_first(capfd: pytest.CaptureFixture[str]) -> None:
+    def command() -> None:
         try:
-            try:
-                raise KeyboardInterrupt
-            except KeyboardInterrupt as interrupt:  # as pybind11 does
-                raise ImportError("initialization failed") from interrupt
-        except ImportError:
-            raise MachineError("onnxruntime is installed but does not load") from None
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)  # as timeout(1) sends it to the process, and to its group
+            print("files are removed", flush=True)
 
-    assert process.run(load, debug=False) == 130
-    assert capfd.readouterr().err == "interrupted\n"
+    assert process.run(command, debug=False) == 130
+    assert capfd.readouterr() == ("files are removed\n", "interrupted\n")
 
 
-def test_an_interrupt_at_the_start_has_no_traceback() -> None:
+def test_an_interrupt_that_is_repeated_ends_a_process_that_hangs() -> None:
+    script = (
+        "import signal, sys, time\n"
+        "from toxonnx.cli.process import run\n"
+        "def command():\n"
+        "    try: signal.raise_signal(signal.SIGINT)\n"
+        "    finally: print(flush=True); time.sleep(60)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.exit(run(command, debug=False))"
+    )
+    running = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert running.stdout is not None and running.stdout.readline() == b"\n"
+    time.sleep(1.2)
+    running.send_signal(signal.SIGINT)
+    assert running.communicate(timeout=30)[1] == b"" and running.returncode == 130
+
+
+@pytest.mark.parametrize("module", ["toxonnx.cli", "click", "toxonnx.errors"])
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_a_signal_at_the_start_has_no_traceback(module: str, number: int, code: int) -> None:
     script = (
         "import os, signal, sys\n"
-        "class Interrupt:\n"
+        "class Stop:\n"
         "    def find_spec(self, name, *_):\n"
-        "        if name == 'toxonnx.cli': os.kill(os.getpid(), signal.SIGINT)\n"
+        f"        if name == {module!r}: os.kill(os.getpid(), {number:d})\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "sys.meta_path.insert(0, Interrupt())\n"
+        "sys.meta_path.insert(0, Stop())\n"
         "from toxonnx.__main__ import main\n"
         "main()\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGINT and done.stderr == ""
+    assert (done.returncode, done.stderr) == (code, "")
+
+
+def test_the_exit_code_of_an_interrupt_in_generated_code() -> None:
+    script = (
+        "import signal, sys, toxonnx.cli\n"
+        "from toxonnx.cli.process import run\n"
+        "from toxonnx.__main__ import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        # as dataclass() does
+        "toxonnx.cli.main = lambda: sys.exit(run(lambda: exec('signal.raise_signal(signal.SIGINT)'), debug=False))\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_almost_nothing_is_imported_before_signals_are_handled() -> None:
+    script = (
+        "import __future__, atexit, signal, sys\n"
+        "before = set(sys.modules)\n"
+        "import toxonnx.__main__\n"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["toxonnx", "toxonnx.__main__"]
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_a_signal_at_any_time_is_at_most_one_line(tmp_path: Path, number: int, code: int) -> None:
+    source = write_csv(tmp_path / "in.csv", ["text"], [[f"day {i} " + "long " * 60] for i in range(20_000)])
+    start = "from toxonnx.__main__ import main; print(flush=True); main()"  # before it, Python's own start
+    for milliseconds in (2, 10, 30, 60, 100, 150, 220, 300, 400, 550, 700):
+        out = tmp_path / f"{milliseconds}.csv"
+        running = subprocess.Popen(
+            [sys.executable, "-c", start, "predict", str(source), "-o", str(out)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+        )  # fmt: skip
+        assert running.stdout is not None and running.stdout.readline() == "\n"
+        time.sleep(milliseconds / 1000)
+        running.send_signal(number)
+        _, errors = running.communicate()
+        assert running.returncode == code, errors
+        # Click ends the line in which the terminal shows ^C.
+        assert set(errors.splitlines()) <= {"", "reading the text from 'text'", "interrupted"}
+    assert [path.name for path in tmp_path.iterdir()] == ["in.csv"]
 
 
 @pytest.mark.usefixtures("_process_state")

@@ -13,7 +13,7 @@ import click
 from toxonnx.errors import InputError
 from toxonnx.io.remote import Location, RemotePath
 
-__all__ = ["with_local_folder"]
+__all__ = ["check_writable", "with_local_folder"]
 
 
 def with_local_folder(
@@ -46,6 +46,17 @@ def with_local_folder(
         folder = Path(tempfile.mkdtemp(prefix="toxonnx-"))
         click.get_current_context().call_on_close(lambda: _remove_if_empty(folder))
     return [replace(one, local_folder=folder) if isinstance(one, RemotePath) else one for one in outputs]
+
+
+def check_writable(outputs: Sequence[Location | None]) -> None:
+    """Finds out whether outputs elsewhere can be written, before any work is done for them.
+
+    Raises:
+        InputError, MachineError: see :meth:`toxonnx.io.remote.RemotePath.check_writable`.
+    """
+    for one in outputs:
+        if isinstance(one, RemotePath):
+            one.check_writable()
 
 
 def _remove_if_empty(folder: Path) -> None:

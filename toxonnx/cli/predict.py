@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toxonnx.cli.locations import with_local_folder
+from toxonnx.cli.locations import check_writable, with_local_folder
 from toxonnx.cli.options import (
     check_format,
     device_options,
@@ -239,6 +239,7 @@ def command(
             click.echo(f"there are fewer files than shards: nothing to score for {shard}", err=True)
             return
     _check_other_outputs({"--rejects": rejects_file, "--manifest": manifest_file}, jobs)
+    check_writable([jobs[0].output, rejects_file, manifest_file])  # several outputs are in one folder
     with open_source(jobs[0].input, reading) as first:
         from toxonnx.cli.outputs import open_outputs
         from toxonnx.cli.predict_files import (

@@ -11,11 +11,11 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any, TextIO, cast
 
 import click
 
+from toxonnx.cli.signals import EndingSignals, signals_as_exceptions
 from toxonnx.disk import FULL_DISK
 from toxonnx.errors import InputError, MachineError, ToxonnxError
 
@@ -25,9 +25,6 @@ __all__ = ["BUG", "run"]
 BUG = 70
 #: 128 and the number of the signal, as shells report a process that a signal ended
 _INTERRUPTED, _READER_GONE = 128 + signal.SIGINT, 128 + signal.SIGPIPE
-
-#: signals that end a process, besides the interrupt
-_ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 _PACKAGE = Path(__file__).parent.parent
 
@@ -44,13 +41,14 @@ def run(command: Callable[[], object], *, debug: bool) -> int:
     """
     _open_missing_streams()
     sys.stderr = cast(TextIO, _Messages(sys.stderr))
-    _end_on_signals()
     warnings.showwarning = _show_warning
+    with signals_as_exceptions() as signals:
+        return _run(command, signals, debug=debug)
+
+
+def _run(command: Callable[[], object], signals: EndingSignals, *, debug: bool) -> int:
     stdout = sys.stdout
-    interrupt = signal.getsignal(signal.SIGINT)
     try:
-        if interrupt is signal.SIG_DFL:  # as set in __main__
-            signal.signal(signal.SIGINT, signal.default_int_handler)
         command()
         sys.stdout.flush()
         # Without a reader, console.Terminal replaces the stream; the command has gone on, for its limits and its files.
@@ -69,24 +67,15 @@ def run(command: Callable[[], object], *, debug: bool) -> int:
         error.show()
         return error.exit_code
     except Exception as error:
-        if _was_interrupted(error):
-            return _report("interrupted", _INTERRUPTED)
+        if signals.received is not None:  # while a library was loading, say, which raised another exception
+            return _report("interrupted", _INTERRUPTED) if signals.received == signal.SIGINT else 128 + signals.received
         if debug:
             traceback.print_exception(error)
         known = _known(error)
         return _report(f"error: {known}", known.exit_code) if known else _report(_bug(error), BUG)
     finally:
-        if interrupt is signal.SIG_DFL:  # while the interpreter ends, there is nobody to catch the exception
-            signal.signal(signal.SIGINT, interrupt)
         sys.stdout = stdout
         _flush_or_discard()
-
-
-def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether an interrupt is behind an error: libraries turn one that comes while they load into another exception."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def _notes(error: BaseException) -> str:
@@ -161,19 +150,6 @@ def _flush_or_discard() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _end_on_signals() -> None:
-    """Turns the signals that end a process into an exception, so that partial output files are removed."""
-    for number in _ENDING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, _end)
-
-
-def _end(number: int, _: FrameType | None) -> None:
-    for other in _ENDING:
-        signal.signal(other, signal.SIG_IGN)  # files are being removed now
-    sys.exit(128 + number)
 
 
 def _show_warning(

@@ -60,7 +60,7 @@ def plan_jobs(
         return [Job(inputs[0], output)]
     if output is None:
         raise InputError("several files need a folder to be written to", "Name it with -o FOLDER.")
-    if output.exists() and not output.is_dir():
+    if not output.is_dir() and (output.is_file() if isinstance(output, RemotePath) else output.exists()):
         raise InputError(f"{output} is not a folder", "Several files are written to a folder.")
     if any(one.path == STDIN for one in found):
         raise InputError("standard input has no name below a folder", "Score it by itself, with -o FILE.")

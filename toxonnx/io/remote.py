@@ -25,6 +25,11 @@ __all__ = ["AnyPath", "Location", "RemotePath", "RemoteReader", "as_location", "
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _LOCAL = re.compile(r"(?:file|local)://")
 
+#: stores in which an upload that is begun and given up is neither seen nor reported to anyone
+_UPLOAD_PROTOCOLS = ("s3", "s3a", "gs", "gcs")
+#: stores that say that a container is missing also to those who may not list it
+_CONTAINER_PROTOCOLS = ("abfs", "abfss", "az")
+
 
 class RemoteStat(NamedTuple):
     """Bytes, and when it was modified in nanoseconds, 0 where the store does not say; see :func:`os.stat`."""
@@ -107,24 +112,79 @@ class RemotePath:
                 return RemoteStat(size, 0)
 
     def exists(self) -> bool:
-        """Whether there is a file or a folder."""
-        return self._type() is not None
+        """Whether there is a file or a folder.
+
+        Raises:
+            InputError: that may not be known.
+        """
+        try:
+            return self._type() is not None
+        except PermissionError:
+            hint = "Are the credentials of the store set? If they are only for writing, add --force."
+            raise InputError(f"cannot find out whether {self} exists: access denied", hint) from None
 
     def is_file(self) -> bool:
-        """Whether it is a file."""
-        return self._type() == "file"
+        """Whether it is a file, as far as that may be known."""
+        with contextlib.suppress(PermissionError):
+            return self._type() == "file"
+        return False
 
     def is_dir(self) -> bool:
-        """Whether it is a folder, or what other names start with."""
-        return self._type() == "directory"
+        """Whether it is a folder, or what other names start with, as far as that may be known."""
+        with contextlib.suppress(PermissionError):
+            return self._type() == "directory"
+        return False
 
     def _type(self) -> str | None:
+        """The kind of the file; None if there is none.
+
+        Raises:
+            PermissionError: one that may write may not be allowed to read or to list.
+        """
+        denied: Exception | None = None
         with _errors("read", self):
             store, key = self._store()
             try:
                 return str(store.info(key)["type"])
             except FileNotFoundError:
                 return None
+            except OSError as error:
+                if not _is_denied(error):
+                    raise
+                denied = error
+        raise PermissionError(str(denied))
+
+    def check_writable(self) -> None:
+        """Finds out whether it can be written, without writing it: begins an upload and gives it up.
+
+        Where a store has no such uploads, what is wrong is found by :meth:`upload`, except that a container is missing.
+
+        Raises:
+            InputError: there is no such bucket, or it must not be written.
+            MachineError: see :meth:`upload`.
+        """
+        protocol = self.url.partition("://")[0].lower()
+        with _errors("write", self):
+            store, key = self._store()
+            if protocol in _UPLOAD_PROTOCOLS:
+                self._begin_upload(store, key)
+            elif protocol in _CONTAINER_PROTOCOLS:
+                try:
+                    store.info(key.partition("/")[0])
+                except FileNotFoundError:
+                    raise
+                except Exception:  # who may write may not be allowed to see the container
+                    return
+
+    @staticmethod
+    def _begin_upload(store: Any, key: str) -> None:
+        transaction = store.transaction
+        transaction.start()
+        try:
+            store.open(key, "wb").close()  # sends the request that begins it; it would end when the file is committed
+        finally:
+            with contextlib.suppress(Exception):  # whoever may begin it may not be allowed to give it up
+                transaction.complete(commit=False)
 
     def open(self) -> RemoteReader:
         """Opens it for reading.
@@ -264,9 +324,16 @@ def _errors(verb: str, path: RemotePath) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise InputError(f"cannot {verb} {path}: there is no such file, folder or bucket") from None
-    except PermissionError:
-        raise InputError(f"cannot {verb} {path}: access denied", "Are the credentials of the store set?") from None
     except ImportError as error:
         raise MachineError(f"cannot {verb} {path}: {first_line(error)}", "Use pip for that.") from None
     except Exception as error:
+        if _is_denied(error):
+            hint = "Are the credentials of the store set?"
+            raise InputError(f"cannot {verb} {path}: access denied", hint) from None
         raise MachineError(f"cannot {verb} {path}: {first_line(error)}") from None
+
+
+def _is_denied(error: Exception) -> bool:
+    if isinstance(error, PermissionError):
+        return True
+    return isinstance(error, OSError) and str(error).startswith("Forbidden")  # gcsfs
