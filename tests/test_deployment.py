@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,13 @@ def test_files_that_github_reads() -> None:
         _run(
             str(BIN / "check-jsonschema"), "--default-filetype", "yaml", "--builtin-schema", f"vendor.{schema}", *files
         )
+
+
+def test_tags_of_the_image_are_the_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    paths = (ROOT / "deploy" / "kubernetes.yaml", ROOT / "docs" / "deployment.md")
+    tags = {tag for path in paths for tag in re.findall(r"toxonnx:(\d[\w.]*)", path.read_text(encoding="utf-8"))}
+    assert tags == {version}
 
 
 def test_kubernetes() -> None:
