@@ -172,13 +172,12 @@ def _save_cascade(folder: Path, bundle: Path) -> None:
     from toxonnx import Classifier
     from toxonnx.bundle import CASCADE_WEIGHTS, seal
     from toxonnx.convert.cascade import cascade_target, fit_cascade
-    from toxonnx.convert.verify import VerificationRows
 
     classifier = Classifier.load(bundle)
-    rows = VerificationRows([text for text, _ in sentences(1500, 11)], None, "sentences", "data")
+    texts = [text for text, _ in sentences(1500, 11)]
     target = cascade_target({"*": 0.97}, classifier.labels)
     assert target is not None
-    section, weights = fit_cascade(classifier, rows, np.zeros(0, np.uint64), target)
+    section, weights = fit_cascade(classifier, texts, np.zeros(0, np.uint64), target, where="sentences")
     shutil.copytree(bundle, folder)
     np.save(folder / CASCADE_WEIGHTS, weights)
     seal(folder, dataclasses.replace(classifier.bundle.manifest, cascade=section))

@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import RUDE, SHIPPED, sentences, toxonnx, write_csv
+from numpy.typing import NDArray
 
 from toxonnx import Classifier
 from toxonnx.bundle import open_bundle
 from toxonnx.convert.cascade import Promise, cascade_target, choose_max_risk, fit_cascade
-from toxonnx.convert.verify import VerificationRows
 from toxonnx.data.fingerprints import hashes
 from toxonnx.errors import GateError, InputError
 from toxonnx.inference.cascade import FirstStage
 from toxonnx.inference.scores import decide, probabilities
 from toxonnx.inference.tokenizer_pool import TextPreprocessor
 from toxonnx.labels import Labels
+from toxonnx.manifest_decisions import Cascade
 
 DRAWS, ROWS = 1000, 3000
 #: share of a rare label, on which the first stage errs more often
@@ -63,14 +64,18 @@ def test_the_promise_breaks_in_at_most_one_of_twenty_draws(wanted_of_rare: float
 def test_a_label_too_rare_to_show_the_promise_is_refused(bundles: dict[str, Path]) -> None:
     classifier = Classifier.load(bundles["int8"])
     texts = [text for text, label in sentences(900, 3) if label == "praise"]
-    rows = VerificationRows([*texts, *(text for text, _ in sentences(60, 5))], None, "rows", "data")
+    texts += [text for text, _ in sentences(60, 5)]
     unseen = np.zeros(0, np.uint64)
+
+    def fit(wanted: dict[str, float], trained_on: NDArray[np.uint64] = unseen) -> Cascade:
+        target = cascade_target(wanted, classifier.labels)
+        return fit_cascade(classifier, texts, trained_on, target, where="rows")[0]
+
     with pytest.raises(GateError, match=r"0\.95 needs 59 rows with complaint to test on, \d+ can show 0\.\d+ at most"):
-        fit_cascade(classifier, rows, unseen, cascade_target({"*": 0.95}, classifier.labels))
-    cascade, _ = fit_cascade(classifier, rows, unseen, cascade_target({"*": 0.95, "complaint": 0.5}, classifier.labels))
-    assert cascade.recall["complaint"].wanted == 0.5
+        fit({"*": 0.95})
+    assert fit({"*": 0.95, "complaint": 0.5}).recall["complaint"].wanted == 0.5
     with pytest.raises(GateError, match="too few"):  # rows on which the model was trained prove nothing
-        fit_cascade(classifier, rows, hashes(rows.texts), cascade_target({"*": 0.95}, classifier.labels))
+        fit({"*": 0.95}, hashes(texts))
 
 
 class TwoLabels:
@@ -88,9 +93,9 @@ class TwoLabels:
 
 def test_every_decision_of_a_multi_label_model_counts() -> None:
     model: Any = TwoLabels()
-    rows = VerificationRows([text for text, _ in sentences(3000, 21)], None, "rows", "data")
+    texts = [text for text, _ in sentences(3000, 21)]
     target = cascade_target({"*": 0.97, "food": 0.9}, model.labels)
-    cascade, weights = fit_cascade(model, rows, np.zeros(0, np.uint64), target)
+    cascade, weights = fit_cascade(model, texts, np.zeros(0, np.uint64), target, where="rows")
     assert cascade.agreement.wanted == cascade.recall["rude"].wanted == 0.97
     assert cascade.recall["food"].wanted == 0.9 and cascade.recall["food"].rows < cascade.recall["rude"].rows
     assert cascade.early > 0.3 and cascade.probability_difference < 0.05
@@ -120,3 +125,36 @@ def test_export_seals_a_first_stage(run: Path, tmp_path: Path) -> None:
     scores = Classifier(bundle).score([text for text, _ in sentences(200, 9)])
     assert scores.early.mean() > 0.5
     assert "a first stage answers" in toxonnx("info", tmp_path / "bundle").stdout
+
+
+def test_a_bundle_gets_a_first_stage_for_other_texts(bundles: dict[str, Path], tmp_path: Path) -> None:
+    bundle, output = bundles["int8"], tmp_path / "faster"
+    data = write_csv(tmp_path / "texts.csv", ["comment"], [[text] for text, _ in sentences(900, 8)])
+    command = ["fit-cascade", data, "--text-column", "comment", "--bundle", bundle, "-o", output, "--agreement"]
+    for options, code, what in (
+        (["0.95,harmless=0.9"], 2, "harmless"),
+        (["0.999"], 1, "needs 2,995 rows to test on"),
+        (["0.95", "--text-column", "body"], 2, "body"),
+    ):
+        done = toxonnx(*command, *options)
+        assert (done.returncode, what in done.stderr, output.exists()) == (code, True, False), done.stderr
+
+    for agreement in ("0.95", "0.9"):  # a first stage is replaced by another one
+        done = toxonnx(*command, agreement, *(["--force"] if output.exists() else []))
+        assert done.returncode == 0, done.stderr
+        command[5] = output
+    assert "cascade: the first stage, fitted on" in done.stdout
+    made = open_bundle(output)
+    assert (made.manifest.name, made.manifest.cascade.agreement.wanted) == ("faster", 0.9)
+    assert (output / "README.md").read_text().count("## Cascade") == 1
+    assert "## Verification of the export" in (output / "README.md").read_text()
+
+    texts = [text for text, _ in sentences(300, 9)]
+    scores = Classifier(made).score(texts)
+    assert scores.early.mean() > 0.5
+    full = Classifier.load(bundle).score(texts)
+    assert np.array_equal(Classifier.load(output, cascade=False).score(texts).logits, full.logits)
+    assert np.array_equal(scores.logits[~scores.early], full.logits[~scores.early])
+
+    labelled = write_csv(tmp_path / "labelled.csv", ["text", "label"], sentences(900, 8))
+    assert "900 rows" in toxonnx("eval", output, labelled).stdout  # the bundle knows that it was fitted on them

@@ -15,6 +15,7 @@ COMMANDS = {
     "check": "Find problems in a labelled file that would inflate its metrics.",
     "train": "Train a classifier from a recipe: LoRA or full fine-tuning.",
     "export": "Merge, convert to ONNX, quantize, verify and seal a bundle.",
+    "fit-cascade": "Give a bundle a first stage that answers easy rows, fitted on your texts.",
     "hub-layout": "Copy a bundle to a folder for the Hugging Face Hub and transformers.js.",
     "predict": "Score a file: add labels and probabilities to its rows.",
     "join": "Join the outputs of the parts of a file that predict --shard scored.",

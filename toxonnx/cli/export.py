@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from toxonnx.cli.options import read_options, text_column_option
+from toxonnx.cli.options import parse_shares, read_options, text_column_option
 from toxonnx.formats import LAYOUTS, PRECISIONS
 from toxonnx.long_texts import MODES, POOLS
 
@@ -145,12 +145,12 @@ def command(
         settings["calibrate"] = False
     if target_precision is not None or target_recall is not None or best_f1:
         settings |= {
-            "target_precision": _parse_shares(target_precision, "--target-precision"),
-            "target_recall": _parse_shares(target_recall, "--target-recall"),
+            "target_precision": parse_shares(target_precision, "--target-precision"),
+            "target_recall": parse_shares(target_recall, "--target-recall"),
             "best_f1": best_f1,
         }
     if cascade is not None:
-        settings["cascade"] = _parse_shares(cascade, "--cascade")
+        settings["cascade"] = parse_shares(cascade, "--cascade")
     request = read_suite_request(suite, cases, positive_labels, reading)
     loaded_recipe = load_recipe(recipe) if recipe else None
     from toxonnx.extras import require
@@ -183,23 +183,3 @@ def command(
         ),
         log=click.echo,
     )
-
-
-def _parse_shares(text: str | None, option: str) -> dict[str, float]:
-    """``0.9``, for every label, or ``hate=0.9,spam=0.8``."""
-    from toxonnx.errors import InputError
-
-    if text is None:
-        return {}
-    shares: dict[str, float] = {}
-    for part in text.split(","):
-        label, sign, value = part.rpartition("=")
-        name = label.strip() if sign else "*"
-        try:
-            share = float(value)
-        except ValueError:
-            raise InputError(f"{option} must be X or LABEL=X,..., got {text!r}") from None
-        if name in shares:
-            raise InputError(f"{option} {text!r} has two values for {'every label' if name == '*' else name}")
-        shares[name] = share
-    return shares

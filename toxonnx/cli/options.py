@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from toxonnx.errors import InputError
 from toxonnx.formats import REQUESTABLE_DEVICES
 from toxonnx.long_texts import MODES
 
@@ -130,3 +131,25 @@ def warn_of_fallback(classifier: Classifier) -> None:
     if classifier.settings.fallback:
         name = classifier.bundle.manifest.name
         click.echo(f"warning: {name} runs on the CPU: {classifier.settings.fallback}", err=True)
+
+
+def parse_shares(text: str | None, option: str) -> dict[str, float]:
+    """``0.9``, for every label, or ``hate=0.9,spam=0.8``.
+
+    Raises:
+        InputError: it is anything else.
+    """
+    if text is None:
+        return {}
+    shares: dict[str, float] = {}
+    for part in text.split(","):
+        label, sign, value = part.rpartition("=")
+        name = label.strip() if sign else "*"
+        try:
+            share = float(value)
+        except ValueError:
+            raise InputError(f"{option} must be X or LABEL=X,..., got {text!r}") from None
+        if name in shares:
+            raise InputError(f"{option} {text!r} has two values for {'every label' if name == '*' else name}")
+        shares[name] = share
+    return shares

@@ -314,7 +314,9 @@ def _verify_and_evaluate(
     manifest = dataclasses.replace(manifest, evaluation=evaluation)
     if inputs.cascade and (target := cascade_target(settings.cascade, labels)):
         log(f"fitting a first stage on {inputs.cascade.where}")
-        cascade, weights = fit_cascade(with_decisions, inputs.cascade, trained_on(trained), target)
+        cascade, weights = fit_cascade(
+            with_decisions, inputs.cascade.texts, trained_on(trained), target, where=inputs.cascade.where
+        )
         np.save(work / CASCADE_WEIGHTS, weights, allow_pickle=False)
         manifest = dataclasses.replace(manifest, cascade=cascade)
     return manifest

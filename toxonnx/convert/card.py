@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+from toxonnx.convert.messages import cascade_section
 from toxonnx.evaluate.metrics import comparison
 from toxonnx.evaluate.report import EvaluationReport
 from toxonnx.evaluate.sections import Section, markdown, sections, threshold_section
 from toxonnx.evaluate.thresholds import ThresholdMetrics
 from toxonnx.formats import LAYOUTS
 from toxonnx.manifest import Agreement, Manifest, Training
-from toxonnx.manifest_decisions import Cascade, Decisions
+from toxonnx.manifest_decisions import Decisions
 from toxonnx.recipe import LabelSpec, Recipe
 from toxonnx.recipe_prose import settings_fingerprint, with_prose_of
 from toxonnx.records import from_plain
@@ -55,7 +56,7 @@ def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
     if manifest.decisions:
         lines += ["", "## Calibration and thresholds", "", *_decisions(manifest.decisions)]
     if manifest.cascade:
-        lines += ["", "## Cascade", "", *_cascade(manifest.cascade)]
+        lines += ["", "## Cascade", "", *cascade_section(manifest.cascade)]
     lines += ["", "## Verification of the export", "", *_verification(manifest)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -263,25 +264,6 @@ def _verification(manifest: Manifest) -> list[str]:
         if agreement:
             lines += _agreement(agreement, manifest)
     return lines
-
-
-def _cascade(cascade: Cascade) -> list[str]:
-    rows = [
-        [name, f"{check.wanted:.1%}", f"{check.rows:,}", f"{check.disagreements:,}"]
-        for name, check in {"all rows": cascade.agreement, **cascade.recall}.items()
-    ]
-    table = Section("", [], ["rows", "decided alike, at least", "tested on", "decided otherwise"], rows)
-    return [
-        f"A first stage answers the texts that it is sure of: {cascade.early:.1%} of {cascade.agreement.rows:,} texts "
-        f"({cascade.rows_from}) on which it was tested. It was fitted on the full model's scores of "
-        f"{cascade.fitted_rows:,} others. With 95% confidence, the table holds for texts like these, not for others. "
-        f"`--no-cascade` turns it off; `--audit` checks it on your texts.",
-        "",
-        markdown([table]).rstrip(),
-        "",
-        f"Probabilities of early answers differ from the full model's by {cascade.probability_difference:.3f} on "
-        "average.",
-    ]
 
 
 def _without_gpu(manifest: Manifest) -> list[str]:

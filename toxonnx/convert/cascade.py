@@ -31,7 +31,6 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.sparse import csr_matrix
 
 from toxonnx.binomial import most_failures, rows_needed
-from toxonnx.convert.verify import VerificationRows
 from toxonnx.data.fingerprints import hashes
 from toxonnx.errors import GateError, InputError
 from toxonnx.evaluate.thresholds import EVERY_LABEL, Target
@@ -143,15 +142,16 @@ class _Rows:
 
 
 def fit_cascade(
-    classifier: Classifier, rows: VerificationRows, trained_on: NDArray[np.uint64], target: Target
+    classifier: Classifier, all_texts: Sequence[str], trained_on: NDArray[np.uint64], target: Target, *, where: str
 ) -> tuple[Cascade, NDArray[np.int8]]:
     """Fits a first stage to a model.
 
     Args:
         classifier: the full model.
-        rows: texts like those that it will score, normalised.
+        all_texts: texts like those that it will score, normalised.
         trained_on: fingerprints of texts that the model was trained on; on these it is not tested.
         target: the wanted agreement.
+        where: a description of where the texts are from.
 
     Returns:
         The manifest's section, and the weights, int8 [buckets, labels].
@@ -160,15 +160,15 @@ def fit_cascade(
         GateError: the promise cannot be kept, or there are too few rows to show it.
     """
     labels = classifier.labels
-    keys, first = np.unique(hashes(rows.texts), return_index=True)
+    keys, first = np.unique(hashes(all_texts), return_index=True)
     parts = _divide(keys, np.isin(keys, trained_on))
-    texts = [rows.texts[i] for i in first]
+    texts = [all_texts[i] for i in first]
     manifest = classifier.bundle.manifest
     probs = probabilities(classifier.logits(texts), labels)
     everything = _Rows(classifier.preprocess.tokenizer(texts), probs, decide(probs, labels))
     testing, tuning, fitting = map(everything.take, parts)
     if min(map(len, (testing, tuning, fitting))) < MIN_ROWS:
-        raise GateError(f"no cascade: {len(texts)} distinct texts ({rows.where}) are too few", _MORE_TEXTS)
+        raise GateError(f"no cascade: {len(texts)} distinct texts ({where}) are too few", _MORE_TEXTS)
     _check_rows(testing.decisions, target, labels)
     weights, scale = _fit_weights(fitting, labels)
     cascade = Cascade(
@@ -185,7 +185,7 @@ def fit_cascade(
         recall={},
         early=0.0,
         probability_difference=0.0,
-        rows_from=rows.where,
+        rows_from=where,
         fitted_rows=len(fitting),
     )
     cascade = _calibrated(cascade, weights, tuning, labels)

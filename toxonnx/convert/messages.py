@@ -1,13 +1,14 @@
-"""Lines for the terminal about verification, calibration and thresholds."""
+"""Lines for the terminal and the model card about verification, calibration, thresholds and cascades."""
 
 from __future__ import annotations
 
 from typing import Literal
 
+from toxonnx.evaluate.sections import Section, markdown
 from toxonnx.manifest import Manifest
-from toxonnx.manifest_decisions import Decisions, LabelThresholdDict
+from toxonnx.manifest_decisions import Cascade, Decisions, LabelThresholdDict
 
-__all__ = ["cascade_lines", "decision_lines", "verification_lines"]
+__all__ = ["cascade_lines", "cascade_section", "decision_lines", "verification_lines"]
 
 
 def verification_lines(manifest: Manifest) -> list[str]:
@@ -65,6 +66,26 @@ def cascade_lines(manifest: Manifest) -> list[str]:
         f"cascade: the first stage, fitted on {cascade.fitted_rows:,} rows ({cascade.rows_from}), answers "
         f"{cascade.early:.1%} of {cascade.agreement.rows:,} others",
         f"decided as by the full model, with 95% confidence: all rows {cascade.agreement}; {recall}",
+    ]
+
+
+def cascade_section(cascade: Cascade) -> list[str]:
+    """Lines of the model card, in Markdown."""
+    rows = [
+        [name, f"{check.wanted:.1%}", f"{check.rows:,}", f"{check.disagreements:,}"]
+        for name, check in {"all rows": cascade.agreement, **cascade.recall}.items()
+    ]
+    table = Section("", [], ["rows", "decided alike, at least", "tested on", "decided otherwise"], rows)
+    return [
+        f"A first stage answers the texts that it is sure of: {cascade.early:.1%} of {cascade.agreement.rows:,} texts "
+        f"({cascade.rows_from}) on which it was tested. It was fitted on the full model's scores of "
+        f"{cascade.fitted_rows:,} others. With 95% confidence, the table holds for texts like these, not for others. "
+        f"`--no-cascade` turns it off; `--audit` checks it on your texts.",
+        "",
+        markdown([table]).rstrip(),
+        "",
+        f"Probabilities of early answers differ from the full model's by {cascade.probability_difference:.3f} on "
+        "average.",
     ]
 
 

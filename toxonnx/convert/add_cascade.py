@@ -1,0 +1,95 @@
+"""``toxonnx fit-cascade``: a sealed bundle with a first stage for texts like those given. Needs no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toxonnx.bundle import CASCADE_WEIGHTS, Bundle, check_output, new_folder, seal
+from toxonnx.convert.cascade import cascade_target, fit_cascade
+from toxonnx.convert.messages import cascade_lines, cascade_section
+from toxonnx.data.fingerprints import FINGERPRINT_FILES, hashes, load_fingerprints
+from toxonnx.errors import InputError
+from toxonnx.inference.classifier import Classifier
+from toxonnx.inference.options import RuntimeOptions
+from toxonnx.manifest_decisions import Cascade
+
+__all__ = ["add_cascade"]
+
+_SECTION = re.compile(r"\n## Cascade\n.*?(?=\n## |\Z)", re.DOTALL)
+#: what the card of an export has after the section
+_NEXT = "\n## Verification of the export\n"
+
+
+def add_cascade(
+    bundle: Bundle,
+    texts: Sequence[str],
+    output: Path,
+    wanted: dict[str, float],
+    *,
+    where: str,
+    options: RuntimeOptions | None = None,
+    force: bool = False,
+    log: Callable[[str], None] = print,
+) -> Bundle:
+    """Writes a copy of a bundle with a first stage, in place of the one that it may have.
+
+    Args:
+        bundle: the full model.
+        texts: texts like those that it will score, not normalised.
+        output: folder of the copy; its last part is the name of the copy.
+        wanted: share of the decisions to keep, see :class:`toxonnx.recipe.Export`.
+        where: a description of where the texts are from.
+        options: how to run the model.
+        force: replace the bundle in ``output``.
+        log: called with lines of progress.
+
+    Raises:
+        GateError: the promise cannot be kept, or there are too few texts to show it; nothing is written.
+        InputError: the output exists, or a share is invalid.
+        MachineError: the disk is full.
+    """
+    output = output.absolute()
+    check_output(output, force=force)
+    manifest = dataclasses.replace(bundle.manifest, name=output.name, cascade=None)
+    target = cascade_target(wanted, manifest.labels)
+    if target is None:
+        raise InputError("there is no wanted agreement, such as 0.995")
+    classifier = Classifier(bundle, dataclasses.replace(options or RuntimeOptions(), cascade=False))
+    cleaned = [manifest.text.clean(text) for text in texts]
+    log(f"scoring {len(cleaned):,} texts ({where})")
+    cascade, weights = fit_cascade(classifier, cleaned, _fingerprints(bundle, "training"), target, where=where)
+    manifest = dataclasses.replace(manifest, cascade=cascade)
+    with new_folder(output) as work:
+        for name in bundle.manifest.files:
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle.path / name, work / name)
+        np.save(work / CASCADE_WEIGHTS, weights, allow_pickle=False)
+        fitted = np.union1d(_fingerprints(bundle, "fitted"), hashes(cleaned))
+        np.save(work / FINGERPRINT_FILES["fitted"], fitted, allow_pickle=False)
+        if bundle.card:
+            card = work / bundle.card.name
+            card.write_text(_with_section(card.read_text(encoding="utf-8"), cascade), encoding="utf-8")
+        sealed = seal(work, manifest)
+    for line in cascade_lines(manifest):
+        log(line)
+    return Bundle(output, sealed.manifest, sealed.seal)
+
+
+def _fingerprints(bundle: Bundle, part: str) -> NDArray[np.uint64]:
+    path = bundle.path / FINGERPRINT_FILES[part]
+    return load_fingerprints(path) if path.is_file() else np.zeros(0, dtype=np.uint64)
+
+
+def _with_section(card: str, cascade: Cascade) -> str:
+    """The card with the section about the first stage, where an export would have put it."""
+    card = _SECTION.sub("", card)
+    start, following, rest = card.partition(_NEXT)
+    section = "\n".join(["## Cascade", "", *cascade_section(cascade)])
+    return f"{start.rstrip()}\n\n{section}\n{following}{rest}"
