@@ -222,6 +222,7 @@ class ScoringQueue:
             if request.unfinished:
                 request.abandoned = True
                 self._drop(request)
+                self._wake_workers()  # they may have waited for its texts
             if self._closed:
                 self._changed.notify_all()
 
