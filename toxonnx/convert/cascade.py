@@ -203,7 +203,7 @@ def _divide(keys: NDArray[np.uint64], seen: NDArray[np.bool_]) -> list[NDArray[n
     return [~seen & (tenth < test), ~seen & (test <= tenth) & (tenth < tune), seen | (tenth >= tune)]
 
 
-_MORE_TEXTS = "Give more texts like those to be scored: --cascade-data FILE. They need no labels."
+_MORE_TEXTS = "Give more texts like those to be scored (export takes them as --cascade-data); they need no labels."
 
 
 def _check_rows(decisions: NDArray[np.bool_], target: Target, labels: Labels) -> None:
@@ -218,7 +218,7 @@ def _check_rows(decisions: NDArray[np.bool_], target: Target, labels: Labels) ->
             provable = f", {count} can show {0.05 ** (1 / count):.3f} at most" if count else ""
             lacking.append(f"{wanted:g} needs {needed:,} rows{of_label} to test on{provable}")
     if lacking:
-        hint = f"{_MORE_TEXTS} Or ask for less for a label: --cascade 0.995,LABEL=0.98."
+        hint = f"{_MORE_TEXTS} Or ask for less for a label: 0.995,LABEL=0.98."
         raise GateError(f"no cascade: {'; '.join(lacking)}", hint)
 
 
@@ -348,7 +348,7 @@ def _tested(
         raise GateError(
             f"no cascade: a first stage cannot answer any row and keep the promise {target} (tested on {len(early)} "
             "rows)",
-            "Ask for less, or give more texts: --cascade-data FILE.",
+            "Ask for less, or give more texts (export takes them as --cascade-data).",
         )
     return dataclasses.replace(
         cascade,
