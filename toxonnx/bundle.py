@@ -116,6 +116,18 @@ def seal(folder: Path, manifest: Manifest) -> Bundle:
     return Bundle(folder, sealed, table["seal"])
 
 
+def copy_file(bundle: Bundle, name: str, target: Path) -> None:
+    """Copies a file of a bundle, to be sealed again.
+
+    Raises:
+        BundleError: it was changed after the bundle was opened.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(bundle.path / name, target)
+    if sha256(target) != bundle.manifest.files[name]:
+        raise BundleError(f"{bundle.path}: {name} does not match its sha256 in the manifest", DAMAGED)
+
+
 def check_output(output: Path, *, force: bool) -> None:
     """Checks that a bundle can be written to a folder.
 

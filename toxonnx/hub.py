@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toxonnx.bundle import Bundle, check_output, new_folder, seal
+from toxonnx.bundle import Bundle, check_output, copy_file, new_folder, seal
 from toxonnx.errors import InputError
 from toxonnx.formats import PRECISIONS
 from toxonnx.manifest import MODEL_FOLDER, Manifest
@@ -98,8 +98,7 @@ def _copy(bundle: Bundle, work: Path, files: Sequence[Path]) -> None:
         target = work / name
         if name == bundle.manifest.model_file:
             target = work / MODEL_FOLDER / PRECISIONS[bundle.manifest.precision].hub_file
-            target.parent.mkdir()
-        shutil.copyfile(bundle.path / name, target)
+        copy_file(bundle, name, target)
     for file in files:
         shutil.copyfile(file, work / file.name)
 

@@ -147,7 +147,9 @@ def test_a_bundle_gets_a_first_stage_for_other_texts(bundles: dict[str, Path], t
     made = open_bundle(output)
     assert (made.manifest.name, made.manifest.cascade.agreement.wanted) == ("faster", 0.9)
     assert (output / "README.md").read_text().count("## Cascade") == 1
-    assert "## Verification of the export" in (output / "README.md").read_text()
+    card = (output / "README.md").read_text()
+    assert card.startswith("# faster\n") and "--bundle faster" in card and f"--bundle {bundle.name}\n" not in card
+    assert "## Verification of the export" in card
 
     texts = [text for text, _ in sentences(300, 9)]
     scores = Classifier(made).score(texts)

@@ -226,7 +226,7 @@ def test_a_file_can_be_dropped(page: Page) -> None:
     page.get_by_role("button", name="Score 4 rows").click()
     assert downloaded(page).decode().count("\n") == 5  # with the header
 
-    # Beside the field, the browser would open the file in place of the page.
+    # Outside the field, the browser would open the file in place of the page.
     drop = "new DragEvent('drop', { dataTransfer, cancelable: true, bubbles: true })"
     assert page.evaluate(f"(dataTransfer) => document.body.dispatchEvent({drop})", dropped) is False
 

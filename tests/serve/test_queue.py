@@ -165,6 +165,18 @@ def test_a_request_with_many_texts_does_not_hold_up_the_others(classifier: Class
             await asyncio.gather(small, same)
             assert len(engine.batches) <= 8 and not any(task.done() for task in large)
             await asyncio.gather(*large)
+
+            # Truncated texts have the same length: 8 windows get into a batch, half of them from each of the requests.
+            long = [f"{number} " + "word " * 600 for number in range(88)]
+            engine.batches.clear()
+            with stopped(engine):
+                others = asyncio.create_task(one.score(long[:80]))
+                await engine.has_started(2)
+                eight = asyncio.create_task(one.score(long[80:]))
+                await all_queued(one)
+            await eight
+            assert len(engine.batches) <= 8 and not others.done()
+            await others
             assert len(one._waiting) == one._waiting.tokens == 0
 
     asyncio.run(run())

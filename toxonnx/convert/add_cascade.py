@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.bundle import CASCADE_WEIGHTS, Bundle, check_output, new_folder, seal
+from toxonnx.bundle import CASCADE_WEIGHTS, Bundle, check_output, copy_file, new_folder, seal
 from toxonnx.convert.cascade import cascade_target, fit_cascade
 from toxonnx.convert.messages import cascade_lines, cascade_section
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, hashes, load_fingerprints
@@ -22,7 +21,8 @@ from toxonnx.manifest_decisions import Cascade
 
 __all__ = ["add_cascade"]
 
-_SECTION = re.compile(r"\n## Cascade\n.*?(?=\n## |\Z)", re.DOTALL)
+#: as :func:`toxonnx.convert.messages.cascade_section` begins; a recipe may have a section of that title, too
+_SECTION = re.compile(r"\n## Cascade\n\nA first stage answers .*?(?=\n## |\Z)", re.DOTALL)
 #: what the card of an export has after the section
 _NEXT = "\n## Verification of the export\n"
 
@@ -68,14 +68,14 @@ def add_cascade(
     manifest = dataclasses.replace(manifest, cascade=cascade)
     with new_folder(output) as work:
         for name in bundle.manifest.files:
-            (work / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(bundle.path / name, work / name)
+            copy_file(bundle, name, work / name)
         np.save(work / CASCADE_WEIGHTS, weights, allow_pickle=False)
         fitted = np.union1d(_fingerprints(bundle, "fitted"), hashes(cleaned))
         np.save(work / FINGERPRINT_FILES["fitted"], fitted, allow_pickle=False)
         if bundle.card:
             card = work / bundle.card.name
-            card.write_text(_with_section(card.read_text(encoding="utf-8"), cascade), encoding="utf-8")
+            text = _renamed(card.read_text(encoding="utf-8"), bundle.manifest.name, manifest.name)
+            card.write_text(_with_section(text, cascade), encoding="utf-8")
         sealed = seal(work, manifest)
     for line in cascade_lines(manifest):
         log(line)
@@ -85,6 +85,12 @@ def add_cascade(
 def _fingerprints(bundle: Bundle, part: str) -> NDArray[np.uint64]:
     path = bundle.path / FINGERPRINT_FILES[part]
     return load_fingerprints(path) if path.is_file() else np.zeros(0, dtype=np.uint64)
+
+
+def _renamed(card: str, old: str, new: str) -> str:
+    """The card with another name in its title and in its command."""
+    name = re.escape(old)
+    return re.sub(rf"(?m)^(# |toxonnx predict .* --bundle ){name}(?=\s|$)", lambda match: match[1] + new, card)
 
 
 def _with_section(card: str, cascade: Cascade) -> str:

@@ -157,10 +157,10 @@ class RemotePath:
     def check_writable(self) -> None:
         """Finds out whether it can be written, without writing it: begins an upload and gives it up.
 
-        Where a store has no such uploads, what is wrong is found by :meth:`upload`, except that a container is missing.
+        Where a store has no such uploads, errors are found by :meth:`upload`, except that a container is missing.
 
         Raises:
-            InputError: there is no such bucket, or it must not be written.
+            InputError: there is no such bucket, or writing to it is not allowed.
             MachineError: see :meth:`upload`.
         """
         protocol = self.url.partition("://")[0].lower()

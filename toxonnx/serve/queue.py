@@ -39,8 +39,9 @@ __all__ = ["ScoringQueue"]
 
 #: characters and texts of a request that are tokenized at a time, so that a long request does not hold up short ones
 CHUNK_CHARACTERS, CHUNK_TEXTS = 1 << 16, 256
-#: characters that are tokenized on the event loop: that takes less time than to hand them to another thread
-SHORT_CHARACTERS = 512
+#: texts and characters of a request that is tokenized on the event loop: that takes less time than to hand it to
+#: another thread
+SHORT_TEXTS, SHORT_CHARACTERS = 8, 512
 #: a sentence that shows whether the model still works, and the seconds for which a scored text shows the same
 CANARY, RECENT = "This sentence shows that the model works.", 1.0
 
@@ -126,16 +127,20 @@ class ScoringQueue:
             self._active += 1
             self._being_tokenized += 1
         try:
-            for chunk in _chunks(texts):
-                if sum(map(len, chunk)) <= SHORT_CHARACTERS:
-                    self._tokenize(request, chunk)
-                else:
+            if self._is_short(texts):
+                self._tokenize(request, texts)
+            else:
+                for chunk in _chunks(texts):
                     await loop.run_in_executor(self._tokenizers, self._tokenize, request, chunk)
             self._end_of_texts(request)
             await request.answered
         finally:
             self._leave(request)
         return Scored.of(request, self._classifier)
+
+    def _is_short(self, texts: Sequence[str]) -> bool:
+        # A batch that waits, waits for texts that are being tokenized: those that come together have to be so at once.
+        return not self._max_wait and len(texts) <= SHORT_TEXTS and sum(map(len, texts)) <= SHORT_CHARACTERS
 
     def _tokenize(self, request: PendingRequest, texts: Sequence[str]) -> None:
         """Tokenizes some of a request's texts and puts the new ones into the queue; runs in a tokenizer thread."""

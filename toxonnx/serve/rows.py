@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["PendingRequest", "Row", "WaitingWindows", "Window"]
-
-K = TypeVar("K")
 
 
 @dataclass(eq=False, kw_only=True)
@@ -108,7 +105,7 @@ class WaitingWindows:
         # The values are None: dictionaries are sets that keep their order.
         self._lanes: OrderedDict[PendingRequest, dict[Window, None]] = OrderedDict()
         self._lane_of: dict[Window, PendingRequest] = {}
-        self._of_length: dict[int, dict[Window, None]] = {}
+        self._of_length: dict[int, dict[PendingRequest, dict[Window, None]]] = {}
 
     def __len__(self) -> int:
         return len(self._lane_of)
@@ -118,17 +115,13 @@ class WaitingWindows:
 
     def __iter__(self) -> Iterator[Window]:
         """All windows: the first one of each request in turn, then the second ones, and so on."""
-        lanes = [iter(lane) for lane in self._lanes.values()]
-        while lanes:
-            windows = [(lane, window) for lane in lanes if (window := next(lane, None)) is not None]
-            yield from (window for _, window in windows)
-            lanes = [lane for lane, _ in windows]
+        return _in_turn(self._lanes.values())
 
     def add(self, window: Window, request: PendingRequest) -> None:
         """Appends a window to those of a request."""
         self._lanes.setdefault(request, {})[window] = None
         self._lane_of[window] = request
-        self._of_length.setdefault(len(window.ids), {})[window] = None
+        self._of_length.setdefault(len(window.ids), {}).setdefault(request, {})[window] = None
         self.tokens += len(window.ids)
         if request.urgent:
             self._lanes.move_to_end(request, last=False)
@@ -148,7 +141,10 @@ class WaitingWindows:
         """Removes a window."""
         request = self._lane_of.pop(window)
         _remove(self._lanes, request, window)
-        _remove(self._of_length, len(window.ids), window)
+        of_length = self._of_length[len(window.ids)]
+        _remove(of_length, request, window)
+        if not of_length:
+            del self._of_length[len(window.ids)]
         self.tokens -= len(window.ids)
 
     def next(self, count: int, *, has_equal_lengths: bool) -> list[Window]:
@@ -159,9 +155,9 @@ class WaitingWindows:
             has_equal_lengths: leaves out all windows that have another length than the first one.
         """
         request, lane = next(iter(self._lanes.items()))
-        first = next(iter(lane))
-        others = self._of_length[len(first.ids)] if has_equal_lengths else self
-        windows = [first, *itertools.islice((window for window in others if window is not first), count - 1)]
+        lanes = self._of_length[len(next(iter(lane)).ids)] if has_equal_lengths else self._lanes
+        in_turn = _in_turn([lanes[request], *(lane for other, lane in lanes.items() if other is not request)])
+        windows = list(itertools.islice(in_turn, count))
         self._lanes.move_to_end(request)
         return windows
 
@@ -173,8 +169,17 @@ class WaitingWindows:
         return windows
 
 
-def _remove(table: MutableMapping[K, dict[Window, None]], key: K, window: Window) -> None:
-    """Removes a window from those of a key, and the key with the last one."""
-    del table[key][window]
-    if not table[key]:
-        del table[key]
+def _in_turn(lanes: Iterable[Iterable[Window]]) -> Iterator[Window]:
+    """The first window of each lane, then the second ones, and so on."""
+    iterators = [iter(lane) for lane in lanes]
+    while iterators:
+        windows = [(lane, window) for lane in iterators if (window := next(lane, None)) is not None]
+        yield from (window for _, window in windows)
+        iterators = [lane for lane, _ in windows]
+
+
+def _remove(lanes: MutableMapping[PendingRequest, dict[Window, None]], request: PendingRequest, window: Window) -> None:
+    """Removes a window from those of a request, and the request with the last one."""
+    del lanes[request][window]
+    if not lanes[request]:
+        del lanes[request]
