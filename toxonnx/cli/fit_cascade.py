@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toxonnx.cli.options import parse_shares, read_options, text_column_option, threads_option
+from toxonnx.cli.options import (
+    device_options,
+    parse_shares,
+    read_options,
+    text_column_option,
+    threads_option,
+    warn_of_fallback,
+)
 
 if TYPE_CHECKING:
     from toxonnx.io.base import ReadOptions
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     "--agreement", metavar="X,LABEL=X,...", default="0.995", show_default=True,
     help="With 95% confidence, a share X of all rows, and of each label's rows, keeps the full model's decisions.",
 )  # fmt: skip
+@device_options
 @threads_option
 @read_options
 @click.option("--force", is_flag=True, help="Replace the bundle if it exists.")
@@ -31,6 +39,8 @@ def command(
     bundle: str | None,
     output: Path,
     agreement: str,
+    device: str,
+    allow_fallback: bool,
     threads: int | None,
     reading: ReadOptions,
     force: bool,
@@ -44,6 +54,7 @@ def command(
     from toxonnx.convert.add_cascade import add_cascade
     from toxonnx.data.label_columns import join_texts
     from toxonnx.extras import require
+    from toxonnx.inference.classifier import Classifier
     from toxonnx.inference.options import RuntimeOptions
     from toxonnx.io.table import read_table
     from toxonnx.resources import find_bundle
@@ -51,13 +62,16 @@ def command(
     require("check")
     opened = open_bundle(find_bundle(bundle))
     texts = join_texts(read_table(data, reading), opened.manifest.text, text_columns)
+    classifier = Classifier(
+        opened, RuntimeOptions(device=device, allow_fallback=allow_fallback, threads=threads, cascade=False)
+    )
+    warn_of_fallback(classifier)
     add_cascade(
-        opened,
+        classifier,
         texts,
         output,
         parse_shares(agreement, "--agreement"),
         where=data.name,
-        options=RuntimeOptions(threads=threads),
         force=force,
         log=click.echo,
     )

@@ -16,7 +16,6 @@ from toxonnx.convert.messages import cascade_lines, cascade_section
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, hashes, load_fingerprints
 from toxonnx.errors import InputError
 from toxonnx.inference.classifier import Classifier
-from toxonnx.inference.options import RuntimeOptions
 from toxonnx.manifest_decisions import Cascade
 
 __all__ = ["add_cascade"]
@@ -28,25 +27,23 @@ _NEXT = "\n## Verification of the export\n"
 
 
 def add_cascade(
-    bundle: Bundle,
+    classifier: Classifier,
     texts: Sequence[str],
     output: Path,
     wanted: dict[str, float],
     *,
     where: str,
-    options: RuntimeOptions | None = None,
     force: bool = False,
     log: Callable[[str], None] = print,
 ) -> Bundle:
     """Writes a copy of a bundle with a first stage, in place of the one that it may have.
 
     Args:
-        bundle: the full model.
+        classifier: the bundle, without the first stage that it may have.
         texts: texts like those that it will score, not normalised.
         output: folder of the copy; its last part is the name of the copy.
         wanted: share of the decisions to keep, see :class:`toxonnx.recipe.Export`.
         where: a description of where the texts are from.
-        options: how to run the model.
         force: replace the bundle in ``output``.
         log: called with lines of progress.
 
@@ -55,13 +52,12 @@ def add_cascade(
         InputError: the output exists, or a share is invalid.
         MachineError: the disk is full.
     """
-    output = output.absolute()
+    bundle, output = classifier.bundle, output.absolute()
     check_output(output, force=force)
     manifest = dataclasses.replace(bundle.manifest, name=output.name, cascade=None)
     target = cascade_target(wanted, manifest.labels)
     if target is None:
         raise InputError("there is no wanted agreement, such as 0.995")
-    classifier = Classifier(bundle, dataclasses.replace(options or RuntimeOptions(), cascade=False))
     cleaned = [manifest.text.clean(text) for text in texts]
     log(f"scoring {len(cleaned):,} texts ({where})")
     cascade, weights = fit_cascade(classifier, cleaned, _fingerprints(bundle, "training"), target, where=where)

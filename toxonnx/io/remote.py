@@ -120,7 +120,7 @@ class RemotePath:
         try:
             return self._type() is not None
         except PermissionError:
-            hint = "Are the credentials of the store set? If they are only for writing, add --force."
+            hint = "Are the credentials of the store set? An output that may only be written needs --force."
             raise InputError(f"cannot find out whether {self} exists: access denied", hint) from None
 
     def is_file(self) -> bool:
@@ -178,13 +178,10 @@ class RemotePath:
 
     @staticmethod
     def _begin_upload(store: Any, key: str) -> None:
-        transaction = store.transaction
-        transaction.start()
-        try:
-            store.open(key, "wb").close()  # sends the request that begins it; it would end when the file is committed
-        finally:
-            with contextlib.suppress(Exception):  # whoever may begin it may not be allowed to give it up
-                transaction.complete(commit=False)
+        file = store.open(key, "wb", autocommit=False)
+        file.close()  # sends the request that begins it; it would end when the file is committed
+        with contextlib.suppress(Exception):  # whoever may begin it may not be allowed to give it up
+            file.discard()
 
     def open(self) -> RemoteReader:
         """Opens it for reading.
