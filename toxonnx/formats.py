@@ -83,7 +83,7 @@ class Layout:
 DEVICES = {
     device.name: device
     for device in (
-        Device(name="cpu", provider="CPUExecutionProvider", is_gpu=False, max_batch_tokens=1024),
+        Device(name="cpu", provider="CPUExecutionProvider", is_gpu=False, max_batch_tokens=512),
         Device(name="cuda", provider="CUDAExecutionProvider", is_gpu=True, max_batch_tokens=1 << 15),
         Device(name="tensorrt", provider="TensorrtExecutionProvider", is_gpu=True, max_batch_tokens=1 << 13),
     )

@@ -22,7 +22,7 @@ class RuntimeOptions:
         allow_fallback: use the CPU where the requested GPU cannot be used.
         threads: batches that are scored at the same time; by default one per core that this process may use, and two
             on a GPU.
-        max_batch_tokens: largest number of tokens in a batch; by default 1,024 on the CPU, 32,768 on CUDA.
+        max_batch_tokens: largest number of tokens in a batch; by default 512 on the CPU, 32,768 on CUDA.
         chunk_size: texts that are sorted by length together; by default more with more threads. Memory grows with it,
             not with the number of texts.
         tokenizer_processes: processes that tokenize, once there is more than one chunk of texts; by default none on
