@@ -41,7 +41,11 @@ REJECTING = (
     'The court fined a man who had shouted "{}".', 'I used to believe this: "{}". I was wrong.',
     'Nobody in this office may say "{}" and keep the job.', 'She left the group after they posted "{}".',
 )  # fmt: skip
-AGREEING = ('He said "{}", and he is right.', 'I agree with this: "{}"', '"{}" is what everybody here thinks, and so do I.')
+AGREEING = (
+    'He said "{}", and he is right.',
+    'I agree with this: "{}"',
+    '"{}" is what everybody here thinks, and so do I.',
+)
 #: rows of a source that are held out, at most, for each of validation and test
 HELD_OUT = 600
 
@@ -87,11 +91,10 @@ def variants(rows: list[Row], rng: random.Random) -> Iterator[Row]:
             if changed and changed != text:
                 yield row | {"text": changed, "source": "variant-spelling", "profanity": "", "sexual": ""}
         elif chance < 0.15 and row["identity_attack"] == "1" and len(text.split()) <= FRAME_WORDS:
-            if rng.random() < 0.6:
-                unknown = dict.fromkeys(LABELS, "") | {"toxicity": "0", "identity_attack": "0"}
-                yield row | unknown | {"text": rng.choice(REJECTING).format(text.rstrip(".")), "source": "variant-frame"}
-            else:
-                yield row | {"text": rng.choice(AGREEING).format(text.rstrip(".")), "source": "variant-frame"}
+            rejected = rng.random() < 0.6
+            frame = rng.choice(REJECTING if rejected else AGREEING)
+            known = dict.fromkeys(LABELS, "") | {"toxicity": "0", "identity_attack": "0"} if rejected else {}
+            yield row | known | {"text": frame.format(text.rstrip(".")), "source": "variant-frame"}
 
 
 def write(path: Path, rows: list[Row]) -> None:
@@ -125,8 +128,10 @@ def weights(graph: Any) -> dict[str, np.ndarray]:
 
 def _checkpoint_name(name: str) -> str:
     """The last layer computes the first token only, and has a module more for that."""
-    return name.replace(".layer.attention", ".attention").replace(".layer.intermediate", ".intermediate").replace(
-        ".layer.output", ".output"
+    return (
+        name.replace(".layer.attention", ".attention")
+        .replace(".layer.intermediate", ".intermediate")
+        .replace(".layer.output", ".output")
     )
 
 

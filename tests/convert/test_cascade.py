@@ -74,6 +74,7 @@ def test_a_label_too_rare_to_show_the_promise_is_refused(bundles: dict[str, Path
     with pytest.raises(GateError, match=r"0\.95 needs 59 rows with complaint to test on, \d+ can show 0\.\d+ at most"):
         fit({"*": 0.95})
     assert fit({"*": 0.95, "complaint": 0.5}).recall["complaint"].wanted == 0.5
+    assert "complaint" not in fit({"*": 0.95, "complaint": 0}).recall
     with pytest.raises(GateError, match="too few"):  # rows on which the model was trained prove nothing
         fit({"*": 0.95}, hashes(texts))
 
@@ -107,7 +108,7 @@ def test_every_decision_of_a_multi_label_model_counts() -> None:
     assert (first == full).all(axis=1)[answers.early].sum() + (~answers.early).sum() >= 0.97 * len(new)
 
 
-@pytest.mark.parametrize("wanted", [{"*": 1.0}, {"*": 0.0}, {"*": 0.9, "b": 0.9}, {"a": 0.9}])
+@pytest.mark.parametrize("wanted", [{"*": 1.0}, {"*": 0.0}, {"*": 0.9, "b": 0.9}, {"*": 0.9, "b": 0}, {"a": 0.9}])
 def test_impossible_targets(wanted: dict[str, float]) -> None:
     with pytest.raises(InputError):
         cascade_target(wanted, Labels(("a", "c")))

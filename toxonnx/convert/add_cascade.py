@@ -16,6 +16,7 @@ from toxonnx.convert.messages import cascade_lines, cascade_section
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, hashes, load_fingerprints
 from toxonnx.errors import InputError
 from toxonnx.inference.classifier import Classifier
+from toxonnx.labels import Labels
 from toxonnx.manifest_decisions import Cascade
 
 __all__ = ["add_cascade"]
@@ -71,7 +72,7 @@ def add_cascade(
         if bundle.card:
             card = work / bundle.card.name
             text = _renamed(card.read_text(encoding="utf-8"), bundle.manifest.name, manifest.name)
-            card.write_text(_with_section(text, cascade), encoding="utf-8")
+            card.write_text(_with_section(text, cascade, manifest.labels), encoding="utf-8")
         sealed = seal(work, manifest)
     for line in cascade_lines(manifest):
         log(line)
@@ -89,9 +90,9 @@ def _renamed(card: str, old: str, new: str) -> str:
     return re.sub(rf"(?m)^(# |toxonnx predict .* --bundle ){name}(?=\s|$)", lambda match: match[1] + new, card)
 
 
-def _with_section(card: str, cascade: Cascade) -> str:
+def _with_section(card: str, cascade: Cascade, labels: Labels) -> str:
     """The card with the section about the first stage, where an export would have put it."""
     card = _SECTION.sub("", card)
     start, following, rest = card.partition(_NEXT)
-    section = "\n".join(["## Cascade", "", *cascade_section(cascade)])
+    section = "\n".join(["## Cascade", "", *cascade_section(cascade, labels)])
     return f"{start.rstrip()}\n\n{section}\n{following}{rest}"

@@ -56,7 +56,7 @@ def model_card(manifest: Manifest, recipe: Recipe | None) -> str:
     if manifest.decisions:
         lines += ["", "## Calibration and thresholds", "", *_decisions(manifest.decisions)]
     if manifest.cascade:
-        lines += ["", "## Cascade", "", *cascade_section(manifest.cascade)]
+        lines += ["", "## Cascade", "", *cascade_section(manifest.cascade, manifest.labels)]
     lines += ["", "## Verification of the export", "", *_verification(manifest)]
     return "\n".join(lines).rstrip() + "\n"
 

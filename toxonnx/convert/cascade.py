@@ -59,7 +59,7 @@ Float = NDArray[np.float64]
 
 
 def cascade_target(wanted: dict[str, float], labels: Labels) -> Target | None:
-    """The target that a recipe sets for a cascade; None for no cascade.
+    """The target that a recipe sets for a cascade; None for no cascade. A label whose share is 0 gets no promise.
 
     Raises:
         InputError: a label does not exist, a share is out of range, or there is none for all rows.
@@ -68,7 +68,7 @@ def cascade_target(wanted: dict[str, float], labels: Labels) -> Target | None:
         return None
     target = Target("agreement", wanted)
     target.check(labels)
-    if EVERY_LABEL not in wanted:
+    if not wanted.get(EVERY_LABEL):
         raise InputError("a cascade needs a share for all rows, such as 0.995")
     if max(wanted.values()) >= 1:
         raise InputError("a cascade cannot promise to keep all decisions", "Ask for less than 1, such as 0.995.")
@@ -218,7 +218,7 @@ def _check_rows(decisions: NDArray[np.bool_], target: Target, labels: Labels) ->
             provable = f", {count} can show {0.05 ** (1 / count):.3f} at most" if count else ""
             lacking.append(f"{wanted:g} needs {needed:,} rows{of_label} to test on{provable}")
     if lacking:
-        hint = f"{_MORE_TEXTS} Or ask for less for a label: 0.995,LABEL=0.98."
+        hint = f"{_MORE_TEXTS} Or ask for less for a label (0.995,LABEL=0.98), or for nothing (LABEL=0)."
         raise GateError(f"no cascade: {'; '.join(lacking)}", hint)
 
 
@@ -340,7 +340,9 @@ def _tested(
     everywhere = np.ones(len(testing), dtype=np.bool_)
     agreement = Promise(target.values[EVERY_LABEL], everywhere, (decisions != full).any(axis=1))
     recall = {
-        name: Promise(target.of(name) or 0.0, full[:, i], ~decisions[:, i]) for i, name in enumerate(labels.names)
+        name: Promise(wanted, full[:, i], ~decisions[:, i])
+        for i, name in enumerate(labels.names)
+        if (wanted := target.of(name))
     }
     max_risk = choose_max_risk(answers.risk, [agreement, *recall.values()], np.unique(risk[np.isfinite(risk)]))
     early = answers.risk <= (-1.0 if max_risk is None else max_risk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from toxonnx.evaluate.sections import Section, markdown
+from toxonnx.labels import Labels
 from toxonnx.manifest import Manifest
 from toxonnx.manifest_decisions import Cascade, Decisions, LabelThresholdDict
 
@@ -61,15 +62,23 @@ def cascade_lines(manifest: Manifest) -> list[str]:
     cascade = manifest.cascade
     if cascade is None:
         return []
-    recall = ", ".join(f"{name} {check}" for name, check in cascade.recall.items())
+    checks = {"all rows": cascade.agreement, **cascade.recall}
     return [
         f"cascade: the first stage, fitted on {cascade.fitted_rows:,} rows ({cascade.rows_from}), answers "
         f"{cascade.early:.1%} of {cascade.agreement.rows:,} others",
-        f"decided as by the full model, with 95% confidence: all rows {cascade.agreement}; {recall}",
+        "decided as by the full model, with 95% confidence: "
+        + ", ".join(f"{name} {check}" for name, check in checks.items())
+        + _not_promised("; no promise for {}", cascade, manifest.labels),
     ]
 
 
-def cascade_section(cascade: Cascade) -> list[str]:
+def _not_promised(text: str, cascade: Cascade, labels: Labels) -> str:
+    """The text about the labels without a promise; empty if there are none."""
+    names = [name for name in labels.names if name not in cascade.recall]
+    return text.format(", ".join(names)) if names else ""
+
+
+def cascade_section(cascade: Cascade, labels: Labels) -> list[str]:
     """Lines of the model card, in Markdown."""
     rows = [
         [name, f"{check.wanted:.1%}", f"{check.rows:,}", f"{check.disagreements:,}"]
@@ -80,7 +89,8 @@ def cascade_section(cascade: Cascade) -> list[str]:
         f"A first stage answers the texts that it is sure of: {cascade.early:.1%} of {cascade.agreement.rows:,} texts "
         f"({cascade.rows_from}) on which it was tested. It was fitted on the full model's scores of "
         f"{cascade.fitted_rows:,} others. With 95% confidence, the table holds for texts like these, not for others. "
-        f"`--no-cascade` turns it off; `--audit` checks it on your texts.",
+        f"`--no-cascade` turns it off; `--audit` checks it on your texts."
+        + _not_promised(" Of the rows with {}, any share may be decided otherwise.", cascade, labels),
         "",
         markdown([table]).rstrip(),
         "",

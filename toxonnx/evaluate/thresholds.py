@@ -35,8 +35,9 @@ class Target:
     """A target for fitting thresholds.
 
     Attributes:
-        kind: ``precision``, ``recall`` or ``f1``.
-        values: label -> share to reach, ``*`` for every label; empty for ``f1``, which is maximised.
+        kind: ``precision``, ``recall``, ``f1``, or ``agreement`` of a cascade.
+        values: label -> share to reach, ``*`` for every label; empty for ``f1``, which is maximised. With
+            ``agreement``, 0 leaves a label without a promise.
     """
 
     kind: str
@@ -58,7 +59,8 @@ class Target:
                 f"there is no label {', '.join(unknown)} to set a target for",
                 f"The labels are {', '.join(labels.names)}.",
             )
-        wrong = [value for value in self.values.values() if not 0 < value <= 1]
+        may_be_zero = self.kind == "agreement"
+        wrong = [value for value in self.values.values() if not (0 < value <= 1 or (value == 0 and may_be_zero))]
         if wrong:
             raise InputError(f"a target must be greater than 0 and at most 1 (0.9 for 90%), got {wrong[0]:g}")
 
