@@ -294,11 +294,13 @@ class WrittenFor:
 
     Attributes:
         data: sha256 of the labelled file; empty for any.
+        validation: sha256 of the file of ``train --validation``; empty for none.
         settings: the recipe's :func:`toxonnx.recipe_prose.settings_fingerprint`, which changes with every key that
             decides what is trained; empty for any.
     """
 
     data: str = ""
+    validation: str = ""
     settings: str = ""
 
 

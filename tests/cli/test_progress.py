@@ -23,3 +23,17 @@ def test_a_line_every_thirty_seconds_with_the_time_left(
     assert lines[0] == "50.6%, step 30, 41 min left"
     assert [line.split(", ")[1] for line in lines[:4]] == [f"step {second}" for second in (30, 60, 90, 120)]
     assert lines[4:] == ["7 rows"]
+
+
+def test_the_time_left_of_a_second_part_of_the_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with progress.show_progress() as show:
+        for part in ("texts", "steps"):
+            for tenth in range(1, 11):
+                now += 40
+                show(tenth / 10, f"{tenth} {part}")
+    lines = capsys.readouterr().err.splitlines()
+    assert "60.0%, 6 texts, 3 min left" in lines and "60.0%, 6 steps, 3 min left" in lines

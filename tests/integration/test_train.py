@@ -81,9 +81,32 @@ def test_a_separate_validation_file(bases: dict[str, Path], labelled: Path, tmp_
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "run" / "curves.png").exists()  # there is no curve through one epoch
-    assert "training on 320 rows, validating on the given file" in done.stdout
-    assert "warning" in done.stdout and "validation rows are also in the training file" in done.stdout
+    assert "training on 320 rows, validating on the given file\n" in done.stdout
+    assert "warning: 1 validation rows are also training rows; metrics are inflated" in done.stdout
     assert json.loads((tmp_path / "run" / "run.json").read_text())["split"]["validation_rows"] == 41
+
+
+@pytest.mark.parametrize("given", ["validation", ""])
+def test_a_separate_test_file(bases: dict[str, Path], labelled: Path, tmp_path: Path, given: str) -> None:
+    files = {
+        name: write_csv(tmp_path / f"{name}.csv", ["text", "class"], [list(row) for row in sentences(count, seed)])
+        for name, count, seed in (("validation", 40, 11), ("test", 60, 12))
+    }
+    spec = recipe(tmp_path / "r.toml", epochs=1)
+    spec.write_text(spec.read_text().replace("validation = 0.2", "validation = 0.2\ntest = 0.2"))
+    options = [f"--{given}", files[given]] if given else []
+    done = toxonnx(
+        "train", labelled, "--recipe", spec, "--base", bases["distilbert"], "-o", tmp_path / "run", *options,
+        "--test", files["test"],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = "320 rows, validating on the given file" if given else r"\d+ rows, validating on \d+"
+    assert re.search(rf"training on {rows}, testing on the given file\n", done.stdout)
+    table = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert table["split"]["test_rows"] == 60 and table["test_file"]["file"] == "test.csv"
+    assert table["split"]["train"] + table["split"]["validation"] == 320
+    assert set(table["metrics"]) == set(table["baselines"]) == {"validation", "test"}
+    assert len((tmp_path / "run" / "test.csv").read_text().splitlines()) == 61
 
 
 FINE = [["a warm soup", "good"], ["a calm river", "good"], ["a rotten plan", "bad"], ["an ugly coat", "bad"]]

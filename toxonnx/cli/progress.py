@@ -52,11 +52,14 @@ class _Lines:
     def __init__(self) -> None:
         self._last = self._started = time.monotonic()
         self._first: float | None = None  # a resumed training does not start at 0
+        self._share = 0.0
 
     def update(self, share: float | None, note: str) -> None:
         """Prints a line if it is time for one."""
-        if share is not None and self._first is None:
-            self._first, self._started = share, time.monotonic()
+        if share is not None:
+            if self._first is None or share < self._share:  # another part of the work has begun
+                self._first, self._started = share, time.monotonic()
+            self._share = share
         now = time.monotonic()
         if now - self._last < LINE_SECONDS:
             return

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--validation", type=click.Path(path_type=Path), help="Labelled file to validate on, in place of a split."
 )
+@click.option("--test", type=click.Path(path_type=Path), help="Labelled file to test on, in place of a split.")
 @read_options
 @click.option("--resume", is_flag=True, help="Continue from the run's last checkpoint.")
 @click.option("--force", is_flag=True, help="Replace the run if it exists.")
@@ -30,6 +31,7 @@ def command(
     base: str | None,
     output: Path,
     validation: Path | None,
+    test: Path | None,
     reading: ReadOptions,
     resume: bool,
     force: bool,
@@ -51,8 +53,8 @@ def command(
     from toxonnx.train.trainer import Reports
 
     request = TrainRequest(
-        recipe=loaded, data=data, output=output, base=base, validation=validation, reading=reading, resume=resume,
-        force=force,
+        recipe=loaded, data=data, output=output, base=base, validation=validation, test=test, reading=reading,
+        resume=resume, force=force,
     )  # fmt: skip
     try:
         with show_progress() as progress:

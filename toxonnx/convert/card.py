@@ -73,8 +73,10 @@ def without_foreign_prose(recipe: Recipe, run: RunMetadata | None) -> tuple[Reci
         out.
     """
     written_for, others = recipe.written_for, []
-    if written_for.data and (run is None or run.data.sha256 != written_for.data or run.validation_file is not None):
-        others.append("data")
+    if written_for.data:
+        validated_on = run.validation_file.sha256 if run and run.validation_file else ""
+        if run is None or (run.data.sha256, validated_on) != (written_for.data, written_for.validation):
+            others.append("data")
     if written_for.settings:
         model = dataclasses.replace(recipe.model, base=shown_name(run.base)) if run else recipe.model
         if run is None or settings_fingerprint(dataclasses.replace(recipe, model=model)) != written_for.settings:
@@ -133,14 +135,15 @@ def _training_lines(training: Training) -> list[str]:
     leaks = (
         f"LEAKY: the texts of {split['leaking']} held-out rows are also in the training rows"
         if split["leaking"]
-        else f"identical texts are on one side of the split (a random split would leak "
-        f"{split['would_leak_in_a_random_split']} rows)"
+        else "identical texts are on one side of the split"
     )
+    if would_leak := split["would_leak_in_a_random_split"]:
+        leaks += f" (a random split would leak {would_leak} rows)"
     teacher = ", ".join(f"{name} (sha256 {digest[:16]})" for name, digest in training.teacher.items())
     lines = [
         f"- recipe `{training.recipe}`, epoch {training.best_epoch} of {training.epochs} (the best one)",
         f"- data: {data['file']}, {data['rows']} rows (sha256 {data['sha256'][:16]}): {split['train']} for training, "
-        f"{split['validation_rows']} for validation, {split['test']} for testing; {leaks}",
+        f"{split['validation_rows']} for validation, {split.get('test_rows', split['test'])} for testing; {leaks}",
         *([f"- it also learnt the probabilities of {teacher}"] if teacher else []),
     ]
     if training.sources:

@@ -35,6 +35,10 @@ class SplitRows:
     leaked: int
     leaking: int
 
+    def held_out(self) -> list[tuple[str, NDArray[np.int64]]]:
+        """The parts that are not for training, and their rows."""
+        return [("validation", self.validation), ("test", self.test)]
+
     def to_dict(self) -> dict[str, int]:
         """Numbers of rows."""
         return {

@@ -50,7 +50,13 @@ __all__ = ["TrainRequest", "fit"]
 LORA_LEARNING_RATE = 1e-4
 
 #: names of ``base`` and the other fields of a run's identity, for messages
-_IDENTITY_NAMES = {"recipe": "recipe", "data": "data", "validation_file": "validation file", "base": "base model"}
+_IDENTITY_NAMES = {
+    "recipe": "recipe",
+    "data": "data",
+    "validation_file": "validation file",
+    "test_file": "test file",
+    "base": "base model",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +68,7 @@ class TrainRequest:
         data: labelled file; None if the recipe names all files.
         output: folder of the run.
         base: folder, hub id or ``package:NAME/FOLDER`` in place of the recipe's base model.
-        validation: labelled file to validate on, in place of a split of ``data``.
+        validation, test: labelled files to validate and to test on, in place of a split of ``data``.
         reading: how to read the files.
         resume: continue from the last checkpoint in ``output``.
         force: replace ``output``.
@@ -73,6 +79,7 @@ class TrainRequest:
     output: Path
     base: str | None = None
     validation: Path | None = None
+    test: Path | None = None
     reading: ReadOptions | None = None
     resume: bool = False
     force: bool = False
@@ -114,7 +121,10 @@ def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
     if not named:
         raise InputError("there is no base model", "Give one with --base, or as model.base in the recipe.")
     source = resolve_base(named)
-    data = load_training_data(recipe, request.data, request.validation, request.reading)
+    held_out_files = {
+        part: path for part, path in (("validation", request.validation), ("test", request.test)) if path is not None
+    }
+    data = load_training_data(recipe, request.data, held_out_files, request.reading)
     identity = _identity(request, named, data.identity())
     checkpoint = _find_checkpoint(output, identity, resume=request.resume, force=request.force)
     for line in data.describe(recipe):
@@ -184,8 +194,9 @@ def _finish(
         labels=list(examples.labels.names),
         split={
             **data.split.to_dict(),
+            "leaking": data.split.leaking + sum(data.repeated.values()),
             "dropped_empty": examples.dropped,
-            "validation_rows": len(data.held_out["validation"]),
+            **{f"{part}_rows": len(rows) for part, rows in data.held_out.items()},
         },
         adapter=prepared.adapter,
         best_epoch=trainer.best_epoch(),
@@ -203,14 +214,18 @@ def _finish(
 
 
 def _identity(request: TrainRequest, base: str, data: FileIdentity) -> RunIdentity:
-    validation = request.validation
     return RunIdentity(
         recipe=json.loads(json.dumps(request.recipe.to_dict())),
         data=data,
-        validation_file=FileIdentity(file=validation.name, sha256=sha256(validation)) if validation else None,
+        validation_file=_file_identity(request.validation),
+        test_file=_file_identity(request.test),
         # The absolute path of a folder: the export may be started from elsewhere.
         base=str(Path(base).resolve()) if Path(base).is_dir() else base,
     )
+
+
+def _file_identity(path: Path | None) -> FileIdentity | None:
+    return None if path is None else FileIdentity(file=path.name, sha256=sha256(path))
 
 
 def _load_baselines(output: Path) -> dict[str, dict[str, dict[str, float]]]:

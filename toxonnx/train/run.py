@@ -48,13 +48,14 @@ class RunIdentity:
     Attributes:
         recipe: as plain values.
         data: the labelled file; of several files, their names and the sha256 of their sha256 sums.
-        validation_file: a labelled file to validate on; None for a split of ``data``.
+        validation_file, test_file: labelled files to validate and to test on; None for a split of ``data``.
         base: the base model; the absolute path of a folder.
     """
 
     recipe: dict[str, Any]
     data: FileIdentity
     validation_file: FileIdentity | None
+    test_file: FileIdentity | None
     base: str
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
@@ -34,7 +35,8 @@ class TrainingData:
         files: the files that they are from, and how the recipe uses each.
         examples: all labelled rows of the files.
         split: which of them are for training, validation and test.
-        held_out: ``validation`` and, with a test split, ``test`` -> rows.
+        held_out: ``validation`` and, if there are some, ``test`` -> rows.
+        repeated: of the held-out parts that are files of their own -> how many of their rows are training rows, too.
         unlabelled: further training rows, which only the teacher labels.
         teacher: the teacher's logits of ``all_train``; None without a teacher.
     """
@@ -43,6 +45,7 @@ class TrainingData:
     examples: Examples
     split: SplitRows
     held_out: dict[str, Examples]
+    repeated: dict[str, int]
     unlabelled: Examples
     teacher: TeacherLogits | None = None
 
@@ -117,15 +120,15 @@ class TrainingData:
         if examples.dropped:
             lines.append(f"{examples.dropped} rows with an empty text are left out")
         lines += [f"note: {note}" for note in examples.notes]
-        if not len(rows.validation):
-            lines.append(f"training on {len(rows.train)} rows, validating on the given file")
-            if rows.leaking:
-                leaking = f"{rows.leaking} validation rows are also in the training file"
-                lines.append(f"warning: {leaking}; metrics are inflated")
-            return lines
-        lines.append(
-            f"training on {len(rows.train)} rows, validating on {len(rows.validation)}, testing on {len(rows.test)}"
-        )
+        parts = [
+            f"{verb} on {'the given file' if part in self.repeated else len(self.held_out.get(part, ()))}"
+            for part, verb in (("validation", "validating"), ("test", "testing"))
+            if part in self.held_out or "validation" not in self.repeated
+        ]
+        lines.append(f"training on {len(rows.train)} rows, {', '.join(parts)}")
+        for part, count in self.repeated.items():
+            if count:
+                lines.append(f"warning: {count} {part} rows are also training rows; metrics are inflated")
         if rows.leaking:
             leaking = f"{rows.leaking} held-out rows are also in the training rows"
             lines.append(f"warning: random split as requested: {leaking}")
@@ -139,14 +142,14 @@ class TrainingData:
 
 
 def load_training_data(
-    recipe: Recipe, data: Path | None, validation: Path | None, reading: ReadOptions | None
+    recipe: Recipe, data: Path | None, held_out_files: Mapping[str, Path], reading: ReadOptions | None
 ) -> TrainingData:
     """Reads the rows and splits them.
 
     Args:
         recipe: how to train.
         data: the file of the command line, if there was one.
-        validation: labelled file to validate on, in place of a split.
+        held_out_files: ``validation`` or ``test`` -> labelled file, in place of a split.
         reading: how to read the files.
 
     Raises:
@@ -155,19 +158,21 @@ def load_training_data(
     files = data_files(recipe, data)
     loaded = load_files(files, recipe, reading=reading)
     examples = loaded.labelled
-    if validation is not None:
-        held_out = load_examples(validation, recipe, reading=reading, labels=examples.labels)
-        all_rows, no_rows = np.arange(len(examples), dtype=np.int64), np.array([], dtype=np.int64)
-        training_texts = {fold(text) for text in examples.texts}
-        leaking = sum(fold(text) in training_texts for text in held_out.texts)
-        rows = SplitRows(all_rows, no_rows, no_rows, 0, leaking, leaking)
-        held = {"validation": held_out}
+    given = {
+        part: load_examples(path, recipe, reading=reading, labels=examples.labels)
+        for part, path in held_out_files.items()
+    }
+    if "validation" in given:
+        no_rows = np.array([], dtype=np.int64)
+        rows = SplitRows(np.arange(len(examples), dtype=np.int64), no_rows, no_rows, 0, 0, 0)
     else:
-        rows = split(examples, recipe.split, " and ".join(str(path) for path, _ in files))
-        held = {"validation": examples.subset(rows.validation)}
-        if len(rows.test):
-            held["test"] = examples.subset(rows.test)
-    return TrainingData(files, examples, rows, held, _without_held_out(loaded, held))
+        spec = dataclasses.replace(recipe.split, test=0.0) if "test" in given else recipe.split
+        rows = split(examples, spec, " and ".join(str(path) for path, _ in files))
+    drawn = {part: examples.subset(members) for part, members in rows.held_out() if len(members)}
+    held = {part: one for part in ("validation", "test") if (one := given.get(part, drawn.get(part))) is not None}
+    training_texts = {fold(examples.texts[i]) for i in rows.train}
+    repeated = {part: sum(fold(text) in training_texts for text in one.texts) for part, one in given.items()}
+    return TrainingData(files, examples, rows, held, repeated, _without_held_out(loaded, held))
 
 
 def _without_held_out(loaded: LoadedRows, held_out: Mapping[str, Examples]) -> Examples:
