@@ -1,10 +1,11 @@
 """Prepares a training that continues from a released bundle: its weights as a checkpoint, and data it has not seen.
 
-    python benchmarks/toxicity/continue_from.py toxicity.csv --bundle minilm-toxicity-int8 -o continued
+    python benchmarks/toxicity/continue_from.py toxicity.csv --bundle minilm-toxicity-int8 \
+        --base BASE -o continued
 
 writes:
 
-* ``start``: the weights of the int8 graph as a PyTorch checkpoint, the base of the recipe
+* ``NAME-weights``: the weights of the int8 graph as a PyTorch checkpoint, the base of the recipe
 * ``validation.csv``, ``test.csv``: rows of groups of near duplicates of which the bundle has seen no text
 * ``train.csv``: all other rows, and variants of them whose labels follow from how they are made:
 
@@ -183,7 +184,7 @@ def main() -> None:
         digest = hashlib.sha256((arguments.output / f"{part}.csv").read_bytes()).hexdigest()
         print(f"{part}: {len(members):,} rows, sha256 {digest}")
     print(f"seen by the bundle: {seen.sum():,} of {len(rows):,} rows")
-    write_checkpoint(bundle, arguments.base, arguments.output / "start")
+    write_checkpoint(bundle, arguments.base, arguments.output / f"{bundle.manifest.name}-weights")
 
 
 if __name__ == "__main__":
