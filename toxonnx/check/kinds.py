@@ -52,7 +52,7 @@ _KINDS = (
     ),
     FindingKind(
         "repeated-header", "The header occurs again between the rows, as in concatenated files.", "error",
-        "Remove these lines, which usually come from concatenated files. They were skipped here.",
+        "Remove these lines; they were skipped here.",
         "two files that were joined with `cat`, so that `comment,tone` is also line 5,001.",
     ),
     FindingKind(
@@ -64,7 +64,7 @@ _KINDS = (
     # labels
     FindingKind(
         "empty-labels", "Rows have no label.", None,
-        'Label these rows, or leave them out with labels.missing = "drop" in the recipe; else training stops.',
+        'Label these rows, or leave them out with labels.missing = "drop" in the recipe; otherwise training stops.',
         "`The train was on time.,` has nothing in the column `tone`.",
     ),
     FindingKind(
@@ -74,7 +74,7 @@ _KINDS = (
     ),
     FindingKind(
         "decimal-labels", "Labels are whole numbers with decimals.", "note",
-        "Nothing: data frames write integers so if some rows have no value. Training reads them the same way.",
+        "No action needed: pandas writes integers this way if some rows have no value, and training reads 1.0 as 1.",
         "the labels are `0.0` and `1.0`, as pandas writes integers if a row has no value.",
     ),
     FindingKind(
@@ -110,7 +110,7 @@ _KINDS = (
     ),
     FindingKind(
         "class-imbalance", "The largest class is many times the size of the smallest.", None,
-        "Use macro F1 and per-class F1 rather than accuracy, and weight the classes in training.",
+        "Use macro F1 and per-class F1 rather than accuracy, and weight the classes (training.class_weights).",
         "9,800 rows are `praise` and 200 are `complaint`: a model that always says praise has an accuracy of 98%.",
     ),
     FindingKind(
@@ -120,7 +120,7 @@ _KINDS = (
     ),
     # texts
     FindingKind(
-        "empty-texts", "Rows have no text after normalisation.", "warning",
+        "empty-texts", "Rows have no text after normalization.", "warning",
         "Remove these rows; training skips them.",
         "a text that is only spaces.",
     ),
@@ -135,7 +135,7 @@ _KINDS = (
         "`caf\N{REPLACEMENT CHARACTER}` where someone wrote café.",
     ),
     FindingKind(
-        "html-entities", "Texts contain HTML entities after normalisation.", "note",
+        "html-entities", "Texts contain HTML entities after normalization.", "note",
         "Add the step html to text.normalise in the recipe, so that the model reads the characters.",
         "`Fish &amp; chips, please.`, and the recipe does not list the step `html`.",
     ),
@@ -146,7 +146,7 @@ _KINDS = (
     ),
     FindingKind(
         "invisible-characters", "Texts contain zero-width or other invisible characters.", "note",
-        "Find out whether people or a program wrote them, and whether they are more frequent in one class.",
+        "Find out whether people or a program inserted them, and whether they are more frequent in one class.",
         "`love\N{ZERO WIDTH SPACE}ly`, written here with a zero-width space between the letters.",
     ),
     FindingKind(
@@ -156,7 +156,7 @@ _KINDS = (
     ),
     FindingKind(
         "truncation", "Texts are longer than the model's maximum length.", None,
-        "Raise max_length if the model supports it, or make sure that the relevant part comes first.",
+        "Raise max_length if the model supports it, export with --long-texts windows, or put the relevant part first.",
         "a letter of 900 tokens, of which a model with `max_length = 128` reads the first 128.",
     ),
     # duplicates and leakage

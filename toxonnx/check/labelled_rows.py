@@ -115,7 +115,7 @@ def read_rows(table: RawTable, recipe: Recipe, training: RowLabels | None = None
     findings = [*table.findings(), *merged_row_findings(table, recipe.labels, row_labels), *label_findings]
     empty = [line for line, text in zip(all_lines, rendered, strict=True) if not text.strip()]
     if empty:
-        message = f"{format_share(len(empty), len(rendered))} have no text after normalisation"
+        message = f"{format_share(len(empty), len(rendered))} have no text after normalization"
         findings.append(make_finding("empty-texts", message, empty, file=file))
     # Undecodable bytes are reported already; in the texts, they are U+FFFD.
     undecodable = set(table.undecodable_lines)

@@ -26,7 +26,7 @@ MAX_TABLE_ROWS = 30
 def fact_lines(report: CheckReport) -> dict[str, str]:
     """Facts about the file: name -> value."""
     names = format_names([repr(name) for name in report.columns], 20)
-    normalisation = f"normalised: {', '.join(report.normalise)}" if report.normalise else "not normalised"
+    normalisation = f"normalized: {', '.join(report.normalise)}" if report.normalise else "not normalized"
     facts = {
         "rows": f"{report.rows:,} in {report.file}, {report.usable_rows:,} with a text and a usable label",
         "columns": f"{len(report.columns)}: {names}",

@@ -63,8 +63,8 @@ if TYPE_CHECKING:
 @click.option("--no-calibration", is_flag=True, help="Keep the model's own probabilities.")
 @click.option(
     "--target-precision", metavar="X|LABEL=X,...",
-    help="Fit thresholds that reach this precision on the held-out rows, for every label or for some; rows below all "
-    "thresholds are marked for review.",
+    help="Fit thresholds that reach this precision on the held-out rows, for every label or for some; in a "
+    "single-label model, rows below all thresholds are marked for review.",
 )  # fmt: skip
 @click.option("--target-recall", metavar="X|LABEL=X,...", help="Fit thresholds that reach this recall.")
 @click.option("--best-f1", is_flag=True, help="Fit thresholds that maximise the macro F1.")
