@@ -1,6 +1,7 @@
 """Prepares a training that continues from a released bundle: its weights as a checkpoint, and data it has not seen.
 
-    python benchmarks/toxicity/continue_from.py toxicity.csv --bundle minilm-toxicity-int8 -o continued
+    python benchmarks/toxicity/continue_from.py toxicity.csv --bundle minilm-toxicity-int8 \\
+        --base BASE -o continued
 
 writes:
 
@@ -41,7 +42,9 @@ REJECTING = (
     'The court fined a man who had shouted "{}".', 'I used to believe this: "{}". I was wrong.',
     'Nobody in this office may say "{}" and keep the job.', 'She left the group after they posted "{}".',
 )  # fmt: skip
-AGREEING = ('He said "{}", and he is right.', 'I agree with this: "{}"', '"{}" is what everybody here thinks, and so do I.')
+AGREEING = (
+    'He said "{}", and he is right.', 'I agree with this: "{}"', '"{}" is what everybody here thinks, and so do I.',
+)  # fmt: skip
 #: rows of a source that are held out, at most, for each of validation and test
 HELD_OUT = 600
 
@@ -89,7 +92,8 @@ def variants(rows: list[Row], rng: random.Random) -> Iterator[Row]:
         elif chance < 0.15 and row["identity_attack"] == "1" and len(text.split()) <= FRAME_WORDS:
             if rng.random() < 0.6:
                 unknown = dict.fromkeys(LABELS, "") | {"toxicity": "0", "identity_attack": "0"}
-                yield row | unknown | {"text": rng.choice(REJECTING).format(text.rstrip(".")), "source": "variant-frame"}
+                frame = rng.choice(REJECTING).format(text.rstrip("."))
+                yield row | unknown | {"text": frame, "source": "variant-frame"}
             else:
                 yield row | {"text": rng.choice(AGREEING).format(text.rstrip(".")), "source": "variant-frame"}
 
@@ -125,8 +129,10 @@ def weights(graph: Any) -> dict[str, np.ndarray]:
 
 def _checkpoint_name(name: str) -> str:
     """The last layer computes the first token only, and has a module more for that."""
-    return name.replace(".layer.attention", ".attention").replace(".layer.intermediate", ".intermediate").replace(
-        ".layer.output", ".output"
+    return (
+        name.replace(".layer.attention", ".attention")
+        .replace(".layer.intermediate", ".intermediate")
+        .replace(".layer.output", ".output")
     )
 
 
