@@ -1,6 +1,6 @@
 """Prepares a training that continues from a released bundle: its weights as a checkpoint, and data it has not seen.
 
-    python benchmarks/toxicity/continue_from.py toxicity.csv --bundle minilm-toxicity-int8 \
+    python benchmarks/toxicity/continue_from.py toxicity.csv --bundle minilm-toxicity-int8 \\
         --base BASE -o continued
 
 writes:

@@ -60,7 +60,7 @@ def max_batch_tokens_option(function: F) -> F:
     """Adds ``--max-batch-tokens``."""
     return click.option(
         "--max-batch-tokens", type=click.IntRange(min=1),
-        help="Largest number of tokens in a batch  [default: 512; 32768 on a GPU]",
+        help="Largest number of tokens in a batch  [default: 512; on a GPU 32768, with TensorRT 8192]",
     )(function)  # fmt: skip
 
 

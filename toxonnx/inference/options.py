@@ -22,11 +22,12 @@ class RuntimeOptions:
         allow_fallback: use the CPU where the requested GPU cannot be used.
         threads: batches that are scored at the same time; by default one per core that this process may use, and two
             on a GPU.
-        max_batch_tokens: largest number of tokens in a batch; by default 512 on the CPU, 32,768 on CUDA.
+        max_batch_tokens: largest number of tokens in a batch; by default 512 on the CPU, 32,768 on CUDA, 8,192 on
+            TensorRT.
         chunk_size: texts that are sorted by length together; by default more with more threads. Memory grows with it,
             not with the number of texts.
         tokenizer_processes: processes that tokenize, once there is more than one chunk of texts; by default none on
-            the CPU, and on a GPU one per core, up to 16.
+            the CPU, and on a GPU one fewer than the cores, up to 16; none with fewer than three cores.
         cascade: use the first stage of a bundle that has one.
         audit: share of the texts on which the first stage's decisions are compared with the full model's, while files
             or streams are scored.
