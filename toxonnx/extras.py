@@ -8,7 +8,6 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from toxonnx.errors import MachineError
 
@@ -64,6 +63,8 @@ def install_command(extra: str) -> str:
         return f"pip install 'toxonnx[{extra}]'"
     url = origin["url"]
     if "dir_info" in origin:
+        from urllib.request import url2pathname  # loads ssl and http.client, which every command would wait for
+
         folder = url2pathname(urlsplit(url).path)
         command = f"pip install {'-e ' * origin['dir_info'].get('editable', False)}'.[{extra}]'"
         there = Path(folder).is_dir()
