@@ -5,7 +5,8 @@
 
 writes:
 
-* ``NAME-weights``: the weights of the int8 graph as a PyTorch checkpoint, the base of the recipe
+* ``NAME-weights``: the weights of the int8 graph as a PyTorch checkpoint, the base of the recipe, with the fingerprints
+  of the texts that the bundle has seen
 * ``validation.csv``, ``test.csv``: rows of groups of near duplicates of which the bundle has seen no text
 * ``train.csv``: all other rows, and variants of them whose labels follow from how they are made:
 
@@ -171,10 +172,9 @@ def main() -> None:
         left_out = set(arguments.leave_out.split(","))
         rows = [row for row in csv.DictReader(file) if row["source"] not in left_out]
     cleaned = [bundle.manifest.text.clean(row["text"]) for row in rows]
-    seen = np.zeros(len(rows), dtype=bool)
-    for name in FINGERPRINT_FILES.values():
-        if (arguments.bundle / name).is_file():
-            seen |= is_seen(cleaned, load_fingerprints(arguments.bundle / name))
+    files = [arguments.bundle / name for name in FINGERPRINT_FILES.values()]
+    fingerprints = np.concatenate([load_fingerprints(file) for file in files if file.is_file()])
+    seen = is_seen(cleaned, fingerprints)
     rng = random.Random(arguments.seed)
     parts = divide(rows, seen, rng)
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -184,7 +184,9 @@ def main() -> None:
         digest = hashlib.sha256((arguments.output / f"{part}.csv").read_bytes()).hexdigest()
         print(f"{part}: {len(members):,} rows, sha256 {digest}")
     print(f"seen by the bundle: {seen.sum():,} of {len(rows):,} rows")
-    write_checkpoint(bundle, arguments.base, arguments.output / f"{bundle.manifest.name}-weights")
+    checkpoint = arguments.output / f"{bundle.manifest.name}-weights"
+    write_checkpoint(bundle, arguments.base, checkpoint)
+    np.save(checkpoint / FINGERPRINT_FILES["training"], np.unique(fingerprints), allow_pickle=False)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import recipe, sentences, toxonnx, write_csv
+
+from toxonnx.data.fingerprints import hashes, save_fingerprints
 
 
 def _metrics(run: Path) -> list[dict[str, float]]:
@@ -107,6 +111,32 @@ def test_a_separate_test_file(bases: dict[str, Path], labelled: Path, tmp_path: 
     assert table["split"]["train"] + table["split"]["validation"] == 320
     assert set(table["metrics"]) == set(table["baselines"]) == {"validation", "test"}
     assert len((tmp_path / "run" / "test.csv").read_text().splitlines()) == 61
+
+
+@pytest.mark.parametrize("part_of_a_run", [True, False])
+def test_a_model_that_is_trained_further_remembers_its_texts(
+    bases: dict[str, Path], tmp_path: Path, *, part_of_a_run: bool
+) -> None:
+    base, other, seen = tmp_path / "old" / "checkpoint", tmp_path / "copy", [text for text, _ in sentences(60, 20)]
+    shutil.copytree(bases["distilbert"], base)
+    (tmp_path / "old" / "run.json").write_text("{}")
+    save_fingerprints(tmp_path / "old" / "training_texts.npy", seen)
+    if not part_of_a_run:  # a checkpoint that has them beside its weights
+        shutil.copytree(base, other)
+        base = other
+        shutil.copy(tmp_path / "old" / "training_texts.npy", base)
+    new = [list(row) for row in sentences(60, 21)]
+    old = [list(row) for row in sentences(60, 20) if row not in sentences(60, 21)][:8]
+    data = write_csv(tmp_path / "new.csv", ["text", "class"], new)
+    validation = write_csv(tmp_path / "validation.csv", ["text", "class"], old)
+    done = toxonnx(
+        "train", data, "--recipe", recipe(tmp_path / "r.toml", epochs=1), "--base", base, "-o", tmp_path / "run",
+        "--validation", validation,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "warning: the base model was trained on 8 of the validation rows; metrics are inflated" in done.stdout
+    after = np.load(tmp_path / "run" / "training_texts.npy")
+    assert set(after.tolist()) == set(hashes([*seen, *(text for text, _ in new)]).tolist())
 
 
 FINE = [["a warm soup", "good"], ["a calm river", "good"], ["a rotten plan", "bad"], ["an ugly coat", "bad"]]

@@ -37,9 +37,10 @@ def is_seen(texts: Iterable[str], seen: NDArray[np.uint64]) -> NDArray[np.bool_]
     return np.isin(hashes(texts), seen)
 
 
-def save_fingerprints(path: Path, texts: Iterable[str]) -> None:
-    """Writes the distinct hashes of texts, sorted, so that they do not show the order of the rows."""
-    np.save(path, np.unique(hashes(texts)), allow_pickle=False)
+def save_fingerprints(path: Path, texts: Iterable[str], others: NDArray[np.uint64] | None = None) -> None:
+    """Writes the distinct hashes of texts, and ``others``, sorted, so that they do not show the order of the rows."""
+    known = hashes(texts) if others is None else np.concatenate([hashes(texts), others])
+    np.save(path, np.unique(known), allow_pickle=False)
 
 
 def load_fingerprints(path: Path) -> NDArray[np.uint64]:

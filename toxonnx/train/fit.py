@@ -22,14 +22,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 import toxonnx
 from toxonnx.bundle import sha256
 from toxonnx.data.examples import Examples, known_counts
+from toxonnx.data.fingerprints import FINGERPRINT_FILES, is_seen, load_fingerprints, save_fingerprints
 from toxonnx.disk import reports_full_disk
 from toxonnx.errors import InputError
 from toxonnx.evaluate.metrics import Metrics
@@ -129,6 +132,10 @@ def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
     checkpoint = _find_checkpoint(output, identity, resume=request.resume, force=request.force)
     for line in data.describe(recipe):
         log(line)
+    seen = _seen_by_base(source)
+    for part, rows in data.held_out.items():
+        if count := int(is_seen(rows.texts, seen).sum()):
+            log(f"warning: the base model was trained on {count} of the {part} rows; metrics are inflated")
     # The model comes before the baselines, which take a while: no input may be found to be wrong after them.
     transformers.set_seed(recipe.training.seed)
     prepared = _prepare_model(recipe, source, data.examples)
@@ -156,6 +163,7 @@ def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
             teacher = score_with_teacher(recipe.teacher.models, texts, labels, reports.progress)
             data = dataclasses.replace(data, teacher=teacher)
         trainer = ClassifierTrainer(recipe, data, prepared.trained, prepared.tokenizer, output, reports)
+        save_fingerprints(output / FINGERPRINT_FILES["training"], data.all_train.texts, seen)
         if checkpoint:
             log(f"resuming from {checkpoint.name}")
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -222,6 +230,15 @@ def _identity(request: TrainRequest, base: str, data: FileIdentity) -> RunIdenti
         # The absolute path of a folder: the export may be started from elsewhere.
         base=str(Path(base).resolve()) if Path(base).is_dir() else base,
     )
+
+
+def _seen_by_base(source: str) -> NDArray[np.uint64]:
+    """Fingerprints of the texts that a base model was trained on, if it is a run's checkpoint or has them beside it."""
+    folder = Path(source)
+    if (folder.parent / RUN_FILE).is_file():
+        folder = folder.parent
+    path = folder / FINGERPRINT_FILES["training"]
+    return load_fingerprints(path) if path.is_file() else np.zeros(0, dtype=np.uint64)
 
 
 def _file_identity(path: Path | None) -> FileIdentity | None:

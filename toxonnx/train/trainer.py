@@ -18,7 +18,6 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from toxonnx.data.examples import Examples, save_examples
-from toxonnx.data.fingerprints import FINGERPRINT_FILES, save_fingerprints
 from toxonnx.evaluate.metrics import Metrics, evaluate
 from toxonnx.recipe import Recipe
 from toxonnx.train.callbacks import EpochReport, ProgressReport, TimedCheckpoints
@@ -156,7 +155,6 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         rng = np.random.default_rng(settings.seed)
         sample = rng.permutation(len(train))[:CALIBRATION_ROWS]
         save_examples(output / CALIBRATION, train.subset(sample))
-        save_fingerprints(output / FINGERPRINT_FILES["training"], data.all_train.texts)
 
     def metrics(self, part: str) -> tuple[Metrics, dict[str, Metrics]]:
         """Metrics of the current model on a held-out part: of all rows, and of each source."""
