@@ -55,7 +55,7 @@ class RunIdentity:
     recipe: dict[str, Any]
     data: FileIdentity
     validation_file: FileIdentity | None
-    test_file: FileIdentity | None
+    test_file: FileIdentity | None = None
     base: str
 
     def to_dict(self) -> dict[str, Any]:
