@@ -12,8 +12,11 @@ writes:
 
   * ``variant-spelling``: letters swapped, dropped or replaced. Profanity and sexual language are properties of words,
     so these two labels are left open.
-  * ``variant-frame``: a hateful text that somebody quotes. Where the sentence around it rejects the text, it is neither
-    toxic nor an identity attack, and the other labels are left open; where it agrees, all labels stay.
+  * ``variant-frame``: a text that somebody quotes. Where the sentence around it rejects a hateful text, it is neither
+    toxic nor an identity attack, and the other labels are left open. Where it agrees, all labels stay. The same
+    sentences stand around harmless texts, so that they say nothing by themselves; a harmless text that names a group is
+    never rejected, as that could be hateful.
+  * ``variant-group``: a harmless text with another group in it. All labels stay.
 
 The same input and seed give the same output.
 """
@@ -24,6 +27,7 @@ import argparse
 import csv
 import hashlib
 import random
+import re
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
@@ -31,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from augment import FRAME_WORDS, spelling
+from augment import FRAME_WORDS, GROUPS, group, spelling
 
 from toxonnx.bundle import open_bundle
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, is_seen, load_fingerprints
@@ -44,10 +48,10 @@ REJECTING = (
     'Nobody in this office may say "{}" and keep the job.', 'She left the group after they posted "{}".',
 )  # fmt: skip
 AGREEING = (
-    'He said "{}", and he is right.',
-    'I agree with this: "{}"',
-    '"{}" is what everybody here thinks, and so do I.',
-)
+    'He said "{}", and he is right.', 'I agree with this: "{}"', '"{}" is what everybody here thinks, and so do I.',
+    'She said "{}", and went home.', 'As my father always says: "{}"', 'They told us "{}" and I believe it.',
+)  # fmt: skip
+GROUP = re.compile("|".join(rf"\\b{word}\\b" for words in GROUPS for word in words), re.IGNORECASE)
 #: rows of a source that are held out, at most, for each of validation and test
 HELD_OUT = 600
 
@@ -83,20 +87,37 @@ def divide(rows: list[Row], seen: np.ndarray, rng: random.Random) -> dict[str, l
     return parts
 
 
+#: what is made of a row, and of what share of the rows: of those with an identity attack, of harmless ones
+CHANCES = {"spelling": (0.05, 0.05), "frame": (0.1, 0.12), "group": (0.0, 0.3)}
+REJECTED = 0.6
+
+
 def variants(rows: list[Row], rng: random.Random) -> Iterator[Row]:
     """Variants of rows, with the labels that follow from how they are made."""
     for row in rows:
+        hateful, harmless = row["identity_attack"] == "1", row["toxicity"] == "0" and row["identity_attack"] != "1"
+        chances = {kind: of_hateful if hateful else of_others for kind, (of_hateful, of_others) in CHANCES.items()}
+        (kind,) = rng.choices([*chances, ""], [*chances.values(), 1 - sum(chances.values())])
         text = row["text"].strip()
-        chance = rng.random()
-        if chance < 0.05:
+        if kind == "spelling":
             changed = spelling(text, rng)
             if changed and changed != text:
                 yield row | {"text": changed, "source": "variant-spelling", "profanity": "", "sexual": ""}
-        elif chance < 0.15 and row["identity_attack"] == "1" and len(text.split()) <= FRAME_WORDS:
-            rejected = rng.random() < 0.6
+        elif kind == "group" and harmless and (changed := group(text, rng)):
+            yield row | {"text": changed, "source": "variant-group"}
+        elif kind == "frame" and (hateful or harmless) and len(text.split()) <= FRAME_WORDS:
+            rejected = rng.random() < REJECTED
+            if rejected and harmless and _names_a_group(text):
+                continue
             frame = rng.choice(REJECTING if rejected else AGREEING)
-            known = dict.fromkeys(LABELS, "") | {"toxicity": "0", "identity_attack": "0"} if rejected else {}
+            known = {}
+            if rejected and hateful:
+                known = dict.fromkeys(LABELS, "") | {"toxicity": "0", "identity_attack": "0"}
             yield row | known | {"text": frame.format(text.rstrip(".")), "source": "variant-frame"}
+
+
+def _names_a_group(text: str) -> bool:
+    return bool(GROUP.search(text))
 
 
 def write(path: Path, rows: list[Row]) -> None:
