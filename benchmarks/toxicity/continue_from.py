@@ -51,7 +51,7 @@ AGREEING = (
     'He said "{}", and he is right.', 'I agree with this: "{}"', '"{}" is what everybody here thinks, and so do I.',
     'She said "{}", and went home.', 'As my father always says: "{}"', 'They told us "{}" and I believe it.',
 )  # fmt: skip
-GROUP = re.compile("|".join(rf"\\b{word}\\b" for words in GROUPS for word in words), re.IGNORECASE)
+GROUP = re.compile("|".join(rf"\b{word}\b" for words in GROUPS for word in words), re.IGNORECASE)
 #: rows of a source that are held out, at most, for each of validation and test
 HELD_OUT = 600
 
@@ -107,17 +107,13 @@ def variants(rows: list[Row], rng: random.Random) -> Iterator[Row]:
             yield row | {"text": changed, "source": "variant-group"}
         elif kind == "frame" and (hateful or harmless) and len(text.split()) <= FRAME_WORDS:
             rejected = rng.random() < REJECTED
-            if rejected and harmless and _names_a_group(text):
+            if rejected and harmless and GROUP.search(text):
                 continue
             frame = rng.choice(REJECTING if rejected else AGREEING)
             known = {}
             if rejected and hateful:
                 known = dict.fromkeys(LABELS, "") | {"toxicity": "0", "identity_attack": "0"}
             yield row | known | {"text": frame.format(text.rstrip(".")), "source": "variant-frame"}
-
-
-def _names_a_group(text: str) -> bool:
-    return bool(GROUP.search(text))
 
 
 def write(path: Path, rows: list[Row]) -> None:

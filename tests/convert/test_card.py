@@ -30,6 +30,11 @@ def test_prose_is_left_out_where_data_or_settings_differ(run: Path) -> None:
         kept, found = without_foreign_prose(changed, by)
         assert (found, kept.description, kept.language, kept.labels.descriptions, kept.card) == (others, "", "", {}, {})
         assert kept.training == recipe.training
+    validated = dataclasses.replace(own, validation_file=FileIdentity(file="held-out.csv", sha256="ab" * 32))
+    about_both = dataclasses.replace(recipe.written_for, validation="ab" * 32)
+    for_both = dataclasses.replace(recipe, written_for=about_both)
+    assert without_foreign_prose(for_both, validated) == (for_both, "")
+    assert without_foreign_prose(for_both, own)[1] == "data"
     unbound = dataclasses.replace(recipe, written_for=type(recipe.written_for)())
     assert without_foreign_prose(unbound, metadata) == (unbound, "")
 
