@@ -135,7 +135,7 @@ def test_a_bundle_speaks_only_about_the_labels_that_it_has(trained_run: Path, tm
         "--suite", "hatecheck", "--cases", _cases(tmp_path / "cases.csv"), "--positive-labels", "rude",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "note: the export leaves out threat\nnote: it is not compared with the run's TF-IDF baseline" in done.stdout
+    assert "note: the export leaves out threat\n" in done.stdout
     bundle = open_bundle(output)
     manifest = bundle.manifest
     plain = manifest.to_dict()
@@ -146,6 +146,9 @@ def test_a_bundle_speaks_only_about_the_labels_that_it_has(trained_run: Path, tm
         "food",
     ]
     assert set(manifest.decisions.curves) == set(manifest.cascade.recall) == {"rude", "food"}
+    tfidf = [one.training.baselines["test"]["tfidf"] for one in (every.manifest, manifest)]
+    assert tfidf[1]["macro_f1"] == pytest.approx((tfidf[0]["f1 of rude"] + tfidf[0]["f1 of food"]) / 2)
+    assert "accuracy" not in tfidf[1] and tfidf[0]["macro_f1"] != tfidf[1]["macro_f1"]
     config = json.loads((output / "config.json").read_text())
     assert config["id2label"] == {"0": "rude", "1": "food"} and config["label2id"] == {"rude": 0, "food": 1}
     lines = (output / "README.md").read_text().splitlines()

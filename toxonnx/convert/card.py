@@ -168,10 +168,13 @@ def _evaluation(manifest: Manifest) -> list[str]:
         ]
     if manifest.training and (baselines := manifest.training.baselines.get(part)):
         tfidf, majority = baselines["tfidf"], baselines["majority"]
+        accuracies = [
+            f"an accuracy of {one['accuracy']:.4f} and " if "accuracy" in one else "" for one in (tfidf, majority)
+        ]
         lines += [
             f"Baselines, trained on the same training rows and measured on the same {part} rows: TF-IDF with logistic "
-            f"regression has an accuracy of {tfidf['accuracy']:.4f} and a macro F1 of {tfidf['macro_f1']:.4f}; always "
-            f"predicting the most frequent class has {majority['accuracy']:.4f} and {majority['macro_f1']:.4f}.",
+            f"regression has {accuracies[0]}a macro F1 of {tfidf['macro_f1']:.4f}; always predicting the most "
+            f"frequent class has {accuracies[1]}a macro F1 of {majority['macro_f1']:.4f}.",
             "",
         ]
     worse = manifest.verification.worse_than_baseline if manifest.verification else []

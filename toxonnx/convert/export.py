@@ -14,7 +14,7 @@ from toxonnx.convert.card import without_foreign_prose
 from toxonnx.convert.cascade import cascade_target
 from toxonnx.convert.encoder_weights import extract_weights
 from toxonnx.convert.export_rows import BUILT_IN, calibration_rows, cascade_rows, test_rows, verification_rows
-from toxonnx.convert.left_out import kept_labels, without_left_out_labels
+from toxonnx.convert.left_out import baselines_without, kept_labels, without_left_out_labels
 from toxonnx.convert.thresholds import threshold_target
 from toxonnx.errors import InputError
 from toxonnx.evaluate.suites import SuiteRequest
@@ -180,8 +180,12 @@ def _warn(request: ExportRequest, inputs: BuildInputs, log: Callable[[str], None
         log("warning: int8 is calibrated on built-in sentences; --data with 200 or more of your own texts is better")
     if left_out := ", ".join(inputs.settings.leave_out):
         log(f"note: the export leaves out {left_out}")
-        if trained.run and trained.run.baselines:
-            log("note: it is not compared with the run's TF-IDF baseline, which was measured on all labels")
+        if (
+            trained.run
+            and trained.run.baselines
+            and not baselines_without(trained.run.baselines, inputs.settings.leave_out)
+        ):
+            log("note: it is not compared with the run's TF-IDF baseline, which was measured on all labels together")
     if request.data and trained.run and sha256(request.data) == trained.run.data.sha256:
         log(f"warning: the run was trained on {request.data.name}; metrics on it are inflated")
     if trained.source.merge_largest_logit_difference is not None:

@@ -8,6 +8,7 @@ without them.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +20,13 @@ from toxonnx.convert.sample_texts import SENTENCES
 from toxonnx.convert.verify import VerificationRows, reference_logits
 from toxonnx.data.label_values import MISSING
 from toxonnx.errors import CheckpointError, InputError
+from toxonnx.evaluate.baseline import without_labels
 from toxonnx.evaluate.suites import SuiteRequest
 from toxonnx.labels import Labels
 from toxonnx.recipe import Export
 from toxonnx.train.adapters import Trained
 
-__all__ = ["kept_labels", "without_left_out_labels"]
+__all__ = ["baselines_without", "kept_labels", "without_left_out_labels"]
 
 
 def kept_labels(trained: Trained, settings: Export, suite: SuiteRequest | None) -> Labels:
@@ -51,7 +53,7 @@ def kept_labels(trained: Trained, settings: Export, suite: SuiteRequest | None) 
 def without_left_out_labels(inputs: BuildInputs) -> BuildInputs:
     """An export without the labels that its settings leave out.
 
-    Baselines that were measured on all labels are removed, too: they cannot be compared with a model that has fewer.
+    Of the baselines, the F1 of the other labels is kept.
 
     Args:
         inputs: model and rows with all labels.
@@ -74,13 +76,24 @@ def without_left_out_labels(inputs: BuildInputs) -> BuildInputs:
         columns = tuple(name for name in recipe.labels.columns if name not in settings.leave_out)
         recipe = dataclasses.replace(recipe, labels=dataclasses.replace(recipe.labels, columns=columns))
     if run:
-        run = dataclasses.replace(run, baselines={})
+        run = dataclasses.replace(run, baselines=baselines_without(run.baselines, settings.leave_out))
     return dataclasses.replace(
         inputs,
         trained=dataclasses.replace(narrowed, recipe=recipe, run=run),
         rows=_with_columns(inputs.rows, kept),
         test=_with_columns(inputs.test, kept) if inputs.test else None,
     )
+
+
+def baselines_without(
+    baselines: dict[str, dict[str, dict[str, float]]], left_out: Sequence[str]
+) -> dict[str, dict[str, dict[str, float]]]:
+    """The baselines of a run as they are without some labels; without those for which this is not known."""
+    kept = {
+        part: {name: without_labels(measured, left_out) for name, measured in of_part.items()}
+        for part, of_part in baselines.items()
+    }
+    return {part: of_part for part, of_part in kept.items() if all(of_part.values())}
 
 
 def _with_outputs(trained: Trained, kept: NDArray[np.int64]) -> Trained:

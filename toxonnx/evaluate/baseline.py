@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from toxonnx.evaluate.metrics import evaluate
 from toxonnx.labels import Labels
 
-__all__ = ["TfidfBaseline", "baseline", "majority"]
+__all__ = ["F1_OF", "TfidfBaseline", "baseline", "majority", "without_labels"]
 
 #: largest number of coefficients of a model over all classes; fitting takes about 200 bytes for each. The most
 #: frequent words and pairs that fit are used.
 MAX_COEFFICIENTS = 4_000_000
+
+
+#: of a multi-label set, the F1 of each label is measured, too: this, and its name
+F1_OF = "f1 of "
 
 
 class TfidfBaseline:
@@ -97,7 +101,10 @@ def _fit(features: Any, target: NDArray[np.int64]) -> Any:
 def baseline(
     train: Sequence[str], y_train: NDArray[np.int64], texts: Sequence[str], y_true: NDArray[np.int64], labels: Labels
 ) -> dict[str, float]:
-    """Accuracy and macro F1 of a :class:`TfidfBaseline` on ``texts``, fitted on ``train``."""
+    """Accuracy and macro F1 of a :class:`TfidfBaseline` on ``texts``, fitted on ``train``.
+
+    With several labels per text, the F1 of each, too (``f1 of LABEL``).
+    """
     return TfidfBaseline(train, y_train, labels).score(texts, y_true)
 
 
@@ -117,4 +124,14 @@ def _constant_logits(y_train: NDArray[np.int64], rows: int, labels: Labels) -> N
 
 def _measure(logits: NDArray[np.float64], y_true: NDArray[np.int64], labels: Labels) -> dict[str, float]:
     metrics = evaluate(logits, y_true, labels)
-    return {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
+    each = {f"{F1_OF}{name}": one.f1 for name, one in metrics.per_class.items()} if labels.multi else {}
+    return {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1, **each}
+
+
+def without_labels(measured: dict[str, float], left_out: Sequence[str]) -> dict[str, float]:
+    """The macro F1 of the other labels, from what :func:`baseline` or :func:`majority` measured; empty if unknown.
+
+    Their accuracy is not known: it counts the rows on which all labels are right.
+    """
+    each = {key: f1 for key, f1 in measured.items() if key.startswith(F1_OF) and key[len(F1_OF) :] not in left_out}
+    return {"macro_f1": float(np.mean(list(each.values()))), **each} if each else {}
