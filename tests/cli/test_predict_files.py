@@ -150,7 +150,7 @@ def test_what_cannot_be_continued_is_refused(tmp_path: Path, monkeypatch: pytest
     assert "out.csv already exists, and no interrupted run of it was found\nIt is complete; add --force" in message
     # A row that cannot be read will not be better the next time.
     path.write_text(path.read_text() + "bad\n")
-    assert "1 fields" in str(_predict(path, "-o", tmp_path / "new.csv"))
+    assert "1 field, " in str(_predict(path, "-o", tmp_path / "new.csv"))
     assert _files(tmp_path) == ["in.csv", "out.csv"]
 
 

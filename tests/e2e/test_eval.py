@@ -54,7 +54,7 @@ def test_a_bundle_and_pytorch_on_partly_seen_rows(
         assert one["rows"] == 131 and one["leaky_rows"] == sum(seen)
         assert one["leaks"]["training"] + one["leaks"]["validation"] == sum(seen)
         assert (one["unseen"]["rows"], one["all_rows"]["rows"]) == (131 - sum(seen), 131)
-    assert f"LEAKY: int8 has seen {sum(seen)} of the 131 rows" in done.stdout
+    assert f"LEAKY: int8 has seen {sum(seen)} of 131 rows" in done.stdout
 
     # The metrics are those of what predict writes.
     scored = toxonnx("predict", mixed, "--bundle", bundles["int8"])
@@ -366,7 +366,7 @@ def test_a_model_with_unknown_training_texts(run: Path, labelled: Path, tmp_path
 def test_a_card_without_test_rows_reports_that_its_rows_were_seen(bundles: dict[str, Path]) -> None:
     card = (bundles["int8"] / "README.md").read_text()
     assert "no test split: these rows" in card
-    assert "LEAKY: int8 has seen 64 of the 64 rows (64 in validation, to choose the epoch)" in card
+    assert "LEAKY: int8 has seen 64 of 64 rows (64 in validation, to choose the epoch)" in card
     assert "No text matches the fingerprints" not in card
 
 

@@ -180,7 +180,7 @@ def test_tsv_and_encodings(tmp_path: Path) -> None:
         ),
         ("id,n\n1,2\n", ["--text-column", "body"], 2, "no column 'body'\nIts columns: 'id', 'n'."),
         ("text;n\na;1\n", [], 2, "try --delimiter semicolon."),
-        ("text,n\na,1\nb\n", [], 2, "line 3: 1 fields, the header has 2"),
+        ("text,n\na,1\nb\n", [], 2, "line 3: 1 field, the header has 2"),
         ('text,n\n"a,1\nb,2\n', [], 2, "line 2: a quote is opened and never closed"),
         ("text,n\na\0,1\n", [], 2, "line 2: a NUL byte"),
         ("text,n\na,1\n", ["--bundle", ""], 2, "the name of the bundle is empty"),

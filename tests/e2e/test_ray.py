@@ -70,7 +70,7 @@ def test_a_bad_row_ends_it_and_complete_shards_are_kept(tmp_path: Path, monkeypa
     path.write_text("comment,n\n" + "".join([*rows, "one field\n"]))
     monkeypatch.setattr(predict_ray, "MIN_SHARD_BYTES", 2000)
     engine = ["--engine", "ray", "--ray-workers", "1"]
-    with pytest.raises(InputError, match=r"in\.csv, line 122: 1 fields, the header has 2") as caught:
+    with pytest.raises(InputError, match=r"in\.csv, line 122: 1 field, the header has 2") as caught:
         _predict(path, "-o", out, *engine)
     assert "with --resume continues" in caught.value.hint and not out.exists()
     with pytest.raises(InputError, match=r"out\.csv was not completed: out\.csv\.shards has the shards"):

@@ -41,7 +41,7 @@ def test_a_model_that_always_says_the_same_is_reported_first() -> None:
     assert headline(_report(good, y_true)).alerts == []
     leaky = headline(_report(good, y_true, seen=5))
     assert leaky.alerts == [
-        "LEAKY: model has seen 5 of the 60 rows (5 in training); metrics are given with and without them."
+        "LEAKY: model has seen 5 of 60 rows (5 in training); metrics are given with and without them."
     ]
     assert not any("LEAKY" in note for note in leaky.notes)
     worse = headline(_report(np.roll(good, 1, axis=1), y_true))

@@ -86,7 +86,7 @@ def test_a_separate_validation_file(bases: dict[str, Path], labelled: Path, tmp_
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "run" / "curves.png").exists()  # there is no curve through one epoch
     assert "training on 320 rows, validating on the given file\n" in done.stdout
-    assert "warning: 1 validation rows are also training rows; metrics are inflated" in done.stdout
+    assert "warning: 1 validation row is also a training row; metrics are inflated" in done.stdout
     assert json.loads((tmp_path / "run" / "run.json").read_text())["split"]["validation_rows"] == 41
 
 

@@ -106,7 +106,7 @@ def test_any_bytes_are_kept_or_refused(
 BAD = {
     "empty": (b"", "is empty"),
     "blank header": (b"\n1,2\n", "line 1: the header is blank"),
-    "ragged": (b"text,n\na,1\nb\n", "line 3: 1 fields, the header has 2"),
+    "ragged": (b"text,n\na,1\nb\n", "line 3: 1 field, the header has 2"),
     "too wide": (b"text,n\na,1,2\n", "line 2: 3 fields"),
     "quote that a later field closes": (b'text,n\n"a,1\nb,"c"\n', "line 2: a quote is opened and never closed"),
     "open quote": (b'text,n\na,1\n"b,2\nc,3\n', "line 3: a quote is opened and never closed"),

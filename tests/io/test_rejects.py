@@ -138,7 +138,7 @@ def test_rows_of_another_format_that_cannot_be_read_are_empty(tmp_path: Path) ->
     path.write_bytes(b"text,n\na,1\nbad\n\nb,2\n")
     jsonl, _ = _predict(path, Rejects(keep=True), out="out.jsonl")
     rows = [json.loads(line) for line in jsonl.splitlines()]
-    assert rows[1] == {"text": None, "n": None, "label": None, "score": None, "error": "1 fields instead of 2"}
+    assert rows[1] == {"text": None, "n": None, "label": None, "score": None, "error": "1 field instead of 2"}
     assert [row["n"] for row in rows] == ["1", None, "2"]
     _predict(path, Rejects(keep=True), out="out.parquet")
     out = pq.read_table(tmp_path / "out.parquet")
@@ -215,7 +215,7 @@ def test_too_many_rejects_are_an_error_that_lists_them(tmp_path: Path) -> None:
         _predict(path, rejects)
     (tmp_path / "out.csv").unlink()
     with (
-        pytest.raises(RejectLimitError, match=r"too many .* the last one is .*in\.csv, line 5: 1 fields"),
+        pytest.raises(RejectLimitError, match=r"too many .* the last one is .*in\.csv, line 5: 1 field "),
         Rejects(listed, limit=1) as rejects,
     ):
         _predict(path, rejects)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 
 from toxonnx.bench.report import BenchReport, CandidateReport
+from toxonnx.wording import plural
 
 __all__ = ["repeats_sentence", "speedup_sentence", "summary_lines", "summary_table"]
 
@@ -55,7 +56,8 @@ def repeats_sentence(report: BenchReport) -> str:
     repeats = report.texts.rows - report.texts.distinct
     if not repeats:
         return ""
-    return f"{repeats:,} rows repeat an earlier text: toxonnx scores it once, PyTorch scores it every time"
+    which = plural(repeats, "row repeats", "rows repeat")
+    return f"{which} an earlier text: toxonnx scores it once, PyTorch scores it every time"
 
 
 def speedup_sentence(first: CandidateReport, other: CandidateReport) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.check.finding import Finding, format_names, make_finding, plural
+from toxonnx.check.finding import Finding, format_names, make_finding
 from toxonnx.check.row_labels import RowLabels
+from toxonnx.wording import plural
 
 __all__ = ["ClassSize", "class_findings", "count_classes", "label_shift_findings", "one_file_label_findings"]
 

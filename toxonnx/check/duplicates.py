@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toxonnx.check.finding import Finding, format_share, make_finding, plural
+from toxonnx.check.finding import Finding, format_share, make_finding
 from toxonnx.check.leaky_splits import Leakage
+from toxonnx.wording import plural
 
 __all__ = ["Duplicates", "duplicate_findings", "find_duplicates"]
 

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from toxonnx.check.kinds import KINDS
+from toxonnx.wording import plural
 
-__all__ = ["MAX_LINES", "MAX_NAME_LENGTH", "Finding", "format_names", "format_share", "make_finding", "plural"]
+__all__ = ["MAX_LINES", "MAX_NAME_LENGTH", "Finding", "format_names", "format_share", "make_finding"]
 
 #: line numbers stored per finding
 MAX_LINES = 20
@@ -84,11 +85,6 @@ def make_finding(
         more_lines=len(every) - len(first), advice=registered.advice if advice is None else advice, file=file,
         details=details or {},
     )  # fmt: skip
-
-
-def plural(count: int, noun: str, plural_noun: str = "") -> str:
-    """``1 row``, ``2 rows``."""
-    return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
 
 
 def format_share(count: int, total: int, noun: str = "row") -> str:

@@ -7,8 +7,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from toxonnx.check.finding import MAX_NAME_LENGTH, Finding, make_finding, plural
+from toxonnx.check.finding import MAX_NAME_LENGTH, Finding, make_finding
 from toxonnx.data.label_values import is_missing, whole_number
+from toxonnx.wording import plural
 
 __all__ = ["LabelValues", "normalise_label", "spelling_findings"]
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from toxonnx.check.finding import Finding, format_share, make_finding, plural
+from toxonnx.check.finding import Finding, format_share, make_finding
 from toxonnx.check.sampling import sample
+from toxonnx.wording import plural
 
 __all__ = ["SIMILARITY", "NearDuplicates", "find_near_duplicates", "near_duplicate_findings", "similarity"]
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from toxonnx.check.class_sizes import ClassSize
 from toxonnx.check.column_predictors import ColumnResult
-from toxonnx.check.finding import Finding, plural
+from toxonnx.check.finding import Finding
 from toxonnx.check.leaky_splits import RANDOM, SPLITS_PER_KIND, SplitResult
 from toxonnx.check.render import (
     MAX_TABLE_ROWS,
@@ -22,6 +22,7 @@ from toxonnx.check.render import (
 from toxonnx.check.report import CheckReport
 from toxonnx.check.token_lengths import TokenLengths
 from toxonnx.html import Bar, bar_chart, document, key_value_table, new_figure, svg_figure, table
+from toxonnx.wording import plural
 
 __all__ = ["page"]
 
@@ -75,7 +76,7 @@ def _class_bars(classes: Sequence[ClassSize]) -> str:
         (
             size.name,
             [
-                Bar(size.rows, f"{size.rows:,} rows", ALL_ROWS),
+                Bar(size.rows, plural(size.rows, "row"), ALL_ROWS),
                 Bar(size.distinct_texts, f"{size.distinct_texts:,} distinct texts"),
             ],
         )

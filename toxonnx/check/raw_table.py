@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from toxonnx.check.finding import MAX_NAME_LENGTH, Finding, format_share, make_finding, plural
+from toxonnx.check.finding import MAX_NAME_LENGTH, Finding, format_share, make_finding
 from toxonnx.errors import InputError
 from toxonnx.io.base import ReadOptions, Source, open_source
 from toxonnx.io.csv_reader import CsvRecord, CsvSource
 from toxonnx.io.header import looks_like_data, reads_like_text
 from toxonnx.io.table import Table
 from toxonnx.texts import replace_surrogates
+from toxonnx.wording import plural
 
 __all__ = ["MultilineRecord", "RawTable", "read_raw_table"]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from toxonnx.check.finding import Finding, format_names, plural
+from toxonnx.check.finding import Finding, format_names
 from toxonnx.check.leaky_splits import ScoreRange
 from toxonnx.check.report import CheckReport
+from toxonnx.wording import plural
 
 __all__ = [
     "MAX_TABLE_ROWS",

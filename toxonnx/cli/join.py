@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from toxonnx.wording import plural
+
 
 @click.command("join")
 @click.argument("output", type=click.Path(path_type=Path))
@@ -19,4 +21,4 @@ def command(output: Path, force: bool) -> None:
 
     summary = join(output, force=force)
     rejected = f", {summary.rejected.total():,} rejected" if summary.rejected else ""
-    click.echo(f"{summary.rows:,} rows in {output}{rejected}", err=True)
+    click.echo(f"{plural(summary.rows, 'row')} in {output}{rejected}", err=True)

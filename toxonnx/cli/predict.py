@@ -26,6 +26,7 @@ from toxonnx.cli.options import (
 )
 from toxonnx.cli.predict_parameters import given_options, same_bytes
 from toxonnx.io.remote import RemotePath, as_location
+from toxonnx.wording import plural
 
 if TYPE_CHECKING:
     from toxonnx.bundle import Bundle
@@ -320,7 +321,9 @@ def command(
     if classifier.audit is not None:
         print_audit(classifier.audit, stopped=audit_stop)
     if strict and summary.rejected:
-        raise GateError(f"{summary.rejected.total():,} rows were rejected (--strict)", "The output is complete.")
+        raise GateError(
+            f"{plural(summary.rejected.total(), 'row was', 'rows were')} rejected (--strict)", "The output is complete."
+        )
 
 
 def _check_reject_options(on_error: str, given: dict[str, object]) -> None:

@@ -36,6 +36,7 @@ from toxonnx.io.remote import Location, RemotePath, exists
 from toxonnx.io.shards import Shard, ShardRange, find_range
 from toxonnx.predict import Summary, predict
 from toxonnx.texts import TextSpec
+from toxonnx.wording import plural
 
 __all__ = [
     "Scoring",
@@ -169,7 +170,7 @@ def _refuse_interrupted(output: Location, checkpoint: Checkpoint) -> None:
     if checkpoint.stage is not Stage.COMPLETE or not exists(output):
         raise InputError(
             f"{output} was not completed: {state_folder(output).name} has the state of an interrupted run, in which "
-            f"{checkpoint.summary.rows:,} rows are done",
+            f"{plural(checkpoint.summary.rows, 'row is', 'rows are')} done",
             "Continue it with --resume, or start over with --force.",
         )
 
@@ -244,7 +245,7 @@ class Scoring:
                         size = sum(one or 0 for one in sizes)
                         share = min(1.0, (size_done + source.bytes_done(done.position)) / size) if size else None
                         rows, seconds = total.rows + done.rows, total.seconds + done.seconds
-                        show(share, f"{rows:,} rows, {rows / max(seconds, 1e-9):,.0f} rows/s")
+                        show(share, f"{plural(rows, 'row')}, {rows / max(seconds, 1e-9):,.0f} rows/s")
 
                     opened = contextlib.nullcontext(first) if number == 0 else open_source(task.job.input, self.reading)
                     with opened as source:
@@ -265,7 +266,8 @@ class Scoring:
         if len(tasks) > 1:
             lines.append(f"The outputs of {done} of {len(tasks)} files are complete.")
         if saved[1] is not None:
-            lines.append(f"{saved[1].summary.rows:,} rows of {tasks[done].job.output} are done.")
+            at = tasks[done].job.output
+            lines.append(f"{plural(saved[1].summary.rows, f'row of {at} is', f'rows of {at} are')} done.")
         if any(saved):
             lines[-1] += " The same command with --resume continues."
         elif self.rejects is not None:

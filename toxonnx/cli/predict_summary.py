@@ -9,6 +9,7 @@ from toxonnx.cli.console import sanitize
 from toxonnx.inference.cascade import AuditResult
 from toxonnx.io.summary import Summary
 from toxonnx.long_texts import LongTexts
+from toxonnx.wording import plural
 
 __all__ = ["print_audit", "print_summary"]
 
@@ -25,7 +26,9 @@ def print_summary(summary: Summary, bundle: Bundle, files: int, long_texts: Long
     manifest = bundle.manifest
     rate = summary.rows / summary.seconds if summary.seconds else 0.0
     of_files = f" of {files:,} files" if files > 1 else ""
-    lines = [f"{summary.rows:,} rows{of_files} in {summary.seconds:.1f} s ({rate:,.0f} rows/s) with {manifest.name}"]
+    lines = [
+        f"{plural(summary.rows, 'row')}{of_files} in {summary.seconds:.1f} s ({rate:,.0f} rows/s) with {manifest.name}"
+    ]
     width = max((len(label) for label in summary.labels), default=0)
     for label, count in summary.labels.most_common():
         meaning = manifest.label_descriptions.get(label, "")
@@ -33,7 +36,7 @@ def print_summary(summary: Summary, bundle: Bundle, files: int, long_texts: Long
     if summary.rejected:
         kinds = ", ".join(f"{count:,} {kind.lower()}" for kind, count in summary.rejected.most_common())
         count = summary.rejected.total()
-        lines.append(f"  rejected: {count:,} of {summary.rows + count:,} rows read ({kinds})")
+        lines.append(f"  rejected: {count:,} of {plural(summary.rows + count, 'row')} read ({kinds})")
     if summary.review:
         lines.append(f"  marked for review: {summary.review:,} ({summary.review / summary.rows:.1%})")
     if summary.truncated:
@@ -61,7 +64,8 @@ def print_audit(audit: AuditResult, *, stopped: bool) -> None:
     low, high = audit.interval
     share = audit.disagreements / audit.rows if audit.rows else 0.0
     click.echo(
-        f"  audit: {audit.rows:,} texts, {audit.disagreements:,} decided otherwise by the full model: {share:.2%} "
+        f"  audit: {plural(audit.rows, 'text')}, {audit.disagreements:,} decided otherwise by the full model: "
+        f"{share:.2%} "
         f"(95% interval {low:.2%} to {high:.2%}; promised at most {audit.promised:.2%})",
         err=True,
     )

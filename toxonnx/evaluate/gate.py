@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from toxonnx.errors import GateError, InputError
 from toxonnx.evaluate.report import EvaluationReport
+from toxonnx.wording import plural
 
 __all__ = ["GATED_METRICS", "check_metrics", "parse_limits"]
 
@@ -53,4 +54,4 @@ def check_metrics(report: EvaluationReport, limits: Mapping[str, float]) -> None
             shown = "undefined" if value is None else format(value, ".4f")
             missed.append(f"{name} is {shown}, required is {limit:g}")
     if missed:
-        raise GateError(f"{model.name}, on {model.unseen.rows:,} rows: {'; '.join(missed)}")
+        raise GateError(f"{model.name}, on {plural(model.unseen.rows, 'row')}: {'; '.join(missed)}")

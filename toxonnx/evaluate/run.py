@@ -17,6 +17,7 @@ from toxonnx.evaluate.report import (
 )
 from toxonnx.evaluate.suites import SuiteReport, SuiteRequest
 from toxonnx.io.table import Table
+from toxonnx.wording import plural
 
 __all__ = ["LabelledFile", "evaluate_models", "make_report"]
 
@@ -63,7 +64,7 @@ def evaluate_models(
             suite.check(model.labels, model.name)
     scored = []
     for model, labelled in zip(models, rows, strict=False):
-        log(f"scoring {len(labelled.texts):,} rows with {model.name}")
+        log(f"scoring {plural(len(labelled.texts), 'row')} with {model.name}")
         scored.append(score_rows(model, labelled))
     suite_report = None
     if suite:

@@ -15,6 +15,7 @@ from toxonnx.evaluate.report import (
 )
 from toxonnx.evaluate.suites import CaseAccuracy, FunctionalityAccuracy, SuiteReport
 from toxonnx.evaluate.thresholds import ThresholdMetrics
+from toxonnx.wording import plural
 
 __all__ = [
     "CONFUSION",
@@ -100,7 +101,7 @@ def headline(report: EvaluationReport) -> Section:
             "would show by chance on the same number of rows."
         )
     file = report.file
-    where = [f"{file.name}: {file.rows:,} rows, {file.distinct_texts:,} distinct texts."] if file else []
+    where = [f"{file.name}: {plural(file.rows, 'row')}, {file.distinct_texts:,} distinct."] if file else []
     header = ["", *(title for title, _ in columns)]
     return Section("Metrics", [*where, *notes], header, table, alerts=alerts)
 
@@ -116,7 +117,7 @@ def _alerts(model: ModelReport) -> list[str]:
     if model.leaky_rows:
         each = ", ".join(f"{count:,} {SEEN_IN[part]}" for part, count in model.leaks.items() if count)
         given = "metrics are given with and without them" if model.unseen else "no unseen row is left"
-        alerts.append(f"LEAKY: {name} has seen {model.leaky_rows:,} of the {model.rows:,} rows ({each}); {given}.")
+        alerts.append(f"LEAKY: {name} has seen {model.leaky_rows:,} of {plural(model.rows, 'row')} ({each}); {given}.")
     predicted = [label for label, one in metrics.per_class.items() if one.predicted]
     if not predicted:
         alerts.append(f"{name} never predicts a label.")
@@ -140,16 +141,16 @@ def _notes(model: ModelReport) -> list[str]:
     elif not model.leaky_rows:
         notes.append(f"No text matches the fingerprints of {name} ({', '.join(model.leaks)}).")
     if model.truncated:
-        notes.append(f"{model.truncated:,} texts were truncated to {model.max_length} tokens ({name}).")
+        notes.append(f"{name} truncated {plural(model.truncated, 'text')} to {model.max_length} tokens.")
     if model.empty:
-        notes.append(f"{model.empty:,} texts are empty or without a known token ({name}).")
+        notes.append(f"{plural(model.empty, 'text is', 'texts are')} empty or without a known token ({name}).")
     if model.kind == "PyTorch":
         notes.append(f"{name} is scored without the calibration and thresholds of a bundle.")
     review = model.review
     if review.rows:
         rest = review.accuracy_of_the_rest
         of_rest = f"; the accuracy on the others is {rest:.4f}" if rest is not None else ""
-        notes.append(f"{name} marks {review.rows:,} rows ({review.share:.1%}) for review{of_rest}.")
+        notes.append(f"{name} marks {plural(review.rows, 'row')} ({review.share:.1%}) for review{of_rest}.")
     return notes
 
 

@@ -24,6 +24,7 @@ from toxonnx.io.shards import divide_by_reading
 from toxonnx.io.sniff import DELIMITERS, delimiter_name
 from toxonnx.io.text_start import AUTO, read_start
 from toxonnx.io.undecodable import AS_SURROGATES, UNDECODABLE
+from toxonnx.wording import plural
 
 __all__ = ["DEFAULT_DELIMITERS", "CsvRecord", "CsvSource"]
 
@@ -247,7 +248,7 @@ class CsvSource:
 
     def _ragged(self, record: CsvRecord) -> RowError:
         first = "header" if self.has_header else "first row"
-        what = f"{len(record.fields)} fields, the {first} has {len(self.columns)}"
+        what = f"{plural(len(record.fields), 'field')}, the {first} has {len(self.columns)}"
         hint = f"Quote fields that contain the delimiter {self.delimiter!r}."
         escaped = ESCAPED_QUOTE in record.raw or f"\\{self.delimiter}" in record.raw
         hint = ESCAPE_HINT if escaped and not self.escape_char else self.columns_hint or hint

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from toxonnx.errors import InputError
 from toxonnx.io.line_recorder import MAX_RECORD, Line, LineRecorder
 from toxonnx.io.rejects import ErrorType, Rejected
+from toxonnx.wording import plural
 
 __all__ = ["Lines", "RecoveringReader", "is_strict"]
 
@@ -120,7 +121,7 @@ class RecoveringReader:
                 return line.error_type, line.problem
         if fields and len(fields) != self._width:
             kind = ErrorType.MISSING_COLUMNS if len(fields) < self._width else ErrorType.TOO_MANY_COLUMNS
-            return kind, f"{len(fields)} fields instead of {self._width}"
+            return kind, f"{plural(len(fields), 'field')} instead of {self._width}"
         return None
 
     def _resume_below(self, taken: list[Line]) -> None:

@@ -23,6 +23,7 @@ from toxonnx.recipe import DataFile, Recipe, Source
 from toxonnx.texts import fold
 from toxonnx.train.run import FileIdentity, SourceSummary
 from toxonnx.train.teacher import TeacherLogits
+from toxonnx.wording import plural
 
 __all__ = ["TrainingData", "load_training_data"]
 
@@ -104,39 +105,46 @@ class TrainingData:
         """Lines about the rows and their split."""
         examples, rows = self.examples, self.split
         counts = ", ".join(f"{name} {count}" for name, count in label_counts(examples).items())
-        lines = [f"{len(examples)} rows ({counts})"]
+        lines = [f"{plural(len(examples), 'row')} ({counts})"]
         if examples.sources:
             of_source = Counter(examples.sources).most_common()
             lines.append(f"sources: {', '.join(f'{name} {count}' for name, count in of_source)}")
         if examples.unused:
-            lines.append(f"{examples.unused} rows are left out by the weights and caps of their sources")
+            lines.append(
+                f"{plural(examples.unused, 'row is', 'rows are')} left out by the weights and caps of their sources"
+            )
         if len(self.unlabelled):
-            lines.append(f"{len(self.unlabelled)} rows without a label, for the teacher")
+            lines.append(f"{plural(len(self.unlabelled), 'row')} without a label, for the teacher")
         elif examples.unlabelled:
-            lines.append(f"{examples.unlabelled} rows without a label are left out")
+            lines.append(
+                plural(examples.unlabelled, "row without a label is left out", "rows without a label are left out")
+            )
         if examples.labels.multi and (examples.y_true < 0).any():
             judged = (f"{name} {count / len(examples):.0%}" for name, count in known_counts(examples).items())
             lines.append(f"rows in which a label was judged: {', '.join(judged)}")
         if examples.dropped:
-            lines.append(f"{examples.dropped} rows with an empty text are left out")
+            lines.append(
+                plural(examples.dropped, "row with an empty text is left out", "rows with an empty text are left out")
+            )
         lines += [f"note: {note}" for note in examples.notes]
         parts = [
             f"{verb} on {'the given file' if part in self.repeated else len(self.held_out.get(part, ()))}"
             for part, verb in (("validation", "validating"), ("test", "testing"))
             if part in self.held_out or "validation" not in self.repeated
         ]
-        lines.append(f"training on {len(rows.train)} rows, {', '.join(parts)}")
+        lines.append(f"training on {plural(len(rows.train), 'row')}, {', '.join(parts)}")
         for part, count in self.repeated.items():
             if count:
-                lines.append(f"warning: {count} {part} rows are also training rows; metrics are inflated")
+                shared = plural(count, f"{part} row is also a training row", f"{part} rows are also training rows")
+                lines.append(f"warning: {shared}; metrics are inflated")
         if rows.leaking:
-            leaking = f"{rows.leaking} held-out rows are also in the training rows"
-            lines.append(f"warning: random split as requested: {leaking}")
+            leaking = plural(rows.leaking, "held-out row is", "held-out rows are")
+            lines.append(f"warning: random split as requested: {leaking} also in the training rows")
         elif rows.duplicates:
             group = f" or {' and '.join(recipe.split.group)}" if recipe.split.group else ""
             lines.append(
-                f"{rows.duplicates} rows repeat the text{group} of another row and are kept on one side of the split "
-                f"({rows.leaked} would leak in a random split)"
+                f"{plural(rows.duplicates, 'row repeats', 'rows repeat')} the text{group} of another row; the split "
+                f"keeps both together ({rows.leaked} would leak in a random split)"
             )
         return lines
 

@@ -1,0 +1,10 @@
+"""Words that depend on a number, for messages."""
+
+from __future__ import annotations
+
+__all__ = ["plural"]
+
+
+def plural(count: int, noun: str, plural_noun: str = "") -> str:
+    """``1 row``, ``2 rows``; with a verb in both nouns: ``1 row is left out``, ``2 rows are left out``."""
+    return f"{count:,} {noun if count == 1 else plural_noun or noun + 's'}"
