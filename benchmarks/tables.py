@@ -313,7 +313,6 @@ JUDGED = {
     ("surge", "toxicity"): "toxicity of comments from many platforms",
     ("openai_mod", "sexual"): "sexual, in prompts and posts",
     ("openai_mod", "identity_attack"): "identity attacks, in prompts and posts",
-    ("openai_mod", "threat"): "threats and violence, in prompts and posts",
     ("openai_mod", "any"): "anything undesired, in prompts and posts",
     ("davidson", "toxicity"): "hateful or offensive tweets against others",
 }

@@ -198,7 +198,7 @@ def _decisions(decisions: Decisions) -> list[str]:
         if measured:
             tables.append(threshold_section(title, from_plain(ThresholdMetrics, measured)))
     if decisions.missed:
-        lines += [f"On the test rows, {', '.join(decisions.missed)} does not reach the target.", ""]
+        lines += [f"On the test rows, the target is not reached for {', '.join(decisions.missed)}.", ""]
     return [*lines, markdown(tables, level=3).rstrip()]
 
 

@@ -51,7 +51,7 @@ def decision_lines(decisions: Decisions | None) -> list[str]:
             )
     if decisions.missed:
         lines.append(
-            f"warning: on the test rows {', '.join(decisions.missed)} does not reach the target: a threshold for a "
+            f"warning: on the test rows the target is not reached for {', '.join(decisions.missed)}: a threshold for a "
             "rare label is fitted on few rows; ask for more than you need, or fit on more rows"
         )
     return lines
