@@ -11,7 +11,7 @@ import pytest
 
 def test_a_run_has_checkpoint_metrics_and_plot(run: Path) -> None:
     screen = (run.parent / "screen.txt").read_text()
-    assert re.search(r"\d+ rows repeat the text of another row; the split keeps both together \(\d+ would leak", screen)
+    assert re.search(r"1 row repeats the text of another row; the split keeps both together \(\d+ would leak", screen)
     assert "epoch  training loss  validation loss  accuracy  macro F1" in screen
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4]

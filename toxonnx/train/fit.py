@@ -46,7 +46,6 @@ from toxonnx.train.teacher import score_with_teacher
 from toxonnx.train.tokenizers import load_tokenizer, match_tokenizer, max_length_of
 from toxonnx.train.trainer import ClassifierTrainer, Reports, precision_flags
 from toxonnx.train.training_data import TrainingData, load_training_data
-from toxonnx.wording import plural
 
 __all__ = ["TrainRequest", "fit"]
 
@@ -136,7 +135,7 @@ def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
     seen = _seen_by_base(source)
     for part, rows in data.held_out.items():
         if count := int(is_seen(rows.texts, seen).sum()):
-            log(f"warning: the base model was trained on {plural(count, f'{part} row')}; metrics are inflated")
+            log(f"warning: the base model was trained on {count} of the {part} rows; metrics are inflated")
     # The model comes before the baselines, which take a while: no input may be found to be wrong after them.
     transformers.set_seed(recipe.training.seed)
     prepared = _prepare_model(recipe, source, data.examples)
