@@ -6,6 +6,7 @@ import copy
 import csv
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,19 @@ def test_the_option_replaces_the_list_of_the_recipe(trained_run: Path, tmp_path:
         assert done.returncode == 0, done.stderr
         manifest = open_bundle(output).manifest
         assert manifest.labels.names == tuple(manifest.decisions.calibration) == names
+
+
+def test_without_a_label_it_is_compared_by_macro_f1(trained_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    table = json.loads((run / "run.json").read_text())
+    table["recipe"]["training"]["metric"] = "accuracy"  # which is not known of TF-IDF without the label
+    for of_part in table["baselines"].values():
+        of_part["tfidf"].update({key: 1.0 for key in of_part["tfidf"] if key.startswith("f1 of ")})
+    (run / "run.json").write_text(json.dumps(table))
+    done = toxonnx("export", run, "-o", tmp_path / "bundle", "--leave-out", "threat", "--precision", "fp32")
+    assert done.returncode == 1 and not (tmp_path / "bundle").exists()
+    assert re.search(r"not sealed: macro F1 .* is below the TF-IDF baseline \(1\.0000\)", done.stderr)
 
 
 def _info_has(name: str, value: str, output: str) -> bool:

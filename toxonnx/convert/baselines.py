@@ -56,7 +56,7 @@ def check_baselines(
     metric = optimized if optimized in _NAMES else "macro_f1"
     known = trained.run.baselines.get(rows.part, {}) if trained.run else {}
     if any(metric not in measured for measured in known.values()):  # accuracy, of a run with further labels
-        known = {}
+        metric = "macro_f1"
     constant = known.get("majority") or majority(rows.y_true, rows.y_true, trained.labels)
     groups = cluster_ids([fold(text) for text in rows.texts])
     samples = [Sample.of_logits(one, rows.y_true, trained.labels, groups) for one in logits]
