@@ -16,15 +16,15 @@ from typing import Any
 def collect(folder: Path) -> dict[str, Any]:
     """Split, settings and metrics of one run."""
     run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    split, training = run["recipe"]["split"], run["recipe"]["training"]
+    split = run["recipe"]["split"]
     return {
         "base": run["base"],
         "data": run["data"],
         "method": split["method"],
         "group": split["group"],
         "seed": split["seed"],
-        "epochs": training["epochs"],
-        "learning_rate": training["learning_rate"],
+        "epochs": run["epochs"],
+        "learning_rate": run["learning_rate"],
         "best_epoch": run["best_epoch"],
         "held_out": run["split"]["validation"],
         "leaking": run["split"]["leaking"],

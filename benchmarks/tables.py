@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from accuracy_tables import cascade, defaults, splits
 from files_tables import files
 from markdown_tables import describe_machine, markdown_table, read_reports, with_range
 from plan_tables import plan
@@ -198,40 +199,6 @@ def _faster_engines_summary() -> str:
     return f"Faster than toxonnx int8: {'; '.join(faster) or 'none of the engines measured'}."
 
 
-def splits() -> str:
-    """Metrics of the same recipe with different splits."""
-    parts = []
-    for report in read_reports("splits-*.json"):
-        runs = report["rows"]
-        header = [
-            "split", "held-out rows", "of these also in the training set", "MiniLM, LoRA: macro F1", "TF-IDF baseline",
-            "majority class", "MiniLM: accuracy",
-        ]  # fmt: skip
-        rows = []
-        for run in runs:
-            metrics = [f"{run[model]['macro_f1']:.3f}" for model in ("model", "tfidf", "majority")]
-            rows.append(
-                [_split(run), f"{run['held_out']}", f"{run['leaking']}", *metrics, f"{run['model']['accuracy']:.3f}"]
-            )
-        first = runs[0]
-        versions = ", ".join(f"{name} {version}" for name, version in first["versions"].items())
-        epochs = " / ".join(str(run["epochs"]) for run in runs)
-        setup = (
-            f"{first['data']['file']}, {first['data']['rows']:,} rows; {first['base']}, LoRA on query and value, "
-            f"learning rate {first['learning_rate']:g}, {epochs} epochs (best epoch used), seed {first['seed']}; "
-            f"{versions}."
-        )
-        parts.append(f"{markdown_table(header, rows)}\n\n{setup}")
-    return "\n\n".join(parts)
-
-
-def _split(run: dict[str, Any]) -> str:
-    if run["method"] == "random":
-        return "random"
-    columns = f", and by {' and '.join(run['group'])}" if run["group"] else ""
-    return f"grouped by identical text{columns}"
-
-
 def host() -> str:
     """The CPU's share of the work with a GPU: tokenization, and CSV to CSV without a model."""
     parts = []
@@ -360,8 +327,10 @@ def _suite(suite: dict[str, Any]) -> str:
 PAGES = {
     HERE / "README.md": {
         "graphs": graphs, "files": files, "serving": serving, "engines": engines, "splits": splits, "host": host,
+        "defaults": defaults,
     },
     HERE.parent / "docs" / "benchmarks.md": {"speed": speed},
+    HERE.parent / "docs" / "cascade.md": {"cascade": cascade},
     HERE.parent / "docs" / "comparison.md": {"speed-summary": speed_summary},
     HERE.parent / "docs" / "speed.md": {"speed-summary": speed_summary, "variants": variants},
     HERE.parent / "docs" / "splits.md": {"splits": splits},

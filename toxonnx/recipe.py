@@ -152,13 +152,13 @@ class Adapter:
     """LoRA."""
 
     #: rank
-    r: Size = 8
+    r: Size = 16
     #: scale: the update is multiplied by ``alpha / r``
     alpha: int = 16
     #: share of the adapter's inputs that are set to 0 in training
     dropout: Share = 0.1
-    #: "attention" (query and value), "all-linear" (every linear layer of the encoder), or names of modules
-    targets: str | tuple[str, ...] = "attention"
+    #: "all-linear" (every linear layer of the encoder), "attention" (query and value), or names of modules
+    targets: str | tuple[str, ...] = "all-linear"
 
 
 @dataclass(frozen=True)
@@ -180,14 +180,14 @@ class Model:
 class Training:
     """How to train. Names follow transformers' TrainingArguments where possible."""
 
-    #: epochs at most
-    epochs: Size = 3
+    #: epochs at most; None: 3, and more where these are fewer than 350 steps, up to 20
+    epochs: Size | None = None
     #: rows per step and device
-    batch_size: Size = 32
+    batch_size: Size = 16
     #: rows per validation step
     eval_batch_size: Size = 64
-    #: peak learning rate; LoRA often needs 1e-4 to 2e-3, the more the fewer rows there are
-    learning_rate: Positive = 2e-5
+    #: peak learning rate; None: 1e-3 with LoRA, 1e-4 for full fine-tuning
+    learning_rate: Positive | None = None
     #: of AdamW
     weight_decay: NotNegative = 0.0
     #: of AdamW
@@ -198,8 +198,8 @@ class Training:
     schedule: Annotated[str, one_of(*SCHEDULES)] = "linear"
     #: steps in which the learning rate rises to its peak
     warmup_steps: Count = 0
-    #: the same as a share of all steps
-    warmup_ratio: Share = 0.0
+    #: the same as a share of all steps, if ``warmup_steps`` is 0
+    warmup_ratio: Share = 0.1
     #: larger gradients are scaled down to this norm
     max_grad_norm: NotNegative = 1.0
     #: class weights are inverse frequencies to this power: 0 for equal weights, 0.5 for the square root, 1 for balanced

@@ -128,7 +128,7 @@ def _write_files(folder: Path, base: Path) -> None:
     recipe = next(block.code for block in BLOCKS if block.mark == "file: my-recipe.toml" and "tutorial" in str(block))
     recipe = re.sub(r'base = "[^"]+"', f'base = "{base}"', recipe)
     # A small model that was trained on nothing needs larger steps, and more of them, to learn this.
-    recipe = recipe.replace("learning_rate = 2e-3", "learning_rate = 3e-3\nbatch_size = 8")
+    recipe += "[training]\nlearning_rate = 3e-3\nbatch_size = 8\nepochs = 8\n"
     recipe += '[labels.mappings]\nperspective = { TOXICITY = "offensive" }\nopenai = { harassment = "offensive" }\n'
     recipe += '[model.lora]\nalpha = 32\ndropout = 0.0\ntargets = "all-linear"\n'
     (folder / "my-recipe.toml").write_text(recipe, encoding="utf-8")

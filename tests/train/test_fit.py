@@ -76,6 +76,23 @@ def test_of_epochs_with_the_same_metric_the_one_with_the_lower_loss_is_kept(
     assert best_epoch(epochs, "accuracy")["epoch"] == best_epoch(epochs, "loss")["epoch"] == 1
 
 
+@pytest.mark.parametrize(("method", "rate"), [("full", 1e-4), ("lora", 1e-3)])
+def test_epochs_and_learning_rate_that_the_recipe_leaves_open(
+    bases: dict[str, Path], tmp_path: Path, method: str, rate: float
+) -> None:
+    lines: list[str] = []
+    request = _request(tmp_path, bases["distilbert"], method=method)
+    # 32 rows to train on: 350 steps are 44 epochs with the first batch size, 11 with the second.
+    for batch_size, epochs in ((4, 20), (1, 11)):
+        training = dataclasses.replace(
+            request.recipe.training, epochs=None, learning_rate=None, batch_size=batch_size, patience=1
+        )
+        recipe = dataclasses.replace(request.recipe, training=training)
+        run = fit(dataclasses.replace(request, recipe=recipe, force=True), Reports(log=lines.append))
+        assert run.learning_rate == rate
+        assert any(f"learning rate {rate:g}, {epochs} epochs at most" in line for line in lines)
+
+
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_frozen_layers_keep_their_weights(bases: dict[str, Path], tmp_path: Path, method: str) -> None:
     request = _request(tmp_path, bases["distilbert"], epochs=1, method=method)

@@ -39,6 +39,7 @@ from toxonnx.evaluate.metrics import Metrics
 from toxonnx.io.base import ReadOptions
 from toxonnx.recipe import Recipe
 from toxonnx.train.checkpoints import check_checkpoint, last_complete
+from toxonnx.train.open_settings import epochs_and_learning_rate
 from toxonnx.train.pretrained import frozen_weights, head_modules, load_model, lora_targets, resolve_base
 from toxonnx.train.report import epochs_of
 from toxonnx.train.run import RUN_FILE, AdapterSettings, FileIdentity, RunIdentity, RunMetadata
@@ -46,6 +47,7 @@ from toxonnx.train.teacher import score_with_teacher
 from toxonnx.train.tokenizers import load_tokenizer, match_tokenizer, max_length_of
 from toxonnx.train.trainer import ClassifierTrainer, Reports, precision_flags
 from toxonnx.train.training_data import TrainingData, load_training_data
+from toxonnx.wording import plural
 
 __all__ = ["TrainRequest", "fit"]
 
@@ -132,6 +134,10 @@ def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
     checkpoint = _find_checkpoint(output, identity, resume=request.resume, force=request.force)
     for line in data.describe(recipe):
         log(line)
+    epochs, learning_rate = epochs_and_learning_rate(recipe.training, recipe.model.method, len(data.train))
+    training = dataclasses.replace(recipe.training, epochs=epochs, learning_rate=learning_rate)
+    recipe = dataclasses.replace(recipe, training=training)
+    request = dataclasses.replace(request, recipe=recipe)
     seen = _seen_by_base(source)
     for part, rows in data.held_out.items():
         if count := int(is_seen(rows.texts, seen).sum()):
@@ -151,7 +157,10 @@ def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
         )
     count = sum(p.numel() for p in prepared.trained.parameters() if p.requires_grad)
     total = sum(p.numel() for p in prepared.trained.parameters())
-    log(f"training {count:,} of {total:,} weights, {precision_flags(recipe)[1]}")
+    log(
+        f"training {count:,} of {total:,} weights, {precision_flags(recipe)[1]}; learning rate "
+        f"{learning_rate:g}, {plural(epochs, 'epoch')} at most"
+    )
     with reports_full_disk(output, "then continue with --resume, or start again with --force."):
         if checkpoint is None:  # only now, when no input can be wrong any more
             shutil.rmtree(output, ignore_errors=True)
@@ -209,6 +218,7 @@ def _finish(
         adapter=prepared.adapter,
         best_epoch=trainer.best_epoch(),
         epochs=len(epochs),
+        learning_rate=trainer.args.learning_rate,
         sources=data.summarize_sources({part: of_source for part, (_, of_source) in measured.items()}),
         teacher=data.teacher.models if data.teacher else {},
         coverage=known_counts(examples) if examples.labels.multi else {},
@@ -342,7 +352,7 @@ def _warn_below_majority(metrics: Metrics, recipe: Recipe) -> str:
     if recipe.multi or metrics.accuracy > max(supports) / sum(supports):
         return ""
     advice = "train for more epochs, or on more rows"
-    if recipe.model.method == "lora" and recipe.training.learning_rate < LORA_LEARNING_RATE:
+    if recipe.model.method == "lora" and (recipe.training.learning_rate or 0.0) < LORA_LEARNING_RATE:
         advice = "LoRA often needs a learning rate of 1e-4 to 2e-3"
     return (
         f"warning: accuracy {metrics.accuracy:.4f} is no better than always predicting the most frequent class "

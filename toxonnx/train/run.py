@@ -86,6 +86,7 @@ class RunMetadata(RunIdentity):
             :meth:`toxonnx.data.splits.SplitRows.to_dict`.
         adapter: None for full fine-tuning.
         best_epoch, epochs: the chosen epoch, and how many there were.
+        learning_rate: at its peak; 0 in runs of versions that did not record it.
         coverage: label of a multi-label file -> number of rows in which it was judged.
         sources: name of each source of a recipe with ``[[data]]`` -> its rows.
         teacher: name of each model of the teacher -> sha256 of its weights and settings.
@@ -108,6 +109,7 @@ class RunMetadata(RunIdentity):
     coverage: dict[str, int] = field(default_factory=dict)
     sources: dict[str, SourceSummary] = field(default_factory=dict)
     teacher: dict[str, str] = field(default_factory=dict)
+    learning_rate: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
     finished: bool = True
 
