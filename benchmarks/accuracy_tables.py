@@ -65,16 +65,18 @@ def defaults() -> str:
 
 
 def cascade() -> str:
-    """The cascade on the included model: rows of the first stage, decisions, speed."""
-    report = json.loads((RESULTS / "cascade.json").read_text(encoding="utf-8"))
+    """Cascades of each bundle that was measured: rows of the first stage, decisions, speed."""
+    return "\n\n".join(_cascade(report) for report in read_reports("cascade-*.json"))
+
+
+def _cascade(report: dict[str, Any]) -> str:
     speeds = {one["name"]: one for one in report["candidates"]}
     header = [
-        "", "its own test: answered early, decided alike", f"{report['rows']:,} other tweets", "HateCheck",
-        "rows/s on these tweets", "times the full model",
+        report["bundle"], "its own test: answered early, decided alike", f"{report['rows']:,} other tweets",
+        "HateCheck", "rows/s on these tweets", "times the full model",
     ]  # fmt: skip
     rows = []
     for one in [{"name": name} for name in speeds if not name.startswith("cascade")] + report["cascades"]:
-        speed = speeds.get(one["name"])
         cells = ["", "", ""]
         if "promise" in one:
             promise = one["promise"]
@@ -83,8 +85,8 @@ def cascade() -> str:
             cells += [_early(one[part]) for part in ("tweets", "suite")]
         elif "agreement" in one:
             cells[0] = "cannot keep the promise"
-        rows.append([one["name"], *cells, *_speed(speed)])
-    return f"{markdown_table(header, rows)}\n\n{report['bundle']}. {describe_machine(report['machine'])}"
+        rows.append([one["name"], *cells, *_speed(speeds.get(one["name"]))])
+    return f"{markdown_table(header, rows)}\n\n{describe_machine(report['machine'])}"
 
 
 def _early(counts: dict[str, int]) -> str:

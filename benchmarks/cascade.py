@@ -1,11 +1,12 @@
 """What a first stage gains: rows that it answers, decisions that stay the same, and speed.
 
-    python benchmarks/cascade.py --data FOLDER --work scratch --json benchmarks/results/cascade.json
+    python benchmarks/cascade.py --data FOLDER --work scratch --json benchmarks/results/cascade-minilm-toxicity.json
 
 ``--data`` is a folder with davidson-2017.csv and hatecheck.csv. For each agreement, ``toxonnx fit-cascade`` fits and
-tests a first stage for the included model on the tweets, without the last ``--rows`` ones, on which the decisions are
-compared and the speed is measured. The decisions are also compared on HateCheck, whose texts differ from tweets.
-``--checkpoint`` adds the transformers pipeline: the PyTorch model of the bundle.
+tests a first stage for a bundle (``--bundle``; by default the included one) on the tweets, without the last ``--rows``
+ones, on which the decisions are compared and the speed is measured. The decisions are also compared on HateCheck, whose
+texts differ from tweets. ``--checkpoint`` is the PyTorch model of the bundle and adds the transformers pipeline;
+``--peers``, the interpreter of an environment with ``requirements.txt``, adds OpenVINO int8 with sorted batches of 8.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from toxonnx.system import available_cores, describe_system
 from toxonnx.texts import fold
 
 TWEETS, SUITE = ("davidson-2017.csv", "tweet"), ("hatecheck.csv", "test_case")
-FULL, PIPELINE = "full model", "transformers pipeline"
+FULL, PIPELINE, OPENVINO = "full model", "transformers pipeline", "OpenVINO int8, sorted, batch 8"
+HERE = Path(__file__).absolute().parent
 
 
 def read_texts(folder: Path, file: str, column: str) -> list[str]:
@@ -37,13 +39,13 @@ def read_texts(folder: Path, file: str, column: str) -> list[str]:
         return list({fold(row[column]): row[column] for row in csv.DictReader(stream)}.values())
 
 
-def fit(agreement: float, texts: Path, work: Path) -> Path | None:
+def fit(bundle: Path, agreement: float, texts: Path, work: Path) -> Path | None:
     """The bundle with a first stage; None if it cannot keep the promise."""
     output = work / f"{agreement:g}"
     done = subprocess.run(
         [
             sys.executable, "-m", "toxonnx", "fit-cascade", texts, "--text-column", "text", "--bundle",
-            find_bundle(None), "--agreement", f"{agreement}", "-o", output, "--force",
+            bundle, "--agreement", f"{agreement}", "-o", output, "--force",
         ],
     )  # fmt: skip
     if done.returncode not in (0, 1):
@@ -65,7 +67,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--bundle")
     parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--peers", help="Python interpreter")
     parser.add_argument("--agreements", type=float, nargs="+", default=[0.99, 0.995])
     parser.add_argument("--rows", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=5)
@@ -77,11 +81,11 @@ def main() -> None:
     file = arguments.work / "tweets.csv"
     with open(file, "w", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([["text"], *([text] for text in tweets[: -arguments.rows])])
-    cores, full, factory = available_cores(), find_bundle(None), "toxonnx.bench.scorers:bundle"
+    cores, full, factory = available_cores(), find_bundle(arguments.bundle), "toxonnx.bench.scorers:bundle"
     candidates = [Candidate(FULL, factory, {"model": str(full), "threads": cores}, cores)]
     cascades: list[dict[str, Any]] = []
     for agreement in arguments.agreements:
-        bundle = fit(agreement, file, arguments.work)
+        bundle = fit(full, agreement, file, arguments.work)
         row: dict[str, Any] = {"agreement": agreement, "name": f"cascade {agreement:g}"}
         if bundle is not None:
             row["promise"] = open_bundle(bundle).manifest.to_dict()["cascade"]
@@ -96,6 +100,14 @@ def main() -> None:
             "normalise": list(manifest.text.normalise), "multi": manifest.labels.multi,
         }  # fmt: skip
         candidates.append(Candidate(PIPELINE, "toxonnx.bench.scorers:pipeline", options, cores))
+        if arguments.peers:
+            options = {
+                "model": str(arguments.checkpoint.absolute()), "threads": cores, "max_length": manifest.max_length,
+                "cache": str(arguments.work.absolute() / "cache"), "order": "sorted", "batch": 8, "precision": "int8",
+                "calibration": tweets[:300],
+            }  # fmt: skip
+            paths = (str(HERE), str(HERE.parent))
+            candidates.append(Candidate(OPENVINO, "peers.openvino:load", options, cores, paths, arguments.peers))
     results = run_benchmark(
         candidates, texts, rounds=arguments.rounds, latency_samples=5, log=lambda line: print(line, flush=True)
     )
