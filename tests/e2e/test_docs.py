@@ -7,7 +7,8 @@ Each ``sh`` and ``python`` block has a mark in the line above it:
 * ``<!-- not run: REASON -->``: needs a network, a GPU, or minutes.
 * ``<!-- command: NAME -->``: run by ``.ci/run`` in a fresh environment.
 
-``<!-- file: NAME -->`` marks the content of a file, and ``<!-- output of: COMMAND -->`` the start of an output.
+``<!-- file: NAME -->`` marks the content of a file, ``<!-- output of: COMMAND -->`` the start of an output, and
+``<!-- answer to the request above -->`` what the server answers to the block before.
 """
 
 from __future__ import annotations
@@ -29,10 +30,13 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import pytest
-from helpers import ROOT, sentences, toxonnx, write_csv
+from helpers import ROOT, SHIPPED, sentences, toxonnx, write_csv
+from serve_helpers import serving
 
 from toxonnx import Classifier, Prediction, RuntimeOptions, Scores, errors
 from toxonnx.bundle import SCHEMA, Manifest
@@ -193,6 +197,36 @@ def test_the_output_in_the_readme_is_real() -> None:
     for expected, actual in zip(shown[1:], real[1:], strict=False):
         assert actual[:4] == expected[:4]
         assert [float(cell) for cell in actual[4:]] == pytest.approx([float(cell) for cell in expected[4:]], abs=0.005)
+
+
+ANSWERS = [(BLOCKS[i - 1], block) for i, block in enumerate(BLOCKS) if block.mark == "answer to the request above"]
+
+
+@pytest.mark.parametrize(("request_block", "answer"), ANSWERS, ids=lambda block: str(block))
+def test_answers_of_the_server_are_real(request_block: Block, answer: Block) -> None:
+    # The shell says which words curl gets, so that quotes and variables mean what they mean to a reader.
+    script = f"curl() {{ printf '%s\\0' \"$@\"; }}\n{request_block.code}"
+    words = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.split("\0")
+    address = next(urlsplit(word) for word in words if word.startswith("http"))
+    with serving(SHIPPED) as client:
+        body = json.loads(words[words.index("-d") + 1])
+        real = client.post(f"{address.path}?{address.query}", json=body).json()
+    shown = json.loads(answer.code)
+    if "id" in shown:
+        assert shown["id"].endswith("...") and real.pop("id").startswith(shown.pop("id").rstrip("."))
+    shown_leaves, real_leaves = dict(_leaves(shown)), dict(_leaves(real))
+    assert shown_leaves.keys() == real_leaves.keys()
+    for place, value in shown_leaves.items():
+        assert real_leaves[place] == (pytest.approx(value, abs=0.005) if isinstance(value, float) else value)
+
+
+def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """The values in a JSON document that are neither lists nor objects, with where they are."""
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(item, f"{place}/{key}")
+    else:
+        yield place, value
 
 
 # --- what the pages list is what there is ---
