@@ -52,7 +52,7 @@ def test_training_and_export_with_transformers_5(
     checkpoints: dict[str, Path],
     tmp_path: Path,
 ) -> None:
-    spec = recipe(tmp_path / "r.toml", epochs=2, extra="group_by_length = true\nwarmup_ratio = 0.5")
+    spec = recipe(tmp_path / "r.toml", epochs=2, warmup=0.5, extra="group_by_length = true")
     lax = recipe(tmp_path / "lax.toml", tail="\n[export]\nmin_agreement = 0.0\n")  # for random weights
     screen = toxonnx_with_transformers5(
         os.environ["TOXONNX_TRANSFORMERS5"],

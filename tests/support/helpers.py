@@ -120,16 +120,19 @@ targets = "all-linear"
 epochs = {epochs}
 batch_size = 8
 learning_rate = {rate}
+warmup_ratio = {warmup}
 metric = "macro_f1"
 {extra}
 """
 
 
 def recipe(
-    path: Path, *, method: str = "lora", epochs: int = 2, rate: float = 3e-3, extra: str = "", tail: str = ""
-) -> Path:
+    path: Path, *, method: str = "lora", epochs: int = 2, rate: float = 3e-3, warmup: float = 0.0, extra: str = "",
+    tail: str = "",
+) -> Path:  # fmt: skip
     """Writes a recipe for the labelled rows."""
-    path.write_text(RECIPE.format(method=method, epochs=epochs, rate=rate, extra=extra) + tail, encoding="utf-8")
+    settings = RECIPE.format(method=method, epochs=epochs, rate=rate, warmup=warmup, extra=extra)
+    path.write_text(settings + tail, encoding="utf-8")
     return path
 
 
