@@ -137,7 +137,6 @@ def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
     epochs, learning_rate = epochs_and_learning_rate(recipe.training, recipe.model.method, len(data.train))
     training = dataclasses.replace(recipe.training, epochs=epochs, learning_rate=learning_rate)
     recipe = dataclasses.replace(recipe, training=training)
-    request = dataclasses.replace(request, recipe=recipe)
     seen = _seen_by_base(source)
     for part, rows in data.held_out.items():
         if count := int(is_seen(rows.texts, seen).sum()):
@@ -198,7 +197,7 @@ def _finish(
     measured = {part: trainer.metrics(part) for part in data.held_out}
     metrics = {part: one for part, (one, _) in measured.items()}
     for warning in (
-        _warn_below_majority(metrics["validation"], recipe),
+        _warn_below_majority(metrics["validation"], recipe, trainer.args.learning_rate),
         _warn_below_tfidf(metrics["validation"], baselines["validation"]["tfidf"]),
     ):
         if warning:
@@ -347,12 +346,12 @@ def _add_lora(model: PreTrainedModel, recipe: Recipe, targets: list[str], heads:
     return adapted
 
 
-def _warn_below_majority(metrics: Metrics, recipe: Recipe) -> str:
+def _warn_below_majority(metrics: Metrics, recipe: Recipe, learning_rate: float) -> str:
     supports = [one.support for one in metrics.per_class.values()]
     if recipe.multi or metrics.accuracy > max(supports) / sum(supports):
         return ""
     advice = "train for more epochs, or on more rows"
-    if recipe.model.method == "lora" and (recipe.training.learning_rate or 0.0) < LORA_LEARNING_RATE:
+    if recipe.model.method == "lora" and learning_rate < LORA_LEARNING_RATE:
         advice = "LoRA often needs a learning rate of 1e-4 to 2e-3"
     return (
         f"warning: accuracy {metrics.accuracy:.4f} is no better than always predicting the most frequent class "
