@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import threading
 import time
@@ -47,21 +48,28 @@ async def queue(classifier: Classifier, **options: Any) -> AsyncIterator[Scoring
 
 
 class Engine:
-    """Records the batches of an engine, and lets a test stop it."""
+    """Records the batches of an engine, and lets a test stop it, at once or after a number of batches."""
 
     def __init__(self, classifier: Classifier) -> None:
         self.batches: list[list[int]] = []
-        self.open = threading.Event()
-        self.open.set()
+        self._allowed, self._changed = math.inf, threading.Condition()
         self._run = classifier.engine.run
         self.fails: Callable[[Tokens], BaseException | None] = lambda _: None
 
     def run(self, tokens: Tokens, rows: np.ndarray) -> np.ndarray:
-        self.batches.append(tokens.lengths.tolist())
-        assert self.open.wait(30)
+        with self._changed:
+            self.batches.append(tokens.lengths.tolist())
+            number = len(self.batches)
+            assert self._changed.wait_for(lambda: number <= self._allowed, 30)
         if (error := self.fails(tokens)) is not None:
             raise error
         return self._run(tokens, rows)
+
+    def allow(self, batches: float) -> None:
+        """Lets so many batches run in all, and stops those after them."""
+        with self._changed:
+            self._allowed = batches
+            self._changed.notify_all()
 
     async def has_started(self, batches: int) -> None:
         while len(self.batches) < batches:
@@ -84,11 +92,11 @@ def engine(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 @contextmanager
 def stopped(engine: Engine) -> Iterator[None]:
-    engine.open.clear()
+    engine.allow(0)
     try:
         yield
     finally:
-        engine.open.set()
+        engine.allow(math.inf)
 
 
 def test_concurrent_requests_get_the_scores_of_predict(classifier: Classifier) -> None:
@@ -163,8 +171,9 @@ def test_a_request_with_many_texts_does_not_hold_up_the_others(classifier: Class
                 small = asyncio.create_task(one.score(["a text of quite another length than the others have"]))
                 same = asyncio.create_task(one.score([many[-1]]))
                 await all_queued(one)
-            await asyncio.gather(small, same)
-            assert len(engine.batches) <= 8 and not any(task.done() for task in large)
+                engine.allow(8)
+                await asyncio.wait_for(asyncio.gather(small, same), 20)
+                assert not any(task.done() for task in large)
             await asyncio.gather(*large)
 
             # Truncated texts have the same length: 8 windows get into a batch, half of them from each of the requests.
@@ -175,8 +184,9 @@ def test_a_request_with_many_texts_does_not_hold_up_the_others(classifier: Class
                 await engine.has_started(2)
                 eight = asyncio.create_task(one.score(long[80:]))
                 await all_queued(one)
-            await eight
-            assert len(engine.batches) <= 8 and not others.done()
+                engine.allow(8)
+                await asyncio.wait_for(eight, 20)
+                assert not others.done()
             await others
             assert len(one._waiting) == one._waiting.tokens == 0
 
