@@ -50,6 +50,10 @@ def test_compose() -> None:
     targets = [target for job in scraped for config in job["static_configs"] for target in config["targets"]]
     assert [target.partition(":")[0] in services for target in targets] == [True]
     assert all(service["read_only"] and service["cap_drop"] == ["ALL"] for service in services.values())
+    volumes = [volume.split(":") for service in services.values() for volume in service.get("volumes", [])]
+    assert all((ROOT / source).is_file() for source, _, _ in volumes)
+    provided = yaml.safe_load((ROOT / "deploy" / "grafana" / "dashboards.yaml").read_text(encoding="utf-8"))
+    assert provided["providers"][0]["options"]["path"] in {str(Path(target).parent) for _, target, _ in volumes}
 
 
 def test_files_that_github_reads() -> None:

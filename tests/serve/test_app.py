@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from helpers import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 from serve_helpers import serving
 from starlette.testclient import TestClient
 
@@ -195,6 +198,26 @@ def test_request_ids_headers_metrics_and_logs(client: TestClient, caplog: pytest
         'toxonnx_validation_mean_tokens{bundle="tone"} 9.5',
     ):  # fmt: skip
         assert f"\n{line}" in metrics, line
+
+
+def test_the_dashboard_and_the_alerts_use_metrics_that_there_are(client: TestClient) -> None:
+    assert client.post("/v1/classify", json={"texts": ["A fine day"]}).status_code == 200
+    labels: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(client.get("/metrics").text):
+        labels |= {f"{family.name}{suffix}": set() for suffix in ("", "_total")}  # one that has counted nothing yet
+        for sample in family.samples:
+            labels.setdefault(sample.name, set()).update(sample.labels)
+    dashboard = json.loads((ROOT / "deploy" / "grafana" / "toxonnx.json").read_text(encoding="utf-8"))
+    rules = yaml.safe_load((ROOT / "deploy" / "alerts.yaml").read_text(encoding="utf-8"))["groups"][0]["rules"]
+    used = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    used += [rule["expr"] for rule in rules]
+    for expression in used:
+        names = set(re.findall(r"\btoxonnx_\w+", expression))
+        assert names <= set(labels), expression
+        known = set().union(*(labels[name] for name in names)) - {"le"}
+        if known:
+            chosen = re.findall(r"\bby \(([\w, ]+)\)", expression) + re.findall(r"(\w+)=~?\"", expression)
+            assert set(re.findall(r"\w+", " ".join(chosen))) <= known | {"le"}, expression
 
 
 def test_a_comment_without_span_annotations_is_scored_once(

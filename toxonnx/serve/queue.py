@@ -165,13 +165,13 @@ class ScoringQueue:
             )
         }
         ids = np.split(tokenized.tokens.ids, tokenized.tokens.starts[1:])
-        for i, (row, start, count) in enumerate(
+        for i, (row, first_row, count) in enumerate(
             zip(new.values(), tokenized.first_rows, tokenized.windows, strict=True)
         ):
             if first.early[i] and not request.urgent:  # which is to test the model
                 row.early, row.logits = True, first.logits[i].copy()
             else:
-                row.windows = [Window(row, each) for each in ids[start : start + count]]
+                row.windows = [Window(row, each) for each in ids[first_row : first_row + count]]
         request.tokenization += time.monotonic() - start
         with self._changed:
             if request.abandoned:
