@@ -39,13 +39,13 @@ def read_texts(folder: Path, file: str, column: str) -> list[str]:
         return list({fold(row[column]): row[column] for row in csv.DictReader(stream)}.values())
 
 
-def fit(bundle: Path, agreement: float, texts: Path, work: Path) -> Path | None:
+def fit(bundle: Path, agreement: str, texts: Path, work: Path) -> Path | None:
     """The bundle with a first stage; None if it cannot keep the promise."""
-    output = work / f"{agreement:g}"
+    output = work / agreement
     done = subprocess.run(
         [
             sys.executable, "-m", "toxonnx", "fit-cascade", texts, "--text-column", "text", "--bundle",
-            bundle, "--agreement", f"{agreement}", "-o", output, "--force",
+            bundle, "--agreement", agreement, "-o", output, "--force",
         ],
     )  # fmt: skip
     if done.returncode not in (0, 1):
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--bundle")
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--peers", help="Python interpreter")
-    parser.add_argument("--agreements", type=float, nargs="+", default=[0.99, 0.995])
+    parser.add_argument("--agreements", nargs="+", default=["0.99", "0.995"], help="as of fit-cascade --agreement")
     parser.add_argument("--rows", type=int, default=2_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, required=True)
@@ -86,7 +86,7 @@ def main() -> None:
     cascades: list[dict[str, Any]] = []
     for agreement in arguments.agreements:
         bundle = fit(full, agreement, file, arguments.work)
-        row: dict[str, Any] = {"agreement": agreement, "name": f"cascade {agreement:g}"}
+        row: dict[str, Any] = {"agreement": agreement, "name": f"cascade {agreement}"}
         if bundle is not None:
             row["promise"] = open_bundle(bundle).manifest.to_dict()["cascade"]
             row["tweets"], row["suite"] = compare(bundle, texts), compare(bundle, suite)

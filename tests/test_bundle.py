@@ -43,7 +43,10 @@ def test_a_changed_byte_in_any_file_is_detected(bundle: Path) -> None:
     assert toxonnx("info", bundle).returncode == 0
 
 
-def test_folders_that_are_not_sealed_bundles(bundle: Path) -> None:
+def test_folders_that_are_not_sealed_bundles(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "mounted").mkdir()
+    done = toxonnx("info", tmp_path / "mounted")
+    assert done.returncode == 2 and "mounted is empty\nIf it is mounted" in done.stderr
     manifest = bundle / MANIFEST
     table = json.loads(manifest.read_text())
     manifest.unlink()

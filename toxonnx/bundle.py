@@ -184,6 +184,9 @@ def open_bundle(path: str | Path) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"no bundle at {folder}")
     if not path.is_file():
+        if not any(folder.iterdir()):
+            hint = "If it is mounted, and the bundle was replaced since: mount the folder that contains the bundle."
+            raise BundleError(f"{folder} is empty", hint)
         raise BundleError(
             f"{folder} is not sealed: it has no {MANIFEST}",
             "Make a bundle with toxonnx export, which verifies the model and then seals it.",

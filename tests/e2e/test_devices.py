@@ -20,7 +20,7 @@ from toxonnx.inference.session import Session
 def test_the_command_line_reports_the_device_it_uses(bundles: dict[str, Path], tmp_path: Path) -> None:
     lacking = why_unavailable("cuda")
     if lacking is None:  # on a machine with a GPU
-        assert toxonnx("doctor", "--device", "cuda", "--bundle", bundles["fp16"]).returncode == 0
+        assert toxonnx("doctor", "--device", "cuda", bundles["fp16"]).returncode == 0
         return
     out = tmp_path / "out.csv"
     done = toxonnx("predict", COMMENTS, "-o", out, "--bundle", bundles["fp16"], "--device", "cuda")
@@ -30,11 +30,11 @@ def test_the_command_line_reports_the_device_it_uses(bundles: dict[str, Path], t
     assert out.exists()
     done = toxonnx("bench", "--device", "cuda", "--bundle", bundles["fp16"], "--rows", "20")
     assert done.returncode == 3 and lacking.what in done.stderr
-    done = toxonnx("doctor", "--device", "cuda", "--bundle", bundles["fp16"], "--json")
+    done = toxonnx("doctor", "--device", "cuda", bundles["fp16"], "--json")
     assert done.returncode == 3 and lacking.what in done.stderr
     report = json.loads(done.stdout)
     assert report["settings"] is None and report["devices"]["problem"]
-    report = json.loads(toxonnx("doctor", "--bundle", bundles["fp16"], "--json").stdout)
+    report = json.loads(toxonnx("doctor", bundles["fp16"], "--json").stdout)
     assert report["self_test"]["sentences"] == 20 and report["self_test"]["largest_probability_difference"] < 5e-3
 
 

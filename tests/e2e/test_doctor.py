@@ -11,7 +11,7 @@ from toxonnx.system import available_cores
 
 
 def test_doctor_and_predict_show_how_a_bundle_runs(bundles: dict[str, Path]) -> None:
-    done = toxonnx("doctor", "--json", "--bundle", bundles["int8"])
+    done = toxonnx("doctor", "--json", bundles["int8"])
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["settings"]["threads"] == report["system"]["cores"] == available_cores()

@@ -38,12 +38,36 @@ def test_thresholds_are_translated_and_measured_out_of_sample(tmp_path: Path) ->
         assert one["flagged_old"] == pytest.approx(float((ours**0.5 >= one["old"]).mean()), abs=0.005)
 
 
-def test_scores_that_have_nothing_to_do_with_each_other_are_reported_as_such() -> None:
+def test_as_many_texts_reach_the_new_threshold_however_much_the_scores_disagree() -> None:
     rng = np.random.default_rng(3)
     texts = [f"text {number}" for number in range(2000)]
-    found = fit_score_map(rng.random(2000), rng.random(2000), texts, [0.7])
-    assert abs(found.rank_correlation) < 0.08
-    assert found.mean_absolute_error > 0.2 and found.thresholds[0].agreement < 0.75
+    old, noise = rng.random(2000) ** 3, rng.random(2000)
+    for share, correlation in ((0.0, 0.08), (0.5, 0.7), (1.0, 1.0)):
+        new = share * old + (1 - share) * noise
+        found = fit_score_map(old, new, texts, [0.1, 0.5, 0.8])
+        assert found.rank_correlation <= correlation and list(found.new) == sorted(found.new)
+        for one in found.thresholds:
+            assert one.flagged_old == float((old >= one.old).mean()) and one.new is not None
+            assert float((new >= one.new).mean()) == one.flagged_old
+            assert one.flagged_new == pytest.approx(one.flagged_old, abs=0.02)
+            by_chance = 1 - 2 * one.flagged_old * (1 - one.flagged_old)
+            assert one.agreement is not None and one.agreement > by_chance - 0.03
+            assert share or one.agreement < by_chance + 0.03
+            assert share < 1 or one.agreement > 0.99
+
+
+def test_a_threshold_that_hardly_any_text_reaches_gets_no_new_one(tmp_path: Path) -> None:
+    rows = [[text, "0.9" if number < 4 else "0.1"] for number, text in enumerate(TEXTS[:60])]
+    write_csv(tmp_path / "old.csv", ["comment", "insult"], rows)
+    done = toxonnx(
+        "map-scores", tmp_path / "old.csv", "--score-column", "insult", "--json", tmp_path / "m.json",
+        "--threshold", "0.05", "--threshold", "0.5", "--threshold", "0.95",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for said in ("0 texts stay below 0.05", "4 texts reach 0.5", "0 texts reach 0.95"):
+        assert f"{said}, too few for a new threshold" in done.stdout
+    found = json.loads((tmp_path / "m.json").read_text())["maps"]["insult"]["thresholds"]
+    assert [(one["new"], one["reached"]) for one in found] == [(None, 60), (None, 4), (None, 0)]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +76,7 @@ def test_scores_that_have_nothing_to_do_with_each_other_are_reported_as_such() -
         ("1.2", "insult", "line 3: 'insult' is not a score from 0 to 1"),
         ("high", "insult", "line 3: 'insult' is not a score from 0 to 1"),
         ("0.5", "insult", "column 'insult': 2 different texts are too few for a map"),
-        ("0.5", "RUDENESS", f"{SHIPPED.name} has no label 'RUDENESS'\nUse --score-column RUDENESS=LABEL"),
+        ("0.5", "RUDENESS", f"{SHIPPED.name} has no label 'RUDENESS'\nIf one of its labels means the same"),
         ("0.5", "missing=insult", "has no column 'missing'"),
     ],
 )  # fmt: skip

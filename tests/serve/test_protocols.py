@@ -79,6 +79,8 @@ def test_perspective_spans_are_sentences_in_utf16(client: TestClient) -> None:
     assert parts == ["So nice \U0001f600!", "Bye...", "What?", "3.5 km"]
     alone = client.post("/v1/classify", json={"texts": parts}).json()["results"]
     assert [span["score"]["value"] for span in spans] == [one["probabilities"]["insult"] for one in alone]
+    many = {**body, "comment": {"text": "".join(f"So {number}. " for number in range(1500))}}  # one text of a request
+    assert len(analyze(client, **many)["attributeScores"]["INSULT"]["spanScores"]) == 1500
 
 
 @given(st.text("ab.!? \n\u3002\U0001f600", max_size=30))
@@ -103,6 +105,10 @@ def test_perspective_errors(client: TestClient) -> None:
             "INVALID_REQUEST", "Unknown requested attribute: THREAT; the attributes here are INSULT, TOXICITY",
         ),
         (
+            {"comment": {"text": TEXT}, "requestedAttributes": {"THREAT": {}, "TOXICITY": {}, "a b": {}}},
+            "INVALID_REQUEST", "Unknown requested attributes: THREAT, (not a name); the attributes here are",
+        ),
+        (
             {"comment": {"text": TEXT}, "requestedAttributes": {"TOXICITY": {"scoreType": "RAW"}}},
             "INVALID_REQUEST", "score type is not supported by attribute TOXICITY",
         ),
@@ -111,12 +117,8 @@ def test_perspective_errors(client: TestClient) -> None:
             "INVALID_REQUEST", "Currently, only 'PLAIN_TEXT' comments are supported",
         ),
         (
-            {"comment": {"text": TEXT}, "requestedAttributes": toxicity, "languages": ["om"]},
-            "LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE", "Attribute TOXICITY does not support request languages: om",
-        ),
-        (
-            {"comment": {"text": "a. " * 2000}, "requestedAttributes": toxicity, "spanAnnotations": True},
-            "INVALID_REQUEST", "batch size",
+            {"comment": {"text": TEXT}, "requestedAttributes": toxicity, "languages": ["om", "zh-Hant"]},
+            "LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE", "Attribute TOXICITY does not support request languages: om, zh-Hant",
         ),
     ]  # fmt: skip
     for body, error_type, message in cases:

@@ -236,6 +236,7 @@ def test_tls_keys_from_a_file_and_logs_in_json(plain: Path, tmp_path: Path) -> N
             assert answer.status_code == 200
         line = json.loads(server.wait_for('"status": 200'))
         assert line["id"] == answer.headers["x-request-id"] and line["texts"] == 1 and TEXT not in str(line)
+        assert all(json.loads(line)["level"] for line in server.lines)  # those of the start, too
 
 
 def test_wrong_options_are_one_line(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def running(*arguments: object) -> Iterator[RunningServer]:
     reader = threading.Thread(target=server.read)
     reader.start()
     try:
-        server.url = server.wait_for("listening on").partition("listening on ")[2]
+        server.url = re.findall(r"https?://[\w.:\[\]]+", server.wait_for("listening on"))[0]
         yield server
     finally:
         if process.poll() is None:

@@ -10,15 +10,15 @@ from toxonnx.cli.options import device_options, warn_of_fallback
 
 
 @click.command("doctor")
-@click.option("--bundle", metavar="DIR|NAME", help="The bundle to test  [default: the one that ships with toxonnx]")
+@click.argument("bundle", required=False)
 @device_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(bundle: str | None, device: str, allow_fallback: bool, as_json: bool) -> None:
-    """Show what this machine has, what is installed, and how a bundle runs here.
+    """Show what this machine has, what is installed, and how BUNDLE, a folder or a name, runs here.
 
-    The bundle is loaded on the device and scores a few sentences for which it contains PyTorch's probabilities. Exit
-    code 3 if the machine lacks something, 2 if the bundle does not run on the device, 1 if its scores differ from
-    PyTorch's.
+    The default is the bundle that ships with toxonnx. It is loaded on the device and scores a few sentences for which
+    it contains PyTorch's probabilities. Exit code 3 if the machine lacks something, 2 if the bundle does not run on the
+    device, 1 if its scores differ from PyTorch's.
     """
     from toxonnx.diagnosis import diagnose
 

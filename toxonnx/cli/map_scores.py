@@ -55,20 +55,19 @@ def command(
     """Find the thresholds that replace those for the scores of another service.
 
     DATA has texts, and the scores that another service gave them, from 0 to 1; an empty cell is no score. A monotone
-    map is fitted from these scores to the probabilities of a label.
+    map is fitted from these scores to the probabilities of a label: the new threshold is the one that as many texts
+    reach.
     """
     import numpy as np
 
     from toxonnx.bundle import open_bundle
     from toxonnx.cli.outputs import open_outputs
     from toxonnx.evaluate.score_map import fit_score_map
-    from toxonnx.extras import require
     from toxonnx.inference.classifier import Classifier
     from toxonnx.inference.options import RuntimeOptions
     from toxonnx.io.table import read_table
     from toxonnx.resources import find_bundle
 
-    require("check")
     opened = open_bundle(find_bundle(bundle))
     manifest = opened.manifest
     columns = dict(_column_and_label(one, manifest) for one in score_columns)
@@ -110,7 +109,7 @@ def _column_and_label(text: str, manifest: Manifest) -> tuple[str, str]:
     if label not in known:
         raise InputError(
             f"{manifest.name} has no label {label!r}",
-            f"Use --score-column {column}=LABEL; its labels: {', '.join(known)}.",
+            f"If one of its labels means the same, use --score-column {column}=LABEL; they are {', '.join(known)}.",
         )
     return column, label
 
@@ -131,6 +130,7 @@ def _scores(table: Table, column: str) -> list[float | None]:
 
 def _print(column: str, label: str, found: ScoreMap) -> None:
     from toxonnx.cli.console import Terminal
+    from toxonnx.wording import plural
 
     terminal = Terminal(width=100)
     terminal.print_text(f"\n{column} → {label}", "bold")
@@ -139,7 +139,19 @@ def _print(column: str, label: str, found: ScoreMap) -> None:
         f"{found.mean_absolute_error:.3f} (out of sample)"
     )
     rows = [
-        [f"{one.old:g}", f"{one.new:.4f}", f"{one.flagged_old:.1%}", f"{one.flagged_new:.1%}", f"{one.agreement:.1%}"]
+        [f"{one.old:g}", *(_shown(value, digits) for value, digits in (
+            (one.new, ".4f"), (one.flagged_old, ".1%"), (one.flagged_new, ".1%"), (one.agreement, ".1%")
+        ))]
         for one in found.thresholds
-    ]
+    ]  # fmt: skip
     terminal.table(["old threshold", "new", "flagged before", "flagged now", "same decision"], rows, left=0)
+    for one in found.thresholds:
+        if one.new is None:
+            few, what = min((one.reached, "reach"), (found.rows - one.reached, "stay below"))
+            terminal.print_text(
+                f"{plural(few, 'text')} {what} {one.old:g}, too few for a new threshold: add such texts."
+            )
+
+
+def _shown(value: float | None, digits: str) -> str:
+    return "" if value is None else format(value, digits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -17,12 +18,13 @@ from toxonnx.cli.options import (
     max_batch_tokens_option,
     no_cascade_option,
     threads_option,
-    warn_of_fallback,
 )
 
 if TYPE_CHECKING:
     from toxonnx.serve.address import Address
     from toxonnx.serve.service import Service
+
+log = logging.getLogger("toxonnx.serve")
 
 #: where API keys may be, if not in a file: one, or several separated by white space
 KEYS_VARIABLE = "TOXONNX_API_KEY"
@@ -154,7 +156,7 @@ def command(
     address.check_tls()
     logs.configure(log_format)
     if not address.is_loopback and not options.api_keys:
-        click.echo(f"warning: everybody who reaches {host} can use this server; see --api-key-file", err=True)
+        log.warning("everybody who reaches %s can use this server; see --api-key-file", host)
     with bind(address) as listener:
 
         def serve(announce: bool) -> None:
@@ -176,16 +178,17 @@ def _announce(service: Service, address: Address, listener: socket.socket) -> No
     from toxonnx.serve.app import PROTOCOLS
 
     for bundle in service.bundles:
-        warn_of_fallback(bundle.classifier)
+        if fallback := bundle.classifier.settings.fallback:
+            log.warning("%s runs on the CPU: %s", bundle.name, fallback)
         reasons = {protocol.name: protocol.why_unavailable(bundle.manifest) for protocol in PROTOCOLS}
         available = [name for name, reason in reasons.items() if not reason]
-        click.echo(f"{bundle.name} ({bundle.bundle.seal[:16]}) answers {', '.join(available)}", err=True)
+        log.info("%s (%s) answers %s", bundle.name, bundle.bundle.seal[:16], ", ".join(available))
         for name, reason in reasons.items():
             if reason:
-                click.echo(f"{bundle.name} does not answer {name}: {reason}", err=True)
+                log.info("%s does not answer %s: %s", bundle.name, name, reason)
     scheme = "https" if address.tls_cert else "http"
     host = f"[{address.host}]" if ":" in address.host else address.host
-    click.echo(f"listening on {scheme}://{host}:{listener.getsockname()[1]}", err=True)
+    log.info("listening on %s://%s:%d", scheme, host, listener.getsockname()[1])
 
 
 def _api_keys(file: Path | None) -> tuple[str, ...]:

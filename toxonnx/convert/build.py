@@ -255,14 +255,15 @@ def _to_int8(
     layers = quantize(
         source, target, feeds, smoothing=settings.smoothing, reduce_range=settings.reduce_range, margin=margin
     )
+    source_of_rows = (
+        BUILT_IN if calibration.where == BUILT_IN else f"{calibration.where} and {1 + len(SENTENCES)} built-in"
+    )
     return dataclasses.replace(
         exported,
         linear_layers_int8=layers,
         smoothing=settings.smoothing,
         reduce_range=settings.reduce_range,
-        calibration=CalibrationData(
-            rows=len(feeds), source=f"{calibration.where} and {1 + len(SENTENCES)} built-in", margin=margin
-        ),
+        calibration=CalibrationData(rows=len(feeds), source=source_of_rows, margin=margin),
     )
 
 

@@ -281,7 +281,7 @@ def _without_gpu(manifest: Manifest) -> list[str]:
     if LAYOUTS[manifest.layout].packed:
         sentences.append("Packed attention was computed with standard operators in place of the CUDA kernel.")
     sentences.append(
-        f"`toxonnx doctor --bundle {manifest.name} --device cuda` compares some sentences with PyTorch on a GPU; "
+        f"`toxonnx doctor {manifest.name} --device cuda` compares some sentences with PyTorch on a GPU; "
         "`toxonnx eval` with `--compare` and `--device cuda` compares any number of rows."
     )
     return sentences

@@ -1,9 +1,10 @@
 """Scores of another service compared with a model's: a monotone map, and what its thresholds become.
 
 A threshold that people use with one service means nothing for another. Texts that have scores of both tell what it
-becomes: the map is an isotonic regression (Barlow et al., Statistical Inference under Order Restrictions, 1972) of the
-model's probabilities on the old scores. All errors are out of sample: each text is compared by a map that was fitted on
-the others (identical texts are left out together).
+becomes: the one that as many texts reach. That is equipercentile linking (Kolen and Brennan, Test Equating, Scaling,
+and Linking, 2014, chapter 2). A regression of the new scores on the old ones would not do: where the two disagree, it
+moves every threshold towards the mean, and so flags more texts than before if few were. All comparisons are out of
+sample: each text is decided by a map that was fitted on the others (identical texts are left out together).
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from numpy.typing import NDArray
 
 from toxonnx.errors import InputError
 
-__all__ = ["MIN_ROWS", "MappedThreshold", "ScoreMap", "fit_score_map"]
+__all__ = ["MIN_REACHED", "MIN_ROWS", "MappedThreshold", "ScoreMap", "fit_score_map"]
 
-#: texts with which a map can be fitted
+#: different texts with which a map can be fitted
 MIN_ROWS = 50
+#: texts that have to reach a threshold, and to stay below it, for a new one
+MIN_REACHED = 5
 FOLDS = 5
 
 
@@ -29,16 +32,19 @@ class MappedThreshold:
 
     Attributes:
         old: the threshold for old scores.
-        new: the threshold for the model's probabilities.
+        new: the threshold for the model's probabilities; None if fewer than :data:`MIN_REACHED` texts reach the old
+            one, or stay below it.
+        reached: texts that reach the old one.
         flagged_old, flagged_new: shares of the texts that reach them.
         agreement: share of the texts for which both say the same.
     """
 
     old: float
-    new: float
+    new: float | None
+    reached: int
     flagged_old: float
-    flagged_new: float
-    agreement: float
+    flagged_new: float | None
+    agreement: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +53,7 @@ class ScoreMap:
 
     Attributes:
         rows: texts that it was fitted on.
-        old, new: its points; it is linear in between, and constant outside.
+        old, new: its points: the different old scores, and the probabilities that as many texts reach.
         mean_absolute_error: between the mapped old score and the model's probability, out of sample.
         rank_correlation: Spearman's, of old scores and probabilities; what no map can change.
         thresholds: what some thresholds become.
@@ -80,40 +86,57 @@ def fit_score_map(
         raise InputError(f"{len(numbers)} different texts are too few for a map", f"Use {MIN_ROWS} or more.")
     if np.ptp(old) == 0:
         raise InputError(f"all old scores are {old[0]:g}: they say nothing about thresholds")
-    from scipy.stats import spearmanr
 
     fold = np.random.default_rng(0).permutation(len(numbers))[[numbers[text] for text in texts]] % FOLDS
+    wanted = np.asarray(thresholds, dtype=np.float64)
     error = np.zeros(len(old))
-    above = np.zeros((len(thresholds), len(old)), dtype=np.bool_)
+    above = np.zeros((len(wanted), len(old)), dtype=np.bool_)
     for number in range(FOLDS):
         held_out = fold == number
-        points = _fit(old[~held_out], new[~held_out])
-        error[held_out] = np.abs(np.interp(old[held_out], *points) - new[held_out])
-        above[:, held_out] = new[held_out] >= np.interp(thresholds, *points)[:, np.newaxis]
-    points = _fit(old, new)
-    reached = old >= np.asarray(thresholds)[:, np.newaxis]
-    return ScoreMap(
-        rows=len(old),
-        old=tuple(points[0].tolist()),
-        new=tuple(points[1].tolist()),
-        mean_absolute_error=float(error.mean()),
-        rank_correlation=float(spearmanr(old, new).statistic) if np.ptp(new) else 0.0,
-        thresholds=tuple(
+        points = np.unique(old[~held_out])
+        mapped = _linked(points, old[~held_out], new[~held_out])
+        error[held_out] = np.abs(np.interp(old[held_out], points, mapped) - new[held_out])
+        above[:, held_out] = new[held_out] >= _linked(wanted, old[~held_out], new[~held_out])[:, np.newaxis]
+    points = np.unique(old)
+    reached = old >= wanted[:, np.newaxis]
+    found = []
+    for i, (threshold, linked) in enumerate(zip(wanted.tolist(), _linked(wanted, old, new).tolist(), strict=True)):
+        count = int(reached[i].sum())
+        is_known = MIN_REACHED <= count <= len(old) - MIN_REACHED
+        found.append(
             MappedThreshold(
                 old=threshold,
-                new=float(np.interp(threshold, *points)),
-                flagged_old=float(reached[i].mean()),
-                flagged_new=float(above[i].mean()),
-                agreement=float((reached[i] == above[i]).mean()),
+                new=linked if is_known else None,
+                reached=count,
+                flagged_old=count / len(old),
+                flagged_new=float(above[i].mean()) if is_known else None,
+                agreement=float((reached[i] == above[i]).mean()) if is_known else None,
             )
-            for i, threshold in enumerate(thresholds)
-        ),
+        )
+    return ScoreMap(
+        rows=len(old),
+        old=tuple(points.tolist()),
+        new=tuple(_linked(points, old, new).tolist()),
+        mean_absolute_error=float(error.mean()),
+        rank_correlation=_rank_correlation(old, new),
+        thresholds=tuple(found),
     )
 
 
-def _fit(old: NDArray[np.float64], new: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The points of an isotonic regression."""
-    from sklearn.isotonic import IsotonicRegression
+def _linked(thresholds: NDArray[np.float64], old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probabilities that as many texts reach as reach thresholds of old scores, half way to the next text's."""
+    count = len(old) - np.searchsorted(np.sort(old), thresholds)
+    falling = np.concatenate(([1.0], np.sort(new)[::-1], [0.0]))  # if all or none reach it
+    middle: NDArray[np.float64] = (falling[count] + falling[count + 1]) / 2
+    return middle
 
-    model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(old, new)
-    return model.X_thresholds_, model.y_thresholds_
+
+def _rank_correlation(old: NDArray[np.float64], new: NDArray[np.float64]) -> float:
+    """Spearman's, with mean ranks for equal scores; 0 if all probabilities are equal."""
+    if np.ptp(new) == 0:
+        return 0.0
+    ranks = []
+    for scores in (old, new):
+        _, which, counts = np.unique(scores, return_inverse=True, return_counts=True)
+        ranks.append((np.cumsum(counts) - (counts - 1) / 2)[which])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])

@@ -197,7 +197,7 @@ class Service:
                     new = await asyncio.to_thread(self._load, path, [b for b in self._bundles if b is not old])
                 except (ToxonnxError, OSError, MemoryError) as error:
                     self.metrics.reloads.labels("refused").inc()
-                    log.error("%s was not reloaded, the old one stays: %s", old.name, str(error).replace("\n", " "))
+                    log.error("%s was not reloaded, the old one stays: %s", old.name, str(error).replace("\n", ". "))
                     continue
                 self._bundles[i] = new
                 self.metrics.bundle.labels(old.name, old.bundle.seal).set(0)

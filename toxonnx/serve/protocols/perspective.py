@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from toxonnx.manifest import Manifest
-from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, check_texts, first_error
+from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, first_error
 from toxonnx.serve.protocols.perspective_discovery import discovery_document
 from toxonnx.serve.sentences import Span, sentence_spans
 from toxonnx.serve.service import ServedBundle
@@ -41,13 +41,12 @@ async def _analyze(call: Call) -> Answer:
     body = as_object(call.body)
     text = _comment(body)
     requested = _requested(body)
-    chosen = {name: _bundle(call, name) for name in requested}
+    chosen = _bundles(call, requested)
     languages = _languages(body, chosen)
     spans = [Span(0, len(text))]
     if get(body, "spanAnnotations", bool, False):
         spans = sentence_spans(text)
     parts = [text, *(text[span.begin : span.end] for span in spans)]
-    check_texts(call, len(parts))
     texts = list(dict.fromkeys(parts))  # a comment of one sentence is its own span
     position = {part: row for row, part in enumerate(texts)}
     rows = [position[part] for part in parts]
@@ -97,23 +96,30 @@ def _requested(body: Mapping[str, Any]) -> dict[str, float]:
     return thresholds
 
 
-def _bundle(call: Call, attribute: str) -> ServedBundle:
-    """The first bundle that has a label for an attribute.
+def _bundles(call: Call, attributes: Iterable[str]) -> dict[str, ServedBundle]:
+    """The first bundle that has a label for each attribute.
 
     Raises:
-        RequestError: none has.
+        RequestError: none has, for at least one of them.
     """
+    known: dict[str, ServedBundle] = {}
     for bundle in call.service.bundles:
-        if attribute in bundle.manifest.mappings.get("perspective", {}):
-            return bundle
-    known = {name for bundle in call.service.bundles for name in bundle.manifest.mappings.get("perspective", {})}
-    hint = f"the attributes here are {', '.join(sorted(known))}" if known else "no label is mapped to an attribute here"
-    raise _invalid(f"Unknown requested attribute: {_shown(attribute)}; {hint}")
+        for attribute in bundle.manifest.mappings.get("perspective", {}):
+            known.setdefault(attribute, bundle)
+    if unknown := [name for name in attributes if name not in known]:
+        which = f"Unknown requested attribute{'s' * (len(unknown) > 1)}: {', '.join(map(_shown, unknown))}"
+        here = f"the attributes here are {', '.join(sorted(known))}"
+        raise _invalid(f"{which}; {here if known else 'no label is mapped to an attribute here'}")
+    return {name: known[name] for name in attributes}
 
 
 def _shown(name: str) -> str:
-    """The name of an attribute, unless it may be a text."""
-    return name if name.replace("_", "").isalnum() and name.isascii() and len(name) <= 60 else "(not a name)"
+    """The name of an attribute or a language, unless it may be a text."""
+    return (
+        name
+        if name.replace("_", "").replace("-", "").isalnum() and name.isascii() and len(name) <= 60
+        else "(not a name)"
+    )
 
 
 def _column(bundle: ServedBundle, attribute: str) -> int:
@@ -189,7 +195,7 @@ async def _suggest(call: Call) -> Answer:
 
 
 def _label(call: Call, attribute: str) -> str:
-    return _bundle(call, attribute).manifest.mappings["perspective"][attribute]
+    return _bundles(call, [attribute])[attribute].manifest.mappings["perspective"][attribute]
 
 
 def _suggested(name: str, value: object) -> float:
