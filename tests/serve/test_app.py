@@ -186,11 +186,13 @@ def test_request_ids_headers_metrics_and_logs(client: TestClient, caplog: pytest
     assert second["status"] == 404 and "hidden" not in str(first)
     assert client.post("/predict", json={"inputs": [["A fine day"], ["So kind"]]}).status_code == 200
     assert client.post("/predict", json={}).status_code == 422
+    assert client.get("/livez").status_code == 200
     metrics = client.get("/metrics").text
     for line in (
         'toxonnx_truncated_texts_total{bundle="tone"}', 'toxonnx_decisions_total{bundle="tone",label="toxic"}',
         'toxonnx_cached_texts_total{bundle="tone"}', 'toxonnx_review_texts_total{bundle="tone"}',
         'toxonnx_requests_total{protocol="classify",status="200"}', "toxonnx_batch_tokens_bucket",
+        'toxonnx_requests_total{protocol="public",status="200"}', 'toxonnx_reloads_total{result="refused"} 0.0',
         'te_request_count{method="batch"}', 'te_request_success{method="batch"}', "te_request_duration_bucket",
         'te_request_failure{err="', "te_queue_size 0.0", "te_batch_next_tokens_sum", "te_predict_count",
         'toxonnx_validation_label_share{bundle="plain",label="rain"} 0.5',
@@ -200,7 +202,7 @@ def test_request_ids_headers_metrics_and_logs(client: TestClient, caplog: pytest
         assert f"\n{line}" in metrics, line
 
 
-def test_the_dashboard_and_the_alerts_use_metrics_that_there_are(client: TestClient) -> None:
+def test_the_dashboard_and_the_alerts_use_existing_metrics(client: TestClient) -> None:
     assert client.post("/v1/classify", json={"texts": ["A fine day"]}).status_code == 200
     labels: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(client.get("/metrics").text):
@@ -214,10 +216,9 @@ def test_the_dashboard_and_the_alerts_use_metrics_that_there_are(client: TestCli
     for expression in used:
         names = set(re.findall(r"\btoxonnx_\w+", expression))
         assert names <= set(labels), expression
-        known = set().union(*(labels[name] for name in names)) - {"le"}
-        if known:
-            chosen = re.findall(r"\bby \(([\w, ]+)\)", expression) + re.findall(r"(\w+)=~?\"", expression)
-            assert set(re.findall(r"\w+", " ".join(chosen))) <= known | {"le"}, expression
+        known = set().union({"job"}, *(labels[name] for name in names))
+        chosen = re.findall(r"\bby \(([\w, ]+)\)", expression) + re.findall(r"(\w+)[=!]=?~?\"", expression)
+        assert set(re.findall(r"\w+", " ".join(chosen))) <= known, expression
 
 
 def test_a_comment_without_span_annotations_is_scored_once(

@@ -31,7 +31,7 @@ DEFAULT_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 )  # fmt: skip
 @click.option("--bundle", metavar="DIR|NAME", help="The model  [default: the one that ships with toxonnx]")
 @click.option(
-    "--threshold", "thresholds", type=click.FloatRange(0, 1), multiple=True, default=DEFAULT_THRESHOLDS,
+    "--threshold", "thresholds", type=click.FloatRange(0, 1, min_open=True), multiple=True, default=DEFAULT_THRESHOLDS,
     help="A threshold of old scores to map; repeatable  [default: 0.5, 0.6, 0.7, 0.8, 0.9]",
 )  # fmt: skip
 @device_options
@@ -55,8 +55,8 @@ def command(
     """Find the thresholds that replace those for the scores of another service.
 
     DATA has texts, and the scores that another service gave them, from 0 to 1; an empty cell is no score. A monotone
-    map is fitted from these scores to the probabilities of a label: the new threshold is the one that as many texts
-    reach.
+    map is fitted from these scores to the probabilities of a label: as many texts reach the new threshold as reached
+    the old one.
     """
     import numpy as np
 
@@ -134,23 +134,21 @@ def _print(column: str, label: str, found: ScoreMap) -> None:
 
     terminal = Terminal(width=100)
     terminal.print_text(f"\n{column} → {label}", "bold")
-    terminal.print_text(
-        f"{found.rows:,} texts; rank correlation {found.rank_correlation:.3f}; mean absolute error of the map "
-        f"{found.mean_absolute_error:.3f} (out of sample)"
-    )
+    terminal.print_text(f"{found.rows:,} texts; rank correlation {found.rank_correlation:.3f}")
     rows = [
         [f"{one.old:g}", *(_shown(value, digits) for value, digits in (
-            (one.new, ".4f"), (one.flagged_old, ".1%"), (one.flagged_new, ".1%"), (one.agreement, ".1%")
+            (one.new, ".6g"), (one.flagged_old, ".1%"), (one.flagged_new, ".1%"), (one.agreement, ".1%")
         ))]
         for one in found.thresholds
     ]  # fmt: skip
     terminal.table(["old threshold", "new", "flagged before", "flagged now", "same decision"], rows, left=0)
     for one in found.thresholds:
         if one.new is None:
-            few, what = min((one.reached, "reach"), (found.rows - one.reached, "stay below"))
-            terminal.print_text(
-                f"{plural(few, 'text')} {what} {one.old:g}, too few for a new threshold: add such texts."
-            )
+            above, below = one.reached, found.rows - one.reached
+            few = plural(above, "text reaches", "texts reach")
+            if below < above:
+                few = plural(below, "text stays below", "texts stay below")
+            terminal.print_text(f"{few} {one.old:g}, too few for a new threshold: add such texts")
 
 
 def _shown(value: float | None, digits: str) -> str:

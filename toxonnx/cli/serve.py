@@ -179,7 +179,7 @@ def _announce(service: Service, address: Address, listener: socket.socket) -> No
 
     for bundle in service.bundles:
         if fallback := bundle.classifier.settings.fallback:
-            log.warning("%s runs on the CPU: %s", bundle.name, fallback)
+            log.warning("%s runs on the CPU: %s", bundle.name, fallback.replace("\n", ". "))
         reasons = {protocol.name: protocol.why_unavailable(bundle.manifest) for protocol in PROTOCOLS}
         available = [name for name, reason in reasons.items() if not reason]
         log.info("%s (%s) answers %s", bundle.name, bundle.bundle.seal[:16], ", ".join(available))

@@ -1,10 +1,11 @@
 """Scores of another service compared with a model's: a monotone map, and what its thresholds become.
 
 A threshold that people use with one service means nothing for another. Texts that have scores of both tell what it
-becomes: the one that as many texts reach. That is equipercentile linking (Kolen and Brennan, Test Equating, Scaling,
-and Linking, 2014, chapter 2). A regression of the new scores on the old ones would not do: where the two disagree, it
-moves every threshold towards the mean, and so flags more texts than before if few were. All comparisons are out of
-sample: each text is decided by a map that was fitted on the others (identical texts are left out together).
+becomes: the one that as many texts reach as reached the old one. That is equipercentile linking (Kolen and Brennan,
+Test Equating, Scaling, and Linking, 2014, chapter 2). A regression of the new scores on the old ones would not do:
+where the two disagree, it moves every threshold towards the mean, and so flags more texts than before if few were. All
+comparisons are out of sample: each text is decided by a map that was fitted on the others (identical texts are left
+out together).
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ class ScoreMap:
 
     Attributes:
         rows: texts that it was fitted on.
-        old, new: its points: the different old scores, and the probabilities that as many texts reach.
-        mean_absolute_error: between the mapped old score and the model's probability, out of sample.
+        old, new: its points: the different old scores but the lowest, which all texts reach, and the probability that
+            as many texts reach. A threshold between two points has the probability of the upper one.
         rank_correlation: Spearman's, of old scores and probabilities; what no map can change.
         thresholds: what some thresholds become.
     """
@@ -62,7 +63,6 @@ class ScoreMap:
     rows: int
     old: tuple[float, ...]
     new: tuple[float, ...]
-    mean_absolute_error: float
     rank_correlation: float
     thresholds: tuple[MappedThreshold, ...]
 
@@ -89,15 +89,11 @@ def fit_score_map(
 
     fold = np.random.default_rng(0).permutation(len(numbers))[[numbers[text] for text in texts]] % FOLDS
     wanted = np.asarray(thresholds, dtype=np.float64)
-    error = np.zeros(len(old))
     above = np.zeros((len(wanted), len(old)), dtype=np.bool_)
     for number in range(FOLDS):
         held_out = fold == number
-        points = np.unique(old[~held_out])
-        mapped = _linked(points, old[~held_out], new[~held_out])
-        error[held_out] = np.abs(np.interp(old[held_out], points, mapped) - new[held_out])
         above[:, held_out] = new[held_out] >= _linked(wanted, old[~held_out], new[~held_out])[:, np.newaxis]
-    points = np.unique(old)
+    points = np.unique(old)[1:]
     reached = old >= wanted[:, np.newaxis]
     found = []
     for i, (threshold, linked) in enumerate(zip(wanted.tolist(), _linked(wanted, old, new).tolist(), strict=True)):
@@ -117,14 +113,16 @@ def fit_score_map(
         rows=len(old),
         old=tuple(points.tolist()),
         new=tuple(_linked(points, old, new).tolist()),
-        mean_absolute_error=float(error.mean()),
         rank_correlation=_rank_correlation(old, new),
         thresholds=tuple(found),
     )
 
 
 def _linked(thresholds: NDArray[np.float64], old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probabilities that as many texts reach as reach thresholds of old scores, half way to the next text's."""
+    """Probabilities that as many texts reach as reach thresholds of old scores, half way to the next text's.
+
+    Where several texts have the same probability, more may reach it.
+    """
     count = len(old) - np.searchsorted(np.sort(old), thresholds)
     falling = np.concatenate(([1.0], np.sort(new)[::-1], [0.0]))  # if all or none reach it
     middle: NDArray[np.float64] = (falling[count] + falling[count + 1]) / 2

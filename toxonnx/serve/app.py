@@ -180,7 +180,7 @@ class _Handler:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, record = Request(scope, receive), scope["toxonnx"]
-        record.protocol = self._protocol.name
+        record.protocol = "public" if self._endpoint.is_public else self._protocol.name
         try:
             answer = await self._answer(request, record)
         except ClientDisconnect:

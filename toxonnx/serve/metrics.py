@@ -29,13 +29,15 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         counter, gauge, seconds = self._counter, self._gauge, self._seconds
-        self.requests = counter("requests", "Requests answered.", "protocol", "status")
+        self.requests = counter(
+            "requests", "Requests answered; the protocol of those that need no key is public.", "protocol", "status"
+        )
         self.in_progress = gauge("requests_in_progress", "Requests in progress.")
         self.duration = seconds("request", "Time from a request's headers to its answer.", "protocol")
         self.tokenization = seconds("tokenization", "Time in which the texts of a request were tokenized.")
         self.queue_duration = seconds("queue", "Time that the texts of a request waited for a batch.")
         self.inference = seconds("inference", "Time that the texts of a request were in the model.")
-        self.queue_size = gauge("queue_texts", "Texts that wait for a batch.")
+        self.queue_size = gauge("queue_texts", "Texts, or windows of long texts, that wait for a batch.")
         self.batch_rows = self._counts("batch_rows", "Texts in a batch.")
         self.batch_tokens = self._counts("batch_tokens", "Tokens in a batch.")
         self.text_tokens = self._counts("text_tokens", "Tokens of a text.", "bundle")
@@ -54,6 +56,8 @@ class Metrics:
         )
         self.bundle = gauge("bundle_info", "1 for each bundle that is served, 0 for one that was.", "bundle", "sha256")
         self.reloads = counter("reloads", "Reloads of a bundle.", "result")
+        for result in ("loaded", "refused"):
+            self.reloads.labels(result)  # at 0, or an alert would miss the first one
         self.calls = counter("scoring_requests", "Requests for scores.", "method")
         self.successes = counter("scoring_successes", "Requests that got scores.", "method")
         self.failures = counter("scoring_failures", "Requests that got none.", "err")

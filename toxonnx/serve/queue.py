@@ -64,6 +64,7 @@ class ScoringQueue:
         self._in_flight: dict[bytes, Row] = {}  # waiting, or in the model
         self._cache: OrderedDict[bytes, Row] = OrderedDict()
         self._active = self._being_tokenized = 0  # requests
+        self._shown = 0  # windows in the metric of the queue's size
         self._closed = self._has_stopped = False
         self._last_success = -float("inf")
         self._checking = asyncio.Lock()
@@ -208,7 +209,13 @@ class ScoringQueue:
         for window in row.windows:
             if window.logits is None:
                 self._waiting.add(window, request)
-        self._metrics.queue_size.set(len(self._waiting))
+        self._show_queue_size()
+
+    def _show_queue_size(self) -> None:
+        """Adds what changed: the metric is the sum over the queues of all bundles."""
+        waiting = len(self._waiting)
+        self._metrics.queue_size.inc(waiting - self._shown)
+        self._shown = waiting
 
     def _end_of_texts(self, request: PendingRequest) -> None:
         with self._changed:
@@ -247,7 +254,7 @@ class ScoringQueue:
                     self._waiting.add(window, row.requests[0])
             if waiting and not row.requests:
                 del self._in_flight[row.key]
-        self._metrics.queue_size.set(len(self._waiting))
+        self._show_queue_size()
 
     def _work(self) -> None:
         """The loop of a model thread."""
@@ -289,7 +296,7 @@ class ScoringQueue:
         for window in windows:
             self._waiting.remove(window)
             window.row.taken = window.row.taken or now
-        self._metrics.queue_size.set(len(self._waiting))
+        self._show_queue_size()
         return windows
 
     def _run(self, windows: list[Window]) -> None:

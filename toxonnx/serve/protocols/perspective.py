@@ -185,17 +185,16 @@ async def _suggest(call: Call) -> Answer:
     scores = as_object(body.get("attributeScores") or {}, "attributeScores")
     if not scores:
         raise _invalid("Missing attribute_scores.")
-    values = {_label(call, name): _suggested(name, value) for name, value in scores.items()}
+    values = {
+        bundle.manifest.mappings["perspective"][name]: _suggested(name, scores[name])
+        for name, bundle in _bundles(call, scores).items()
+    }
     labels = dict.fromkeys(
         label for one in call.service.bundles for label in one.manifest.mappings.get("perspective", {}).values()
     )
     await asyncio.to_thread(append_suggestion, path, text, {label: values.get(label) for label in labels})
     token = get(body, "clientToken", str, "")
     return Answer(content={"clientToken": token} if token else {})
-
-
-def _label(call: Call, attribute: str) -> str:
-    return _bundles(call, [attribute])[attribute].manifest.mappings["perspective"][attribute]
 
 
 def _suggested(name: str, value: object) -> float:
