@@ -41,8 +41,11 @@ ATTENTION = "eager"
 
 
 def shown_name(base: str) -> str:
-    """The name of a base model without private paths: of a folder, only the last part."""
-    return Path(base).name if Path(base).is_absolute() or Path(base).is_dir() else base
+    """The name of a base model without private paths: of a folder the last part, with its run for a checkpoint."""
+    folder = Path(base)
+    if not folder.is_absolute() and not folder.is_dir():
+        return base
+    return "/".join(folder.parts[-2:]) if folder.name == "checkpoint" else folder.name
 
 
 def check_label_names(labels: tuple[str, ...], head: int, where: str, known: Labels | None) -> None:
