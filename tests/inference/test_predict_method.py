@@ -79,7 +79,8 @@ def test_a_decision_is_the_same_everywhere() -> None:
             ranked = {item["label"]: item["score"] for item in classifier.predict(text, top_k=None)}
             assert ranked == prediction.probabilities
             assert list(ranked.values()) == sorted(ranked.values(), reverse=True)
-    assert {len(labels) for labels in several.score(TEXTS).label_names} >= {0, 1, 2}
+    counts = {len(labels) for labels in several.score(TEXTS).label_names}
+    assert counts >= {0, 1} and max(counts) > 1  # texts with no label, one and several
     assert "review" not in several.predict(TEXTS)[0] and "review" in abstaining.predict(TEXTS)[0]
     decided = {decision["label"] for decision in abstaining.predict(TEXTS)}
     assert decided != {abstaining.predict(text, top_k=1)[0]["label"] for text in TEXTS}
