@@ -124,11 +124,14 @@ class Teacher:
         models: runs, checkpoints or bundles with the same labels, relative to the recipe; their logits are averaged.
         alpha: share of the loss that compares with the teacher; the rest compares with the labels. 0 for no teacher.
         temperature: by which the logits of teacher and student are divided in the teacher's share.
+        text_column: column with the text that the teacher reads in place of the row's own, such as the original of a
+            misspelled one. Where it is empty, only the labels count.
     """
 
     models: tuple[str, ...] = ()
     alpha: Share = 0.0
     temperature: Positive = 1.0
+    text_column: str = ""
 
 
 @dataclass(frozen=True)
@@ -417,6 +420,8 @@ def _check_data(recipe: Recipe) -> None:
         raise InputError("labels.soft needs labels.threshold, by which its metrics are measured, and no labels.votes")
     if bool(teacher.models) != (teacher.alpha > 0):
         raise InputError("teacher needs both models and alpha")
+    if teacher.text_column and not teacher.models:
+        raise InputError("teacher.text_column needs teacher.models")
     if sum(not file.path for file in recipe.data) > 1:
         raise InputError("only one [[data]] can be the file of the command line, and so have no path")
     for file in recipe.data:

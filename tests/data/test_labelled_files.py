@@ -15,7 +15,7 @@ from toxonnx.data.examples import Examples
 from toxonnx.data.label_values import MISSING
 from toxonnx.data.labelled_files import LoadedRows, data_files, load_files
 from toxonnx.data.splits import split
-from toxonnx.errors import InputError, RecipeError
+from toxonnx.errors import InputError, RecipeError, RowError
 from toxonnx.labels import Labels
 from toxonnx.recipe import LabelSpec, Recipe, Split, load_recipe, recipe_from_dict
 from toxonnx.texts import TextSpec, fold
@@ -108,6 +108,34 @@ def test_the_command_line_gives_the_file_without_a_path(tmp_path: Path) -> None:
 
 def _recipe(**settings: Any) -> Recipe:
     return recipe_from_dict({"name": "r", **settings}, "r.toml")
+
+
+def test_a_teacher_reads_another_column(tmp_path: Path) -> None:
+    rows = [
+        ["r&b", "1", "rhythm &amp;  blues"],
+        ["so r0de", "1", ""],
+        ["nice", "0", "nice"],
+        ["odd", "", "an original"],
+    ]
+    file = write_csv(tmp_path / "a.csv", ["text", "rude", "original"], rows)
+    spec = {"labels": {"column": "rude"}, "text": {"normalise": ["html", "spaces"]}}
+    recipe = _recipe(**spec, teacher={"models": ["t"], "alpha": 0.5, "text_column": "original"})
+    loaded = load_files(data_files(recipe, file), recipe)
+    assert loaded.labelled.teacher_texts == ("rhythm & blues", "", "nice")
+    assert loaded.labelled.subset(np.array([0, 2])).teacher_texts == ("rhythm & blues", "nice")
+    assert loaded.unlabelled.texts == ["odd"] and loaded.unlabelled.teacher_texts == ("an original",)
+    # Nobody says anything about a row without a label that the teacher does not read.
+    file = write_csv(tmp_path / "b.csv", ["text", "rude", "original"], [*rows, ["lost", "", " "]])
+    with pytest.raises(RowError, match=r"b\.csv, line 6"):
+        load_files(data_files(recipe, file), recipe)
+    dropping = _recipe(labels={"column": "rude", "missing": "drop"}, teacher=recipe.to_dict()["teacher"])
+    loaded = load_files(data_files(dropping, file), dropping)
+    assert loaded.unlabelled.texts == ["odd"] and loaded.labelled.unlabelled == 1
+    with pytest.raises(InputError, match=r"no column .text_of_teacher"):
+        other = _recipe(**spec, teacher={"models": ["t"], "alpha": 0.5, "text_column": "text_of_teacher"})
+        load_files(data_files(other, file), other)
+    with pytest.raises(RecipeError, match=r"teacher\.text_column needs teacher\.models"):
+        _recipe(**spec, teacher={"text_column": "original"})
 
 
 def test_shares_and_weights(tmp_path: Path) -> None:

@@ -92,3 +92,18 @@ def test_the_teacher_counts_where_nobody_judged(multi: bool) -> None:
     whole = loss.training(logits, labelled, teacher=teacher)
     parts = Loss(labels, None, torch.ones(2)).training(logits, labelled), loss.training(logits, y_true, teacher=teacher)
     assert whole.item() == pytest.approx(float(0.3 * parts[0] + parts[1]), rel=1e-5)
+
+
+@pytest.mark.parametrize("multi", [False, True])
+def test_a_row_that_the_teacher_did_not_read_counts_by_its_labels_only(multi: bool) -> None:
+    labels = LABELS if multi else Labels(("a", "b"))
+    loss = Loss(labels, None, torch.ones(2), teacher=Teacher(models=("t",), alpha=0.7, temperature=2.0))
+    logits, y_true = torch.randn(2, 2), torch.tensor([[1, 0], [0, 1]]) if multi else torch.tensor([0, 1])
+    teacher = torch.tensor([[2.0, -1.0], [torch.nan, torch.nan]])
+    read = loss.training(logits[:1], y_true[:1], teacher=teacher[:1])
+    unread = Loss(labels, None, torch.ones(2)).training(logits[1:], y_true[1:])
+    student = logits.clone().requires_grad_()
+    value = loss.training(student, y_true, weights=torch.tensor([2.0, 3.0]), teacher=teacher)
+    assert value.item() == pytest.approx((2 * read.item() + 3 * unread.item()) / 2, rel=1e-5)
+    value.backward()
+    assert student.grad is not None and student.grad.isfinite().all()

@@ -66,6 +66,26 @@ def test_a_student_learns_from_unlabelled_rows(
     assert json.loads((tmp_path / "run" / "run.json").read_text())["teacher"] == student.teacher
 
 
+def test_a_student_learns_variants_of_what_its_teacher_reads(
+    run: Path, bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: set[str] = set()
+    score = module._score
+    monkeypatch.setattr(module, "_score", lambda trained, texts: read.update(texts) or score(trained, texts))
+    labelled = [[text, label, ""] for text, label in sentences(20, 5)]
+    variants = [[text.replace("was", "w a s"), "", text] for text, _ in sentences(160, 6)]
+    data = write_csv(tmp_path / "rows.csv", ["text", "class", "original"], [*labelled, *variants])
+    tail = TEACHER.format(models=run) + 'text_column = "original"\n'
+    loaded = load_recipe(recipe(tmp_path / "r.toml", epochs=6, tail=tail))
+    fit(TrainRequest(recipe=loaded, data=data, output=tmp_path / "run", base=str(bases["distilbert"])), Reports())
+    assert read == {text for _, _, text in variants}
+    others = sentences(60, 9)
+    trained = load_trained(tmp_path / "run")
+    batch = trained.tokenizer([text.replace("was", "w a s") for text, _ in others], padding=True, return_tensors="pt")
+    found = trained.model(batch.input_ids, batch.attention_mask).logits.argmax(-1).tolist()
+    assert np.mean([trained.labels.names[i] == label for i, (_, label) in zip(found, others, strict=True)]) > 0.85
+
+
 def test_a_bundle_teaches_its_calibrated_logits(bundles: dict[str, Path]) -> None:
     texts = [text for text, _ in sentences(40, 4)]
     for bundle in (bundles["fp32"], bundles["int8"]):
@@ -85,6 +105,7 @@ def test_the_logits_of_several_models_are_averaged_in_the_order_of_the_labels(
     assert np.array_equal(score_with_teacher([str(run), str(run)], texts, labels).logits, one)
     swapped = score_with_teacher([str(run)], texts[:5], Labels(("praise", "complaint"))).logits
     assert np.array_equal(swapped, one[:5, ::-1])
+    assert np.isnan(score_with_teacher([str(run)], ["", texts[0]], labels).logits).tolist() == [[True] * 2, [False] * 2]
     for file in (tmp_path / "cache").rglob("*.safetensors"):
         file.write_bytes(b"damaged")
     assert np.allclose(score_with_teacher([str(run)], texts, labels).logits, one, atol=1e-5)

@@ -35,6 +35,8 @@ class Examples:
         groups: keys of rows that stay on one side of a split (see :class:`toxonnx.recipe.Split`); empty for none.
         sources: the source of each row, if the recipe has any; see :class:`toxonnx.recipe.DataFile`.
         weights: float32 [rows], the weight of each row in the loss; empty if they are equal.
+        teacher_texts: normalised, what a teacher reads in place of ``texts``, "" where it reads nothing; empty for
+            ``texts``.
         dropped: number of rows left out because their text is empty.
         unlabelled: number of rows left out because they have no label.
         unused: number of rows left out by the weights and caps of their sources.
@@ -50,6 +52,7 @@ class Examples:
     groups: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     weights: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+    teacher_texts: tuple[str, ...] = ()
     dropped: int = 0
     unlabelled: int = 0
     unused: int = 0
@@ -71,6 +74,7 @@ class Examples:
             tuple(self.groups[i] for i in indices) if self.groups else (),
             tuple(self.sources[i] for i in indices) if self.sources else (),
             self.weights[indices] if len(self.weights) else self.weights,
+            tuple(self.teacher_texts[i] for i in indices) if self.teacher_texts else (),
         )
 
     @classmethod
@@ -92,6 +96,7 @@ class Examples:
             tuple(key for part in parts for key in part.groups),
             tuple(source for part in parts for source in part.sources),
             np.concatenate([part.weights for part in parts]),
+            tuple(text for part in parts for text in part.teacher_texts),
             dropped=sum(part.dropped for part in parts),
             unlabelled=sum(part.unlabelled for part in parts),
             unused=sum(part.unused for part in parts),

@@ -91,10 +91,9 @@ def load_files(
         raise InputError(f"{where} has no row with text in {', '.join(map(repr, opened[0].text_columns))}")
     y_true = np.concatenate([part.y_true[part.labelled] for part in parts])
     label_set = labels or _label_set(spec, names, y_true, where)
-    has_teacher = recipe.teacher.alpha > 0 and labels is None
     rows = Examples.concatenate([part.examples(part.labelled, label_set, recipe) for part in parts])
     others = Examples.concatenate(
-        [part.examples(~part.labelled & has_teacher, label_set, recipe, with_targets=False) for part in parts]
+        [part.examples(~part.labelled & part.taught, label_set, recipe, with_targets=False) for part in parts]
     )
     if not len(rows):
         raise InputError(f"{where} has no row with a label")
@@ -140,7 +139,8 @@ class _File:
         wanted = [*text, *LabelColumns.of(labels).columns]
         if training:
             wanted += [*recipe.split.group, *labels.votes.values()]
-            wanted += [name for name in (recipe.training.weight_column, spec.source_column) if name]
+            own = (recipe.training.weight_column, spec.source_column, recipe.teacher.text_column)
+            wanted += [name for name in own if name]
         # One of several files may lack labels and groups.
         may_lack = {*LabelColumns.of(labels).columns, *recipe.split.group} - set(spec.columns) if recipe.data else set()
         theirs = {name: spec.columns.get(name, name) for name in dict.fromkeys(wanted)}
@@ -160,7 +160,8 @@ class _Part:
         y_true: see :class:`toxonnx.data.examples.Examples`; of unlabelled rows too.
         labelled: bool [rows].
         texts: normalised, all not empty.
-        sources, weights: of each row.
+        teacher_texts, sources, weights: of each row; see :class:`toxonnx.data.examples.Examples`.
+        taught: bool [rows], whether a teacher reads the row.
         dropped, unlabelled, unused, notes, index: see :class:`toxonnx.data.examples.Examples`; the file's number among
             several.
     """
@@ -169,6 +170,8 @@ class _Part:
     y_true: NDArray[np.int64]
     labelled: NDArray[np.bool_]
     texts: list[str]
+    teacher_texts: list[str]
+    taught: NDArray[np.bool_]
     sources: list[str]
     weights: NDArray[np.float32]
     dropped: int
@@ -183,11 +186,14 @@ class _Part:
         notes = _notes(table, spec, names)
         y_true = read_label_cells(table, columns, names)
         labelled: NDArray[np.bool_] = (np.atleast_2d(y_true.T) != MISSING).any(axis=0)
-        leave_out = spec.missing == "drop" or (recipe.teacher.alpha > 0 and file.training)
-        checked = np.flatnonzero(labelled) if leave_out else np.arange(len(table))
+        texts = [recipe.text.render(row) for row in zip(*map(table.column, file.text_columns), strict=True)]
+        teacher_texts = _teacher_texts(file, recipe)
+        taught = np.full(len(table), file.training and recipe.teacher.alpha > 0)
+        if teacher_texts:
+            taught = np.array([bool(text.strip()) for text in teacher_texts])
+        checked = np.flatnonzero(labelled | (~taught & (spec.missing != "drop")))
         hint = "Add it to labels.names in the recipe, or fix the row."
         check_label_cells(table.subset(checked.tolist()), columns, y_true[checked], names or (), hint)
-        texts = [recipe.text.render(row) for row in zip(*map(table.column, file.text_columns), strict=True)]
         has_text = np.array([bool(text.strip()) for text in texts], dtype=np.bool_)
         sources, weights = _sources(file, recipe)
         kept = np.flatnonzero(has_text & (weights > 0))
@@ -197,10 +203,12 @@ class _Part:
             y_true[kept],
             labelled[kept],
             [texts[i] for i in kept],
+            [teacher_texts[i] for i in kept] if teacher_texts else [],
+            taught[kept],
             [sources[i] for i in kept],
             weights[kept],
             dropped=int((~has_text).sum()),
-            unlabelled=int((~labelled[kept]).sum()),
+            unlabelled=int((~labelled & ~taught)[kept].sum()),
             unused=int(has_text.sum()) - len(kept),
             notes=notes,
             index=index,
@@ -224,6 +232,7 @@ class _Part:
             _groups(table, recipe.split.group, self.index) if self.file.training else (),
             tuple(self.sources[i] for i in indices) if recipe.data and self.file.training else (),
             weights,
+            tuple(self.teacher_texts[i] for i in indices) if self.teacher_texts else (),
             dropped=self.dropped,
             unlabelled=self.unlabelled,
             unused=self.unused,
@@ -247,6 +256,12 @@ def _sources(file: _File, recipe: Recipe) -> tuple[list[str], NDArray[np.float32
             [_weight(table, row, value) for row, value in enumerate(table.column(column))], dtype=np.float32
         )
     return names, weights
+
+
+def _teacher_texts(file: _File, recipe: Recipe) -> list[str]:
+    """What a teacher reads in each row, "" for nothing; empty if it reads the row's own text."""
+    column = recipe.teacher.text_column
+    return list(map(recipe.text.clean, file.table.column(column))) if column and file.training else []
 
 
 def _weight(table: Table, row: int, value: str) -> float:

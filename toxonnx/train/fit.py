@@ -167,8 +167,8 @@ def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
             unfinished = {**identity.to_dict(), "baselines": baselines, "finished": False}
             (output / RUN_FILE).write_text(json.dumps(unfinished, ensure_ascii=False), encoding="utf-8")
         if recipe.teacher.models:
-            texts, labels = data.all_train.texts, data.examples.labels
-            teacher = score_with_teacher(recipe.teacher.models, texts, labels, reports.progress)
+            texts = data.all_train.teacher_texts or data.all_train.texts
+            teacher = score_with_teacher(recipe.teacher.models, texts, data.examples.labels, reports.progress)
             data = dataclasses.replace(data, teacher=teacher)
         trainer = ClassifierTrainer(recipe, data, prepared.trained, prepared.tokenizer, output, reports)
         save_fingerprints(output / FINGERPRINT_FILES["training"], data.all_train.texts, seen)

@@ -61,13 +61,16 @@ class Loss:
             y_true: see :class:`toxonnx.data.examples.Examples`; negative where a label is missing.
             targets: float [rows, labels], shares to compare with in place of ``y_true``.
             weights: float [rows], the weight of each row.
-            teacher: float [rows, labels], the teacher's logits.
+            teacher: float [rows, labels], the teacher's logits; NaN for a row that it did not read.
         """
         logits = logits.float()
-        loss = (self._binary if self.labels.multi else self._categorical)(logits, y_true, targets, weights)
+        of_labels = self._binary if self.labels.multi else self._categorical
         if teacher is None:
-            return loss
-        return (1 - self.teacher.alpha) * loss + self.teacher.alpha * self._distillation(logits, teacher, weights)
+            return of_labels(logits, y_true, targets, weights)
+        weights = torch.ones(len(logits), device=logits.device) if weights is None else weights
+        alpha = self.teacher.alpha * ~teacher.isnan().any(dim=-1)
+        of_teacher = self._distillation(logits, teacher.nan_to_num(), weights * alpha)
+        return of_labels(logits, y_true, targets, weights * (1 - alpha)) + of_teacher
 
     def validation(self, logits: Tensor, y_true: Tensor) -> Tensor:
         """The loss without weights, so that epochs and recipes are comparable."""
@@ -93,7 +96,7 @@ class Loss:
     def _smoothed(self, shares: Tensor, classes: int) -> Tensor:
         return shares.float() * (1 - self.smoothing) + self.smoothing / classes
 
-    def _distillation(self, logits: Tensor, teacher: Tensor, weights: Tensor | None) -> Tensor:
+    def _distillation(self, logits: Tensor, teacher: Tensor, weights: Tensor) -> Tensor:
         """The teacher's share, over all rows and labels; its gradients do not shrink with the temperature."""
         temperature = self.teacher.temperature
         student, teacher = logits / temperature, teacher / temperature

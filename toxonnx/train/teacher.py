@@ -34,7 +34,7 @@ class TeacherLogits:
     """What a teacher says about some texts.
 
     Attributes:
-        logits: float32 [texts, labels], the mean over its models.
+        logits: float32 [texts, labels], the mean over its models; NaN for an empty text.
         models: name of each model -> sha256 of its weights and settings, or of its graph and settings.
     """
 
@@ -64,7 +64,7 @@ def score_with_teacher(
 
     Args:
         models: runs, checkpoints or bundles. The logits of a bundle are divided by its temperature.
-        texts: normalised texts.
+        texts: normalised texts; empty ones are not scored.
         labels: the student's; the models must have the same, in any order.
         progress: called with the share that is done and a note.
 
@@ -72,7 +72,9 @@ def score_with_teacher(
         BundleError, CheckpointError: a model does not load.
         InputError: a model has other labels.
     """
-    total = np.zeros((len(texts), len(labels)), dtype=np.float64)
+    given = [i for i, text in enumerate(texts) if text]
+    total = np.full((len(texts), len(labels)), np.nan)
+    total[given] = 0.0
     names = {}
     for source in models:
         model = _open(source)
@@ -82,7 +84,7 @@ def score_with_teacher(
                 f"It needs those of the recipe: {', '.join(labels.names)}.",
             )
         columns = [model.labels.names.index(name) for name in labels.names]
-        total += _cached_logits(model, texts, progress)[:, columns]
+        total[given] += _cached_logits(model, [texts[i] for i in given], progress)[:, columns]
         names[Path(source).name] = model.digest
     return TeacherLogits((total / len(models)).astype(np.float32), names)
 

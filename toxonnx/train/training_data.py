@@ -115,7 +115,7 @@ class TrainingData:
             )
         if len(self.unlabelled):
             lines.append(f"{plural(len(self.unlabelled), 'row')} without a label, for the teacher")
-        elif examples.unlabelled:
+        if examples.unlabelled:
             lines.append(
                 plural(examples.unlabelled, "row without a label is left out", "rows without a label are left out")
             )
