@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import importlib
 import json
 import subprocess
@@ -13,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from helpers import ROOT
+from helpers import ROOT, write_csv
 
 #: kind of answer of a faulty server -> every so many requests have it
 FAULTS = {"swapped": 10, "wrong": 11, "500": 13, "429": 17, "lost": 19}
@@ -28,6 +29,44 @@ def http_load(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_the_tables_match_the_committed_results() -> None:
     done = subprocess.run([sys.executable, str(ROOT / "benchmarks" / "tables.py"), "--check"], check=False)
     assert done.returncode == 0, "run python benchmarks/tables.py"
+
+
+def test_variants_have_the_labels_that_follow_from_how_they_are_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "toxicity"))
+    labels = ["toxicity", "identity_attack", "insult", "threat", "profanity", "sexual"]
+    header = ["text", *labels, "source", "split_group"]
+    attacks = [f"Farmers are {word} and should stay at home" for word in ("lazy", "dull", "slow", "loud", "late")]
+    harmless = [f"Teachers are {word} people who like tea" for word in ("kind", "calm", "busy", "tall", "glad")]
+    rows = [[text, "1", "1", "1", "0", "0", "0", "forum", "a"] for text in attacks]
+    rows += [[text, "0", "0", "0", "0", "0", "0", "forum", "b"] for text in harmless]
+    rows += [["old variant", *["0"] * 6, "variant-spelling", "a"], ["quoted", *["0"] * 6, "variant-frame", "a"]]
+    data = write_csv(tmp_path / "train.csv", header, rows)
+    monkeypatch.setattr(sys, "argv", ["vary.py", str(data), "-o", str(tmp_path / "varied.csv")])
+    vary = importlib.import_module("vary")
+    vary.main()
+    with (tmp_path / "varied.csv").open(newline="") as file:
+        varied = list(csv.DictReader(file))
+    by_source: dict[str, list[dict[str, str]]] = {}
+    for row in varied:
+        by_source.setdefault(row["source"], []).append(row)
+    assert [row["teacher_text"] for row in by_source["forum"]] == attacks + harmless
+    assert [row["teacher_text"] for row in by_source["variant-frame"]] == [""]
+    for row in by_source["variant-spelling"]:
+        assert row["teacher_text"] in attacks + harmless and row["text"] != row["teacher_text"]
+        assert row["identity_attack"] == str(int(row["teacher_text"] in attacks)) and row["profanity"] == ""
+    reported = by_source["variant-reported"]
+    assert len(reported) == 5 * len(attacks) + 2 * len(harmless)
+    starts = [frame.partition("{}")[0].lower() for frame in vary.REJECTING]
+    for row in reported:
+        text, is_attack = row["text"].lower(), row["split_group"] == "a"
+        rejects = text.startswith(tuple(starts)) or any(
+            f" {word} " in text for words in vary.NEGATED.values() for word in words
+        )
+        assert row["toxicity"] == row["identity_attack"] == str(int(is_attack and not rejects)), text
+        assert row["insult"] == ("" if is_attack and rejects else str(int(is_attack)))
+    assert {row["toxicity"] for row in reported if row["split_group"] == "a"} == {"0", "1"}
 
 
 def _scores(number: int) -> tuple[float, float]:
