@@ -220,6 +220,10 @@ class Training:
     metric: Annotated[str, one_of(*METRICS)] = "macro_f1"
     #: epochs without a better metric after which training stops; 0 for no early stopping
     patience: Count = 0
+    #: share of the trained weights in the result, the rest are the base's; below 1, a model that is trained further
+    #: keeps more of what it knew (Wortsman et al., "Robust Fine-Tuning of Zero-Shot Models", CVPR 2022). Needs a base
+    #: that has these labels, and ``model.method = "full"``
+    interpolation: Annotated[float, Rule("above 0 and at most 1", lambda value: 0 < value <= 1)] = 1.0
     #: of training
     seed: Seed = 42
     #: of the computation: "auto" is fp32 on a CPU, on a GPU bf16 where it has it and fp16 elsewhere; "bf16" also works
@@ -410,6 +414,8 @@ def _check(recipe: Recipe) -> None:
         table = getattr(training, key)
         if unknown := sorted(set(table) - set(labels.columns)):
             raise InputError(f"training.{key}: {', '.join(unknown)} is not one of labels.columns")
+    if training.interpolation < 1 and recipe.model.method != "full":
+        raise InputError('training.interpolation needs model.method = "full"')
     if training.pos_weight and training.class_weights:
         raise InputError("training can have only one of class_weights and pos_weight")
 

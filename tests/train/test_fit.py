@@ -11,9 +11,10 @@ import pytest
 import torch
 from helpers import largest_file, recipe, sentences, write_csv
 
-from toxonnx.errors import CheckpointError, InputError, MachineError
-from toxonnx.recipe import load_recipe
-from toxonnx.train.adapters import load_trained
+from toxonnx.data.examples import load_saved_rows
+from toxonnx.errors import CheckpointError, InputError, MachineError, RecipeError
+from toxonnx.recipe import load_recipe, recipe_from_dict
+from toxonnx.train.adapters import Trained, load_trained
 from toxonnx.train.fit import TrainRequest, fit
 from toxonnx.train.pretrained import load_model
 from toxonnx.train.report import best_epoch
@@ -91,6 +92,42 @@ def test_epochs_and_learning_rate_that_the_recipe_leaves_open(
         run = fit(dataclasses.replace(request, recipe=recipe, force=True), Reports(log=lines.append))
         assert run.learning_rate == rate
         assert any(f"learning rate {rate:g}, {epochs} epochs at most" in line for line in lines)
+
+
+def test_interpolation_ends_between_the_base_and_the_trained_weights(bases: dict[str, Path], tmp_path: Path) -> None:
+    first = _request(tmp_path, bases["distilbert"], epochs=1, method="full")
+    fit(first, QUIET)
+    base = (tmp_path / "run").rename(tmp_path / "base") / "checkpoint"
+
+    def further(share: float, source: Path = base, **changes: Any) -> dict[str, torch.Tensor]:
+        training = dataclasses.replace(first.recipe.training, interpolation=share)
+        spec = dataclasses.replace(first.recipe, training=training, **changes)
+        run = fit(dataclasses.replace(first, recipe=spec, base=str(source), force=True), QUIET)
+        trained = load_trained(first.output)
+        assert run.metrics["validation"]["loss"] == pytest.approx(_loss(trained, first.output), abs=1e-5)
+        return dict(trained.model.state_dict())
+
+    before, whole, mixed = load_model(str(base)).model.state_dict(), further(1.0), further(0.25)
+    assert any(not torch.equal(before[name], whole[name]) for name in before)
+    for name, weight in mixed.items():
+        assert torch.allclose(weight, 0.75 * before[name] + 0.25 * whole[name], atol=1e-6), name
+    # A new head, or one for other labels, is no point to start from.
+    with pytest.raises(InputError, match="is not a classifier with the labels complaint, praise"):
+        further(0.5, bases["distilbert"])
+    renamed = dataclasses.replace(first.recipe.labels, names={"praise": "praise", "complaint": "complaint"})
+    with pytest.raises(InputError, match="is not a classifier with the labels praise, complaint"):
+        further(0.5, labels=renamed)
+    with pytest.raises(RecipeError, match=r'training.interpolation needs model.method = "full"'):
+        recipe_from_dict({"name": "r", "labels": {"column": "c"}, "training": {"interpolation": 0.5}}, "r.toml")
+
+
+def _loss(trained: Trained, run: Path) -> float:
+    """The loss on the validation rows of a run."""
+    texts, y_true = load_saved_rows(run / "validation.csv", trained.labels)
+    batch = trained.tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        logits = trained.model(batch.input_ids, batch.attention_mask).logits
+    return float(torch.nn.functional.cross_entropy(logits, torch.tensor(y_true)))
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

@@ -40,7 +40,7 @@ from toxonnx.io.base import ReadOptions
 from toxonnx.recipe import Recipe
 from toxonnx.train.checkpoints import check_checkpoint, last_complete
 from toxonnx.train.open_settings import epochs_and_learning_rate
-from toxonnx.train.pretrained import frozen_weights, head_modules, load_model, lora_targets, resolve_base
+from toxonnx.train.pretrained import frozen_weights, head_modules, labels_of, load_model, lora_targets, resolve_base
 from toxonnx.train.report import epochs_of
 from toxonnx.train.run import RUN_FILE, AdapterSettings, FileIdentity, RunIdentity, RunMetadata
 from toxonnx.train.teacher import score_with_teacher
@@ -94,7 +94,8 @@ class TrainRequest:
 class _Prepared:
     """A model that is ready for training.
 
-    ``trained`` is ``model`` with LoRA layers, or ``model`` itself for full fine-tuning.
+    ``trained`` is ``model`` with LoRA layers, or ``model`` itself for full fine-tuning. ``start`` has the weights that
+    are trained as they are before, if the recipe mixes them into the result.
     """
 
     model: PreTrainedModel
@@ -102,6 +103,14 @@ class _Prepared:
     tokenizer: PreTrainedTokenizerBase
     base_revision: str
     adapter: AdapterSettings | None
+    start: dict[str, torch.Tensor]
+
+    def interpolate(self, share: float) -> None:
+        """Moves the trained weights to a point between their start (0) and where they are (1)."""
+        with torch.no_grad():
+            for name, weight in self.trained.named_parameters():
+                if name in self.start:
+                    weight.lerp_(self.start[name].to(weight.device), 1 - share)
 
 
 def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
@@ -175,6 +184,7 @@ def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
         if checkpoint:
             log(f"resuming from {checkpoint.name}")
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        prepared.interpolate(recipe.training.interpolation)
         return _finish(request, identity, data, prepared, trainer, baselines, log)
 
 
@@ -326,7 +336,17 @@ def _prepare_model(recipe: Recipe, source: str, examples: Examples) -> _Prepared
         trained = _add_lora(model, recipe, targets, heads)
         lora = recipe.model.lora
         adapter = AdapterSettings(r=lora.r, alpha=lora.alpha, layers=len(targets), head=heads)
-    return _Prepared(model=model, trained=trained, tokenizer=tokenizer, base_revision=loaded.revision, adapter=adapter)
+    start = {}
+    if recipe.training.interpolation < 1:
+        if missing or labels_of(source).names != examples.labels.names:
+            raise InputError(
+                f"{source} is not a classifier with the labels {', '.join(examples.labels.names)}",
+                "training.interpolation needs a base that has them, in this order.",
+            )
+        start = {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
+    return _Prepared(
+        model=model, trained=trained, tokenizer=tokenizer, base_revision=loaded.revision, adapter=adapter, start=start
+    )
 
 
 def _add_lora(model: PreTrainedModel, recipe: Recipe, targets: list[str], heads: list[str]) -> PreTrainedModel:

@@ -29,6 +29,7 @@ __all__ = [
     "check_label_names",
     "frozen_weights",
     "head_modules",
+    "labels_of",
     "load_model",
     "lora_targets",
     "resolve_base",
@@ -179,6 +180,15 @@ def load_model(base: str, labels: Labels | None = None, *, attention: str | None
         _revision(base, config, weights.files),
         weights.notes,
     )
+
+
+def labels_of(base: str) -> Labels:
+    """The labels of a checkpoint's own head.
+
+    Raises:
+        CheckpointError: its config.json does not load, or contradicts itself.
+    """
+    return Labels.from_config(_load_config(base, None).to_dict())
 
 
 def _revision(base: str, config: PretrainedConfig, files: tuple[Path, ...]) -> str:
