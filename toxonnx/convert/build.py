@@ -164,6 +164,8 @@ def _write_tokenizer_and_config(trained: Trained, work: Path, name: str) -> None
     config = {**trained.model.config.to_dict(), "_name_or_path": name}
     (work / "config.json").write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
     trained.tokenizer.save_pretrained(str(work))
+    # Without white space, which is a third of the file that transformers writes.
+    trained.tokenizer.backend_tokenizer.save(str(work / "tokenizer.json"), pretty=False)
     for file in REDUNDANT_FILES:
         (work / file).unlink(missing_ok=True)
 
