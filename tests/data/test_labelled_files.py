@@ -128,9 +128,12 @@ def test_a_teacher_reads_another_column(tmp_path: Path) -> None:
     file = write_csv(tmp_path / "b.csv", ["text", "rude", "original"], [*rows, ["lost", "", " "]])
     with pytest.raises(RowError, match=r"b\.csv, line 6"):
         load_files(data_files(recipe, file), recipe)
+    # Without a step that collapses white space.
     dropping = _recipe(labels={"column": "rude", "missing": "drop"}, teacher=recipe.to_dict()["teacher"])
     loaded = load_files(data_files(dropping, file), dropping)
     assert loaded.unlabelled.texts == ["odd"] and loaded.labelled.unlabelled == 1
+    file = write_csv(tmp_path / "c.csv", ["text", "rude", "original"], [*rows, ["blank", "1", " "]])
+    assert load_files(data_files(dropping, file), dropping).labelled.teacher_texts[-1] == ""
     with pytest.raises(InputError, match=r"no column .text_of_teacher"):
         other = _recipe(**spec, teacher={"models": ["t"], "alpha": 0.5, "text_column": "text_of_teacher"})
         load_files(data_files(other, file), other)

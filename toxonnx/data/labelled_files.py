@@ -190,7 +190,7 @@ class _Part:
         teacher_texts = _teacher_texts(file, recipe)
         taught = np.full(len(table), file.training and recipe.teacher.alpha > 0)
         if teacher_texts:
-            taught = np.array([bool(text.strip()) for text in teacher_texts])
+            taught = np.array([bool(text) for text in teacher_texts])
         checked = np.flatnonzero(labelled | (~taught & (spec.missing != "drop")))
         hint = "Add it to labels.names in the recipe, or fix the row."
         check_label_cells(table.subset(checked.tolist()), columns, y_true[checked], names or (), hint)
@@ -261,7 +261,8 @@ def _sources(file: _File, recipe: Recipe) -> tuple[list[str], NDArray[np.float32
 def _teacher_texts(file: _File, recipe: Recipe) -> list[str]:
     """What a teacher reads in each row, "" for nothing; empty if it reads the row's own text."""
     column = recipe.teacher.text_column
-    return list(map(recipe.text.clean, file.table.column(column))) if column and file.training else []
+    texts = map(recipe.text.clean, file.table.column(column) if column and file.training else ())
+    return [text if text.strip() else "" for text in texts]
 
 
 def _weight(table: Table, row: int, value: str) -> float:
