@@ -7,7 +7,7 @@ from typing import Any
 
 from markdown_tables import RESULTS, describe_machine, markdown_table, read_reports, with_range
 
-__all__ = ["cascade", "defaults", "splits"]
+__all__ = ["cascade", "defaults", "sources", "splits"]
 
 
 def splits() -> str:
@@ -62,6 +62,37 @@ def defaults() -> str:
         f"measured. All but TF-IDF start from {report['base']}. {describe_machine(report['machine'])}"
     )
     return f"{markdown_table(header, rows)}\n\n{setup}"
+
+
+#: result of benchmarks/toxicity/evaluate.py -> its title in the table of sources
+WITH_SOURCES = {
+    ("hatecheck", "all"): "HateCheck, all cases",
+    ("hatecheck", "positive"): "HateCheck, hateful",
+    ("hatecheck", "negative"): "HateCheck, non-hateful",
+    ("surge", "toxicity", "auc"): "ROC-AUC of toxicity, comments from many platforms",
+    ("openai_mod", "identity_attack", "auc"): "ROC-AUC of identity attacks, prompts and posts",
+    ("davidson", "toxicity", "auc"): "ROC-AUC of hateful or offensive tweets",
+}
+
+
+def sources() -> str:
+    """What the sources whose authors also wrote HateCheck, or that hold templates, add."""
+    report = json.loads((RESULTS / "toxicity-sources.json").read_text(encoding="utf-8"))
+    models = report["models"]
+    paths = WITH_SOURCES | {
+        ("hatecheck", "functionalities", code): code
+        for code in next(iter(models.values()))["hatecheck"]["functionalities"]
+    }
+    rows = []
+    for path, title in paths.items():
+        values = []
+        for measured in models.values():
+            value = measured
+            for key in path:
+                value = value[key]
+            values.append(f"{value:.3f}" if path[-1] == "auc" else f"{value:.1%}")
+        rows.append([title, *values])
+    return f"{markdown_table(['measure', *models], rows)}\n\n{describe_machine(report['machine'])}"
 
 
 def cascade() -> str:

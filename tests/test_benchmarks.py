@@ -69,6 +69,38 @@ def test_variants_have_the_labels_that_follow_from_how_they_are_made(
     assert {row["toxicity"] for row in reported if row["split_group"] == "a"} == {"0", "1"}
 
 
+def test_added_sentences_have_labels_and_unjudged_variants_a_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = ["text", "toxicity", "identity_attack", "insult", "threat", "profanity", "sexual", "source",
+              "split_group", "teacher_text"]  # fmt: skip
+    texts = ["Women are late again.", "Most immigrants like tea.", "The soup was cold."]
+    rows = [[text, *"110000", "forum", "a", text] for text in texts] + [
+        ["quoted women", *"000000", "variant-frame", "a", ""]
+    ]
+    data = write_csv(tmp_path / "varied.csv", header, rows)
+    monkeypatch.syspath_prepend(ROOT / "benchmarks" / "toxicity")
+    monkeypatch.setattr(sys, "argv", ["extend.py", str(data), "-o", str(tmp_path / "extended.csv")])
+    extend = importlib.import_module("extend")
+    extend.main()
+    with (tmp_path / "extended.csv").open(newline="") as file:
+        extended = list(csv.DictReader(file))
+    assert [list(row.values()) for row in extended[: len(rows)]] == rows
+    added = extended[len(rows) :]
+    assert len({row["split_group"] for row in added}) == len(added)
+    assert all(row["teacher_text"] == row["text"] for row in added)
+    unjudged = [row for row in added if row["source"] != "variant-mention"]
+    assert {row["source"] for row in unjudged} == {"variant-group", "variant-negation"}
+    assert all(row[label] == "" for row in unjudged for label in header[1:7])
+    assert not {row["text"] for row in unjudged} & {*texts, "quoted women"}
+    dismissive = {frame.split("{")[0].strip().lower() for frame in extend.DISMISSIVE} - {""}
+    mentions = [row for row in added if row["source"] == "variant-mention"]
+    assert len(mentions) == len(extend.NAMES) * len(extend.NEUTRAL + extend.FRIENDLY + extend.DISMISSIVE)
+    assert Counter(row["toxicity"] for row in mentions)["1"] == len(extend.NAMES) * len(extend.DISMISSIVE)
+    assert all(row["toxicity"] == row["identity_attack"] and "{" not in row["text"] for row in mentions)
+    assert all(row["toxicity"] == "1" for row in mentions if row["text"].lower().startswith(tuple(dismissive)))
+
+
 def _scores(number: int) -> tuple[float, float]:
     return (number / 1000, 1 - number / 1000)
 

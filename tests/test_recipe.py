@@ -15,9 +15,10 @@ from toxonnx.recipe import Export, LabelSpec, Recipe, load_recipe, recipe_from_d
 from toxonnx.recipe_prose import settings_fingerprint, with_prose_of
 
 SHIPPED_RECIPES = [path.stem for path in sorted((ROOT / "export" / "recipes").glob("*.toml"))]
+STAGES = [str(path) for path in sorted((ROOT / "export" / "stages").glob("*.toml"))]
 
 
-@pytest.mark.parametrize("name", SHIPPED_RECIPES)
+@pytest.mark.parametrize("name", [*SHIPPED_RECIPES, *STAGES])
 def test_shipped_recipes_load_and_round_trip(name: str) -> None:
     shipped = load_recipe(name)
     assert recipe_from_dict(shipped.to_dict(), name) == shipped
@@ -75,7 +76,7 @@ def test_an_unknown_recipe_lists_the_shipped_ones() -> None:
     assert "minilm-hate" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", SHIPPED_RECIPES)
+@pytest.mark.parametrize("name", [*SHIPPED_RECIPES, *STAGES])
 def test_shipped_prose_is_bound_to_the_recipe(name: str) -> None:
     shipped = load_recipe(name)
     assert len(shipped.written_for.data) == 64
