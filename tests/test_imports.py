@@ -43,9 +43,10 @@ RULES = {
     "vocabularies": Rule("names that moderation services use for labels"),
     "formats": Rule("precisions, layouts and devices, and which go together"),
     "architectures": Rule("what each encoder architecture is"),
-    "recipe": Rule(
-        "recipes, read from TOML and validated",
-        ("formats", "labels", "long_texts", "records", "resources", "texts", "vocabularies"),
+    "recipe": Rule("what a recipe says", ("long_texts", "records", "texts")),
+    "recipe_files": Rule(
+        "recipes from TOML files and plain values, checked",
+        ("formats", "labels", "recipe", "records", "resources", "vocabularies"),
     ),
     "recipe_prose": Rule("the prose of a recipe, and the settings that it was written for", ("recipe",)),
     "records": Rule("dataclasses from plain values"),
@@ -153,7 +154,7 @@ RULES = {
         "training, merging adapters",
         (
             "architectures", "bundle", "data", "disk", "evaluate", "inference", "io", "labels", "long_texts",
-            "manifest", "recipe", "records", "texts",
+            "manifest", "recipe", "recipe_files", "records", "texts",
         ),
         ("accelerate", "matplotlib", "numpy", *TORCH_TOOLS),
     ),

@@ -11,7 +11,8 @@ import pytest
 from helpers import ROOT, recipe
 
 from toxonnx.errors import RecipeError
-from toxonnx.recipe import Export, LabelSpec, Recipe, load_recipe, recipe_from_dict
+from toxonnx.recipe import Export, LabelSpec, Recipe
+from toxonnx.recipe_files import load_recipe, recipe_from_dict
 from toxonnx.recipe_prose import settings_fingerprint, with_prose_of
 
 SHIPPED_RECIPES = [path.stem for path in sorted((ROOT / "export" / "recipes").glob("*.toml"))]

@@ -12,7 +12,7 @@ from toxonnx.bundle import open_bundle
 from toxonnx.convert.card import model_card
 from toxonnx.errors import InputError
 from toxonnx.manifest import Manifest
-from toxonnx.recipe import recipe_from_dict
+from toxonnx.recipe_files import recipe_from_dict
 
 
 @pytest.mark.parametrize(

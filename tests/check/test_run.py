@@ -22,7 +22,7 @@ from toxonnx.bundle import open_bundle
 from toxonnx.check import column_predictors, leaky_splits, near_duplicates, sampling
 from toxonnx.check.page import page
 from toxonnx.inference.tokenizer import Tokenizer
-from toxonnx.recipe import load_recipe
+from toxonnx.recipe_files import load_recipe
 from toxonnx.resources import find_bundle
 
 

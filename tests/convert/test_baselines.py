@@ -16,7 +16,7 @@ from toxonnx.convert.export import ExportRequest, export
 from toxonnx.convert.verify import VerificationRows
 from toxonnx.errors import GateError
 from toxonnx.labels import Labels
-from toxonnx.recipe import load_recipe
+from toxonnx.recipe_files import load_recipe
 from toxonnx.train.adapters import Trained, load_trained
 
 

@@ -9,7 +9,7 @@ from helpers import SHIPPED
 
 from toxonnx.bundle import open_bundle
 from toxonnx.convert.card import model_card, without_foreign_prose
-from toxonnx.recipe import load_recipe
+from toxonnx.recipe_files import load_recipe
 from toxonnx.train.run import FileIdentity, load_run
 
 

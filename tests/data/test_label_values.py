@@ -13,7 +13,8 @@ from toxonnx.data.examples import Examples
 from toxonnx.data.label_values import MISSING, class_names, read_classes, read_flags
 from toxonnx.data.labelled_files import load_examples
 from toxonnx.errors import InputError, RecipeError
-from toxonnx.recipe import LabelSpec, Recipe, recipe_from_dict
+from toxonnx.recipe import LabelSpec, Recipe
+from toxonnx.recipe_files import recipe_from_dict
 from toxonnx.texts import TextSpec
 
 

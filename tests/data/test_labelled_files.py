@@ -17,7 +17,8 @@ from toxonnx.data.labelled_files import LoadedRows, data_files, load_files
 from toxonnx.data.splits import split
 from toxonnx.errors import InputError, RecipeError, RowError
 from toxonnx.labels import Labels
-from toxonnx.recipe import LabelSpec, Recipe, Split, load_recipe, recipe_from_dict
+from toxonnx.recipe import LabelSpec, Recipe, Split
+from toxonnx.recipe_files import load_recipe, recipe_from_dict
 from toxonnx.texts import TextSpec, fold
 
 LABELS = Labels(("rude", "food"), "sigmoid")

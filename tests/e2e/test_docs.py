@@ -40,7 +40,7 @@ from serve_helpers import serving
 
 from toxonnx import Classifier, Prediction, RuntimeOptions, Scores, errors
 from toxonnx.bundle import SCHEMA, Manifest
-from toxonnx.recipe import recipe_from_dict
+from toxonnx.recipe_files import recipe_from_dict
 
 PAGES = [
     ROOT / "README.md",

@@ -12,7 +12,7 @@ from serve_helpers import serving
 from toxonnx.cli import group
 from toxonnx.data.label_values import MISSING
 from toxonnx.data.labelled_files import data_files, load_files
-from toxonnx.recipe import load_recipe
+from toxonnx.recipe_files import load_recipe
 
 RECIPE = """
 [[data]]

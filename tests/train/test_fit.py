@@ -13,7 +13,7 @@ from helpers import largest_file, recipe, sentences, write_csv
 
 from toxonnx.data.examples import load_saved_rows
 from toxonnx.errors import CheckpointError, InputError, MachineError, RecipeError
-from toxonnx.recipe import load_recipe, recipe_from_dict
+from toxonnx.recipe_files import load_recipe, recipe_from_dict
 from toxonnx.train.adapters import Trained, load_trained
 from toxonnx.train.fit import TrainRequest, fit
 from toxonnx.train.pretrained import load_model

@@ -11,7 +11,7 @@ from toxonnx.data.examples import load_saved_rows
 from toxonnx.data.label_values import MISSING
 from toxonnx.errors import InputError
 from toxonnx.evaluate.metrics import evaluate
-from toxonnx.recipe import load_recipe
+from toxonnx.recipe_files import load_recipe
 from toxonnx.train.adapters import load_trained
 from toxonnx.train.fit import TrainRequest, fit
 from toxonnx.train.trainer import Reports

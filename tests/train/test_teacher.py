@@ -14,7 +14,8 @@ from toxonnx.errors import InputError
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import probabilities
 from toxonnx.labels import Labels
-from toxonnx.recipe import DataFile, load_recipe
+from toxonnx.recipe import DataFile
+from toxonnx.recipe_files import load_recipe
 from toxonnx.train import teacher as module
 from toxonnx.train.adapters import load_trained
 from toxonnx.train.fit import TrainRequest, fit

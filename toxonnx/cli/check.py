@@ -77,7 +77,7 @@ def command(
     from toxonnx.cli.outputs import open_outputs
     from toxonnx.errors import GateError, MachineError
     from toxonnx.extras import require
-    from toxonnx.recipe import load_recipe
+    from toxonnx.recipe_files import load_recipe
     from toxonnx.resources import find_bundle
 
     loaded_recipe = load_recipe(recipe) if recipe else None

@@ -128,7 +128,7 @@ def command(
     """
     from toxonnx.errors import InputError
     from toxonnx.evaluate.suites import read_suite_request
-    from toxonnx.recipe import load_recipe
+    from toxonnx.recipe_files import load_recipe
 
     if (target_precision is not None) + (target_recall is not None) + best_f1 > 1:
         raise InputError("--target-precision, --target-recall and --best-f1 exclude each other")

@@ -41,7 +41,7 @@ def command(
     DATA is left out if the recipe names its files.
     """
     from toxonnx.extras import require
-    from toxonnx.recipe import load_recipe
+    from toxonnx.recipe_files import load_recipe
 
     loaded = load_recipe(recipe)
     require("train")

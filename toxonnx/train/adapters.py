@@ -13,7 +13,8 @@ from toxonnx.errors import CheckpointError, InputError
 from toxonnx.labels import Labels
 from toxonnx.long_texts import TRUNCATE, LongTexts
 from toxonnx.manifest import ModelSource
-from toxonnx.recipe import Recipe, recipe_from_dict
+from toxonnx.recipe import Recipe
+from toxonnx.recipe_files import recipe_from_dict
 from toxonnx.texts import TextSpec
 from toxonnx.train.merging import merge_adapter
 from toxonnx.train.pretrained import (
