@@ -6,7 +6,7 @@
 writes:
 
 * ``NAME-weights``: the weights of the int8 graph as a PyTorch checkpoint, the base of the recipe, with the fingerprints
-  of the texts that the bundle has seen
+  of the texts that the bundle was trained on
 * ``validation.csv``, ``test.csv``: rows of groups of near duplicates of which the bundle has seen no text
 * ``train.csv``: all other rows, and variants of them whose labels follow from how they are made:
 
@@ -203,7 +203,7 @@ def main() -> None:
     print(f"seen by the bundle: {seen.sum():,} of {len(rows):,} rows")
     checkpoint = arguments.output / f"{bundle.manifest.name}-weights"
     write_checkpoint(bundle, arguments.base, checkpoint)
-    np.save(checkpoint / FINGERPRINT_FILES["training"], np.unique(fingerprints), allow_pickle=False)
+    shutil.copy(arguments.bundle / FINGERPRINT_FILES["training"], checkpoint)
 
 
 if __name__ == "__main__":
