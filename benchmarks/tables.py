@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from accuracy_tables import cascade, defaults, splits
+from accuracy_tables import cascade, defaults, sources, splits
 from files_tables import files
 from markdown_tables import describe_machine, markdown_table, read_reports, with_range
 from plan_tables import plan
@@ -327,7 +327,7 @@ def _suite(suite: dict[str, Any]) -> str:
 PAGES = {
     HERE / "README.md": {
         "graphs": graphs, "files": files, "serving": serving, "engines": engines, "splits": splits, "host": host,
-        "defaults": defaults,
+        "defaults": defaults, "sources": sources,
     },
     HERE.parent / "docs" / "benchmarks.md": {"speed": speed},
     HERE.parent / "docs" / "cascade.md": {"cascade": cascade},

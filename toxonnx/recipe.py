@@ -113,7 +113,8 @@ class Teacher:
     Network", 2015).
 
     Attributes:
-        models: runs, checkpoints or bundles with the same labels, relative to the recipe; their logits are averaged.
+        models: runs, checkpoints or bundles with the same labels, relative to the recipe, or files of logits from the
+            cache; their logits are averaged.
         alpha: share of the loss that compares with the teacher; the rest compares with the labels. 0 for no teacher.
         temperature: by which the logits of teacher and student are divided in the teacher's share.
         text_column: column with the text that the teacher reads in place of the row's own, such as the original of a

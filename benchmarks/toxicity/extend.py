@@ -107,7 +107,7 @@ def main() -> None:
     """Writes the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="CSV of vary.py")
-    parser.add_argument("--unjudged", type=int, default=5000, help="texts to make a variant of, for each of two kinds")
+    parser.add_argument("--unjudged", type=int, default=16000, help="texts to make a variant of, for each of two kinds")
     parser.add_argument("--seed", type=int, default=45)
     parser.add_argument("-o", "--output", required=True, type=Path)
     arguments = parser.parse_args()

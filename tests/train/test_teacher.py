@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers import recipe, sentences, write_csv
 
+from toxonnx.bundle import sha256
 from toxonnx.errors import InputError
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import probabilities
@@ -95,6 +96,25 @@ def test_a_bundle_teaches_its_calibrated_logits(bundles: dict[str, Path]) -> Non
         shares = probabilities(teacher.logits, dataclasses.replace(classifier.labels, temperature=1.0))
         assert np.allclose(shares, classifier.score(texts).probabilities, atol=1e-6)
         assert list(teacher.models) == [bundle.name]
+
+
+def test_a_file_of_the_cache_teaches_in_place_of_its_model(run: Path, tmp_path: Path) -> None:
+    texts = [text for text, _ in sentences(30, 4)]
+    labels = load_trained(run).labels
+    by_model = score_with_teacher([str(run)], texts, labels)
+    (written,) = (tmp_path / "cache").rglob("*.safetensors")
+    file = written.rename(tmp_path / "scores.safetensors")
+    by_file = score_with_teacher([str(file)], ["", *texts[::-1]], Labels(labels.names[::-1]))
+    assert np.array_equal(by_file.logits[:0:-1, ::-1], by_model.logits)
+    assert by_file.models == {"scores.safetensors": sha256(file)}
+    with pytest.raises(InputError, match=r"scores\.safetensors has no logits of 2 texts\n.*normalised in the same way"):
+        score_with_teacher([str(file)], [*texts, "another", "and one more"], labels)
+    with pytest.raises(InputError, match="has the labels complaint, praise"):
+        score_with_teacher([str(file)], texts, Labels(("a", "b")))
+    file.write_bytes(file.read_bytes()[:-1])
+    for damaged in (file, tmp_path / "nothing.safetensors"):
+        with pytest.raises(InputError, match=f"{damaged} is missing or damaged, or not a file of logits"):
+            score_with_teacher([str(damaged)], texts, labels)
 
 
 def test_the_logits_of_several_models_are_averaged_in_the_order_of_the_labels(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,19 +13,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from toxonnx.bundle import MANIFEST, open_bundle
+from toxonnx.bundle import MANIFEST, open_bundle, sha256
 from toxonnx.errors import InputError
 from toxonnx.labels import Labels
 from toxonnx.train.adapters import Trained, load_trained
 from toxonnx.train.tokenizers import encode
+from toxonnx.wording import plural
 
 __all__ = ["TeacherLogits", "score_with_teacher"]
 
 #: texts per batch, and texts after which the logits are written, so that an interruption loses little
 BATCH, CHUNK = 64, 4096
+CACHE_SUFFIX = ".safetensors"
 
 Progress = Callable[[float | None, str], None]
 
@@ -50,11 +53,20 @@ class _Model:
         labels: in the order of its logits.
         digest: identifies everything that its logits depend on besides the text.
         score: texts -> logits, float32 [texts, labels].
+        file: with the logits of texts that it has scored before.
     """
 
     labels: Labels
     digest: str
     score: Callable[[Sequence[str]], NDArray[np.float32]]
+    file: Path | None = None
+
+    def cache(self) -> Path:
+        """Where its logits are kept."""
+        if self.file is not None:
+            return self.file
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "toxonnx" / "teachers"
+        return folder / f"{self.digest[:32]}{CACHE_SUFFIX}"
 
 
 def score_with_teacher(
@@ -63,14 +75,15 @@ def score_with_teacher(
     """Scores texts with each model of a teacher; texts that a model has scored before are read from the cache.
 
     Args:
-        models: runs, checkpoints or bundles. The logits of a bundle are divided by its temperature.
+        models: runs, checkpoints or bundles, or files of the cache, for models that are elsewhere. The logits of a
+            bundle are divided by its temperature.
         texts: normalised texts; empty ones are not scored.
         labels: the student's; the models must have the same, in any order.
         progress: called with the share that is done and a note.
 
     Raises:
         BundleError, CheckpointError: a model does not load.
-        InputError: a model has other labels.
+        InputError: a model has other labels, or a file lacks a text.
     """
     given = [i for i, text in enumerate(texts) if text]
     total = np.full((len(texts), len(labels)), np.nan)
@@ -90,10 +103,33 @@ def score_with_teacher(
 
 
 def _open(source: str) -> _Model:
+    if Path(source).suffix == CACHE_SUFFIX:
+        return _open_file(Path(source))
     if (Path(source) / MANIFEST).is_file():
         return _open_bundle(Path(source))
     trained = load_trained(source)
     return _Model(trained.labels, _digest(trained), partial(_score, trained))
+
+
+def _open_file(path: Path) -> _Model:
+    """A file of the cache, in place of the model that wrote it."""
+
+    def score(texts: Sequence[str]) -> NDArray[np.float32]:
+        raise InputError(
+            f"the teacher {path} has no logits of {plural(len(texts), 'text')}",
+            "Its texts have to be normalised in the same way; score the others with the model that wrote it.",
+        )
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            labels = Labels(tuple(json.loads(metadata["labels"])), metadata["activation"])
+    except (OSError, KeyError, ValueError, SafetensorError):
+        raise InputError(
+            f"the teacher {path} is missing or damaged, or not a file of logits",
+            "toxonnx train writes such files to ~/.cache/toxonnx/teachers.",
+        ) from None
+    return _Model(labels, sha256(path), score, path)
 
 
 def _open_bundle(folder: Path) -> _Model:
@@ -121,8 +157,7 @@ def _digest(trained: Trained) -> str:
 
 def _cached_logits(model: _Model, texts: Sequence[str], progress: Progress) -> NDArray[np.float32]:
     """Logits of the texts, float32 [texts, labels], from the cache as far as it has them."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "toxonnx" / "teachers"
-    path = folder / f"{model.digest[:32]}.safetensors"
+    path = model.cache()
     keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
     known = _read_cache(path)
     missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
@@ -132,7 +167,7 @@ def _cached_logits(model: _Model, texts: Sequence[str], progress: Progress) -> N
         chunk = order[start : start + CHUNK]
         logits = model.score([missing[key] for key in chunk])
         known |= dict(zip(chunk, logits, strict=True))
-        _write_cache(path, known)
+        _write_cache(path, known, model.labels)
         done = start + len(chunk)
         progress(done / len(order), f"teacher: {done:,} of {len(order):,} texts scored")
     return np.stack([known[key] for key in keys]) if keys else np.empty((0, len(model.labels)), dtype=np.float32)
@@ -157,14 +192,16 @@ def _read_cache(path: Path) -> dict[bytes, NDArray[np.float32]]:
     """Key of a text -> its logits; a damaged file counts as empty."""
     try:
         table = load_file(path)
-        return {key.tobytes(): row for key, row in zip(table["keys"], table["logits"], strict=True)}
+        logits = table["logits"].astype(np.float32)
+        return {key.tobytes(): row for key, row in zip(table["keys"], logits, strict=True)}
     except (OSError, KeyError, ValueError, SafetensorError):
         return {}
 
 
-def _write_cache(path: Path, known: dict[bytes, NDArray[np.float32]]) -> None:
+def _write_cache(path: Path, known: dict[bytes, NDArray[np.float32]], labels: Labels) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     keys = np.frombuffer(b"".join(known), dtype=np.uint8).reshape(len(known), -1)
-    save_file({"keys": keys, "logits": np.stack(list(known.values()))}, unfinished)
+    metadata = {"labels": json.dumps(labels.names, ensure_ascii=False), "activation": labels.activation}
+    save_file({"keys": keys, "logits": np.stack(list(known.values()))}, unfinished, metadata)
     os.replace(unfinished, path)
