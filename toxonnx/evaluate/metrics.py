@@ -335,7 +335,8 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     spread = z * z / count
     centre = (share + spread / 2) / (1 + spread)
     half = z * float(np.sqrt(share * (1 - share) / count + spread / (4 * count))) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # For a share of 0 or 1, an end is the share itself, which rounding must not move past it.
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
 def _ratio(part: float, whole: float) -> float:
