@@ -54,19 +54,19 @@ def test_repeated_texts_do_not_narrow_an_interval() -> None:
         assert weights[0] == weights[2]
 
 
-@given(right=st.integers(0, 60), others=st.integers(0, 60))
-def test_wilson_and_mcnemar_agree_with_scipy(right: int, others: int) -> None:
-    if right + others:
-        low, high = scipy.stats.binomtest(right, right + others).proportion_ci(method="wilson")
-        assert wilson(right / (right + others), right + others) == pytest.approx((low, high), abs=1e-6)
-
-
 def test_an_interval_contains_its_share() -> None:
     # An error bar cannot have a negative length: rounding put the end for 4 of 4 below 1.
     for count in range(1, 300):
         for right in (0, count // 3, count):
             low, high = wilson(right / count, count)
             assert 0 <= low <= right / count <= high <= 1, (right, count)
+
+
+@given(right=st.integers(0, 60), others=st.integers(0, 60))
+def test_wilson_and_mcnemar_agree_with_scipy(right: int, others: int) -> None:
+    if right + others:
+        low, high = scipy.stats.binomtest(right, right + others).proportion_ci(method="wilson")
+        assert wilson(right / (right + others), right + others) == pytest.approx((low, high), abs=1e-6)
     # Each model is the only correct one on some rows.
     correct, wrong = np.eye(2)
     labels, y_true = Labels(("x", "y")), np.zeros(right + others + 3, dtype=int)
