@@ -6,10 +6,9 @@ The input is a file of ``vary.py``. The output has its rows, and after them new 
 
 * ``variant-mention``: short sentences about groups that are often attacked, written for this purpose: neutral and
   friendly ones, which have none of the labels, and ones that say with a negation that a group is worth nothing, which
-  are toxic and identity attacks. Where a group is only named, the labels of these rows say so; the teacher counts too.
+  are toxic and identity attacks; their other labels are left open. The teacher reads them, too.
 * ``variant-group``, ``variant-negation``: texts with another group in them, and texts with a negation inserted or
-  removed. Nobody knows their labels, so the cells are empty and ``teacher_text`` is the text itself: they are worth
-  what the teacher is worth.
+  removed. Nobody has judged them, so the labels are empty and only the teacher counts.
 
 The same input and seed give the same output.
 """

@@ -98,7 +98,9 @@ def test_a_bundle_teaches_its_calibrated_logits(bundles: dict[str, Path]) -> Non
         assert list(teacher.models) == [bundle.name]
 
 
-def test_a_file_of_the_cache_teaches_in_place_of_its_model(run: Path, tmp_path: Path) -> None:
+def test_a_file_of_the_cache_teaches_in_place_of_its_model(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     texts = [text for text, _ in sentences(30, 4)]
     labels = load_trained(run).labels
     by_model = score_with_teacher([str(run)], texts, labels)
@@ -108,6 +110,7 @@ def test_a_file_of_the_cache_teaches_in_place_of_its_model(run: Path, tmp_path: 
     assert np.array_equal(by_file.logits[:0:-1, ::-1], by_model.logits)
     assert by_file.models == {"scores.safetensors": sha256(file)}
     with pytest.raises(InputError, match=r"scores\.safetensors has no logits of 2 texts\n.*normalised in the same way"):
+        monkeypatch.setattr(module, "CHUNK", 1)
         score_with_teacher([str(file)], [*texts, "another", "and one more"], labels)
     with pytest.raises(InputError, match="has the labels complaint, praise"):
         score_with_teacher([str(file)], texts, Labels(("a", "b")))

@@ -163,8 +163,9 @@ def _cached_logits(model: _Model, texts: Sequence[str], progress: Progress) -> N
     missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
     # Batches of equal length are the fastest; by characters, since the texts are tokenized chunk by chunk.
     order = sorted(missing, key=lambda key: len(missing[key]))
-    for start in range(0, len(order), CHUNK):
-        chunk = order[start : start + CHUNK]
+    step = CHUNK if model.file is None else max(len(order), 1)  # the error of a file counts all texts that it lacks
+    for start in range(0, len(order), step):
+        chunk = order[start : start + step]
         logits = model.score([missing[key] for key in chunk])
         known |= dict(zip(chunk, logits, strict=True))
         _write_cache(path, known, model.labels)
