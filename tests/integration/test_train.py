@@ -12,11 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from helpers import recipe, sentences, toxonnx, write_csv
 
-from toxonnx.data.fingerprints import hashes, save_fingerprints
+from toxonnx.data.fingerprints import hashes, load_fingerprints, save_fingerprints
 
 
 def _metrics(run: Path) -> list[dict[str, float]]:
@@ -135,7 +134,7 @@ def test_a_model_that_is_trained_further_remembers_its_texts(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "warning: the base model was trained on 8 of the validation rows; metrics are inflated" in done.stdout
-    after = np.load(tmp_path / "run" / "training_texts.npy")
+    after = load_fingerprints(tmp_path / "run" / "training_texts.npy")
     assert set(after.tolist()) == set(hashes([*seen, *(text for text, _ in new)]).tolist())
 
 

@@ -120,6 +120,21 @@ def test_a_file_of_the_cache_teaches_in_place_of_its_model(
             score_with_teacher([str(damaged)], texts, labels)
 
 
+def test_a_run_is_kept_when_the_teacher_of_the_next_does_not_load(bases: dict[str, Path], tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "rows.csv", ["text", "class"], [list(row) for row in sentences(40, 5)])
+    spec = recipe(tmp_path / "r.toml", epochs=1, tail=TEACHER.format(models="scores.safetensors"))
+    base, output = str(bases["distilbert"]), tmp_path / "run"
+    request = TrainRequest(recipe=load_recipe(spec), data=data, output=output, base=base)
+    with pytest.raises(InputError, match=r"the teacher scores\.safetensors is missing"):
+        fit(request)
+    assert not request.output.exists()
+    request.output.mkdir()
+    (request.output / "run.json").write_text("{}")
+    with pytest.raises(InputError, match=r"the teacher scores\.safetensors is missing"):
+        fit(dataclasses.replace(request, force=True))
+    assert (request.output / "run.json").read_text() == "{}"
+
+
 def test_the_logits_of_several_models_are_averaged_in_the_order_of_the_labels(
     run: Path, bases: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from toxonnx.bundle import CASCADE_WEIGHTS, Bundle, check_output, copy_file, new_folder, seal
 from toxonnx.convert.cascade import cascade_target, fit_cascade
 from toxonnx.convert.messages import cascade_lines, cascade_section
-from toxonnx.data.fingerprints import FINGERPRINT_FILES, hashes, load_fingerprints
+from toxonnx.data.fingerprints import FINGERPRINT_FILES, load_fingerprints, save_fingerprints
 from toxonnx.errors import InputError
 from toxonnx.inference.classifier import Classifier
 from toxonnx.labels import Labels
@@ -67,8 +67,7 @@ def add_cascade(
         for name in bundle.manifest.files:
             copy_file(bundle, name, work / name)
         np.save(work / CASCADE_WEIGHTS, weights, allow_pickle=False)
-        fitted = np.union1d(_fingerprints(bundle, "fitted"), hashes(cleaned))
-        np.save(work / FINGERPRINT_FILES["fitted"], fitted, allow_pickle=False)
+        save_fingerprints(work / FINGERPRINT_FILES["fitted"], cleaned, _fingerprints(bundle, "fitted"))
         if bundle.card:
             card = work / bundle.card.name
             text = _renamed(card.read_text(encoding="utf-8"), bundle.manifest.name, manifest.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -140,8 +139,8 @@ def save_bundle_fingerprints(trained: Trained, fitted: Sequence[VerificationRows
         fitted: rows on which scales, calibration or thresholds were fitted.
         folder: of the bundle.
     """
-    if (training := trained.path / FINGERPRINT_FILES["training"]).is_file():
-        shutil.copyfile(training, folder / FINGERPRINT_FILES["training"])
+    if len(training := trained_on(trained)):
+        save_fingerprints(folder / FINGERPRINT_FILES["training"], [], training)
     if trained.run and (validation := trained.path / "validation.csv").is_file():
         save_fingerprints(folder / FINGERPRINT_FILES["validation"], load_saved_texts(validation))
     others = [text for rows in fitted if rows.part == "data" for text in rows.texts]

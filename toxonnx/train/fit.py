@@ -150,9 +150,13 @@ def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
     for part, rows in data.held_out.items():
         if count := int(is_seen(rows.texts, seen).sum()):
             log(f"warning: the base model was trained on {count} of the {part} rows; metrics are inflated")
-    # The model comes before the baselines, which take a while: no input may be found to be wrong after them.
+    # Model and teacher come before the baselines, which take a while: no input may be found to be wrong after them.
     transformers.set_seed(recipe.training.seed)
     prepared = _prepare_model(recipe, source, data.examples)
+    if recipe.teacher.models:
+        texts = data.all_train.teacher_texts or data.all_train.texts
+        teacher = score_with_teacher(recipe.teacher.models, texts, data.examples.labels, reports.progress)
+        data = dataclasses.replace(data, teacher=teacher)
     baselines = _load_baselines(output) if checkpoint else {}
     if not baselines:
         log("measuring the baselines")
@@ -175,10 +179,6 @@ def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
             output.mkdir(parents=True)
             unfinished = {**identity.to_dict(), "baselines": baselines, "finished": False}
             (output / RUN_FILE).write_text(json.dumps(unfinished, ensure_ascii=False), encoding="utf-8")
-        if recipe.teacher.models:
-            texts = data.all_train.teacher_texts or data.all_train.texts
-            teacher = score_with_teacher(recipe.teacher.models, texts, data.examples.labels, reports.progress)
-            data = dataclasses.replace(data, teacher=teacher)
         trainer = ClassifierTrainer(recipe, data, prepared.trained, prepared.tokenizer, output, reports)
         save_fingerprints(output / FINGERPRINT_FILES["training"], data.all_train.texts, seen)
         if checkpoint:

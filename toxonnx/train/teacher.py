@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from toxonnx.bundle import MANIFEST, open_bundle, sha256
+from toxonnx.disk import reports_full_disk
 from toxonnx.errors import InputError
 from toxonnx.labels import Labels
 from toxonnx.train.adapters import Trained, load_trained
@@ -84,6 +85,7 @@ def score_with_teacher(
     Raises:
         BundleError, CheckpointError: a model does not load.
         InputError: a model has other labels, or a file lacks a text.
+        MachineError: the disk is full.
     """
     given = [i for i, text in enumerate(texts) if text]
     total = np.full((len(texts), len(labels)), np.nan)
@@ -168,7 +170,8 @@ def _cached_logits(model: _Model, texts: Sequence[str], progress: Progress) -> N
         chunk = order[start : start + step]
         logits = model.score([missing[key] for key in chunk])
         known |= dict(zip(chunk, logits, strict=True))
-        _write_cache(path, known, model.labels)
+        with reports_full_disk(path.parent, "then start again: the texts that were scored are kept."):
+            _write_cache(path, known, model.labels)
         done = start + len(chunk)
         progress(done / len(order), f"teacher: {done:,} of {len(order):,} texts scored")
     return np.stack([known[key] for key in keys]) if keys else np.empty((0, len(model.labels)), dtype=np.float32)

@@ -1,0 +1,29 @@
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toxonnx.data.fingerprints import hashes, is_seen, load_fingerprints, save_fingerprints
+
+TEXTS = st.lists(st.text(max_size=8), max_size=20)
+
+
+@given(TEXTS, TEXTS, TEXTS)
+def test_a_file_recognises_its_texts_and_no_others(first: list[str], more: list[str], others: list[str]) -> None:
+    with TemporaryDirectory() as folder:
+        path, both = Path(folder) / "first.npy", Path(folder) / "both.npy"
+        save_fingerprints(path, first)
+        save_fingerprints(both, more, load_fingerprints(path))
+        found = load_fingerprints(both)
+        assert found.tolist() == sorted({*hashes(first).tolist(), *hashes(more).tolist()})
+        assert is_seen([*first, *more], found).all()
+        assert not is_seen([f"{text} that was not seen" for text in others], found).any()
+        assert both.stat().st_size < 200 + 6 * len(found)
+
+
+def test_hashes_of_64_bits_are_read(tmp_path: Path) -> None:
+    # blake2b of 8 bytes, little-endian, of "one" and "two"
+    np.save(tmp_path / "before.npy", np.array([0xC915768BAADDF234, 0x03074A796C55EEF5], dtype=np.uint64))
+    assert is_seen(["Two", " one", "three"], load_fingerprints(tmp_path / "before.npy")).tolist() == [True, True, False]
