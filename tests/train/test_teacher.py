@@ -20,7 +20,7 @@ from toxonnx.recipe_files import load_recipe
 from toxonnx.train import teacher as module
 from toxonnx.train.adapters import load_trained
 from toxonnx.train.fit import TrainRequest, fit
-from toxonnx.train.teacher import score_with_teacher
+from toxonnx.train.teacher import save_logits, score_with_teacher
 from toxonnx.train.trainer import Reports
 
 TEACHER = """
@@ -109,6 +109,10 @@ def test_a_file_of_the_cache_teaches_in_place_of_its_model(
     by_file = score_with_teacher([str(file)], ["", *texts[::-1]], Labels(labels.names[::-1]))
     assert np.array_equal(by_file.logits[:0:-1, ::-1], by_model.logits)
     assert by_file.models == {"scores.safetensors": sha256(file)}
+    half = by_model.logits.astype(np.float16)
+    save_logits(tmp_path / "half.safetensors", texts[::-1], half[::-1], labels)
+    by_half = score_with_teacher([str(tmp_path / "half.safetensors")], texts, labels)
+    assert np.array_equal(by_half.logits, half.astype(np.float32))
     with pytest.raises(InputError, match=r"scores\.safetensors has no logits of 2 texts\n.*normalised in the same way"):
         monkeypatch.setattr(module, "CHUNK", 1)
         score_with_teacher([str(file)], [*texts, "another", "and one more"], labels)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from toxonnx.train.adapters import Trained, load_trained
 from toxonnx.train.tokenizers import encode
 from toxonnx.wording import plural
 
-__all__ = ["TeacherLogits", "score_with_teacher"]
+__all__ = ["TeacherLogits", "save_logits", "score_with_teacher"]
 
 #: texts per batch, and texts after which the logits are written, so that an interruption loses little
 BATCH, CHUNK = 64, 4096
@@ -104,6 +105,18 @@ def score_with_teacher(
     return TeacherLogits((total / len(models)).astype(np.float32), names)
 
 
+def save_logits(path: Path, texts: Sequence[str], logits: NDArray[np.floating], labels: Labels) -> None:
+    """Writes a file of logits that a recipe can name as its teacher: hashes of the texts, sorted, and numbers.
+
+    Args:
+        path: ends with ``.safetensors``.
+        texts: distinct, normalised as the recipe does it.
+        logits: [texts, labels]; float16 makes the file half as large as float32.
+        labels: their names and activation.
+    """
+    _write_cache(path, dict(sorted(zip(map(_key, texts), logits, strict=True), key=itemgetter(0))), labels)
+
+
 def _open(source: str) -> _Model:
     if Path(source).suffix == CACHE_SUFFIX:
         return _open_file(Path(source))
@@ -160,7 +173,7 @@ def _digest(trained: Trained) -> str:
 def _cached_logits(model: _Model, texts: Sequence[str], progress: Progress) -> NDArray[np.float32]:
     """Logits of the texts, float32 [texts, labels], from the cache as far as it has them."""
     path = model.cache()
-    keys = [hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in texts]
+    keys = [_key(text) for text in texts]
     known = _read_cache(path)
     missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
     # Batches of equal length are the fastest; by characters, since the texts are tokenized chunk by chunk.
@@ -175,6 +188,10 @@ def _cached_logits(model: _Model, texts: Sequence[str], progress: Progress) -> N
         done = start + len(chunk)
         progress(done / len(order), f"teacher: {done:,} of {len(order):,} texts scored")
     return np.stack([known[key] for key in keys]) if keys else np.empty((0, len(model.labels)), dtype=np.float32)
+
+
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _score(trained: Trained, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -202,7 +219,7 @@ def _read_cache(path: Path) -> dict[bytes, NDArray[np.float32]]:
         return {}
 
 
-def _write_cache(path: Path, known: dict[bytes, NDArray[np.float32]], labels: Labels) -> None:
+def _write_cache(path: Path, known: Mapping[bytes, NDArray[np.floating]], labels: Labels) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     keys = np.frombuffer(b"".join(known), dtype=np.uint8).reshape(len(known), -1)
