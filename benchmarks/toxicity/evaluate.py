@@ -134,14 +134,23 @@ def davidson(model: EvaluatedModel, data: Path) -> dict[str, Any]:
 
 
 def dialect(model: EvaluatedModel, data: Path) -> dict[str, Any]:
-    """How often harmless tweets are taken for toxic, with and without marks of African-American English."""
+    """How often harmless tweets are taken for toxic, with and without marks of African-American English.
+
+    A model that was trained on many of them has seen all but a few, so the share of all of them is given, too.
+    """
     table = read_table(data / "davidson-2017.csv")
     texts = [text for text, name in zip(table.column("tweet"), table.column("class"), strict=True) if name == "2"]
     answers = ask(model, texts)
     marked = np.array([DIALECT.search(text) is not None for text in texts])
+    taken = answers.decisions["toxicity"]
     return {
-        name: {"rows": int(rows.sum()), "false_positive_rate": float(answers.decisions["toxicity"][rows].mean())}
-        for name, rows in (("marked", marked & answers.new), ("others", ~marked & answers.new))
+        name: {
+            "rows": int((rows & answers.new).sum()),
+            "false_positive_rate": float(taken[rows & answers.new].mean()),
+            "rows_with_seen": int(rows.sum()),
+            "false_positive_rate_with_seen": float(taken[rows].mean()),
+        }
+        for name, rows in (("marked", marked), ("others", ~marked))
     }
 
 
