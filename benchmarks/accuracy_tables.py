@@ -53,14 +53,17 @@ def defaults() -> str:
     for data in data_sets:
         for candidate in candidates:
             found = [cells.get((data, candidate, size)) for size in sorted(sizes)]
-            shown = [f"{cell['macro_f1']:.3f} ({cell['seconds'] / 60:.1f} min)" if cell else "" for cell in found]
+            shown = [
+                f"{cell['macro_f1']:.3f} ({cell['seconds'] / 60:.1f} min{'*' * cell['machine']})" if cell else ""
+                for cell in found
+            ]
             if any(shown):
                 rows.append([data, candidate, *shown])
     header = ["data", "trained with", *(f"{size:,} rows" for size in sorted(sizes))]
     setup = (
         f"Macro F1 on {report['test_rows']:,} other rows, and minutes for training and measuring; empty cells were not "
-        f"measured. All but TF-IDF start from {report['base']}. {describe_machine(report['machine'])}"
-    )
+        f"measured. All but TF-IDF start from {report['base']}. "
+    ) + " ".join("*" * i + describe_machine(machine) for i, machine in enumerate(report["machines"]))
     return f"{markdown_table(header, rows)}\n\n{setup}"
 
 

@@ -136,6 +136,16 @@ def measure_setfit(python: str, train: Path, test: Path, work: Path) -> dict[str
     return result
 
 
+def number_of_machine(machines: list[dict[str, Any]]) -> int:
+    """The index of this machine among those that measured cells before; it is added if it is another one."""
+    here = describe_system().to_dict()
+    for i, machine in enumerate(machines):
+        if all(machine[key] == here[key] for key in ("cpu", "instruction_sets", "cores", "versions")):
+            return i
+    machines.append(here)
+    return len(machines) - 1
+
+
 def main() -> None:
     """Measures the missing cells."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -150,7 +160,12 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     names = [TFIDF, *RECIPES, *([SETFIT] if arguments.setfit else [])]
     wanted = [name for name in names if not arguments.candidates or name in arguments.candidates]
-    cells = json.loads(arguments.json.read_text(encoding="utf-8"))["cells"] if arguments.json.exists() else []
+    table: dict[str, Any] = {"machines": [], "base": BASE, "test_rows": TEST_ROWS, "cells": []}
+    if arguments.json.exists():
+        table = json.loads(arguments.json.read_text(encoding="utf-8"))
+    if (table["base"], table["test_rows"]) != (BASE, TEST_ROWS):
+        parser.error(f"{arguments.json} was measured with another base or other test rows; write another file")
+    machine, cells = number_of_machine(table["machines"]), table["cells"]
     done = {(cell["data"], cell["rows"], cell["candidate"]) for cell in cells}
     for data, (file, text, label) in DATA_SETS.items():
         parts, test = read_parts(arguments.data / file, text, label, arguments.sizes)
@@ -168,9 +183,9 @@ def main() -> None:
                 else:
                     result = measure_recipe(RECIPES[name], train_file, test_file, work)
                 seconds = time.perf_counter() - started
-                cells.append({"data": data, "rows": size, "candidate": name, "seconds": seconds, **result})
+                cell = {"data": data, "rows": size, "candidate": name, "machine": machine, "seconds": seconds}
+                cells.append({**cell, **result})
                 print(f"{data}, {size:,} rows, {name}: macro F1 {result['macro_f1']:.3f}, {seconds / 60:.1f} min")
-                table = {"machine": describe_system().to_dict(), "base": BASE, "test_rows": TEST_ROWS, "cells": cells}
                 arguments.json.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
 

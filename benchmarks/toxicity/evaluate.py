@@ -146,7 +146,7 @@ def dialect(model: EvaluatedModel, data: Path) -> dict[str, Any]:
     return {
         name: {
             "rows": int((rows & answers.new).sum()),
-            "false_positive_rate": float(taken[rows & answers.new].mean()),
+            "false_positive_rate": float(taken[rows & answers.new].mean()) if (rows & answers.new).any() else None,
             "rows_with_seen": int(rows.sum()),
             "false_positive_rate_with_seen": float(taken[rows].mean()),
         }

@@ -20,6 +20,8 @@ def test_a_file_recognises_its_texts_and_no_others(first: list[str], more: list[
         assert found.tolist() == sorted({*hashes(first).tolist(), *hashes(more).tolist()})
         assert is_seen([*first, *more], found).all()
         assert not is_seen([f"{text} that was not seen" for text in others], found).any()
+        np.save(path, np.asfortranarray(np.load(both)))
+        assert np.array_equal(load_fingerprints(path), found)
         assert both.stat().st_size < 200 + 6 * len(found)
 
 

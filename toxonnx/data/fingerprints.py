@@ -1,7 +1,7 @@
 """Fingerprints of the texts that a model has seen, so that an evaluation recognises them without storing them.
 
-A fingerprint is a hash of 48 bits: a text that was not seen matches one of 200,000 with a probability of 1e-9. Short or
-common texts can be recovered from it by hashing guesses.
+A fingerprint is a hash of 48 bits: a text that was not seen matches one of 200,000 by chance with a probability of
+1e-9. Short or common texts can be recovered from it by hashing guesses.
 """
 
 from __future__ import annotations
@@ -66,5 +66,5 @@ def load_fingerprints(path: Path) -> NDArray[np.uint64]:
         return table & _MASK
     if table.dtype != np.uint8 or table.shape[1:] != (_BYTES,):
         raise InputError(f"{path} does not contain fingerprints, but {table.dtype} {table.shape}")
-    padded = np.pad(table, [(0, 0), (0, 8 - _BYTES)])
+    padded = np.pad(np.ascontiguousarray(table), [(0, 0), (0, 8 - _BYTES)])
     return padded.view("<u8").reshape(-1).astype(np.uint64)

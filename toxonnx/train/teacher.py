@@ -183,7 +183,7 @@ def _cached_logits(model: _Model, texts: Sequence[str], progress: Progress) -> N
         chunk = order[start : start + step]
         logits = model.score([missing[key] for key in chunk])
         known |= dict(zip(chunk, logits, strict=True))
-        with reports_full_disk(path.parent, "then start again: the texts that were scored are kept."):
+        with reports_full_disk(path.parent, "then start again: texts that were written before are kept."):
             _write_cache(path, known, model.labels)
         done = start + len(chunk)
         progress(done / len(order), f"teacher: {done:,} of {len(order):,} texts scored")
@@ -224,5 +224,8 @@ def _write_cache(path: Path, known: Mapping[bytes, NDArray[np.floating]], labels
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     keys = np.frombuffer(b"".join(known), dtype=np.uint8).reshape(len(known), -1)
     metadata = {"labels": json.dumps(labels.names, ensure_ascii=False), "activation": labels.activation}
-    save_file({"keys": keys, "logits": np.stack(list(known.values()))}, unfinished, metadata)
-    os.replace(unfinished, path)
+    try:
+        save_file({"keys": keys, "logits": np.stack(list(known.values()))}, unfinished, metadata)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
