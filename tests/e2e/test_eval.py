@@ -332,6 +332,8 @@ def test_a_file_with_some_of_the_labels(several: tuple[Path, Path], tmp_path: Pa
         "$rude|a_$": 40, "_food, [b]": 0,
     }  # fmt: skip
     assert model["unseen"]["metrics"]["per_class"]["$rude|a_$"]["roc_auc"] > 0.9
+    row = next(line.split() for line in done.stdout.splitlines() if line.startswith("_food, [b]"))
+    assert row[2:] == ["0", "0", "0", *["-"] * 6]
     assert model["unseen"]["metrics"]["macro_f1"] == model["unseen"]["metrics"]["per_class"]["$rude|a_$"]["f1"]
     for wrong, message in (
         (["--label-column", "impolite"], r"'impolite' is not a label of the model\nMap it to one: --label-map"),

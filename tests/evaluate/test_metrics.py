@@ -69,6 +69,8 @@ def test_a_label_counts_only_where_it_is_known(seed: int, rows: int, share: floa
             expected = dataclasses.asdict(same.per_class[name]) | {"known": one.known}
             assert dataclasses.asdict(one) == pytest.approx(expected)
             cells.append((same.loss, kept.sum()))
+        else:
+            assert one.ece is None and one.roc_auc is None
         assert one.known == (None if known.all() else kept.sum())
         correct &= ~kept | ((logits[:, i] >= 0) == y_true[:, i])
     if cells:

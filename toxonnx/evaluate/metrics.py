@@ -43,8 +43,8 @@ class LabelMetrics:
             label or none has.
         known: rows in which it is known whether the label applies, the only ones that count; None if it is known in
             all of them.
-        ece: calibration error of its probability, see :class:`Metrics`; None for softmax, whose calibration error is
-            that of the most probable label.
+        ece: calibration error of its probability, see :class:`Metrics`; None if it is known in no row, and for softmax,
+            whose calibration error is that of the most probable label.
     """
 
     precision: float
@@ -225,7 +225,7 @@ class Sample:
                 _ratio(both[i], predicted[i]), _ratio(both[i], actual[i]),
                 _ratio(2 * both[i], predicted[i] + actual[i]),
                 round(actual[i]), round(predicted[i]), *(self._ranked(i, w) if ranked else (None, None)), known[i],
-                errors[i] if self.labels.multi else None,
+                errors[i] if self.labels.multi and known[i] != 0 else None,
             )
             for i, name in enumerate(self.labels.names)
         }  # fmt: skip

@@ -192,6 +192,7 @@ def model_sections(model: ModelReport) -> list[Section]:
     measured = model.measured
     kind = "rows, all seen before: LEAKY" if model.unseen is None else "unseen rows" if model.leaky_rows else "rows"
     where = f"{model.name}, {measured.rows:,} {kind}"
+    has_errors = any(metrics.ece is not None for metrics in measured.metrics.per_class.values())
     rows = []
     for label, metrics in measured.metrics.per_class.items():
         # Precision is undefined without predictions, recall without support.
@@ -204,12 +205,13 @@ def model_sections(model: ModelReport) -> list[Section]:
             for key in ("precision", "recall", "f1", "roc_auc", "average_precision")
         ]
         known = f"{metrics.known:,}" if metrics.known is not None else ""
-        cells += [f"{metrics.ece:.4f}"] if metrics.ece is not None else []
+        if has_errors:
+            cells.append(f"{metrics.ece:.4f}" if metrics.ece is not None else "-")
         rows.append([label, *([known] if known else []), f"{metrics.support:,}", f"{metrics.predicted:,}", *cells])
     partial = any(metrics.known is not None for metrics in measured.metrics.per_class.values())
     header = ["label", *(["judged"] if partial else []), "rows", "predicted", "precision", "recall", "F1", "ROC-AUC"]
     header.append("average precision")
-    if any(metrics.ece is not None for metrics in measured.metrics.per_class.values()):
+    if has_errors:
         header.append("calibration error")
     notes = ["A label counts only in the rows in which it was judged."] if partial else []
     tables = [Section(f"By label: {where}", notes, header, rows)]
