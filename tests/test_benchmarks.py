@@ -74,10 +74,10 @@ def test_added_sentences_have_labels_and_unjudged_variants_a_teacher(
 ) -> None:
     header = ["text", "toxicity", "identity_attack", "insult", "threat", "profanity", "sexual", "source",
               "split_group", "teacher_text"]  # fmt: skip
-    texts = ["Women are late again.", "Most immigrants like tea.", "The soup was cold."]
-    rows = [[text, *"110000", "forum", "a", text] for text in texts] + [
-        ["quoted women", *"000000", "variant-frame", "a", ""]
-    ]
+    texts = ["Women are late again.", "Most immigrants like tea.", "The soup was cold.", "Our nurses sing."]
+    labels = dict(zip(texts, ("110000", "110000", "110000", "000000"), strict=True))
+    rows = [[text, *labels[text], "forum", "a", text] for text in texts]
+    rows += [["quoted women", *"000000", "variant-frame", "a", ""]]
     data = write_csv(tmp_path / "varied.csv", header, rows)
     monkeypatch.syspath_prepend(ROOT / "benchmarks" / "toxicity")
     monkeypatch.setattr(sys, "argv", ["extend.py", str(data), "-o", str(tmp_path / "extended.csv")])
@@ -86,8 +86,13 @@ def test_added_sentences_have_labels_and_unjudged_variants_a_teacher(
     with (tmp_path / "extended.csv").open(newline="") as file:
         extended = list(csv.DictReader(file))
     assert [list(row.values()) for row in extended[: len(rows)]] == rows
-    added = extended[len(rows) :]
-    assert len({row["split_group"] for row in added}) == len(added)
+    spelled = [row for row in extended[len(rows) :] if row["source"] == "variant-misspelled"]
+    assert {row["teacher_text"] for row in spelled} == {*texts} - {"The soup was cold."}
+    for row in spelled:
+        assert row["text"] != row["teacher_text"]
+        assert "".join(row[label] for label in header[1:7]) == labels[row["teacher_text"]][:4]
+    added = [row for row in extended[len(rows) :] if row["source"] != "variant-misspelled"]
+    assert len(added) == len({row["split_group"] for row in added})
     assert all(row["teacher_text"] == row["text"] for row in added)
     unjudged = [row for row in added if row["source"] != "variant-mention"]
     assert {row["source"] for row in unjudged} == {"variant-group", "variant-negation"}

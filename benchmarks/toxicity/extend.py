@@ -1,4 +1,4 @@
-"""Adds sentences that name groups, and variants that only a teacher can judge, to a training file.
+"""Adds sentences that name groups, variants that only a teacher can judge, and misspelled ones to a training file.
 
     python benchmarks/toxicity/extend.py varied.csv -o extended.csv
 
@@ -9,6 +9,8 @@ The input is a file of ``vary.py``. The output has its rows, and after them new 
   are toxic and identity attacks; their other labels are left open. The teacher reads them, too.
 * ``variant-group``, ``variant-negation``: texts with another group in them, and texts with a negation inserted or
   removed. Nobody has judged them, so the labels are empty and only the teacher counts.
+* ``variant-misspelled``: hateful and harmless texts that name a group, as many of each, misspelled: the words for the
+  group, which are what people misspell on purpose, or any words. Labels and teacher are as for ``variant-spelling``.
 
 The same input and seed give the same output.
 """
@@ -24,6 +26,7 @@ from pathlib import Path
 
 from augment import FRAME_WORDS, GROUPS, group, negation
 from continue_from import LABELS, Row, write
+from vary import KINDS, MISSPELLED_WORDS, misspelled, respelled
 
 #: groups as they are named inside a sentence: one person, several people
 NAMES = (
@@ -72,6 +75,8 @@ DISMISSIVE = (
 )  # fmt: skip
 #: share of the sentences that is written in small letters only, as many comments are
 SMALL = 0.25
+#: share of the misspelled texts in which any words are misspelled, not the group's name
+ANY_WORDS = 0.4
 #: a text that names a group of which ``group`` knows others
 NAMED = re.compile("|".join(rf"\b{word}\b" for words in GROUPS for word in words), re.IGNORECASE)
 
@@ -102,11 +107,37 @@ def unjudged(rows: list[Row], count: int, rng: random.Random) -> Iterator[Row]:
                 yield empty | {"text": changed, "source": f"variant-{kind}", "teacher_text": changed}
 
 
+def misspelled_group(text: str, rng: random.Random) -> str:
+    """A text that names a group with that name misspelled, or written together with a word beside it."""
+    match = rng.choice(list(NAMED.finditer(text)))
+    before, name, after = text[: match.start()], match[0], text[match.end() :]
+    kind = rng.choice(KINDS)
+    if kind != "join":
+        return before + " ".join(respelled(word, kind, rng) for word in name.split()) + after
+    side = rng.choice(("before", "after", "both"))
+    return (before if side == "after" else before.rstrip()) + name + (after if side == "before" else after.lstrip())
+
+
+def misspellings(rows: list[Row], count: int, rng: random.Random) -> Iterator[Row]:
+    """Up to ``count`` misspelled texts that name a group, half of them hateful and half harmless."""
+    named = [row for row in rows if NAMED.search(row["text"]) and len(row["text"].split()) <= MISSPELLED_WORDS]
+    hateful = [row for row in named if row["identity_attack"] == "1"]
+    harmless = [row for row in named if row["toxicity"] == "0" and row["identity_attack"] != "1"]
+    for some in (hateful, harmless):
+        for row in rng.choices(some, k=count // 2) if some else ():
+            text = row["text"].strip()
+            changed = (misspelled if rng.random() < ANY_WORDS else misspelled_group)(text, rng)
+            if changed != text:
+                open_labels = {"text": changed, "source": "variant-misspelled", "profanity": "", "sexual": ""}
+                yield row | open_labels | {"teacher_text": text}
+
+
 def main() -> None:
     """Writes the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="CSV of vary.py")
     parser.add_argument("--unjudged", type=int, default=16000, help="texts to make a variant of, for each of two kinds")
+    parser.add_argument("--misspelled", type=int, default=25000, help="misspelled texts that name a group")
     parser.add_argument("--seed", type=int, default=45)
     parser.add_argument("-o", "--output", required=True, type=Path)
     arguments = parser.parse_args()
@@ -115,7 +146,8 @@ def main() -> None:
     rng = random.Random(arguments.seed)
     originals = [row for row in rows if not row["source"].startswith("variant-")]
     added = [*mentions(rng), *unjudged(originals, arguments.unjudged, rng)]
-    write(arguments.output, rows + [row | {"split_group": f"added-{number}"} for number, row in enumerate(added)])
+    rows += [row | {"split_group": f"added-{number}"} for number, row in enumerate(added)]
+    write(arguments.output, [*rows, *misspellings(originals, arguments.misspelled, rng)])
 
 
 if __name__ == "__main__":

@@ -84,24 +84,27 @@ REJECTED = 0.5
 #: share of the statements whose group is replaced, and of the rejected ones that are negated, where that is possible
 REPLACED, NEGATED_SHARE = 0.6, 0.4
 SHORT = 3
+#: kinds of misspellings; "join" is of several words
+KINDS = ("swap", "drop", "join", "spread", "similar", "other")
 
 
 def misspelled(text: str, rng: random.Random) -> str:
     """The text with one to all of its longer words spelled in another way."""
     words = text.split()
     places = [i for i, word in enumerate(words) if len(word) > SHORT and word[0].isalpha()]
-    kind = rng.choice(("swap", "drop", "join", "spread", "similar", "other"))
+    kind = rng.choice(KINDS)
     if kind == "join":
         whole = len(words) <= NEGATED_WORDS and rng.random() < 0.5
         start, count = (0, len(words)) if whole else (rng.randrange(len(words)), rng.randint(2, 5))
         return " ".join([*words[:start], "".join(words[start : start + count]), *words[start + count :]])
     share = rng.choice((0.0, 0.3, 0.6, 1.0))
     for i in rng.sample(places, max(min(len(places), 1), round(share * len(places)))):
-        words[i] = _respelled(words[i], kind, rng)
+        words[i] = respelled(words[i], kind, rng)
     return " ".join(words)
 
 
-def _respelled(word: str, kind: str, rng: random.Random) -> str:
+def respelled(word: str, kind: str, rng: random.Random) -> str:
+    """A word of three letters or more in another spelling, of one of ``KINDS`` but "join"."""
     at = rng.randrange(1, len(word) - 1)
     match kind:
         case "swap":
