@@ -17,6 +17,7 @@ from toxonnx.errors import InputError, RowError
 from toxonnx.inference.scores import Scores
 from toxonnx.io.base import ReadOptions, ReadWarning, WriteOptions, open_sink, open_source
 from toxonnx.io.output_columns import OutputColumns
+from toxonnx.io.table import read_table
 from toxonnx.labels import Labels
 
 X = OutputColumns(("probabilities",), ("x",))
@@ -308,3 +309,20 @@ def test_cells_that_a_spreadsheet_would_run_are_guarded(tmp_path: Path) -> None:
         pytest.raises(InputError, match="only CSV and TSV can be made safe for spreadsheets, not jsonl"),
     ):
         open_sink(tmp_path / "out.jsonl", source, columns, WriteOptions(spreadsheet_safe=True))
+
+
+def test_columns_without_a_name_keep_their_values(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("text,,\na fine day,1,2\n")
+    columns, scores = OutputColumns(("label",), LABELS.names), LengthScorer().score(["a fine day"])
+    for options in (WriteOptions("tsv", force=True), WriteOptions("csv", force=True, spreadsheet_safe=True)):
+        out = tmp_path / f"out.{options.format}"
+        with open_source(path) as source, open_sink(out, source, columns, options) as sink:
+            sink.write(list(source), scores)
+        delimiter = "\t" if options.format == "tsv" else ","
+        assert out.read_text().splitlines()[1].split(delimiter)[:3] == ["a fine day", "1", "2"]
+    for name in ("jsonl", "parquet"):
+        with open_source(path) as source, pytest.raises(InputError, match="several columns without a name") as caught:
+            open_sink(tmp_path / f"out.{name}", source, columns)
+        assert "Name them" in caught.value.hint
+    assert read_table(path).columns == {"text": ["a fine day"], "": ["1"]}

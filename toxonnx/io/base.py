@@ -38,6 +38,7 @@ __all__ = [
     "open_sink",
     "open_source",
     "require_flat",
+    "require_unique_names",
 ]
 
 
@@ -349,6 +350,19 @@ def require_flat(source: Source[Any], options: WriteOptions) -> None:
         raise InputError(
             f"{source.name} is {source.format}, whose nested values are not written as {options.format}",
             f"Write {source.format} and convert that, for example with DuckDB or polars.",
+        )
+
+
+def require_unique_names(source: Source[Any], format_name: str) -> None:
+    """Checks that the columns of a source can be the keys of an object, or the fields of a schema.
+
+    Raises:
+        InputError: several have no name; other names never repeat.
+    """
+    if len(set(source.columns)) < len(source.columns):
+        raise InputError(
+            f"{source.name} has several columns without a name, which {format_name} cannot hold",
+            "Name them in the header, or write CSV or TSV.",
         )
 
 

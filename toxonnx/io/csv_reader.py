@@ -150,7 +150,8 @@ class CsvSource:
 
     def value_getter(self, columns: Sequence[str]) -> Callable[[CsvRecord], list[str] | None]:
         """See :meth:`toxonnx.io.base.Source.value_getter`."""
-        indices = [self.columns.index(name) for name in columns]
+        is_all = list(columns) == self.columns  # several may have no name
+        indices = list(range(len(columns))) if is_all else [self.columns.index(name) for name in columns]
         if len(indices) == 1:
             (index,) = indices
             return lambda record: [record.fields[index]] if record.fields else None

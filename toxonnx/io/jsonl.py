@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from toxonnx.errors import InputError, RowError
 from toxonnx.inference.scores import Scores
-from toxonnx.io.base import Position, ReadOptions, Source, WriteOptions, open_output, require_flat
+from toxonnx.io.base import Position, ReadOptions, Source, WriteOptions, open_output, require_flat, require_unique_names
 from toxonnx.io.input_file import InputFile
 from toxonnx.io.line_recorder import MAX_RECORD
 from toxonnx.io.output_columns import OutputColumns
@@ -378,4 +378,5 @@ def open_source(file: InputFile, options: ReadOptions) -> JsonlSource:
 def open_sink(path: AnyPath | None, source: Source[Any], columns: OutputColumns, options: WriteOptions) -> JsonlSink:
     """See :func:`toxonnx.io.base.open_sink`."""
     require_flat(source, options)
+    require_unique_names(source, "JSON lines")
     return JsonlSink(path, source, columns, options)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from toxonnx.errors import InputError, RowError, first_line
 from toxonnx.inference.scores import Scores
-from toxonnx.io.base import Position, ReadOptions, Source, WriteOptions, open_output, require_flat
+from toxonnx.io.base import Position, ReadOptions, Source, WriteOptions, open_output, require_flat, require_unique_names
 from toxonnx.io.compression import compression_of_name
 from toxonnx.io.input_file import InputFile
 from toxonnx.io.output_columns import OutputColumns
@@ -393,4 +393,5 @@ def open_source(file: InputFile, options: ReadOptions) -> ParquetSource:
 def open_sink(path: AnyPath | None, source: Source[Any], columns: OutputColumns, options: WriteOptions) -> ParquetSink:
     """See :func:`toxonnx.io.base.open_sink`."""
     require_flat(source, options)
+    require_unique_names(source, "Parquet")
     return ParquetSink(path, source, columns, options)

@@ -63,7 +63,8 @@ def read_table(path: str | Path, options: ReadOptions | None = None, *, columns:
         for name in columns or ():
             if name not in source.columns:
                 raise _no_column(path, name, source.columns, source.columns_hint)
-        kept = [name for name in source.columns if columns is None or name in columns]
+        # Of several columns without a name, the first.
+        kept = [name for name in dict.fromkeys(source.columns) if columns is None or name in columns]
         values: dict[str, list[str]] = {name: [] for name in kept}
         lines: list[int] = []
         get = source.cell_getter(kept)
