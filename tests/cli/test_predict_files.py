@@ -154,6 +154,14 @@ def test_what_cannot_be_continued_is_refused(tmp_path: Path, monkeypatch: pytest
     assert _files(tmp_path) == ["in.csv", "out.csv"]
 
 
+def test_an_audit_that_may_stop_leaves_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, out = _write(tmp_path / "in.csv"), tmp_path / "out.csv"
+    monkeypatch.setattr(StubClassifier, "audit", object())
+    error = _predict(path, "-o", out, "--audit", "0.5", "--audit-stop", stop_after=5)
+    assert isinstance(error, KeyboardInterrupt) and not hasattr(error, "__notes__")
+    assert _files(tmp_path) == ["in.csv"]
+
+
 def test_of_several_files_the_complete_ones_are_kept(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     _write(tmp_path / "in" / "a.csv")

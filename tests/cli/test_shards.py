@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -139,6 +140,24 @@ def test_what_cannot_be_divided_is_refused(tmp_path: Path) -> None:
     for wrong in ("0/2", "3/2", "x", "1/2/3"):
         with pytest.raises(InputError, match="is not a shard such as 3/16"):
             _run("predict", path, "--shard", wrong)
+
+
+@pytest.mark.parametrize("options", [["--shard", "1/1"], ["--shard", "1/2"], ["--shard", "2/2"], ["--engine", "ray"]])
+def test_what_can_only_be_read_once_is_not_divided(tmp_path: Path, options: list[str]) -> None:
+    path, pipe, out = tmp_path / "in.csv", tmp_path / "pipe", tmp_path / "out.csv"
+    path.write_text("text\na fine day\n")
+    os.mkfifo(pipe)
+    with pytest.raises(InputError, match="pipe can only be read once"):
+        _run("predict", pipe, "-o", out, *options)
+    descriptor = os.dup(0)
+    try:
+        with open(path) as file:
+            os.dup2(file.fileno(), 0)
+        with pytest.raises(InputError, match="standard input can only be read once"):
+            _run("predict", "-", "-o", out, *options)
+    finally:
+        os.dup2(descriptor, 0)
+        os.close(descriptor)
 
 
 def test_each_shard_gets_some_of_several_files(tmp_path: Path) -> None:

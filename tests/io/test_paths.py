@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,15 @@ def test_several_files_keep_their_names(folder: Path) -> None:
         "2025/notes.csv.gz": "logs/2025/notes.txt.gz", "b.csv": "logs/b.csv", "c.tsv.gz": "logs/c.tsv.gz",
         "a.csv": "a.csv",
     }  # fmt: skip
+
+
+def test_a_pipe_is_an_input_only_by_itself(folder: Path) -> None:
+    os.mkfifo("pipe.csv")
+    assert _plan("pipe.csv", output=None) == {"None": "pipe.csv"}
+    for others in (["a.csv", "pipe.csv"], ["."]):
+        with pytest.raises(InputError) as caught:
+            _plan(*others)
+        assert str(caught.value).endswith("is a pipe, which can only be read once\nScore it by itself, with -o FILE.")
 
 
 def test_names_follow_the_format(folder: Path) -> None:

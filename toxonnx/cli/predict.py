@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,7 +30,8 @@ from toxonnx.wording import plural
 
 if TYPE_CHECKING:
     from toxonnx.bundle import Bundle
-    from toxonnx.io.base import ReadOptions
+    from toxonnx.io.base import ReadOptions, Source
+    from toxonnx.io.journal import InputIdentity
     from toxonnx.io.paths import Job
     from toxonnx.io.remote import Location
     from toxonnx.io.shards import Shard
@@ -263,11 +264,15 @@ def command(
 
         text = TextColumns(opened.manifest.text, text_columns)
         text.choose_columns(first)
-        inputs = [find_identity(jobs[0], first, resume=resume, state_dir=state_dir)]
+
+        def identify(job: Job, source: Source[Any]) -> InputIdentity | None:
+            return find_identity(job, source, resume=resume, state_dir=state_dir, audit_stop=audit_stop)
+
+        inputs = [identify(jobs[0], first)]
         for job in jobs[1:]:  # what cannot be read is reported before anything is scored
             with open_source(job.input, reading) as source:
                 text.choose_columns(source)
-                inputs.append(find_identity(job, source, resume=resume, state_dir=state_dir))
+                inputs.append(identify(job, source))
         options = RuntimeOptions(
             device=device, allow_fallback=allow_fallback, threads=threads, max_batch_tokens=max_batch_tokens,
             long_texts=long_texts, max_windows=max_windows, cascade=not no_cascade, audit=audit, audit_stop=audit_stop,
@@ -354,12 +359,17 @@ def _check_for_ray(jobs: Sequence[Job], shard: Shard | None) -> None:
     from toxonnx.errors import InputError
     from toxonnx.extras import require
     from toxonnx.io.atomic import is_special
+    from toxonnx.io.input_file import STDIN, is_pipe
 
     require("ray")
     if shard is not None:
         raise click.UsageError("--engine ray divides files itself; leave out --shard")
     if any(job.output is None or is_special(job.output) for job in jobs):
         raise InputError("--engine ray needs an output file", "Name it with -o FILE.")
+    pipe = next((job.input for job in jobs if is_pipe(job.input)), None)
+    if pipe is not None:
+        name = "standard input" if pipe == STDIN else pipe
+        raise InputError(f"{name} can only be read once, so no worker can read it", "Save it to a file, and score that.")
     elsewhere = [one for one in chain.from_iterable(jobs) if isinstance(one, RemotePath)]
     if elsewhere:
         what = f"--engine ray works on files under a path that all machines share, not on {elsewhere[0]}"

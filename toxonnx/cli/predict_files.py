@@ -73,7 +73,7 @@ class Task(NamedTuple):
 
 
 def find_identity(
-    job: Job, source: Source[Any], *, resume: bool, state_dir: Path | None = None
+    job: Job, source: Source[Any], *, resume: bool, state_dir: Path | None = None, audit_stop: bool = False
 ) -> InputIdentity | None:
     """The identity of an input; None if its scoring cannot be continued.
 
@@ -82,11 +82,12 @@ def find_identity(
         source: the input, open.
         resume: whether it is to be continued.
         state_dir: where the state of an output elsewhere is kept; None if it is not.
+        audit_stop: whether the model that scores a row depends on the rows before it, which a later run cannot know.
 
     Raises:
         InputError: it is to be continued, and cannot be.
     """
-    if isinstance(job.output, RemotePath) and state_dir is None:
+    if audit_stop or (isinstance(job.output, RemotePath) and state_dir is None):
         return None
     if job.output is None or is_special(job.output):
         if resume:

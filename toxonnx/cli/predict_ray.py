@@ -213,8 +213,7 @@ def _plan(job: Job, reading: ReadOptions) -> _File:
     assert isinstance(job.input, Path) and isinstance(job.output, Path)
     with open_source(job.input, reading) as source:
         size = source.size
-        if size is None:
-            raise InputError(f"{source.name} is a pipe, which no worker can read", "Save it to a file.")
+        assert size is not None  # a pipe was refused
         shard_bytes = min(max(size // SHARDS, MIN_SHARD_BYTES), MAX_SHARD_BYTES)
         parts = -(-size // shard_bytes) if source.extent is not None else 1
     return _File(job.input.resolve(), job.output.resolve(), max(parts, 1))

@@ -17,7 +17,7 @@ from toxonnx.data.label_columns import LabelColumns, check_label_cells, read_lab
 from toxonnx.data.label_values import MISSING, class_names, look_like_scores, quote, reads_decimals, whole_number
 from toxonnx.errors import InputError, RowError
 from toxonnx.io.base import ReadOptions, open_source
-from toxonnx.io.input_file import STDIN
+from toxonnx.io.input_file import is_pipe
 from toxonnx.io.table import Table, read_table
 from toxonnx.labels import Labels
 from toxonnx.recipe import DataFile, LabelSpec, Recipe
@@ -126,8 +126,9 @@ class _File:
 
     @classmethod
     def open(cls, path: Path, spec: DataFile, recipe: Recipe, reading: ReadOptions | None, *, training: bool) -> _File:
-        if path == STDIN:
-            raise InputError("training reads its files more than once, so none can be standard input", "Name a file.")
+        if is_pipe(path):
+            what = "training reads its files more than once, so none can be standard input or a pipe"
+            raise InputError(what, "Name a file.")
         with open_source(path, reading) as source:
             header = list(source.columns)
             # Training reads the columns that the recipe names, and never others.

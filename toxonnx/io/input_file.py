@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from toxonnx.io.compression import Decompressor, compression_of_content
 from toxonnx.io.output_file import BUFFER_BYTES
 from toxonnx.io.remote import AnyPath, Location, RemotePath, RemoteReader, as_location
 
-__all__ = ["STDIN", "InputFile"]
+__all__ = ["STDIN", "InputFile", "is_pipe"]
 
 #: the path that stands for standard input
 STDIN = Path("-")
@@ -128,6 +129,17 @@ class InputFile:
         """Closes the file, but not standard input."""
         # A thread may be blocked inside the buffer of a pipe, and closing the buffer would wait for it.
         (self.file if self.seekable else self.file.raw).close()
+
+
+def is_pipe(path: Location) -> bool:
+    """Whether it can only be read once: standard input, whatever it is, or what is neither file nor folder."""
+    if path == STDIN or isinstance(path, RemotePath):
+        return path == STDIN
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False  # opening it reports that
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _open(path: Location) -> io.RawIOBase:

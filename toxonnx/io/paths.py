@@ -11,7 +11,7 @@ from typing import NamedTuple
 from toxonnx.errors import InputError
 from toxonnx.io.compression import compression_of_name, without_suffix
 from toxonnx.io.formats import FORMATS, format_of_name, output_format, syntax_of
-from toxonnx.io.input_file import STDIN
+from toxonnx.io.input_file import STDIN, is_pipe
 from toxonnx.io.remote import Location, RemotePath, exists
 
 __all__ = ["Job", "plan_jobs"]
@@ -53,7 +53,8 @@ def plan_jobs(
         wanted_format, force: ``format`` and ``force`` of :class:`toxonnx.io.base.WriteOptions`.
 
     Raises:
-        InputError: there is no file, no folder to write to, an output exists, or two have the same name.
+        InputError: there is no file, no folder to write to, an output exists, two have the same name, or one of several
+            inputs is a pipe.
     """
     found = [one for path in inputs for one in _find(path, input_format)]
     if len(inputs) == 1 and found[0].path == inputs[0] and not (output and output.is_dir()):
@@ -64,6 +65,9 @@ def plan_jobs(
         raise InputError(f"{output} is not a folder", "Several files are written to a folder.")
     if any(one.path == STDIN for one in found):
         raise InputError("standard input has no name below a folder", "Score it by itself, with -o FILE.")
+    pipe = next((one.path for one in found if is_pipe(one.path)), None)
+    if pipe is not None and len(found) > 1:  # all inputs are opened once before the first is scored
+        raise InputError(f"{pipe} is a pipe, which can only be read once", "Score it by itself, with -o FILE.")
     jobs = [Job(one.path, output / _output_name(one.relative, input_format, wanted_format)) for one in found]
     _refuse_clashes(jobs, [path for path in inputs if path.is_dir()], output, force=force)
     return jobs

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from toxonnx.errors import InputError
 from toxonnx.io.base import Position, ReadOptions, Source, open_source
 from toxonnx.io.compression import compression_of_name
+from toxonnx.io.input_file import STDIN, is_pipe
 from toxonnx.io.remote import Location, RemotePath
 
 __all__ = ["Shard", "ShardRange", "divide_by_reading", "find_range", "parse_shard", "records_before"]
@@ -63,13 +64,18 @@ def find_range(path: Location, options: ReadOptions, shard: Shard) -> ShardRange
     Raises:
         InputError: it cannot be divided; or a record before the shard cannot be read.
     """
-    if shard.total == 1:
-        return ShardRange(None, None)
+    if is_pipe(path):
+        name = "standard input" if path == STDIN else path
+        raise InputError(f"{name} can only be read once, so it has no shards", "Save it to a file, and score that.")
     with open_source(path, options) as source:
+        if source.size is None:
+            raise InputError(f"{source.name} is of unknown size, so it has no shards", "Download it first.")
+        if shard.total == 1:
+            return ShardRange(None, None)
         extent = source.extent
         if extent is None:
             raise InputError(
-                f"{source.name} cannot be divided into shards, since it is compressed or a pipe",
+                f"{source.name} cannot be divided into shards, since it is compressed",
                 "Decompress it to a file; or let each process score some of several files.",
             )
         inner = range(max(shard.number - 1, 1), min(shard.number, shard.total - 1) + 1)
