@@ -111,3 +111,20 @@ def test_text_that_the_encoding_lacks_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written in"), AtomicFile(tmp_path / "o", encoding="cp1252") as out:
         out.write("\N{SNOWMAN}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_name_of_an_open_file_is_written_where_that_is(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from toxonnx.io.atomic import AtomicFile\n"
+        "for name in sys.argv[1:]:\n"
+        "    with AtomicFile(name, force=name.endswith('1')) as out:\n"
+        "        out.write(name + '\\n')\n"
+    )
+    names = ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]
+    with open(tmp_path / "out", "w") as file:
+        file.write("before\n")
+        file.flush()
+        subprocess.run([sys.executable, "-c", script, *names], check=True, stdout=file)
+    assert (tmp_path / "out").read_text().splitlines() == ["before", *names]
+    assert Path("/dev/stdout").is_symlink()

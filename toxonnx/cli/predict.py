@@ -369,7 +369,9 @@ def _check_for_ray(jobs: Sequence[Job], shard: Shard | None) -> None:
     pipe = next((job.input for job in jobs if is_pipe(job.input)), None)
     if pipe is not None:
         name = "standard input" if pipe == STDIN else pipe
-        raise InputError(f"{name} can only be read once, so no worker can read it", "Save it to a file, and score that.")
+        raise InputError(
+            f"{name} can only be read once, so no worker can read it", "Save it to a file, and score that."
+        )
     elsewhere = [one for one in chain.from_iterable(jobs) if isinstance(one, RemotePath)]
     if elsewhere:
         what = f"--engine ray works on files under a path that all machines share, not on {elsewhere[0]}"

@@ -42,7 +42,8 @@ class AtomicFile(OutputFile):
     ``with`` block is never entered, as when a signal comes in between. The partial file is locked, so that two
     processes never write the same output; one that a killed process left is overwritten. Without ``force`` no file is
     ever replaced, even one that appears while this one is written.
-    A path that is not a regular file (a pipe, ``/dev/stdout``) and standard output (``None``) are written directly.
+    A path that is not a regular file (a pipe, ``/dev/stdout``, also one that leads to a file) and standard output
+    (``None``) are written directly.
 
     Args:
         path: the file; standard output when None.
@@ -70,11 +71,12 @@ class AtomicFile(OutputFile):
         self._force = force
         self._partial: Path | None = None
         self._removal: weakref.finalize[[Path], AtomicFile] | None = None
+        is_stream = False
         try:
             if path is None:
-                target: int | Path = sys.stdout.fileno()
+                target = sys.stdout.fileno()
             elif isinstance(path, Path) and is_special(path):
-                target = path
+                target, is_stream = _open_special(path), True
             else:
                 refuse_existing(path, force=force)
                 target = open_locked(partial_path(path), path)
@@ -83,7 +85,7 @@ class AtomicFile(OutputFile):
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror}") from None
         try:
-            super().__init__(path, target, encoding=encoding, size=size, is_raw=is_raw)
+            super().__init__(path, target, encoding=encoding, size=size, is_raw=is_raw, is_stream=is_stream)
         except BaseException:
             self._remove()
             raise
@@ -216,10 +218,24 @@ def open_locked(partial: Path, path: Location) -> int:
 
 
 def is_special(path: Location) -> bool:
-    """Whether it is a pipe or a device, which is written directly."""
+    """Whether it is a pipe, a device, or a name of an open file such as ``/dev/stdout``: written directly."""
     if isinstance(path, RemotePath):
         return False
     try:
-        return not stat.S_ISREG(path.stat().st_mode)
+        is_file = stat.S_ISREG(path.stat().st_mode)
     except OSError:
         return False
+    # What /dev/stdout leads to may be a file, but the link must not be replaced.
+    parts = Path(os.path.realpath(path.parent)).parts[1:3]
+    return not is_file or (parts[:1] in {("dev",), ("proc",)} and parts != ("dev", "shm"))
+
+
+def _open_special(path: Path) -> int:
+    """A descriptor to write to it, behind what is there."""
+    folder = os.path.realpath(path.parent)
+    number = {"stdout": 1, "stderr": 2}.get(path.name) if folder == "/dev" else None
+    if folder in {"/dev/fd", f"/proc/{os.getpid()}/fd"} and path.name.isdecimal():
+        number = int(path.name)
+    if number is not None:  # opened by its name, a file would be written from its start
+        return os.dup(number)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)

@@ -32,6 +32,7 @@ class OutputFile:
         encoding: of its text.
         size: bytes to keep of what an earlier process wrote: up to a :meth:`checkpoint`.
         is_raw: what is written is compressed already, whatever its name ends in.
+        is_stream: it is written where it is, as a pipe is, also if it is a file.
 
     Attributes:
         is_new: whether it was empty when it was opened.
@@ -49,6 +50,7 @@ class OutputFile:
         encoding: str = "utf-8",
         size: int = 0,
         is_raw: bool = False,
+        is_stream: bool = False,
     ) -> None:
         self.path, self.is_new = path, size == 0
         self._compression = compression_of_name(path) if path and not is_raw else ""
@@ -57,7 +59,7 @@ class OutputFile:
         try:
             if isinstance(target, Path):
                 target = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            self._is_file = path is not None and stat.S_ISREG(os.fstat(target).st_mode)
+            self._is_file = path is not None and not is_stream and stat.S_ISREG(os.fstat(target).st_mode)
             # Only files get the large buffer: programs that read from a pipe should not have to wait.
             buffering = BUFFER_BYTES if self._is_file else -1
             self._raw: IO[bytes] = open(target, "wb", buffering, closefd=path is not None)  # noqa: SIM115  (close)
