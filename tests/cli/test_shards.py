@@ -105,6 +105,18 @@ def test_only_complete_shards_of_the_same_run_are_joined(tmp_path: Path, capsys:
         _run("join", out)
 
 
+def test_shards_are_found_by_their_exact_name(tmp_path: Path) -> None:
+    path, folder = tmp_path / "posts[1].csv", tmp_path / "out"
+    path.write_text("text\na fine day\na dull day\n")
+    folder.mkdir()
+    for number in (1, 2):
+        _run("predict", path, "-o", folder, "--shard", f"{number}/2")
+    with pytest.raises(InputError, match="out is a folder\nName the output in it"):
+        _run("join", folder)
+    _run("join", folder / path.name)
+    assert (folder / path.name).read_text().count("\n") == 3
+
+
 def test_an_interrupted_shard_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, out = tmp_path / "in.csv", tmp_path / "out.csv"
     path.write_text("text,n\n" + "".join(f"a fine day,{number}\n" for number in range(40)))

@@ -6,6 +6,7 @@ Only complete outputs have one.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 from collections.abc import Iterator
@@ -132,7 +133,11 @@ def join(whole: Path, target: Path | None = None, *, force: bool = False) -> Sum
 
 def _find(whole: Path) -> list[ShardRecord]:
     """The records of all shards, in order."""
-    pattern = Shard(0, 0).output(whole).name.replace("00000", "[0-9]" * 5)
+    if whole.is_dir():
+        raise InputError(f"{whole} is a folder", f"Name the output in it, such as {whole / 'posts.csv'}.")
+    digits = "[0-9]" * 5
+    name = glob.escape(Shard(0, 0).output(whole).name)
+    pattern = name.replace("-00000-of-00000", f"-{digits}-of-{digits}")
     found = [read_record(path.with_suffix("")) for path in sorted(whole.parent.glob(f"{pattern}.json"))]
     records = [record for record in found if record is not None and record.shard.output(whole) == record.output]
     if not records:
