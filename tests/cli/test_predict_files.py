@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import io
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -21,6 +24,8 @@ from stub_classifier import StubClassifier
 from toxonnx.bundle import open_bundle
 from toxonnx.cli import group
 from toxonnx.errors import MachineError, ToxonnxError
+from toxonnx.io import input_file
+from toxonnx.io.base import open_source
 
 
 @pytest.fixture(autouse=True)
@@ -200,6 +205,53 @@ def test_a_full_disk_is_one_error_and_can_be_continued(tmp_path: Path, name: str
     assert not out.exists()
     assert _predict(path, "-o", out, *every, "--resume") is None
     assert out.read_bytes() == (tmp_path / f"whole-{name}").read_bytes()
+
+
+class _FailingFile(io.FileIO):
+    """A file whose middle cannot be read."""
+
+    def readinto(self, buffer: Any) -> int | None:
+        if 0.4 < self.tell() / os.fstat(self.fileno()).st_size < 0.6:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().readinto(buffer)
+
+
+@pytest.mark.parametrize("name", ["in.csv", "in.jsonl", "in.txt.gz", "in.parquet"])
+def test_a_disk_that_fails_is_no_damaged_file(tmp_path: Path, name: str) -> None:
+    texts = [os.urandom(500).hex() for _ in range(8000)]
+    path, out = tmp_path / name, tmp_path / f"out.{name.split('.')[1].replace('txt', 'csv')}"
+    if name == "in.parquet":
+        pq.write_table(pa.table({"text": texts}), path, row_group_size=500)
+    elif name == "in.jsonl":
+        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    else:
+        data = "\n".join(["text", *texts]).encode()
+        path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    options = ["--on-error", "skip", "--checkpoint-rows", "100"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(input_file, "_Reader", type("Failing", (input_file._Reader, _FailingFile), {}))
+        error = _predict(path, "-o", out, *options)
+    assert isinstance(error, MachineError) and error.what == f"cannot read {path}: Input/output error"
+    assert error.hint.endswith("The same command with --resume continues.")
+    assert _predict(path, "-o", out, *options, "--resume") is None
+    with open_source(out) as source:
+        assert sum(1 for _ in source) == len(texts) + name.startswith("in.txt")
+
+
+def test_a_journal_that_cannot_be_written_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, out = _write(tmp_path / "in.csv"), tmp_path / "out.csv"
+    fsync, calls = os.fsync, itertools.count()
+
+    def fails(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name == "journal.jsonl" and next(calls) == 2:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    error = _predict(path, "-o", out)
+    assert isinstance(error, MachineError) and error.what == f"cannot write {out}: Input/output error"
+    assert error.hint.endswith("The same command with --resume continues.")
+    assert _predict(path, "-o", out, "--resume") is None
 
 
 def test_the_manifest_says_what_was_scored_with_what(tmp_path: Path) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from toxonnx.errors import InputError
+from toxonnx.errors import InputError, MachineError
 from toxonnx.io.compression import Decompressor, compression_of_content
 from toxonnx.io.output_file import BUFFER_BYTES
 from toxonnx.io.remote import AnyPath, Location, RemotePath, RemoteReader, as_location
@@ -39,8 +40,8 @@ class InputFile:
         size: bytes of the file, as it is; None if unknown, as for a pipe.
 
     Raises:
-        InputError: it cannot be read; while reading, its compressed data is damaged.
-        MachineError: the package that decompresses it is not installed.
+        InputError: it cannot be opened; while reading, its compressed data is damaged.
+        MachineError: the package that decompresses it is not installed; reading failed.
     """
 
     def __init__(self, path: AnyPath) -> None:
@@ -48,7 +49,7 @@ class InputFile:
         standard_input = self.path == STDIN
         self.name = "standard input" if standard_input else str(path)
         try:
-            raw = _open(self.path)
+            raw = _open(self.path, self.name)
         except OSError as error:
             raise InputError(f"cannot read {self.name}: {error.strerror}") from None
         self.file: io.BufferedReader[Any] = io.BufferedReader(raw, BUFFER_BYTES)
@@ -142,10 +143,36 @@ def is_pipe(path: Location) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def _open(path: Location) -> io.RawIOBase:
-    if isinstance(path, RemotePath):
-        return path.open()
-    return io.FileIO(0 if path == STDIN else path, closefd=path != STDIN)
+class _Reader(io.FileIO):
+    """A file of this machine, whose read errors are none of its content: it may be read later.
+
+    Raises:
+        MachineError: while reading: it failed.
+    """
+
+    def __init__(self, path: Path, name: str) -> None:
+        super().__init__(0 if path == STDIN else path, closefd=path != STDIN)
+        self._called = name
+
+    def readinto(self, buffer: Any) -> int | None:
+        with self._errors():
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes | None:
+        with self._errors():
+            return super().readall()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            hint = "Check the disk or the network drive that it is on, and run the command again."
+            raise MachineError(f"cannot read {self._called}: {error.strerror}", hint) from None
+
+
+def _open(path: Location, name: str) -> io.RawIOBase:
+    return path.open() if isinstance(path, RemotePath) else _Reader(path, name)
 
 
 def _size(file: io.RawIOBase) -> int:

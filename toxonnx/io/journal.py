@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from toxonnx.disk import FULL_DISK
-from toxonnx.errors import InputError, MachineError
+from toxonnx.errors import InputError, MachineError, ToxonnxError
 from toxonnx.io.atomic import give_name, has_name, open_locked, sync_folder
 from toxonnx.io.base import Partial, Position
 from toxonnx.io.remote import Location, RemotePath
@@ -67,10 +67,17 @@ class InputIdentity:
 
     @classmethod
     def of(cls, path: Location) -> InputIdentity:
-        """That of a file."""
-        with io.BufferedReader(path.open()) if isinstance(path, RemotePath) else open(path, "rb") as file:
-            found = path.stat()
-            return cls(found.st_size, found.st_mtime_ns, hashlib.sha256(file.read(_START_BYTES)).hexdigest())
+        """That of a file.
+
+        Raises:
+            MachineError: it cannot be read.
+        """
+        try:
+            with io.BufferedReader(path.open()) if isinstance(path, RemotePath) else open(path, "rb") as file:
+                found = path.stat()
+                return cls(found.st_size, found.st_mtime_ns, hashlib.sha256(file.read(_START_BYTES)).hexdigest())
+        except OSError as error:
+            raise MachineError(f"cannot read {path}: {error.strerror}") from None
 
 
 @dataclass(frozen=True)
@@ -260,8 +267,12 @@ class Journal:
             self._file.seek(kept)
 
     def append(self, checkpoint: Checkpoint) -> None:
-        """Adds a checkpoint; what it refers to must be on the disk."""
-        with _errors(self._output):
+        """Adds a checkpoint; what it refers to must be on the disk.
+
+        Raises:
+            MachineError: it cannot be written; the one before it remains.
+        """
+        with _errors(self._output, MachineError):
             self._append({**vars(checkpoint), "summary": vars(checkpoint.summary)})
             os.fsync(self._file.fileno())
             if not self._is_synced:
@@ -285,10 +296,11 @@ class Journal:
 
         Raises:
             InputError: there is such a file, and it is not to be replaced; or what had that name was changed.
+            MachineError: it cannot be written.
         """
         last, data = self.checkpoint, self._paths.data
         assert last is not None
-        with _errors(self._output):
+        with _errors(self._output, MachineError):
             if last.stage is not Stage.COMPLETE or not has_name(data, self._output, last.size):
                 if last.stage is Stage.COMPLETE and not data.exists():
                     raise InputError(
@@ -318,10 +330,10 @@ class Journal:
 
 
 @contextlib.contextmanager
-def _errors(path: Location) -> Iterator[None]:
+def _errors(path: Location, kind: type[ToxonnxError] = InputError) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno in FULL_DISK:
             raise MachineError(f"cannot write {path}: the disk is full") from None
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+        raise kind(f"cannot write {path}: {error.strerror}") from None

@@ -38,8 +38,9 @@ class OutputFile:
         is_new: whether it was empty when it was opened.
 
     Raises:
-        InputError: it cannot be opened, or is shorter than ``size``.
-        MachineError: the disk is full, or another write failed; or the package that compresses it is not installed.
+        InputError: it is shorter than ``size``, or its descriptor cannot be written.
+        MachineError: it cannot be opened; the disk is full, or another write failed; or the package that compresses it
+            is not installed.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class OutputFile:
         self._compression = compression_of_name(path) if path and not is_raw else ""
         if self._compression:
             compress(io.BytesIO(), self._compression)  # before anything is written: is its package there?
+        is_named = isinstance(target, Path)
         try:
             if isinstance(target, Path):
                 target = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -66,7 +68,9 @@ class OutputFile:
             if self._is_file:
                 self._cut(size)
         except OSError as error:
-            raise InputError(f"cannot write {path or 'standard output'}: {error.strerror}") from None
+            # A name is that of a file in the folder of the state, which could be written: the machine fails.
+            kind = MachineError if is_named else InputError
+            raise kind(f"cannot write {path or 'standard output'}: {error.strerror}") from None
         self._is_terminal = self._raw.isatty()
         self._encoder = codecs.getincrementalencoder(encoding)()
         self._encoding = encoding
