@@ -124,7 +124,15 @@ def test_an_interrupted_run_is_never_discarded_or_mixed_with_another(tmp_path: P
     assert _predict(path, "-o", out, "--force") is None
     assert _files(tmp_path) == ["in.csv", "out.csv"] and b"DAY,29" in out.read_bytes()
     with_text = refused_state(tmp_path / "other.csv")
-    assert "other.csv.part is not the state of an interrupted run" in str(_predict(path, "-o", with_text))
+    for force in ([], ["--force"], ["--force", "--resume"]):
+        message = str(_predict(path, "-o", with_text, *force))
+        assert "other.csv.part is not the state of an interrupted run" in message
+    assert (tmp_path / "other.csv.part" / "mine.txt").read_text() == "mine"
+    # Nor is it removed with a state.
+    _predict(path, "-o", tmp_path / "new.csv", stop_after=5)
+    (tmp_path / "new.csv.part" / "mine.txt").write_text("mine")
+    assert _predict(path, "-o", tmp_path / "new.csv", "--resume") is None
+    assert [one.name for one in (tmp_path / "new.csv.part").iterdir()] == ["mine.txt"]
 
 
 def refused_state(output: Path) -> Path:

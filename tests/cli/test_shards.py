@@ -172,6 +172,14 @@ def test_what_can_only_be_read_once_is_not_divided(tmp_path: Path, options: list
         os.close(descriptor)
 
 
+def test_a_folder_of_somebody_else_is_not_removed_for_ray(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("text\na fine day\n")
+    (tmp_path / "out.csv.shards").mkdir()
+    (tmp_path / "out.csv.shards" / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"out\.csv\.shards is not the folder of an interrupted run"):
+        _run("predict", tmp_path / "in.csv", "-o", tmp_path / "out.csv", "--engine", "ray", "--force")
+
+
 def test_each_shard_gets_some_of_several_files(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in "abc":

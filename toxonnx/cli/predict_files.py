@@ -26,6 +26,7 @@ from toxonnx.io.journal import (
     Journal,
     Stage,
     read_state,
+    refuse_other_folder,
     remove_state,
     state_folder,
 )
@@ -149,6 +150,7 @@ def plan_tasks(jobs: Sequence[Job], identities: Sequence[Identity | None], *, re
     for job, identity in zip(jobs, identities, strict=True):
         task = Task(job, identity)
         if job.output is not None and not is_special(job.output):
+            refuse_other_folder(job.output)
             state = None if force and not resume else read_state(job.output)
             if state is not None and state.checkpoint is not None:
                 if not resume:
@@ -187,7 +189,7 @@ def _saved(task: Task) -> Checkpoint | None:
 def remove_states(tasks: Sequence[Task]) -> None:
     """Forgets the run, which is complete."""
     for task in tasks:
-        if task.identity is not None and task.job.output is not None:
+        if task.job.output is not None:  # with --force, also that of another run
             remove_state(task.job.output)
 
 

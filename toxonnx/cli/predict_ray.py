@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,6 +41,9 @@ MIN_SHARD_BYTES, MAX_SHARD_BYTES = 1 << 19, 32 << 20
 #: of an input whose shards are neither as small nor as large as they can be. They depend on the input only, so that a
 #: cluster of another size can continue. More of them would read more: a shard is found by reading what precedes it.
 SHARDS = 64
+
+#: in the names of their outputs, and of all that belongs to these
+SHARD = re.compile(r"-\d{5}-of-\d{5}\b")
 
 CONTINUE = "Complete shards are kept; the same command with --resume continues."
 
@@ -221,6 +226,7 @@ def _plan(job: Job, reading: ReadOptions) -> _File:
 
 def _prepare(file: _File, *, resume: bool, force: bool) -> None:
     """Makes the folder of a file's shards, or finds that of an interrupted run."""
+    _refuse_other_folder(file.folder)
     if file.folder.exists() and not resume:
         if not force:
             raise InputError(
@@ -234,6 +240,14 @@ def _prepare(file: _File, *, resume: bool, force: bool) -> None:
         file.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write {file.folder}: {error.strerror}") from None
+
+
+def _refuse_other_folder(folder: Path) -> None:
+    """Checks that a folder, which is removed in the end, contains nothing but shards."""
+    if os.path.lexists(folder) and not (
+        folder.is_dir() and all(one.name == "joined" or SHARD.search(one.name) for one in folder.iterdir())
+    ):
+        raise InputError(f"{folder} is not the folder of an interrupted run", "Move it, or name another output.")
 
 
 def _output(file: _File, shard: Shard) -> Path:

@@ -34,6 +34,7 @@ __all__ = [
     "Stage",
     "State",
     "read_state",
+    "refuse_other_folder",
     "remove_state",
     "state_folder",
 ]
@@ -156,6 +157,24 @@ class _Paths(NamedTuple):
         folder = state_folder(output)
         return cls(folder, folder / "journal.jsonl", folder / "data")
 
+    def remove_partial(self) -> None:
+        """Removes what is written of the output, and nothing that somebody else has put there."""
+        for name in ("data", "rows"):
+            (self.folder / name).unlink(missing_ok=True)
+
+
+def refuse_other_folder(output: Location) -> None:
+    """Checks that the folder of the state is free, or has a state.
+
+    Raises:
+        InputError: there is something else in its place.
+    """
+    paths = _Paths.of(output)
+    if not os.path.lexists(paths.folder) or paths.journal.is_file():
+        return
+    if not paths.folder.is_dir() or any(paths.folder.iterdir()):
+        raise InputError(f"{paths.folder} is not the state of an interrupted run", "Move it, or name another output.")
+
 
 def read_state(output: Location) -> State | None:
     """The state that an earlier process left; None if there is none.
@@ -165,24 +184,24 @@ def read_state(output: Location) -> State | None:
             something else in its place.
     """
     paths = _Paths.of(output)
-    if not os.path.lexists(paths.folder):
-        return None
+    refuse_other_folder(output)
     if not paths.journal.is_file():
-        if paths.folder.is_dir() and not any(paths.folder.iterdir()):
-            return None
-        raise InputError(f"{paths.folder} is not the state of an interrupted run", "Move it, or name another output.")
+        return None
     with _errors(paths.folder), open(open_locked(paths.journal, output), "rb") as file:
         tables = [json.loads(line) for line in _lines(file.read())]
     if not tables:
         return None
     try:
         if tables[0]["version"] != _VERSION:
-            raise InputError(f"{paths.folder} was written by another version of toxonnx", "Start over with --force.")
+            raise InputError(
+                f"{paths.folder} was written by another version of toxonnx",
+                "Start over with --force, without --resume.",
+            )
         checkpoint = _checkpoint(tables[-1]) if len(tables) > 1 else None
         identity = tables[0]["identity"]
         return State(Identity(**{**identity, "input": InputIdentity(**identity["input"])}), checkpoint)
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise InputError(f"{paths.journal} is damaged", "Start over with --force.") from None
+        raise InputError(f"{paths.journal} is damaged", "Start over with --force, without --resume.") from None
 
 
 def _lines(content: bytes) -> list[bytes]:
@@ -212,10 +231,11 @@ def _checkpoint(table: dict[str, Any]) -> Checkpoint:
 def remove_state(output: Location) -> None:
     """Removes the state of an output, if there is any."""
     paths = _Paths.of(output)
-    with contextlib.suppress(OSError):  # the journal last: without it, the rest would not be recognized
-        for path in sorted(paths.folder.iterdir(), key=lambda path: path == paths.journal):
-            path.unlink()
-        paths.folder.rmdir()
+    if paths.journal.is_file():
+        with contextlib.suppress(OSError):
+            paths.remove_partial()
+            paths.journal.unlink()  # last: without it, the rest would not be recognized
+            paths.folder.rmdir()
 
 
 class Journal:
@@ -232,7 +252,8 @@ class Journal:
         checkpoint: the last one.
 
     Raises:
-        InputError: another process is writing the output, or its folder cannot be written.
+        InputError: another process is writing the output, its folder cannot be written, or there is something else in
+            the place of the state.
         MachineError: the disk is full.
     """
 
@@ -240,6 +261,7 @@ class Journal:
         self._output, self._paths = output, _Paths.of(output)
         self.checkpoint = checkpoint
         self._is_synced = False
+        refuse_other_folder(output)
         try:
             with _errors(output):
                 self._paths.folder.mkdir(exist_ok=True)
@@ -258,7 +280,7 @@ class Journal:
 
     def _start(self, identity: Identity) -> None:
         if self.checkpoint is None:
-            self._remove_partial()  # not truncated: the output may be a hard link to it
+            self._paths.remove_partial()  # not truncated: the output may be a hard link to it
             self._file.truncate()
             self._append({"version": _VERSION, "identity": asdict(identity)})
         else:
@@ -310,12 +332,7 @@ class Journal:
                 size = data.stat().st_size
                 self.append(Checkpoint(**{**vars(last), "size": size, "stage": Stage.COMPLETE}))
                 give_name(data, self._output, force=force)
-            self._remove_partial()
-
-    def _remove_partial(self) -> None:
-        for path in self._paths.folder.iterdir():
-            if path != self._paths.journal:
-                path.unlink()
+            self._paths.remove_partial()
 
     def __enter__(self) -> Journal:
         return self

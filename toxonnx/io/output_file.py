@@ -83,7 +83,7 @@ class OutputFile:
             self._raw.close()
             raise InputError(
                 f"what an interrupted run wrote of {self.path} has {found:,} bytes, and had {size:,}",
-                "Start over with --force.",
+                "Start over with --force, without --resume.",
             )
         self._raw.truncate(size)
         self._raw.seek(size)
