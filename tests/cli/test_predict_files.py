@@ -200,6 +200,20 @@ def test_of_several_files_the_complete_ones_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "rejects.csv").read_bytes() == rejects and rejects.count(b"\n") == 4
 
 
+def test_rejects_of_an_interrupted_run_count_for_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        (tmp_path / "in" / f"{name}.csv").write_text("text,n\n" + "bad\n" * 2 + "day,1\n" * 28 + "bad\n")
+    command = [tmp_path / "in", "-o", tmp_path / "out", "--on-error", "skip"]
+    assert isinstance(_predict(*command, stop_after=5, stop_in_file=2), KeyboardInterrupt)
+    error = _predict(*command, "--resume", "--max-rejects", "4")
+    assert error is not None and "the interrupted run rejected 5 rows already, more than --max-rejects 4" in str(error)
+    error = _predict(*command, "--resume", "--max-rejects", "5")
+    assert error is not None and "too many rows are rejected (--max-rejects 5)" in str(error)
+    assert isinstance(_predict(*command, "--force", stop_after=5, stop_in_file=2), KeyboardInterrupt)
+    assert _predict(*command, "--resume", "--max-rejects", "6") is None
+
+
 @pytest.mark.parametrize("name", ["out.csv", "out.csv.gz", "out.jsonl", "out.parquet"])
 def test_a_full_disk_is_one_error_and_can_be_continued(tmp_path: Path, name: str) -> None:
     path, out = _write(tmp_path / "in.csv", 600), tmp_path / name

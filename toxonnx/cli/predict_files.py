@@ -130,13 +130,21 @@ def write_shard_record(task: Task, shard: Shard, source: Source[Any], writing: W
 def open_rejects(
     on_error: str, path: Location | None, tasks: Sequence[Task], limit: int | None, *, force: bool
 ) -> contextlib.AbstractContextManager[Rejects | None]:
-    """The list of rejected rows, continued where an earlier run got to; None if they are errors."""
+    """The list of rejected rows, continued where an earlier run got to; None if they are errors.
+
+    Raises:
+        InputError: an earlier run has rejected more than ``limit``; or see :class:`toxonnx.io.rejects.Rejects`.
+    """
     if on_error == "fail":
         return contextlib.nullcontext()
+    before = sum(task.checkpoint.summary.rejected.total() for task in tasks if task.checkpoint)
+    if limit is not None and before > limit:
+        what = f"the interrupted run rejected {plural(before, 'row')} already, more than --max-rejects {limit}"
+        raise InputError(what, "Allow more; or start over with --force, without --resume.")
     size = max((task.checkpoint.rejects_size for task in tasks if task.checkpoint), default=0)
     if path is not None and all(task.is_complete for task in tasks) and has_name(partial_path(path), path, size):
         path = None  # that run was interrupted after its last step
-    return Rejects(path, keep=on_error == "null", limit=limit, force=force, size=size)
+    return Rejects(path, keep=on_error == "null", limit=limit, force=force, size=size, before=before)
 
 
 def plan_tasks(jobs: Sequence[Job], identities: Sequence[Identity | None], *, resume: bool, force: bool) -> list[Task]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -130,6 +129,7 @@ class Rejects:
         limit: how many are allowed; any number when None.
         force: replace the file if it exists.
         size: bytes to keep of the file that an earlier process left; see :meth:`checkpoint`.
+        before: how many rows that process rejected, which count for ``limit``.
 
     Raises:
         InputError: the file exists, or cannot be written.
@@ -144,9 +144,9 @@ class Rejects:
         limit: int | None = None,
         force: bool = False,
         size: int = 0,
+        before: int = 0,
     ) -> None:
-        self.keep, self._path, self._limit = keep, path, limit
-        self.counts: Counter[str] = Counter()
+        self.keep, self._path, self._limit, self._count = keep, path, limit, before
         self._file = AtomicFile(path, force=force, size=size) if path is not None else None
         if self._file is not None and self._file.is_new:
             self._write(_HEADER)
@@ -157,11 +157,11 @@ class Rejects:
         Raises:
             RejectLimitError: it is one too many; it is in the file as well.
         """
-        self.counts[rejected.error_type] += 1
+        self._count += 1
         position = "" if rejected.byte_position is None else rejected.byte_position
         raw = rejected.raw.rstrip("\r\n")
         self._write((name, rejected.line, position, rejected.column, rejected.error_type, raw, rejected.message))
-        if self._limit is not None and self.counts.total() > self._limit:
+        if self._limit is not None and self._count > self._limit:
             found = f"{name}, {unit} {rejected.line}: {rejected.message}"
             listed = f"{self._path} lists them." if self._path else "List them with --rejects FILE."
             raise RejectLimitError(
