@@ -79,6 +79,8 @@ def test_names_follow_the_format(folder: Path) -> None:
         (["logs/2024/b.csv", "logs/b.csv"], "out", "logs/2024/b.csv and logs/b.csv would both be written to out/b.csv"),
         (["a.csv", "a.csv"], "out", "a.csv and a.csv would both be written to"),
         (["logs"], "logs/out", "the output folder logs/out is inside logs"),
+        (["logs/**/b.csv"], "logs/2026/out", "the output folder logs/2026/out is inside logs, which is read"),
+        (["**/b.csv"], "out", "the output folder out is inside ., which is read"),
         (["logs"], "logs", "is inside logs, which is read"),
         (["logs/*.tsv"], "out", "no file matches logs/*.tsv"),
         (["logs/2024", "a.csv"], ".", "would replace a file that is read"),

@@ -69,7 +69,8 @@ def plan_jobs(
     if pipe is not None and len(found) > 1:  # all inputs are opened once before the first is scored
         raise InputError(f"{pipe} is a pipe, which can only be read once", "Score it by itself, with -o FILE.")
     jobs = [Job(one.path, output / _output_name(one.relative, input_format, wanted_format)) for one in found]
-    _refuse_clashes(jobs, [path for path in inputs if path.is_dir()], output, force=force)
+    searched = [path if path.is_dir() else _searched(path) for path in inputs]
+    _refuse_clashes(jobs, [folder for folder in searched if folder is not None], output, force=force)
     return jobs
 
 
@@ -116,6 +117,13 @@ def _fixed_parts(pattern: Path) -> Iterator[str]:
         if glob.has_magic(part):
             return
         yield part
+
+
+def _searched(path: Location) -> Location | None:
+    """The folder below which a pattern with ``**`` finds files at any depth, outputs of an earlier run among them."""
+    if isinstance(path, RemotePath):
+        return path.fixed_part() if "**" in path.url else None
+    return Path(*_fixed_parts(path)) if "**" in path.parts and not exists(path) else None
 
 
 def _output_name(name: Path, input_format: str | None, wanted: str | None) -> Path:

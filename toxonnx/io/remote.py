@@ -211,11 +211,15 @@ class RemotePath:
             store, key = self._store()
             return list(self._below(key, store.find(key)))
 
-    def matches(self) -> list[tuple[RemotePath, Path]]:
-        """The files that match this pattern, each with its path below the fixed part of it, in order."""
+    def fixed_part(self) -> RemotePath:
+        """The folder of a pattern, up to its first wildcard."""
         parts = self.url.split("/")
         fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
-        root = RemotePath("/".join(parts[: min(fixed, len(parts) - 1)]))
+        return RemotePath("/".join(parts[: min(fixed, len(parts) - 1)]))
+
+    def matches(self) -> list[tuple[RemotePath, Path]]:
+        """The files that match this pattern, each with its path below the fixed part of it, in order."""
+        root = self.fixed_part()
         with _errors("read", self):
             store, key = self._store()
             found = store.glob(key, detail=True)
