@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import json
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toxonnx.errors import InputError
-from toxonnx.io.base import open_source
+from toxonnx.io.base import ReadOptions, open_source
 from toxonnx.io.sniff import recognize
 
 ROWS = [{"text": "a fine day", "n": i} for i in range(3)]
@@ -38,6 +39,32 @@ def _sqlite(folder: Path) -> bytes:
     connection.commit()
     connection.close()
     return (folder / "made.db").read_bytes()
+
+
+@pytest.mark.parametrize("first", ["{}", '{"text": "a fi', '["a"]', '[{"text": "a"}]'])
+def test_an_odd_first_line_of_json_lines_is_a_bad_row(tmp_path: Path, first: str) -> None:
+    (tmp_path / "in.jsonl").write_text(f'{first}\n{{"text": "a fine day"}}\n')
+    (tmp_path / "in.log").write_text(first)
+    with open_source(tmp_path / "in.jsonl", ReadOptions(yield_rejected=True)) as source:
+        assert len(list(source)) == 2 and source.columns == ["text"]
+    with pytest.raises(InputError, match=r"not (a )?JSON") if first != "{}" else contextlib.nullcontext():
+        open_source(tmp_path / "in.log", ReadOptions(format="jsonl"))
+
+
+@pytest.mark.parametrize("start", ['{\n "text": "a"', '[\n{"text": "a"},\n{"text": "b"}\n]', '[{"text": "a"},\n{}]'])
+def test_a_json_file_is_not_read_as_json_lines(tmp_path: Path, start: str) -> None:
+    (tmp_path / "in.jsonl").write_text(start)
+    with pytest.raises(InputError, match="is a JSON file"):
+        open_source(tmp_path / "in.jsonl")
+
+
+def test_a_text_with_a_word_of_a_tar_archive_is_a_text(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("text\n".ljust(256, "x") + "mustard on bread\n")
+    with open_source(tmp_path / "in.csv") as source:
+        assert source.columns == ["text"]
+    (tmp_path / "in.csv").write_bytes(b"posts.csv".ljust(257, b"\0") + b"ustar  \0")
+    with pytest.raises(InputError, match="is a tar archive"):
+        open_source(tmp_path / "in.csv")
 
 
 def test_other_formats_are_named_with_what_to_do(tmp_path: Path) -> None:

@@ -368,7 +368,7 @@ def require_unique_names(source: Source[Any], format_name: str) -> None:
 
 def _input_format(file: InputFile, options: ReadOptions | None) -> str:
     wanted = (options and options.format) or format_of_name(file.path)
-    found = recognize(file.start, wanted and syntax_of(wanted))
+    found = recognize(file.start, wanted and syntax_of(wanted), is_named=bool(options and options.format))
     if found is None or (found.format in FORMATS and wanted is None):
         return wanted or (found.format if found else next(iter(FORMATS)))
     if found.format in FORMATS:

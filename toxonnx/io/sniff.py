@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -63,7 +64,7 @@ _SIGNATURES = tuple(
         (rb"BZh[1-9]1AY&SY", "compressed with bzip2", _UNPACK.format("bunzip2")),
         (rb"\x04\x22\x4d\x18", "compressed with lz4", _UNPACK.format("unlz4")),
         (rb"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "Unpack it first, for example with 7z x."),
-        (rb".{257}ustar", "a tar archive", "Unpack it first, for example with tar -xf."),
+        (rb".{257}ustar(\0|  \0)", "a tar archive", "Unpack it first, for example with tar -xf."),
         (rb"PK\x03\x04.{26}(\[Content_Types\]\.xml|_rels/|docProps/|xl/)", "an Excel workbook", _SPREADSHEET),
         (rb"PK\x03\x04.{26}mimetypeapplication/vnd\.oasis", "an OpenDocument file", _SPREADSHEET),
         (rb"PK\x03\x04", "a zip archive", "Unpack it first, for example with unzip."),
@@ -93,6 +94,7 @@ _SIGNATURES = tuple(
         ),
     )
 )
+_JSON = _SIGNATURES[-1]
 
 #: the longer ones first: the mark of UTF-32 starts with that of UTF-16
 _BYTE_ORDER_MARKS = {
@@ -107,18 +109,36 @@ _BYTE_ORDER_MARKS = {
 _SAMPLE_BYTES, _HEADER_ROWS = 1 << 16, 20
 
 
-def recognize(start: bytes, wanted: str | None = None) -> Signature | None:
+def recognize(start: bytes, wanted: str | None = None, *, is_named: bool = False) -> Signature | None:
     """What a file is by its first bytes; None if it may be the format that is wanted, or is not recognized.
 
     Args:
         start: the first bytes.
         wanted: a key of :data:`toxonnx.io.formats.FORMATS`; None if any will do.
+        is_named: whether the user named that format, and not only the suffix.
     """
     start = start.removeprefix(codecs.BOM_UTF8)
     found = next((signature for signature in _SIGNATURES if signature.start.match(start)), None)
     if found is None or (wanted is not None and found.format == wanted) or (wanted == "text" and found.is_text):
         return None
+    if wanted == "jsonl" and found is _JSON and (is_named or _has_objects(start)):
+        return None
     return found
+
+
+def _has_objects(start: bytes) -> bool:
+    """Whether a file that starts like a JSON file has lines that are objects: then its first one is only a bad row."""
+    lines = start.lstrip().split(b"\n")
+    if lines[0].strip() in {b"[", b"{"}:  # an array with an object per line
+        return False
+    return any(line.startswith(b"{") and _is_object(line) for line in lines)
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def detect_encoding(start: bytes) -> str:
