@@ -86,7 +86,7 @@ _SIGNATURES = tuple(
         # The second form is the start of a long line, or of one that has not come through a pipe yet.
         (rb'\s*\{[ \t]*("[^\n]*\}\s*(\n|$)|"[^\n]*$)', "a file of JSON lines", "", "jsonl", True),
         (
-            rb'\s*(\{\s*["}]|\[\s*[\[{"])',
+            rb'\s*(\{|\[\s*[\[{]?)\s*"',  # names of columns may have brackets
             "a JSON file",
             "Convert it to JSON lines first, for example with jq -c '.[]'.",
             "",
