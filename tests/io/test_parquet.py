@@ -247,3 +247,17 @@ def test_names_that_are_not_utf8(tmp_path: Path, name: bytes) -> None:
     path.write_bytes(before + name + between + b"\x80" + name[1:] + after)
     with open_source(path) as source, open_sink(output, source, OutputColumns(("label",), ("x",))):
         assert source.columns == ["text", "zqz", "s.wvw"]
+
+
+def test_times_that_python_lacks_are_read(tmp_path: Path) -> None:
+    days = pa.array([0, 10_000_000], pa.int32()).cast(pa.date32())
+    columns = {
+        "text": pa.array(["a", "b"]), "day": days, "days": pa.ListArray.from_arrays([0, 1, 2], days),
+        "times": pa.array([[("a", {"t": 0})], [("b", {"t": 10**15})]], pa.map_("string", pa.struct({"t": "date64"}))),
+        "word": days.dictionary_encode(),
+    }  # fmt: skip
+    pq.write_table(pa.table(columns), tmp_path / "in.parquet")
+    table = read_table(tmp_path / "in.parquet")
+    assert table.columns["day"] == table.columns["word"] == ["1970-01-01", "29349-01-26"]
+    assert table.columns["days"] == ['["1970-01-01"]', '["29349-01-26"]']
+    assert "out of range" in table.columns["times"][1]

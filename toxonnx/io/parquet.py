@@ -55,16 +55,26 @@ class _Slice:
                 column = pc.struct_field(column, [index])
             try:
                 self._values[path] = column.to_pylist()
-            except UnicodeDecodeError:
+            except (ValueError, OverflowError):
                 self._values[path] = list(map(_decoded, column))
         return self._values[path]
 
 
 def _decoded(value: Any) -> Any:
+    """A value of which Python may have none: text that is not UTF-8, or a time beyond the year 9999 or (without pandas)
+    with nanoseconds."""
     try:
         return value.as_py()
     except UnicodeDecodeError:
         return _INVALID
+    except (ValueError, OverflowError):
+        if isinstance(value, pa.DictionaryScalar):
+            return _decoded(value.value)
+        if isinstance(value, pa.StructScalar):
+            return {name: _decoded(inner) for name, inner in value.items()}
+        if pa.types.is_nested(value.type):
+            return list(map(_decoded, value.values))
+        return value.cast(pa.string()).as_py()
 
 
 class ParquetRecord(NamedTuple):
