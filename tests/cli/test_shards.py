@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -103,6 +104,23 @@ def test_only_complete_shards_of_the_same_run_are_joined(tmp_path: Path, capsys:
     assert first.read_bytes() + second.read_bytes() == out.read_bytes()
     with pytest.raises(InputError, match="already exists"):
         _run("join", out)
+
+
+def test_joining_opens_one_file_at_a_time(tmp_path: Path) -> None:
+    path, out = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    pq.write_table(pa.table({"text": ["a fine day"] * 12}), path, row_group_size=1)
+    for number in range(1, 13):
+        _run("predict", path, "-o", out, "--shard", f"{number}/12")
+    used = {int(one.name) for one in Path("/proc/self/fd").iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Descriptors are the lowest free numbers.
+    limit = [number for number in range(1000) if number not in used][8]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limits[1]))
+    try:
+        _run("join", out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert pq.read_metadata(out).num_rows == 12
 
 
 def test_shards_are_found_by_their_exact_name(tmp_path: Path) -> None:

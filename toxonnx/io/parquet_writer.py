@@ -230,15 +230,28 @@ class RowStore:
 
 def join_files(paths: Sequence[Path], file: OutputFile) -> None:
     """Writes the rows of several files with one schema to one, in the row groups that they have."""
-    files = [pq.ParquetFile(path) for path in paths]
-    like = next((one for one in files if one.metadata.num_row_groups), files[0])
-    target = RowGroups(file, like.schema_arrow, 0, Settings.of(like.metadata).arguments([]))
+    schema, arguments = _written_alike(paths)
+    target = RowGroups(file, schema, 0, arguments)
     try:
-        for index, one in enumerate(files):
-            for number in range(one.metadata.num_row_groups):
-                for rows in one.iter_batches(row_groups=[number], use_threads=False):
-                    target.add((index, number), rows)
+        for index, path in enumerate(paths):  # one at a time: a process may open some hundreds of files
+            with pq.ParquetFile(path) as one:
+                for number in range(one.metadata.num_row_groups):
+                    for rows in one.iter_batches(row_groups=[number], use_threads=False):
+                        target.add((index, number), rows)
     except BaseException:
         target.close(is_complete=False)
         raise
     target.close(is_complete=True)
+
+
+def _written_alike(paths: Sequence[Path]) -> tuple[pa.Schema, dict[str, Any]]:
+    """The schema of files, and how they were written: like the first one with rows, if there is one."""
+    found = None
+    for path in paths:
+        with pq.ParquetFile(path) as one:
+            if found is None or one.metadata.num_row_groups:
+                found = one.schema_arrow, Settings.of(one.metadata).arguments([])
+            if one.metadata.num_row_groups:
+                break
+    assert found is not None
+    return found
