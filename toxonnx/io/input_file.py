@@ -158,7 +158,7 @@ class _Reader(io.FileIO):
         with self._errors():
             return super().readinto(buffer)
 
-    def readall(self) -> bytes | None:
+    def readall(self) -> bytes:
         with self._errors():
             return super().readall()
 
