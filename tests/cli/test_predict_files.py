@@ -152,6 +152,12 @@ def test_what_cannot_be_continued_is_refused(tmp_path: Path, monkeypatch: pytest
         with open(path) as file:
             os.dup2(file.fileno(), 0)
         message = str(_predict("-", "-o", tmp_path / "out.csv", "--resume"))
+        # With --force the state of another run is discarded, also by a run that has none.
+        _predict(path, "-o", tmp_path / "forced.csv", stop_after=5)
+        with open(path) as file:
+            os.dup2(file.fileno(), 0)
+        assert _predict("-", "-o", tmp_path / "forced.csv", "--force") is None
+        (tmp_path / "forced.csv").unlink()
     finally:
         os.dup2(descriptor, 0)
     assert message == "--resume cannot read standard input again\nSave it to a file, and score that."
