@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,17 @@ def test_hugging_face_form(client: TestClient, scores: Scores) -> None:
     assert "must be sigmoid" in classify(TEXT, function_to_apply="softmax")["error"]
 
 
+@pytest.mark.parametrize("size", ["9", "9" * 4300], ids=["many", "large"])
+def test_a_shape_that_does_not_fit_is_refused_at_once(tone: Path, size: str) -> None:
+    shape = ",".join([size] * (1_900_000 // (len(size) + 1)))
+    body = f'{{"inputs": [{{"name": "text", "datatype": "BYTES", "data": ["a", "b"], "shape": [{shape}]}}]}}'
+    with serving(tone) as client:
+        start = time.perf_counter()
+        answer = client.post("/v2/models/tone/infer", content=body, headers={"content-type": "application/json"})
+        assert time.perf_counter() - start < 5
+    assert answer.status_code == 400 and "does not fit its 2 values" in answer.text
+
+
 def test_open_inference_protocol(client: TestClient, scores: Scores) -> None:
     model = "/v2/models/tone"
     metadata = client.get(model).json()
@@ -229,6 +241,8 @@ def test_open_inference_protocol(client: TestClient, scores: Scores) -> None:
     for wrong in ({"shape": [3]}, {"datatype": "FP32"}, {"data": [1, 2]}, {"shape": [-1, -2]}):
         answer = client.post(f"{model}/infer", json={"inputs": [{**tensor, **wrong}]})
         assert answer.status_code == 400 and isinstance(answer.json()["error"], str)
+    repeated = client.post(f"{model}/infer", json={**body, "outputs": [{"name": "label"}] * 2})
+    assert repeated.status_code == 400 and "each output once" in repeated.text
     assert client.post("/v2/models/other/infer", json=body).status_code == 404
     assert client.get(f"{model}/versions/1").status_code == 404
     assert client.get("/v2/health/ready").json() == {"live": True}

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 from toxonnx.wire.errors import RequestError
 
-__all__ = ["as_object", "get", "parse_json", "require", "type_name"]
+__all__ = ["MAX_DEPTH", "as_object", "get", "parse_json", "require", "type_name"]
 
 T = TypeVar("T")
 

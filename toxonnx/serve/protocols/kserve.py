@@ -10,7 +10,7 @@ from toxonnx.inference.scores import Scores
 from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, Schema, check_texts, first_error
 from toxonnx.serve.service import ServedBundle
 from toxonnx.wire.errors import RequestError
-from toxonnx.wire.json_body import as_object, get, require
+from toxonnx.wire.json_body import MAX_DEPTH, as_object, get, require
 
 __all__ = ["PROTOCOL"]
 
@@ -54,7 +54,9 @@ def _texts(tensor: Mapping[str, Any]) -> list[str]:
         raise RequestError("invalid", "inputs[0].datatype must be BYTES", field="inputs[0].datatype")
     data = list(_flat(require(tensor.get("data"), list, "inputs[0].data")))
     shape = [require(size, int, "inputs[0].shape") for size in require(tensor.get("shape"), list, "inputs[0].shape")]
-    if any(size < 0 for size in shape) or math.prod(shape) != len(data):
+    # The product of many sizes, or of huge ones, would take minutes.
+    is_small = len(shape) <= MAX_DEPTH and all(0 <= size <= len(data) for size in shape)
+    if not is_small or math.prod(shape) != len(data):
         raise RequestError("invalid", f"inputs[0].shape does not fit its {len(data)} values", field="inputs[0].shape")
     return [require(text, str, f"inputs[0].data[{i}]") for i, text in enumerate(data)]
 
@@ -75,6 +77,8 @@ def _wanted(body: Mapping[str, Any]) -> list[str]:
     ]
     if any(name not in _OUTPUTS for name in wanted):
         raise RequestError("invalid", f"outputs: the known names are {', '.join(_OUTPUTS)}", field="outputs")
+    if len(set(wanted)) < len(wanted):  # a small request could make the answer as large as it likes
+        raise RequestError("invalid", "outputs: name each output once", field="outputs")
     return wanted or list(_OUTPUTS)
 
 
