@@ -121,11 +121,25 @@ def test_perspective_errors(client: TestClient) -> None:
             {"comment": {"text": TEXT}, "requestedAttributes": toxicity, "languages": ["om", "zh-Hant"]},
             "LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE", "Attribute TOXICITY does not support request languages: om, zh-Hant",
         ),
+        (
+            {"comment": {"text": TEXT}, "requestedAttributes": {"TOXICITY": {"scoreThreshold": 10**400}}},
+            "INVALID_REQUEST", "scoreThreshold is too large",
+        ),
     ]  # fmt: skip
     for body, error_type, message in cases:
         error = analyze(client, **body)["error"]
         assert error["status"] == "INVALID_ARGUMENT" and message in error["message"], error
         assert error["details"][0]["errorType"] == error_type
+
+
+def test_perspective_leaves_out_unsupported_attributes_on_request(client: TestClient) -> None:
+    body = {"comment": {"text": TEXT}, "requestedAttributes": {"THREAT": {}, "TOXICITY": {}}}
+    supported = analyze(client, **body, dropUnsupportedAttributes=True)
+    assert list(supported["attributeScores"]) == ["TOXICITY"] and supported["languages"] == ["en"]
+    nothing = analyze(client, **body, dropUnsupportedAttributes=True, languages=["om"], clientToken="c")
+    assert nothing == {"attributeScores": {}, "languages": ["om"], "clientToken": "c"}
+    request = client.get("/$discovery/rest").json()["schemas"]["AnalyzeCommentRequest"]
+    assert request["properties"]["dropUnsupportedAttributes"] == {"type": "boolean"}
 
 
 def test_suggested_scores_become_labelled_rows(client: TestClient, plain: Path) -> None:
@@ -138,8 +152,14 @@ def test_suggested_scores_become_labelled_rows(client: TestClient, plain: Path) 
     rows = [json.loads(line) for line in file.read_text().splitlines()][-2:]
     assert rows == [{"text": TEXT, "toxic": score, "insult": None} for score in (1.0, 0.0)]
     assert file.stat().st_mode & 0o777 == 0o600
-    for wrong in ({"TOXICITY": {"summaryScore": {"value": 2}}}, {"SPAM": {"summaryScore": {"value": 1}}}, {}):
-        assert client.post(path, json={"comment": {"text": TEXT}, "attributeScores": wrong}).status_code == 400
+    kept = file.read_text()
+    for wrong in (
+        {"attributeScores": {"TOXICITY": {"summaryScore": {"value": 2}}}},
+        {"attributeScores": {"TOXICITY": {"summaryScore": {"value": 10**400}}}},
+        {"attributeScores": {"SPAM": {"summaryScore": {"value": 1}}}}, {"attributeScores": {}}, {"clientToken": 1},
+    ):  # fmt: skip
+        assert client.post(path, json={**body, **wrong}).status_code == 400
+    assert file.read_text() == kept
     with serving(plain) as other:
         refused = other.post(path, json=body)
         assert refused.status_code == 501 and "--suggestions FILE" in refused.json()["error"]["message"]
@@ -236,7 +256,9 @@ def test_open_inference_protocol(client: TestClient, scores: Scores) -> None:
             },
             {"name": "truncated", "shape": [2], "datatype": "BOOL", "data": [False, True]},
         ]  # fmt: skip
-    label, *_ = client.post(f"{model}/infer", json={"inputs": [tensor]}).json()["outputs"]
+    without_id = client.post(f"{model}/infer", json={"id": None, "inputs": [tensor]}).json()
+    assert "id" not in without_id
+    label, *_ = without_id["outputs"]
     assert label["data"] == ["|".join(scores.label_names[i]) for i in (0, 2)]
     for wrong in ({"shape": [3]}, {"datatype": "FP32"}, {"data": [1, 2]}, {"shape": [-1, -2]}):
         answer = client.post(f"{model}/infer", json={"inputs": [{**tensor, **wrong}]})

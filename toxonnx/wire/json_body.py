@@ -74,12 +74,17 @@ def type_name(value: object) -> str:
 
 
 def require(value: Any, kind: type[T], where: str) -> T:
-    """The value, if it is of a type; for float, also an integer.
+    """The value, if it is of a type; for float, also an integer, which becomes a float.
 
     Raises:
-        RequestError: it is of another type.
+        RequestError: it is of another type, or an integer that is too large for a float.
     """
-    if type(value) is kind or (kind is float and type(value) is int):
+    if kind is float and type(value) is int:
+        try:
+            value = float(value)
+        except OverflowError:
+            raise RequestError("invalid", f"{where} is too large", field=where) from None
+    if type(value) is kind:
         return cast(T, value)
     raise RequestError("invalid", f"{where} must be {_TYPE_NAMES[kind]}, got {type_name(value)}", field=where)
 

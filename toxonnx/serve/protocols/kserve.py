@@ -32,6 +32,7 @@ async def _infer(call: Call) -> Answer:
     texts = _texts(as_object(inputs[0], "inputs[0]"))
     check_texts(call, len(texts))
     wanted = _wanted(body)
+    request_id = get(body, "id", str, "")
     scored = await bundle.score(texts)
     first_error(scored)
     outputs = [
@@ -44,8 +45,8 @@ async def _infer(call: Call) -> Answer:
         for name in wanted
     ]
     content = {"model_name": bundle.name, "model_version": bundle.bundle.seal, "outputs": outputs}
-    if "id" in body:
-        content["id"] = require(body["id"], str, "id")
+    if body.get("id") is not None:
+        content["id"] = request_id
     return Answer(content=content, scored=((bundle, scored),))
 
 

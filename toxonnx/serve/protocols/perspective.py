@@ -39,10 +39,12 @@ _STATUS = {
 
 async def _analyze(call: Call) -> Answer:
     body = as_object(call.body)
-    text = _comment(body)
+    text, token = _comment(body), get(body, "clientToken", str, "")
     requested = _requested(body)
-    chosen = _bundles(call, requested)
-    languages = _languages(body, chosen)
+    given = [require(one, str, "languages") for one in get(body, "languages", list, [])]
+    drops = get(body, "dropUnsupportedAttributes", bool, False)
+    chosen = _with_languages(_bundles(call, requested, drops=drops), given, drops=drops)
+    languages = given or sorted(set().union(*(_codes(bundle.manifest) for bundle in chosen.values())))
     spans = [Span(0, len(text))]
     if get(body, "spanAnnotations", bool, False):
         spans = sentence_spans(text)
@@ -64,7 +66,7 @@ async def _analyze(call: Call) -> Answer:
     content: dict[str, Any] = {"attributeScores": {name: value for name, value in scores.items() if value}}
     if languages:
         content["languages"] = languages
-    if token := get(body, "clientToken", str, ""):
+    if token:
         content["clientToken"] = token
     return Answer(content=content, scored=tuple(of_bundle.items()))
 
@@ -92,25 +94,26 @@ def _requested(body: Mapping[str, Any]) -> dict[str, float]:
         kind = get(settings, "scoreType", str, _PROBABILITY, "requestedAttributes.")
         if kind not in {_PROBABILITY, "SCORE_TYPE_UNSPECIFIED"}:
             raise _invalid(f"Requested score type is not supported by attribute {_shown(name)}")
-        thresholds[name] = float(get(settings, "scoreThreshold", float, 0.0, "requestedAttributes."))
+        thresholds[name] = get(settings, "scoreThreshold", float, 0.0, "requestedAttributes.")
     return thresholds
 
 
-def _bundles(call: Call, attributes: Iterable[str]) -> dict[str, ServedBundle]:
+def _bundles(call: Call, attributes: Iterable[str], *, drops: bool = False) -> dict[str, ServedBundle]:
     """The first bundle that has a label for each attribute.
 
     Raises:
-        RequestError: none has, for at least one of them.
+        RequestError: none has, for at least one of them, and such attributes are not to be dropped.
     """
     known: dict[str, ServedBundle] = {}
     for bundle in call.service.bundles:
         for attribute in bundle.manifest.mappings.get("perspective", {}):
             known.setdefault(attribute, bundle)
-    if unknown := [name for name in attributes if name not in known]:
+    unknown = [name for name in attributes if name not in known]
+    if unknown and not drops:
         which = f"Unknown requested attribute{'s' * (len(unknown) > 1)}: {', '.join(map(_shown, unknown))}"
         here = f"the attributes here are {', '.join(sorted(known))}"
         raise _invalid(f"{which}; {here if known else 'no label is mapped to an attribute here'}")
-    return {name: known[name] for name in attributes}
+    return {name: known[name] for name in attributes if name in known}
 
 
 def _shown(name: str) -> str:
@@ -126,23 +129,28 @@ def _column(bundle: ServedBundle, attribute: str) -> int:
     return bundle.labels.names.index(bundle.manifest.mappings["perspective"][attribute])
 
 
-def _languages(body: Mapping[str, Any], chosen: Mapping[str, ServedBundle]) -> list[str]:
-    """The languages of the response: the requested ones, or the bundle's, if its code is known.
+def _with_languages(
+    chosen: Mapping[str, ServedBundle], languages: Sequence[str], *, drops: bool
+) -> dict[str, ServedBundle]:
+    """The attributes whose bundle reads one of the languages: all where none are given, or the bundle names none.
 
     Raises:
-        RequestError: a bundle's language is known and is none of the requested ones.
+        RequestError: an attribute is left out, and such attributes are not to be dropped.
     """
-    given = [require(one, str, "languages") for one in get(body, "languages", list, [])]
-    of_bundles = {name: _codes(bundle.manifest) for name, bundle in chosen.items()}
-    for name, codes in of_bundles.items():
-        if given and codes and not any(one.lower().split("-")[0] in codes for one in given):
+    given = {one.lower().split("-")[0] for one in languages}
+    kept = {}
+    for name, bundle in chosen.items():
+        codes = _codes(bundle.manifest)
+        if not given or not codes or given & codes:
+            kept[name] = bundle
+        elif not drops:
             raise RequestError(
                 "invalid",
-                f"Attribute {name} does not support request languages: {', '.join(map(_shown, given))}",
+                f"Attribute {name} does not support request languages: {', '.join(map(_shown, languages))}",
                 code="LANGUAGE_NOT_SUPPORTED_BY_ATTRIBUTE",
                 field=name,
             )
-    return given or sorted(set().union(*of_bundles.values()))
+    return kept
 
 
 def _codes(manifest: Manifest) -> set[str]:
@@ -176,7 +184,7 @@ def _scores(values: np.ndarray[Any, Any], spans: Sequence[Span], threshold: floa
 
 async def _suggest(call: Call) -> Answer:
     body = as_object(call.body)
-    text = _comment(body)
+    text, token = _comment(body), get(body, "clientToken", str, "")
     path = call.service.options.suggestions
     if path is None:
         raise RequestError(
@@ -193,13 +201,12 @@ async def _suggest(call: Call) -> Answer:
         label for one in call.service.bundles for label in one.manifest.mappings.get("perspective", {}).values()
     )
     await asyncio.to_thread(append_suggestion, path, text, {label: values.get(label) for label in labels})
-    token = get(body, "clientToken", str, "")
     return Answer(content={"clientToken": token} if token else {})
 
 
 def _suggested(name: str, value: object) -> float:
     summary = as_object(as_object(value, "attributeScores").get("summaryScore"), "summaryScore")
-    score = float(require(summary.get("value"), float, "summaryScore.value"))
+    score = require(summary.get("value"), float, "summaryScore.value")
     if not 0 <= score <= 1:
         raise _invalid(f"The suggested score of {_shown(name)} must be between 0 and 1")
     return score
@@ -263,6 +270,10 @@ PROTOCOL = Protocol(
                     },
                     "languages": {
                         "type": "array", "items": {"type": "string"}, "description": "of the comment, such as `en`",
+                    },
+                    "dropUnsupportedAttributes": {
+                        "type": "boolean",
+                        "description": "whether to leave out attributes that cannot be answered, or to refuse them",
                     },
                     "spanAnnotations": {"type": "boolean", "description": "whether to score each sentence, too"},
                     "clientToken": {"type": "string", "description": "comes back in the response"},

@@ -78,7 +78,8 @@ _SCHEMAS: Mapping[str, Any] = {
     for schema in (
         _object(
             "AnalyzeCommentRequest", **_COMMON, requestedAttributes=_map("AttributeParameters"),
-            doNotStore={"type": "boolean"}, spanAnnotations={"type": "boolean"},
+            doNotStore={"type": "boolean"}, dropUnsupportedAttributes={"type": "boolean"},
+            spanAnnotations={"type": "boolean"},
         ),
         _object(
             "AnalyzeCommentResponse", attributeScores=_map("AttributeScores"), clientToken=_STRING,
