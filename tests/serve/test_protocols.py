@@ -221,9 +221,9 @@ def test_hugging_face_form(client: TestClient, scores: Scores) -> None:
     def classify(inputs: Any, **parameters: Any) -> Any:
         return client.post("/", json={"inputs": inputs, "parameters": parameters}).json()
 
-    assert classify(TEXT) == ranked(scores, 0)
+    assert classify(TEXT) == [ranked(scores, 0)]
     assert classify([TEXT, OTHER], top_k=1) == [ranked(scores, i)[:1] for i in (0, 1)]
-    assert classify(TEXT, function_to_apply="none") == ranked(scores, 0, raw=True)
+    assert classify(TEXT, function_to_apply="none") == [ranked(scores, 0, raw=True)]
     assert "must be sigmoid" in classify(TEXT, function_to_apply="softmax")["error"]
 
 

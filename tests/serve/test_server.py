@@ -19,6 +19,7 @@ from typing import Any
 import googleapiclient.discovery
 import googleapiclient.errors
 import httpx2
+import huggingface_hub
 import openai
 import pytest
 from click.testing import CliRunner
@@ -107,6 +108,14 @@ def test_openai_client_with_strict_validation(server: RunningServer) -> None:
         with pytest.raises(openai.APIStatusError) as large:
             client.moderations.create(input=["x"] * 1025)
         assert large.value.status_code == 413
+
+
+def test_hugging_face_client(server: RunningServer) -> None:
+    client = huggingface_hub.InferenceClient(model=server.url, token="any")
+    own = httpx2.post(f"{server.url}/v1/classify", json={"text": TEXT}).json()["results"][0]["probabilities"]
+    expected = sorted(own.items(), key=lambda pair: -pair[1])
+    assert [(one.label, one.score) for one in client.text_classification(TEXT)] == expected
+    assert [(one.label, one.score) for one in client.text_classification(TEXT, top_k=1)] == expected[:1]
 
 
 def test_work_of_a_client_that_went_away_ends(server: RunningServer) -> None:

@@ -1,4 +1,7 @@
-"""The form of Hugging Face's inference endpoints: ``POST / {"inputs": ...}``, as a transformers pipeline answers."""
+"""The form of Hugging Face's inference endpoints: ``POST / {"inputs": ...}``.
+
+The answer is a list with one list of labels per text, also for a single text: Hugging Face's clients expect it so.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ async def _classify(call: Call) -> Answer:
     scored = await bundle.score(texts)
     first_error(scored)
     rows: list[Any] = [row[:top_k] for row in ranked_labels(scored.scores, raw=raw)]
-    return Answer(content=rows[0] if isinstance(inputs, str) else rows, scored=((bundle, scored),))
+    return Answer(content=rows, scored=((bundle, scored),))
 
 
 def _is_raw(function: str, activation: str) -> bool:
@@ -51,7 +54,7 @@ PROTOCOL = Protocol(
             method="POST",
             path="/",
             answer=_classify,
-            summary="Labels and scores, as a transformers pipeline gives them.",
+            summary="Labels and scores, as Hugging Face's inference API gives them.",
             request={
                 "type": "object",
                 "required": ["inputs"],
@@ -66,7 +69,11 @@ PROTOCOL = Protocol(
                     },
                 },
             },
-            response={"type": "array"},
+            response={
+                "type": "array",
+                "description": "one list per text, also for a single one: labels with their scores, highest first",
+                "items": {"type": "array", "items": {"type": "object"}},
+            },
         ),
     ),
 )
