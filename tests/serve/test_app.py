@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import re
@@ -114,10 +115,32 @@ def test_limits(client: TestClient) -> None:
     many = client.post("/v1/classify", json={"texts": [""] * 1025})
     assert many.status_code == 413 and "batch size 1025 > maximum allowed batch size 1024" in many.text
     assert client.post("/v1/classify", content=b"{}", headers={"content-type": "text/plain"}).status_code == 415
-    compressed = {"content-type": "application/json", "content-encoding": "gzip"}
-    assert client.post("/v1/classify", content=b"{}", headers=compressed).status_code == 415
     assert client.get("/v1/classify").status_code == 405
     assert client.get("/nothing").status_code == 404
+
+
+def test_bodies_may_be_compressed_by_gzip_only(client: TestClient) -> None:
+    def post(body: bytes, encoding: str = "gzip") -> tuple[int, str]:
+        headers = {"content-type": "application/json", "content-encoding": encoding}
+        answer = client.post("/v1/classify", content=body, headers=headers)
+        return answer.status_code, answer.text
+
+    packed = gzip.compress(b'{"text": "So kind!"}')
+    status, text = post(packed)
+    assert status == 200 and json.loads(text) == client.post("/v1/classify", json={"text": "So kind!"}).json()
+    assert post(gzip.compress(b'{"text": "' + b"x" * 300_000 + b'"}'))[0] == 413  # of 300 bytes
+    for damaged, message in ((b"{}", "not valid gzip"), (packed[:-1], "cut off"), (packed + packed, "further bytes")):
+        status, text = post(damaged)
+        assert status == 400 and message in text
+    assert post(packed, "br")[0] == post(packed, "gzip, gzip")[0] == 415
+
+
+def test_only_programs_may_leave_out_the_content_type(client: TestClient) -> None:
+    def post(**headers: str) -> int:
+        return client.post("/v1/classify", content=b'{"text": "So kind!"}', headers=headers).status_code
+
+    assert post() == 200
+    assert post(origin="null") == post(**{"sec-fetch-site": "cross-site"}) == post(**{"content-type": ""}) == 415
 
 
 def test_api_keys_are_needed_everywhere_but_for_health_and_metrics(tone: Path) -> None:

@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from toxonnx.errors import ToxonnxError
 from toxonnx.serve import openapi
+from toxonnx.serve.bodies import BodyReader
 from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol
 from toxonnx.serve.pages import page_endpoints
 from toxonnx.serve.protocols import classify, huggingface, kserve, openai, perspective, tei
@@ -176,6 +177,7 @@ class _Handler:
 
     def __init__(self, service: Service, keys: _Keys, protocol: Protocol, endpoint: Endpoint) -> None:
         self._service, self._keys, self._protocol, self._endpoint = service, keys, protocol, endpoint
+        self._bodies = BodyReader(service.options.payload_limit)
         self._scores = endpoint.method == "POST"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -200,7 +202,7 @@ class _Handler:
                     self._keys.check(request)
                 if not self._scores:
                     return await self._endpoint.answer(self._call(request, record))
-                with self._service.admit(self._size(request)):
+                with self._service.admit(self._bodies.max_size(request)):
                     return await self._score(request, record)
         except TimeoutError:
             raise RequestError("timeout", f"no answer within {self._service.options.timeout:g} seconds") from None
@@ -213,7 +215,7 @@ class _Handler:
             raise RequestError("internal", "internal error") from None
 
     async def _score(self, request: Request, record: _Record) -> Answer:
-        body = await self._read(request)
+        body = await self._bodies.read(request)
         # A large body takes so long that other requests would have to wait for it.
         value = parse_json(body) if len(body) < LARGE_BODY else await asyncio.to_thread(parse_json, body)
         call = self._call(request, record, value)
@@ -229,35 +231,6 @@ class _Handler:
             service=self._service, id=record.id, body=body, path=request.path_params, query=request.query_params,
             base_url=str(request.base_url),
         )  # fmt: skip
-
-    def _size(self, request: Request) -> int:
-        """The bytes that the body has at most.
-
-        Raises:
-            RequestError: the request has none in JSON, or announces too many bytes.
-        """
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json" and not kind.endswith("+json"):
-            raise RequestError("media_type", "the content type must be application/json")
-        if request.headers.get("content-encoding", "identity") != "identity":
-            raise RequestError("media_type", "compressed bodies are not supported")
-        limit, announced = self._service.options.payload_limit, request.headers.get("content-length", "")
-        if not announced.isdecimal():  # sent in chunks
-            return limit
-        if int(announced[:20]) > limit:
-            raise self._too_large()
-        return int(announced)
-
-    async def _read(self, request: Request) -> bytes:
-        body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > self._service.options.payload_limit:
-                raise self._too_large()
-        return bytes(body)
-
-    def _too_large(self) -> RequestError:
-        return RequestError("too_large", f"the body has more than {self._service.options.payload_limit:,} bytes")
 
 
 async def _unless_client_leaves(request: Request, work: Awaitable[Answer]) -> Answer:
