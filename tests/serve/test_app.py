@@ -189,6 +189,20 @@ def test_too_many_requests_and_deadlines(tone: Path, gate: threading.Event) -> N
         assert client.post("/v1/classify", json={"text": "four"}).status_code == 200
 
 
+def test_many_small_requests_in_chunks_are_accepted(tone: Path, gate: threading.Event) -> None:
+    with serving(tone) as client, ThreadPoolExecutor(40) as pool:
+
+        def post(number: int) -> int:
+            body = iter([json.dumps({"text": f"text {number}"}).encode()])
+            return client.post("/v1/classify", content=body, headers={"content-type": "application/json"}).status_code
+
+        answers = [pool.submit(post, number) for number in range(40)]
+        while "toxonnx_requests_in_progress 40.0" not in client.get("/metrics").text:
+            assert not any(answer.done() for answer in answers)
+        gate.set()
+        assert {answer.result() for answer in answers} == {200}
+
+
 def test_request_ids_headers_metrics_and_logs(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("toxonnx.serve").propagate = True
     with caplog.at_level(logging.INFO, "toxonnx.serve"):

@@ -202,8 +202,10 @@ class _Handler:
                     self._keys.check(request)
                 if not self._scores:
                     return await self._endpoint.answer(self._call(request, record))
-                with self._service.admit(self._bodies.max_size(request)):
-                    return await self._score(request, record)
+                with self._service.admit(self._bodies.max_size(request)) as set_size:
+                    body = await self._bodies.read(request)
+                    set_size(len(body))
+                    return await self._score(request, record, body)
         except TimeoutError:
             raise RequestError("timeout", f"no answer within {self._service.options.timeout:g} seconds") from None
         except (RequestError, ClientDisconnect):
@@ -214,8 +216,7 @@ class _Handler:
             log.error("%s at %s (request %s)", type(bug).__name__, _place(bug), record.id)
             raise RequestError("internal", "internal error") from None
 
-    async def _score(self, request: Request, record: _Record) -> Answer:
-        body = await self._bodies.read(request)
+    async def _score(self, request: Request, record: _Record, body: bytes) -> Answer:
         # A large body takes so long that other requests would have to wait for it.
         value = parse_json(body) if len(body) < LARGE_BODY else await asyncio.to_thread(parse_json, body)
         call = self._call(request, record, value)

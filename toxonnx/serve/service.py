@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -152,11 +152,14 @@ class Service:
             await asyncio.gather(*(bundle.queue.check(CHECK_TIMEOUT) for bundle in self._bundles))
 
     @contextlib.contextmanager
-    def admit(self, size: int) -> Iterator[None]:
+    def admit(self, size: int) -> Iterator[Callable[[int], None]]:
         """Counts a request while it is in progress.
 
         Args:
             size: bytes of its body, or as many as it may have if that is unknown.
+
+        Yields:
+            A function to call with the bytes that the body has, once it is read.
 
         Raises:
             RequestError: there are too many.
@@ -167,9 +170,15 @@ class Service:
         self._requests += 1
         self._bytes += size
         self.metrics.in_progress.set(self._requests)
+
+        def set_size(actual: int) -> None:
+            nonlocal size
+            self._bytes += actual - size
+            size = actual
+
         try:
             with self._in_use():
-                yield
+                yield set_size
         finally:
             self._requests -= 1
             self._bytes -= size
