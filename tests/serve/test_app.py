@@ -239,6 +239,30 @@ def test_request_ids_headers_metrics_and_logs(client: TestClient, caplog: pytest
         assert f"\n{line}" in metrics, line
 
 
+def test_requests_for_scores_are_counted_once_and_pages_are_not_in_the_names_of_tei(plain: Path) -> None:
+    with serving(plain, max_client_batch_size=2) as client:
+        for inputs in ([["a"]], [["a"], ["b"]], [["a"], ["b"], ["c"]], "x"):
+            client.post("/predict", json={"inputs": inputs})
+        client.post("/predict", content=b"{", headers={"content-type": "application/json"})
+        client.post("/v1alpha1/comments:suggestscore", json={})
+        client.get("/livez")
+        client.get("/nothing")
+        families = list(text_string_to_metric_families(client.get("/metrics").text))
+    samples = [sample for family in families for sample in family.samples if sample.name.startswith("te_request_")]
+    counts = {(one.name, *one.labels.values()): one.value for one in samples if len(one.labels) == 1}
+    assert {key[1:]: value for key, value in counts.items() if key[0] == "te_request_count"} == {
+        ("single",): 2, ("batch",): 2, ("unknown",): 1,
+    }  # fmt: skip
+    assert {key[1:]: value for key, value in counts.items() if key[0] == "te_request_success"} == {
+        ("single",): 2, ("batch",): 1,
+    }  # fmt: skip
+    assert {key[1:]: value for key, value in counts.items() if key[0] == "te_request_failure"} == {
+        ("too_many_texts",): 1, ("malformed",): 1,
+    }  # fmt: skip
+    durations = {one.labels["protocol"] for one in samples if one.name == "te_request_duration_count"}
+    assert durations == {"tei", "perspective"}
+
+
 def test_the_dashboard_and_the_alerts_use_existing_metrics(client: TestClient) -> None:
     assert client.post("/v1/classify", json={"texts": ["A fine day"]}).status_code == 200
     labels: dict[str, set[str]] = {}

@@ -62,11 +62,12 @@ _SECURITY_HEADERS = (
 
 @dataclass
 class _Record:
-    """What is known about a request, for its log line."""
+    """What is known about a request, for its log line and the metrics."""
 
     id: str
     protocol: str = "none"
     status: int = 0
+    method: str = ""
     texts: int = 0
     error: str = ""
 
@@ -178,13 +179,16 @@ class _Handler:
     def __init__(self, service: Service, keys: _Keys, protocol: Protocol, endpoint: Endpoint) -> None:
         self._service, self._keys, self._protocol, self._endpoint = service, keys, protocol, endpoint
         self._bodies = BodyReader(service.options.payload_limit)
-        self._scores = endpoint.method == "POST"
+        self._has_body = endpoint.method == "POST"
+        self._scores = self._has_body and endpoint.scores
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request, record = Request(scope, receive), scope["toxonnx"]
         record.protocol = "public" if self._endpoint.is_public else self._protocol.name
         try:
             answer = await self._answer(request, record)
+            if self._scores:
+                self._service.metrics.successes.labels(record.method).inc()
         except ClientDisconnect:
             record.status, record.error = _CLIENT_GONE, "client gone"
             return
@@ -193,6 +197,9 @@ class _Handler:
             if self._scores:
                 self._service.metrics.failures.labels(error.kind).inc()
             answer = self._protocol.error(error)
+        finally:
+            if not record.method:  # refused before its texts were read
+                self._count(record, "unknown")
         await _response(answer)(scope, receive, send)
 
     async def _answer(self, request: Request, record: _Record) -> Answer:
@@ -200,12 +207,12 @@ class _Handler:
             async with asyncio.timeout(self._service.options.timeout):
                 if not self._endpoint.is_public:
                     self._keys.check(request)
-                if not self._scores:
+                if not self._has_body:
                     return await self._endpoint.answer(self._call(request, record))
                 with self._service.admit(self._bodies.max_size(request)) as set_size:
                     body = await self._bodies.read(request)
                     set_size(len(body))
-                    return await self._score(request, record, body)
+                    return await self._answer_body(request, record, body)
         except TimeoutError:
             raise RequestError("timeout", f"no answer within {self._service.options.timeout:g} seconds") from None
         except (RequestError, ClientDisconnect):
@@ -216,21 +223,24 @@ class _Handler:
             log.error("%s at %s (request %s)", type(bug).__name__, _place(bug), record.id)
             raise RequestError("internal", "internal error") from None
 
-    async def _score(self, request: Request, record: _Record, body: bytes) -> Answer:
+    async def _answer_body(self, request: Request, record: _Record, body: bytes) -> Answer:
         # A large body takes so long that other requests would have to wait for it.
         value = parse_json(body) if len(body) < LARGE_BODY else await asyncio.to_thread(parse_json, body)
         call = self._call(request, record, value)
         answer = await _unless_client_leaves(request, self._endpoint.answer(call))
         record.texts = sum(len(scored.scores) for _, scored in answer.scored)
-        method = "single" if record.texts == 1 else "batch"
-        self._service.metrics.calls.labels(method).inc()
-        self._service.metrics.successes.labels(method).inc()
         return answer
+
+    def _count(self, record: _Record, method: str) -> None:
+        if self._scores:
+            record.method = method
+            self._service.metrics.calls.labels(method).inc()
 
     def _call(self, request: Request, record: _Record, body: object = None) -> Call:
         return Call(
             service=self._service, id=record.id, body=body, path=request.path_params, query=request.query_params,
             base_url=str(request.base_url),
+            count_request=lambda texts: self._count(record, "single" if texts == 1 else "batch"),
         )  # fmt: skip
 
 

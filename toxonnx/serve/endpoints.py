@@ -28,6 +28,7 @@ class Call:
         path: parameters in the path.
         query: parameters after the question mark.
         base_url: scheme, host and root path under which the client reached the server, with a slash at the end.
+        count_request: to call with the number of texts as soon as it is known, for the metrics.
     """
 
     service: Service
@@ -36,6 +37,7 @@ class Call:
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     base_url: str = ""
+    count_request: Callable[[int], None] = lambda _: None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,7 @@ class Endpoint:
         answer: the function that answers.
         summary: a sentence about it.
         is_public: whether it needs no API key.
+        scores: whether a POST request asks for scores, for the metrics.
         request, response: JSON schemas of the bodies.
     """
 
@@ -72,6 +75,7 @@ class Endpoint:
     answer: Callable[[Call], Awaitable[Answer]]
     summary: str
     is_public: bool = False
+    scores: bool = True
     request: Schema | None = None
     response: Schema | None = None
 
@@ -94,11 +98,12 @@ class Protocol:
 
 
 def check_texts(call: Call, count: int) -> None:
-    """Checks the number of texts of a request.
+    """Counts a request, and checks the number of its texts.
 
     Raises:
         RequestError: there are none, or too many.
     """
+    call.count_request(count)
     limit = call.service.options.max_client_batch_size
     if not count:
         raise RequestError("empty", "there is no text")

@@ -58,9 +58,13 @@ class Metrics:
         self.reloads = counter("reloads", "Reloads of a bundle.", "result")
         for result in ("loaded", "refused"):
             self.reloads.labels(result)  # at 0, or an alert would miss the first one
-        self.calls = counter("scoring_requests", "Requests for scores.", "method")
-        self.successes = counter("scoring_successes", "Requests that got scores.", "method")
-        self.failures = counter("scoring_failures", "Requests that got none.", "err")
+        self.calls = counter(
+            "scoring_requests",
+            "Requests for the scores of one text (single) or another number (batch); unknown if refused before that.",
+            "method",
+        )
+        self.successes = counter("scoring_successes", "Requests for scores that were answered.", "method")
+        self.failures = counter("scoring_failures", "Requests for scores that got an error.", "err")
 
         # Looking a series up costs as much as ten additions to it.
         self._request_series = functools.cache(
@@ -155,6 +159,8 @@ _TEI_NAMES = {
     "te_batch_next_size": "batch_rows",
     "te_batch_next_tokens": "batch_tokens",
 }
+#: protocols in our metrics of requests that text-embeddings-inference does not count: pages, probes, unknown paths
+_NOT_IN_TEI = {"public", "none"}
 
 
 class _WithTeiNames(Collector):
@@ -173,6 +179,6 @@ class _WithTeiNames(Collector):
             renamed = Metric(name, family.documentation, "unknown" if family.type == "counter" else family.type)
             for sample in family.samples:
                 suffix = sample.name.removeprefix(family.name).removesuffix("_total")
-                if suffix != "_created":
+                if suffix != "_created" and sample.labels.get("protocol") not in _NOT_IN_TEI:
                     renamed.samples.append(sample._replace(name=name + suffix))
             yield renamed

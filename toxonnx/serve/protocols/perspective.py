@@ -39,6 +39,7 @@ _STATUS = {
 
 async def _analyze(call: Call) -> Answer:
     body = as_object(call.body)
+    call.count_request(1)
     text, token = _comment(body), get(body, "clientToken", str, "")
     requested = _requested(body)
     given = [require(one, str, "languages") for one in get(body, "languages", list, [])]
@@ -295,6 +296,7 @@ PROTOCOL = Protocol(
             path="/v1alpha1/comments:suggestscore",
             answer=_suggest,
             summary="Keeps a moderator's decision as a labelled row.",
+            scores=False,
             request={
                 "type": "object",
                 "required": ["comment", "attributeScores"],
