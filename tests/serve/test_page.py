@@ -177,6 +177,30 @@ JSON_LINES = """{"id": 12345678901234567890, "inner": {"comment": "awful soup"}}
 {"inner": {"comment": null}}
 not JSON
 {"inner": {"comment": "lovely"}}"""
+def test_windows_of_long_texts_are_stated(page: Page) -> None:
+    def answer(route: Route) -> None:
+        route.fulfill(json={**route.fetch().json(), "max_tokens": 222})
+
+    page.route("**/v1/bundles/columns", answer)
+    choose(page, "columns")
+    expect(page.locator("#model")).to_contain_text("reads up to 222 tokens of a text, in windows of 128 tokens;")
+
+
+def test_the_newest_choice_of_a_model_is_shown_and_a_failed_one_is_reported(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/v1/bundles/plain", lambda route: held.append(route))
+    menu = page.get_by_label("Model to use")
+    menu.select_option("plain")
+    choose(page, "columns")
+    held[0].continue_()
+    page.unroute("**/v1/bundles/plain")
+    page.route("**/v1/bundles/plain", lambda route: route.fulfill(body="not JSON"))
+    menu.select_option("plain")
+    expect(page.locator("#status")).to_contain_text("could not be loaded")
+    expect(menu).to_have_value("columns")
+    expect(page.locator("#model strong").first).to_have_text("columns")
+
+
 LINES = 'awful soup\r\n\n  with "quotes", and a comma\nlovely'
 
 

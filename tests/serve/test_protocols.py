@@ -14,6 +14,7 @@ from serve_helpers import serving
 from starlette.testclient import TestClient
 
 from toxonnx import Classifier, Scores
+from toxonnx.inference.options import RuntimeOptions
 from toxonnx.serve.sentences import sentence_spans
 
 TEXT, OTHER = "What a lovely morning!", "This soup is awful."
@@ -215,6 +216,18 @@ def test_text_embeddings_inference(client: TestClient, scores: Scores) -> None:
     assert info["model_type"]["classifier"]["id2label"] == {"0": "toxic", "1": "insult", "2": "calm"}
     assert (info["max_input_length"], info["max_client_batch_size"]) == (128, 1024)
     assert client.get("/health").content == client.get("/ping").content == b""
+
+
+def test_the_longest_text_is_stated_as_it_is_read_in_windows(tone: Path) -> None:
+    runtime = RuntimeOptions(threads=1, long_texts="windows", max_windows=2)
+    with serving(tone, runtime=runtime) as client:
+        limit = client.get("/info").json()["max_input_length"]
+        longest = {"inputs": "word " * (limit - 2), "truncate": False}  # and two special tokens
+        assert limit > 128 and client.post("/predict", json=longest).status_code == 200
+        refused = client.post("/predict", json={**longest, "inputs": "word " * (limit - 1)})
+        assert f"must have less than {limit + 1} tokens" in refused.json()["error"]
+        (description,) = client.get("/v1/bundles").json()["bundles"]
+        assert (description["max_length"], description["max_tokens"]) == (128, limit)
 
 
 def test_hugging_face_form(client: TestClient, scores: Scores) -> None:

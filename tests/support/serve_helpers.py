@@ -83,11 +83,9 @@ def _seal_three(folder: Path, labels: Labels, mappings: dict[str, dict[str, str]
 
 
 @contextlib.contextmanager
-def serving(*bundles: Path, **options: object) -> Iterator[TestClient]:
+def serving(*bundles: Path, runtime: RuntimeOptions = ONE_THREAD, **options: object) -> Iterator[TestClient]:
     """An application in this process."""
-    with TestClient(
-        make_app(Service(bundles, ONE_THREAD, ServeOptions(**options))), raise_server_exceptions=False
-    ) as one:  # type: ignore[arg-type]
+    with TestClient(make_app(Service(bundles, runtime, ServeOptions(**options))), raise_server_exceptions=False) as one:  # type: ignore[arg-type]
         yield one
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from toxonnx.bundle import Bundle
+from toxonnx.inference.classifier import Classifier
 from toxonnx.manifest import Manifest
 
 __all__ = ["describe", "describe_in_detail"]
@@ -16,9 +17,13 @@ __all__ = ["describe", "describe_in_detail"]
 _LIMITS = re.compile(r"\b(limit|limits|limitation|limitations|bias|biases|risk|risks|caveat|caveats)\b", re.IGNORECASE)
 
 
-def describe(bundle: Bundle) -> dict[str, Any]:
-    """What a client needs to send texts and to read the scores."""
-    manifest = bundle.manifest
+def describe(classifier: Classifier) -> dict[str, Any]:
+    """What a client needs to send texts and to read the scores.
+
+    ``max_length`` is the number of tokens that the model reads at once, ``max_tokens`` that of the longest text that
+    is read to its end. It is the same unless long texts are read in windows.
+    """
+    bundle, manifest = classifier.bundle, classifier.bundle.manifest
     return {
         "name": manifest.name,
         "sha256": bundle.seal,
@@ -33,13 +38,15 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "activation": manifest.labels.activation,
         "text": {"columns": list(manifest.text.columns), "template": manifest.text.template},
         "max_length": manifest.max_length,
+        "max_tokens": classifier.preprocess.tokenizer.max_tokens,
         "mappings": manifest.mappings,
     }
 
 
-def describe_in_detail(bundle: Bundle) -> dict[str, Any]:
+def describe_in_detail(classifier: Classifier) -> dict[str, Any]:
     """The same, with measurements on labelled rows and the limits that the card states."""
-    return {**describe(bundle), "measured": _measured(bundle.manifest), "limits": _limits(bundle)}
+    bundle = classifier.bundle
+    return {**describe(classifier), "measured": _measured(bundle.manifest), "limits": _limits(bundle)}
 
 
 def _measured(manifest: Manifest) -> Mapping[str, Any] | None:

@@ -234,7 +234,7 @@ class Service:
         tested = run_self_test(classifier)
         if tested is not None:
             tested.check()
-        details = describe_in_detail(bundle)
+        details = describe_in_detail(classifier)
         queue = ScoringQueue(classifier, self.options, self.metrics)
         drift = DriftLog(bundle.manifest.name, Expectation.of(bundle.manifest))
         metrics = BundleMetrics(self.metrics, bundle.manifest.name, classifier.labels.names)

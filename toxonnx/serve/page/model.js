@@ -5,7 +5,9 @@ import { byId, counted, element } from "./dom.js";
 export function showModel(bundle) {
   const many =
     bundle.labels.length > 1 ? "Each label applies or not, independently of the others." : "The label applies or not.";
-  const length = `The model reads up to ${counted(bundle.max_length, "token")} of a text; what follows is cut off.`;
+  const windows = bundle.max_tokens > bundle.max_length ? `, in windows of ${counted(bundle.max_length, "token")}` : "";
+  const tokens = counted(bundle.max_tokens, "token");
+  const length = `The model reads up to ${tokens} of a text${windows}; what follows is cut off.`;
   const kind = bundle.activation === "sigmoid" ? many : "Each text gets one label.";
   const language = bundle.language ? ` Language of the texts: ${bundle.language}.` : "";
   byId("model").replaceChildren(

@@ -66,7 +66,7 @@ function decision(result, bundle) {
   const remarks = [];
   if (result.review) remarks.push("A person should look at this text.");
   if (result.truncated) {
-    remarks.push(`It is longer than the model reads (${counted(bundle.max_length, "token")}); its end was cut off.`);
+    remarks.push(`It is longer than the model reads (${counted(bundle.max_tokens, "token")}); its end was cut off.`);
   }
   if (result.no_tokens) remarks.push("It has no word that the model knows, and was scored like an empty text.");
   return [element("strong", {}, headline(result, bundle)), ...remarks.map((remark) => ` ${remark}`)];

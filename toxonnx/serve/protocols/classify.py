@@ -55,7 +55,7 @@ def _result(prediction: Prediction) -> Mapping[str, Any]:
 async def _bundles(call: Call) -> Answer:
     options = call.service.options
     content = {
-        "bundles": [describe(bundle.bundle) for bundle in call.service.bundles],
+        "bundles": [describe(bundle.classifier) for bundle in call.service.bundles],
         "max_texts": options.max_client_batch_size,
         "max_bytes": options.payload_limit,
     }

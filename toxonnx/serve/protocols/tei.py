@@ -42,7 +42,7 @@ async def _predict(call: Call) -> Answer:
     scored = await bundle.score(texts)
     first_error(scored)
     if scored.scores.truncated.any():
-        _check_truncation(truncate, direction, bundle.manifest.max_length)
+        _check_truncation(truncate, direction, bundle.classifier.preprocess.tokenizer.max_tokens)
     rows: list[Any] = ranked_labels(scored.scores, raw=raw)
     return Answer(
         content=rows if is_batch else rows[0],
@@ -111,7 +111,7 @@ async def _info(call: Call) -> Answer:
                 }
             },
             "max_concurrent_requests": options.max_concurrent_requests,
-            "max_input_length": bundle.manifest.max_length,
+            "max_input_length": bundle.classifier.preprocess.tokenizer.max_tokens,
             "max_batch_tokens": settings.max_batch_tokens,
             "max_batch_requests": None,
             "max_client_batch_size": options.max_client_batch_size,
