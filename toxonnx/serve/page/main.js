@@ -10,6 +10,11 @@ import { showTextForm } from "./text.js";
 const status = byId("status");
 const keyForm = byId("key-form");
 
+/** Name of the model that the page shows. */
+let shown = "";
+/** Ends the loading of a model's description: another one was chosen. */
+let opening = new AbortController();
+
 async function load() {
   try {
     const served = await call("v1/bundles");
@@ -17,13 +22,24 @@ async function load() {
     const choice = byId("bundle");
     choice.replaceChildren(...served.bundles.map(({ name }) => element("option", { value: name }, name)));
     byId("choice").hidden = served.bundles.length === 1;
-    choice.onchange = () => open(choice.value, served);
+    choice.onchange = async () => {
+      try {
+        await open(choice.value, served);
+      } catch (error) {
+        choice.value = shown;
+        report(error);
+      }
+    };
     await open(choice.value, served);
   } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    if (error.status === 401) askForKey();
-    else fail(status, `The description of the model could not be loaded: ${error.message}.`);
+    report(error);
   }
+}
+
+function report(error) {
+  if (!(error instanceof ApiError)) throw error;
+  if (error.status === 401) askForKey();
+  else fail(status, `The description of the model could not be loaded: ${error.message}.`);
 }
 
 function askForKey() {
@@ -35,7 +51,15 @@ function askForKey() {
 }
 
 async function open(name, served) {
-  const details = await call(`v1/bundles/${encodeURIComponent(name)}`);
+  opening.abort();
+  const { signal } = (opening = new AbortController());
+  let details;
+  try {
+    details = await call(`v1/bundles/${encodeURIComponent(name)}`, { signal });
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+  if (signal.aborted) return;
   const bundle = { ...details, maxTexts: served.max_texts, maxBytes: served.max_bytes };
   document.title = `${bundle.name} · toxonnx`;
   showModel(bundle);
@@ -44,6 +68,7 @@ async function open(name, served) {
   showMeasured(bundle);
   showLimits(bundle);
   status.textContent = "";
+  shown = name;
   byId("content").hidden = false;
 }
 
