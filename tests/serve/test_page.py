@@ -177,6 +177,8 @@ JSON_LINES = """{"id": 12345678901234567890, "inner": {"comment": "awful soup"}}
 {"inner": {"comment": null}}
 not JSON
 {"inner": {"comment": "lovely"}}"""
+
+
 def test_windows_of_long_texts_are_stated(page: Page) -> None:
     def answer(route: Route) -> None:
         route.fulfill(json={**route.fetch().json(), "max_tokens": 222})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 from helpers import sentences, write_csv
 from serve_helpers import serving
@@ -57,3 +60,24 @@ def test_decisions_of_moderators_are_rows_of_the_next_training(tone: Path, tmp_p
         for number, (_, kind) in enumerate(decided)
     ]
     assert rows.y_true[2:].tolist() == expected
+
+
+def test_a_suggestion_that_the_disk_has_no_room_for_is_an_error_and_leaves_no_part(
+    tone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write, sizes = tmp_path / "suggestions.jsonl", os.write, [10, 0]
+
+    def write_part(descriptor: int, content: bytes) -> int:
+        if not (size := sizes.pop(0)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, content[:size])
+
+    body = {"comment": {"text": "So kind!"}, "attributeScores": {"TOXICITY": {"summaryScore": {"value": 0}}}}
+    with serving(tone, suggestions=path) as client:
+        assert client.post("/v1alpha1/comments:suggestscore", json=body).status_code == 200
+        kept = path.read_bytes()
+        with monkeypatch.context() as patched:
+            patched.setattr("os.write", write_part)
+            failed = client.post("/v1alpha1/comments:suggestscore", json=body)
+    assert failed.status_code == 500 and "not kept: No space left on device" in failed.json()["error"]["message"]
+    assert path.read_bytes() == kept

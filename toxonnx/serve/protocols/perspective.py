@@ -201,7 +201,10 @@ async def _suggest(call: Call) -> Answer:
     labels = dict.fromkeys(
         label for one in call.service.bundles for label in one.manifest.mappings.get("perspective", {}).values()
     )
-    await asyncio.to_thread(append_suggestion, path, text, {label: values.get(label) for label in labels})
+    try:
+        await asyncio.to_thread(append_suggestion, path, text, {label: values.get(label) for label in labels})
+    except OSError as error:
+        raise RequestError("internal", f"The suggested scores were not kept: {error.strerror}.") from None
     return Answer(content={"clientToken": token} if token else {})
 
 
