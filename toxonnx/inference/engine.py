@@ -83,7 +83,7 @@ class Engine:
             return self._load(last), fallback
         except MachineError as error:
             if LAYOUTS[self._bundle.manifest.layout].packed and DEVICES[last].is_gpu:
-                error.hint += "\nThe packed layout runs on CUDA only, so there is no fallback; --layout fused has one."
+                error.hint += "\nThe packed layout runs on CUDA only; for a fallback, export with --layout fused."
             raise
 
     def _choose_settings(self, fallback: str) -> ExecutionSettings:

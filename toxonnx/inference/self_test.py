@@ -73,7 +73,7 @@ class SelfTest:
             raise GateError(
                 f"probabilities on this machine differ from PyTorch's by {self.largest_probability_difference:.4f}, "
                 f"the tolerance is {self.tolerance:.4f}",
-                "Do not use these scores. Try --device cpu, another --layout, or --precision fp32.",
+                "Do not use these scores. Try --device cpu, or export with another --layout or with --precision fp32.",
             )
 
 

@@ -128,7 +128,7 @@ class Session:
             tokens = feed["input_ids"].size
             raise MachineError(
                 f"ONNX Runtime failed on {self.device}, on a batch of {tokens:,} tokens: {_reason(error)}",
-                "If it ran out of memory, use a smaller --max-batch-tokens.",
+                "If it ran out of memory, use smaller batches: --max-batch-tokens of predict, serve and bench.",
             ) from None
         return logits
 
