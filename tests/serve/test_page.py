@@ -239,6 +239,14 @@ def test_files_come_back_as_from_predict(
         assert score_file(page, name, content.encode(), column).decode() == expected
 
 
+@pytest.mark.parametrize("name", ["posts.tsv", "posts.TAB"])
+def test_a_file_with_tabs_comes_back_as_one(page: Page, name: str) -> None:
+    content = b"text\tnote, or comment\nSo kind!\ta, b, c\n"
+    assert score_file(page, name, content).startswith(b"text\tnote, or comment\tlabel\t")
+    expect(page.get_by_role("link", name="Download")).to_have_attribute("download", "posts.scored.tsv")
+    assert b"text\tlabel\t" in score_file(page, "one.tsv", b"text\nSo kind, so nice\n")  # no tab to count
+
+
 def test_a_file_can_be_dropped(page: Page) -> None:
     dropped = page.evaluate_handle(
         "(text) => { const data = new DataTransfer(); data.items.add(new File([text], 'rows.txt')); return data; }",

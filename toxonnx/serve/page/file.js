@@ -80,7 +80,7 @@ function ask(name, format, text, delimiter) {
     element("label", { htmlFor: node.id }, `Column with ${parts[i]}`),
     node,
   ]);
-  if (format === "csv") {
+  if (format === "csv" || format === "tsv") {
     const all = { ...DELIMITERS, [table.delimiter]: DELIMITERS[table.delimiter] ?? table.delimiter };
     const keys = Object.keys(all);
     const choice = select(Object.values(all), keys.indexOf(table.delimiter), { id: "delimiter" });

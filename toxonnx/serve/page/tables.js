@@ -28,7 +28,7 @@ export class FileError extends Error {}
 /** The format of a file, by its name. */
 export function formatOf(name) {
   const suffix = name.toLowerCase().split(".").pop();
-  const formats = { csv: "csv", tsv: "csv", tab: "csv", jsonl: "jsonl", ndjson: "jsonl", txt: "text", text: "text" };
+  const formats = { csv: "csv", tsv: "tsv", tab: "tsv", jsonl: "jsonl", ndjson: "jsonl", txt: "text", text: "text" };
   if (Object.hasOwn(formats, suffix)) return formats[suffix];
   throw new FileError("the name must end in .csv, .tsv, .jsonl or .txt");
 }
@@ -51,7 +51,8 @@ export function decode(buffer) {
 export function openTable(format, text, delimiter) {
   if (!text.trim()) throw new FileError("the file is empty");
   if (format === "jsonl") return new JsonlTable(text);
-  return format === "text" ? new TextTable(text) : new CsvTable(text, delimiter);
+  if (format === "text") return new TextTable(text);
+  return format === "tsv" ? new CsvTable(text, delimiter, "tsv", "\t") : new CsvTable(text, delimiter);
 }
 
 /** Which columns are the text: those that the model was trained on, else the first one with a usual name. */
@@ -109,15 +110,15 @@ class CsvColumns {
 }
 
 class CsvTable {
-  suffix = "csv";
-
-  constructor(text, delimiter) {
+  /** `usual` is the delimiter where neither the caller nor the file names one; without it, the most likely one. */
+  constructor(text, delimiter, suffix = "csv", usual) {
+    this.suffix = suffix;
     const mark = text.startsWith("\ufeff") ? "\ufeff" : "";
     // A first line that only names the delimiter, as Excel writes it.
     const named = /^"?sep=(?![".0-9])([\t -~])"?[\r\n]+/i.exec(text.slice(mark.length));
     this.above = mark + (named?.[0] ?? "");
     const body = text.slice(this.above.length);
-    this.delimiter = delimiter ?? named?.[1] ?? likelyDelimiter(body);
+    this.delimiter = delimiter ?? named?.[1] ?? usual ?? likelyDelimiter(body);
     const records = readCsv(body, this.delimiter, 1 + lineEnds(this.above));
     const header = records.findIndex(isRow);
     if (header < 0) throw new FileError("the file has no header: the first line must contain the column names");
