@@ -89,6 +89,19 @@ def test_google_api_client(server: RunningServer) -> None:
     assert caught.value.error_details[0]["errorType"] == "INVALID_REQUEST"
 
 
+def test_the_discovery_document_trusts_the_named_proxies(
+    server: RunningServer, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def root(url: str) -> str:
+        forwarded = {"host": "moderation.example.org", "x-forwarded-proto": "https"}
+        return str(httpx2.get(f"{url}/$discovery/rest", headers=forwarded).json()["rootUrl"])
+
+    assert root(server.url) == "https://moderation.example.org/"
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "192.0.2.1")
+    with running(plain) as other:
+        assert root(other.url) == "http://moderation.example.org/"
+
+
 def test_openai_client_with_strict_validation(server: RunningServer) -> None:
     with openai.OpenAI(
         base_url=f"{server.url}/v1", api_key="any", _strict_response_validation=True, max_retries=0
