@@ -64,7 +64,7 @@ def test_a_packed_bundle_has_no_fallback(on_gpu: Callable[..., Engine]) -> None:
     for options in ({"allow_fallback": True}, {"device": "auto"}, {}):
         with pytest.raises(MachineError) as caught:
             on_gpu("packed", **options)
-        assert "there is no fallback; --layout fused has one" in caught.value.hint
+        assert "there is no fallback; a bundle exported with --layout fused has one" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,10 @@ class Engine:
             return self._load(last), fallback
         except MachineError as error:
             if LAYOUTS[self._bundle.manifest.layout].packed and DEVICES[last].is_gpu:
-                error.hint += "\nThe packed layout runs on CUDA only; for a fallback, export with --layout fused."
+                error.hint += (
+                    "\nThe packed layout runs on CUDA only, so there is no fallback; a bundle exported with "
+                    "--layout fused has one."
+                )
             raise
 
     def _choose_settings(self, fallback: str) -> ExecutionSettings:

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from toxonnx.wire.errors import RequestError
 
@@ -85,7 +85,7 @@ def require(value: Any, kind: type[T], where: str) -> T:
         except OverflowError:
             raise RequestError("invalid", f"{where} is too large", field=where) from None
     if type(value) is kind:
-        return cast(T, value)
+        return value
     raise RequestError("invalid", f"{where} must be {_TYPE_NAMES[kind]}, got {type_name(value)}", field=where)
 
 
