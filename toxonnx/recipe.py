@@ -189,7 +189,7 @@ class Training:
     #: of AdamW
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     #: of AdamW
-    epsilon: NotNegative = 1e-8
+    epsilon: Positive = 1e-8
     #: course of the learning rate after the warm-up
     schedule: Annotated[str, one_of(*SCHEDULES)] = "linear"
     #: steps in which the learning rate rises to its peak

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from toxonnx import Classifier
 from toxonnx.bundle import open_bundle
 from toxonnx.convert.cascade import Promise, cascade_target, choose_max_risk, fit_cascade
+from toxonnx.data.examples import Examples, save_examples
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, hashes, is_seen, load_fingerprints
 from toxonnx.errors import GateError, InputError
 from toxonnx.inference.cascade import FirstStage
@@ -20,6 +22,7 @@ from toxonnx.inference.scores import decide, probabilities
 from toxonnx.inference.tokenizer_pool import TextPreprocessor
 from toxonnx.labels import Labels
 from toxonnx.manifest_decisions import Cascade
+from toxonnx.texts import TextSpec
 
 DRAWS, ROWS = 1000, 3000
 #: share of a rare label, on which the first stage errs more often
@@ -126,6 +129,21 @@ def test_export_seals_a_first_stage(run: Path, tmp_path: Path) -> None:
     scores = Classifier(bundle).score([text for text, _ in sentences(200, 9)])
     assert scores.early.mean() > 0.5
     assert "a first stage answers" in toxonnx("info", tmp_path / "bundle").stdout
+
+
+def test_test_rows_of_the_run_that_a_first_stage_is_fitted_on_are_no_new_rows(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    labels = Labels(("complaint", "praise"))
+    texts, classes = zip(*sentences(900, 8), strict=True)
+    y_true = np.array([labels.names.index(name) for name in classes])
+    save_examples(tmp_path / "run" / "test.csv", Examples(list(texts), y_true, [2] * 900, labels, TextSpec()))
+    done = toxonnx("export", tmp_path / "run", "-o", tmp_path / "bundle", "--cascade", "0.95")
+    assert done.returncode == 0, done.stderr
+    bundle = open_bundle(tmp_path / "bundle")
+    assert is_seen(texts, load_fingerprints(bundle.path / FINGERPRINT_FILES["fitted"])).all()
+    # The report is about the full model, for which they were new.
+    assert bundle.manifest.evaluation["part"] == "test"
+    assert bundle.manifest.evaluation["models"][0]["leaky_rows"] < 900
 
 
 def test_a_bundle_gets_a_first_stage_for_other_texts(bundles: dict[str, Path], tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from toxonnx.data.examples import Examples, load_saved_rows, save_examples
 from toxonnx.data.labelled_files import load_examples
@@ -59,3 +61,14 @@ def test_data_needs_no_torch(tmp_path: Path) -> None:
         [sys.executable, "-c", script, str(tmp_path / "rows.csv")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=4))
+def test_rows_that_a_run_saves_can_be_read(texts: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Also those with a NUL, which JSON and Parquet can contain but CSV cannot."""
+    path = tmp_path_factory.mktemp("run") / "validation.csv"
+    labels, y_true = Labels(("rude", "curt", "kind"), "softmax"), np.arange(len(texts)) % 3
+    save_examples(path, Examples([f"{text}." for text in texts], y_true, [2] * len(texts), labels, TextSpec()))
+    read, back = load_saved_rows(path, labels)
+    assert read == [f"{text}.".replace("\0", "\ufffd") for text in texts]
+    assert back.tolist() == y_true.tolist()

@@ -166,6 +166,37 @@ def test_shares_and_weights(tmp_path: Path) -> None:
         _recipe(labels={"columns": ["a"], "soft": True})
 
 
+def test_rows_without_weight_are_not_looked_at(tmp_path: Path) -> None:
+    cells = [["a", "kind", "new"], ["b", "rude", "new"], ["c", "no idea", "old"], ["d", "", "old"]]
+    write_csv(tmp_path / "rows.csv", ["text", "tone", "from"], cells)
+    file = {"path": str(tmp_path / "rows.csv"), "source_column": "from", "sources": {"old": {"weight": 0}}}
+    for names in ({}, {"names": {"kind": "kind", "rude": "rude"}}):
+        recipe = _recipe(labels={"column": "tone", **names}, data=[file])
+        rows = load_files(data_files(recipe, None), recipe).labelled
+        assert rows.texts == ["a", "b"] and rows.labels.names == ("kind", "rude")
+    recipe = _recipe(
+        labels={"column": "tone", "names": {"kind": "kind", "rude": "rude"}}, data=[{"path": file["path"]}]
+    )
+    with pytest.raises(RowError, match=r"line 4: column 'tone' must contain one of kind, rude"):
+        load_files(data_files(recipe, None), recipe)
+
+
+def test_settings_of_sources_are_those_of_their_own_file(tmp_path: Path) -> None:
+    files = []
+    for folder, source, licence in (("a", "forum", "MIT"), ("b", "mail", "CC0")):
+        (tmp_path / folder).mkdir()
+        rows = [[f"{source} {i}", i % 2, source] for i in range(4)]
+        write_csv(path := tmp_path / folder / "rows.csv", ["text", "rude", "from"], rows)
+        files.append({"path": str(path), "licence": licence})
+    recipe = _recipe(labels={"column": "rude"}, data=[{**file, "source_column": "from"} for file in files])
+    licences = {name: one.licence for name, one in load_files(data_files(recipe, None), recipe).sources.items()}
+    assert licences == {"forum": "MIT", "mail": "CC0"}
+    # Without names, both are called rows.
+    recipe = _recipe(labels={"column": "rude"}, data=files)
+    with pytest.raises(InputError, match=r"a/rows\.csv and .*b/rows\.csv both have the source 'rows'"):
+        load_files(data_files(recipe, None), recipe)
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_rows_that_belong_together_are_on_one_side(data: st.DataObject) -> None:

@@ -13,6 +13,7 @@ from helpers import largest_file, recipe, sentences, write_csv
 
 from toxonnx.data.examples import load_saved_rows
 from toxonnx.errors import CheckpointError, InputError, MachineError, RecipeError
+from toxonnx.recipe import Recipe, Teacher
 from toxonnx.recipe_files import load_recipe, recipe_from_dict
 from toxonnx.train.adapters import Trained, load_trained
 from toxonnx.train.fit import TrainRequest, fit
@@ -92,6 +93,54 @@ def test_epochs_and_learning_rate_that_the_recipe_leaves_open(
         run = fit(dataclasses.replace(request, recipe=recipe, force=True), Reports(log=lines.append))
         assert run.learning_rate == rate
         assert any(f"learning rate {rate:g}, {epochs} epochs at most" in line for line in lines)
+
+
+def test_epochs_that_the_recipe_leaves_open_count_the_rows_that_only_the_teacher_labels(
+    bases: dict[str, Path], tmp_path: Path
+) -> None:
+    request = _request(tmp_path, bases["distilbert"])
+    fit(dataclasses.replace(request, recipe=_changed(request.recipe, epochs=1)), QUIET)
+    teacher = Teacher((str((tmp_path / "run").rename(tmp_path / "teacher")),), alpha=0.5)
+    rows = [[f"{text} {number}", ""] for number, (text, _) in enumerate(sentences(100))]
+    data = write_csv(tmp_path / "more.csv", ["text", "class"], [*map(list, sentences(40)), *rows])
+    open_recipe = dataclasses.replace(_changed(request.recipe, epochs=None, batch_size=4, patience=1), teacher=teacher)
+    lines: list[str] = []
+    fit(dataclasses.replace(request, recipe=open_recipe, data=data), Reports(log=lines.append))
+    # 132 rows to train on: 350 steps are 11 epochs.
+    assert any("11 epochs at most" in line for line in lines), lines
+
+
+def test_a_training_that_diverges_is_one_error(bases: dict[str, Path], tmp_path: Path) -> None:
+    request = _request(tmp_path, bases["distilbert"], epochs=1, method="full", rate=1e30)
+    with pytest.raises(InputError, match=r"the training has diverged.*\n.*learning_rate"):
+        fit(request, QUIET)
+    with pytest.raises(RecipeError, match="epsilon"):
+        recipe_from_dict({"name": "r", "labels": {"column": "c"}, "training": {"epsilon": 0}}, "r.toml")
+
+
+def test_a_training_without_patience_left_resumes_to_its_end_from_another_folder(
+    bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Steps so small that no epoch is better than the first one.
+    request = _request(tmp_path, bases["distilbert"], epochs=9, rate=1e-12)
+    request = dataclasses.replace(request, recipe=_changed(request.recipe, patience=2))
+    whole = fit(dataclasses.replace(request, output=tmp_path / "whole"), QUIET)
+    assert whole.epochs < 9
+    (tmp_path / "elsewhere").mkdir()
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.setattr("toxonnx.train.fit._finish", lambda *_: None)
+        fit(dataclasses.replace(request, output=Path("run")), QUIET)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    resumed = fit(dataclasses.replace(request, output=Path("../run"), resume=True), QUIET)
+    assert (resumed.epochs, resumed.best_epoch, resumed.metrics) == (whole.epochs, whole.best_epoch, whole.metrics)
+    both = [load_trained(tmp_path / name).model.state_dict() for name in ("run", "whole")]
+    assert all(torch.equal(weight, both[1][name]) for name, weight in both[0].items())
+
+
+def _changed(recipe: Recipe, **training: Any) -> Recipe:
+    """The recipe with other keys of ``[training]``."""
+    return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **training))
 
 
 def test_interpolation_ends_between_the_base_and_the_trained_weights(bases: dict[str, Path], tmp_path: Path) -> None:

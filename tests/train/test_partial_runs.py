@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,8 @@ def test_labels_that_nobody_judged_count_nowhere(bases: dict[str, Path], tmp_pat
     assert "rows in which a label was judged: praise 71%, soup 64%" in lines
     assert "10 rows without a label are left out" in lines
     metrics = run.metrics["validation"]
+    logged = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
+    assert logged["validation_loss"] == pytest.approx(metrics["loss"], abs=1e-6)
     trained = load_trained(tmp_path / "run")
     texts, y_true = load_saved_rows(tmp_path / "run" / "validation.csv", trained.labels)
     assert {name: one["known"] for name, one in metrics["per_class"].items()} == {

@@ -45,7 +45,7 @@ MIN_BOOTSTRAP_SAMPLES, MAX_COLUMNS = 100, 14
     "--bootstrap-samples", type=click.IntRange(min=0), default=1000, show_default=True,
     help="Number of bootstrap samples for intervals; 0 for no intervals.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Random seed of the bootstrap.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed of the bootstrap.")
 @threads_option
 @device_options
 @read_options

@@ -45,6 +45,7 @@ from toxonnx.convert.verify import (
     measure_reference,
     reference_logits,
 )
+from toxonnx.data.fingerprints import FINGERPRINT_FILES, load_fingerprints, save_fingerprints
 from toxonnx.errors import InputError
 from toxonnx.evaluate.suites import SuiteRequest
 from toxonnx.formats import LAYOUTS
@@ -310,7 +311,7 @@ def _verify_and_evaluate(
     verification = dataclasses.replace(verification, worse_than_baseline=worse)
     manifest = dataclasses.replace(manifest, labels=labels, verification=verification, decisions=decisions)
     fitted = [rows] if decisions and (decisions.calibrated or decisions.target) else []
-    used = [one for one in (inputs.calibration, inputs.cascade, *fitted) if one]
+    used = [one for one in (inputs.calibration, *fitted) if one]
     save_bundle_fingerprints(trained, used, work)
     with_decisions, _ = load_final(work, manifest, scratch)
     evaluation = held_out_report(with_decisions, reported_logits, reported, inputs.suite, log)
@@ -321,6 +322,9 @@ def _verify_and_evaluate(
             with_decisions, inputs.cascade.texts, trained_on(trained), target, where=inputs.cascade.where
         )
         np.save(work / CASCADE_WEIGHTS, weights, allow_pickle=False)
+        # Only now: the report above is about the full model, which was not fitted on the test rows.
+        path = work / FINGERPRINT_FILES["fitted"]
+        save_fingerprints(path, inputs.cascade.texts, load_fingerprints(path) if path.is_file() else None)
         manifest = dataclasses.replace(manifest, cascade=cascade)
     return manifest
 

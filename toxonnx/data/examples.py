@@ -118,7 +118,10 @@ def known_counts(examples: Examples) -> dict[str, int]:
 
 
 def save_examples(path: Path, examples: Examples) -> None:
-    """Writes held-out rows into a run: line in the data file, text as the model reads it, labels, unknown labels."""
+    """Writes held-out rows into a run: line in the data file, text as the model reads it, labels, unknown labels.
+
+    Of the characters that a CSV file cannot contain, NUL is left; it becomes U+FFFD.
+    """
     numbers = np.arange(len(examples.labels))
     y_true = examples.y_true if examples.labels.multi else (examples.y_true[:, None] == numbers).astype(np.int64)
 
@@ -129,7 +132,7 @@ def save_examples(path: Path, examples: Examples) -> None:
         writer = csv.writer(file)
         writer.writerow(["line", "text", "labels", "unknown"])
         for line, text, cells in zip(examples.lines, examples.texts, y_true, strict=True):
-            writer.writerow([line, text, names(cells, 1), names(cells, MISSING)])
+            writer.writerow([line, text.replace("\0", "\ufffd"), names(cells, 1), names(cells, MISSING)])
 
 
 def load_saved_rows(path: Path, labels: Labels) -> tuple[list[str], NDArray[np.int64]]:

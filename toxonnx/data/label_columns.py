@@ -118,7 +118,7 @@ def read_y_true(table: Table, labels: Labels, columns: LabelColumns) -> NDArray[
         return _read_label_per_column(table, labels, columns, names)
     if len(columns.columns) != 1:
         raise InputError(f"{len(columns.columns)} --label-column options given, but the model is single-label")
-    y_true = read_label_cells(table, columns, names)
+    y_true = read_label_cells(table, columns, names, labels.names)
     check_label_cells(
         table,
         columns,
@@ -135,10 +135,13 @@ def _read_label_per_column(
     """See :func:`read_y_true`; ``names`` has the label of each known column."""
     given = columns.columns
     unnamed = [column for column in given if column not in names]
-    if unnamed and (len(given) != len(labels) or columns.label_map):
+    # Columns with names of their own are in the model's order, unless one bears the name of a label in another place.
+    elsewhere = any(column in names and name != column for column, name in zip(given, labels.names, strict=False))
+    if unnamed and (len(given) != len(labels) or columns.label_map or elsewhere):
         raise InputError(
             f"{', '.join(map(repr, unnamed))} is not a label of the model",
-            f"Map it to one: --label-map COLUMN=LABEL,...; the labels are {', '.join(labels.names)}.",
+            f"The labels are {', '.join(labels.names)}. Give columns of these names, or one for each in this order; "
+            "eval can map them, too: --label-map COLUMN=LABEL,...",
         )
     found = labels.names if unnamed else [names[column] for column in given]
     if twice := [name for name, count in Counter(found).items() if count > 1]:
@@ -153,20 +156,23 @@ def _read_label_per_column(
     return y_true
 
 
-def read_label_cells(table: Table, columns: LabelColumns, names: Mapping[str, str] | None) -> NDArray[np.int64]:
+def read_label_cells(
+    table: Table, columns: LabelColumns, names: Mapping[str, str] | None, order: Sequence[str] = ()
+) -> NDArray[np.int64]:
     """Reads the label columns of all rows; unlike :func:`read_y_true`, it accepts rows that are not labelled.
 
     Args:
         table: the rows.
         columns: where the labels are.
         names: value -> label name for a column that contains a class; None for columns of 0 and 1.
+        order: see :func:`toxonnx.data.label_values.read_classes`.
 
     Returns:
         int64 [rows] as of :func:`toxonnx.data.label_values.read_classes`, or int64 [rows, columns] as of
         :func:`toxonnx.data.label_values.read_flags`.
     """
     if names is not None:
-        return read_classes(table.column(columns.columns[0]), names, columns.threshold)
+        return read_classes(table.column(columns.columns[0]), names, columns.threshold, order)
     return np.stack([read_flags(table.column(name), columns.threshold) for name in columns.columns], axis=1)
 
 

@@ -94,20 +94,23 @@ def look_like_scores(values: Iterable[str]) -> bool:
     return fractions + (len(counts) > _MANY_NUMBERS) + (min(counts.values()) == 1) >= 2
 
 
-def read_classes(values: Sequence[str], names: Mapping[str, str], threshold: float | None = None) -> NDArray[np.int64]:
+def read_classes(
+    values: Sequence[str], names: Mapping[str, str], threshold: float | None = None, order: Sequence[str] = ()
+) -> NDArray[np.int64]:
     """Reads a column that contains a class.
 
     Args:
         values: of the column.
         names: value -> label name; with a threshold, the names of 0 and 1.
         threshold: see :class:`toxonnx.recipe.LabelSpec`.
+        order: the label names in the model's order; by default the distinct ones of ``names``.
 
     Returns:
-        int64 [rows], the number of each row's label among the distinct names, :data:`UNKNOWN` or :data:`MISSING`.
+        int64 [rows], the number of each row's label in ``order``, :data:`UNKNOWN` or :data:`MISSING`.
     """
-    order = {name: number for number, name in enumerate(dict.fromkeys(names.values()))}
-    table = {whole_number(value): order[name] for value, name in names.items()}
-    table |= {value: order[name] for value, name in names.items()}
+    numbers = {name: number for number, name in enumerate(order or dict.fromkeys(names.values()))}
+    table = {whole_number(value): numbers[name] for value, name in names.items()}
+    table |= {value: numbers[name] for value, name in names.items()}
 
     def number_of(value: str) -> int:
         if threshold is not None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from toxonnx.data.examples import Examples
 from toxonnx.data.label_columns import LabelColumns, check_label_cells, read_label_cells
-from toxonnx.data.label_values import MISSING, class_names, look_like_scores, quote, reads_decimals, whole_number
+from toxonnx.data.label_values import MISSING, class_names, look_like_scores, quote, reads_decimals
+from toxonnx.data.targets import read_targets
 from toxonnx.errors import InputError, RowError
 from toxonnx.io.base import ReadOptions, open_source
 from toxonnx.io.input_file import is_pipe
 from toxonnx.io.table import Table, read_table
 from toxonnx.labels import Labels
-from toxonnx.recipe import DataFile, LabelSpec, Recipe
+from toxonnx.recipe import DataFile, LabelSpec, Recipe, Source
 from toxonnx.texts import TextSpec, fold
 
 __all__ = ["LoadedRows", "data_files", "load_examples", "load_files"]
@@ -28,10 +29,17 @@ __all__ = ["LoadedRows", "data_files", "load_examples", "load_files"]
 
 @dataclass(frozen=True)
 class LoadedRows:
-    """The rows of some files: those with a label, and those without one, which only a teacher can use."""
+    """The rows of some files.
+
+    Attributes:
+        labelled: those with a label.
+        unlabelled: those without one, which only a teacher can use.
+        sources: source -> how the recipe uses its rows; empty if the recipe has no files.
+    """
 
     labelled: Examples
     unlabelled: Examples
+    sources: Mapping[str, Source]
 
 
 def data_files(recipe: Recipe, data: Path | None) -> list[tuple[Path, DataFile]]:
@@ -101,11 +109,11 @@ def load_files(
         columns_true = rows.y_true.T if recipe.multi else [rows.y_true == i for i in range(len(label_set))]
         absent = [name for name, true in zip(label_set.names, columns_true, strict=True) if not (true == 1).any()]
         if absent:
-            raise InputError(
-                f"{where} has no row with text of the class {', '.join(map(repr, absent))}",
-                "Add such rows, or remove the class from labels.names in the recipe.",
-            )
-    return LoadedRows(rows, others)
+            key = "labels.columns" if spec.columns else "labels.names"
+            remove = f", or remove the class from {key} in the recipe" if spec.columns or spec.names else ""
+            what = f"{where} has no row with text of the class {', '.join(map(repr, absent))}"
+            raise InputError(what, f"Add such rows{remove}.")
+    return LoadedRows(rows, others, _settings(opened) if recipe.data and labels is None else {})
 
 
 @dataclass(frozen=True)
@@ -116,13 +124,24 @@ class _File:
         spec: how it differs from what the recipe says.
         table: the columns that the recipe names. A label column that the file lacks is empty.
         text_columns: the recipe's names of the text columns.
-        columns: all columns that training reads.
+        training: whether the file is trained on, not validated.
+        sources: of each row.
+        weights: float32 [rows], of each row; those with 0 are left out.
     """
 
     spec: DataFile
     table: Table
     text_columns: tuple[str, ...]
     training: bool
+    sources: list[str]
+    weights: NDArray[np.float32]
+
+    def subset(self, rows: NDArray[np.int64]) -> _File:
+        """Some of the rows, by index."""
+        sources = [self.sources[i] for i in rows]
+        return dataclasses.replace(
+            self, table=self.table.subset(rows.tolist()), sources=sources, weights=self.weights[rows]
+        )
 
     @classmethod
     def open(cls, path: Path, spec: DataFile, recipe: Recipe, reading: ReadOptions | None, *, training: bool) -> _File:
@@ -135,7 +154,8 @@ class _File:
             try:
                 text = recipe.text.columns or recipe.text.choose_columns(header)
             except InputError as error:
-                raise InputError(f"{path}: {error.what}", source.columns_hint or error.hint) from None
+                hint = f'Name the text column in the recipe: text.columns = ["COLUMN"]. Columns: {", ".join(header)}.'
+                raise InputError(f"{path}: {error.what}", source.columns_hint or hint) from None
         labels = recipe.labels
         wanted = [*text, *LabelColumns.of(labels).columns]
         if training:
@@ -149,7 +169,8 @@ class _File:
         table = read_table(path, reading, columns=[column for name, column in theirs.items() if name not in lacking])
         columns = {name: table.columns[column] for name, column in theirs.items() if name not in lacking}
         columns |= {name: [""] * len(table) for name in lacking if name not in recipe.split.group}
-        return cls(spec, Table(path, columns, table.lines), text, training)
+        table = Table(path, columns, table.lines)
+        return cls(spec, table, text, training, *_sources(table, spec, recipe, training=training))
 
 
 @dataclass(frozen=True)
@@ -161,7 +182,7 @@ class _Part:
         y_true: see :class:`toxonnx.data.examples.Examples`; of unlabelled rows too.
         labelled: bool [rows].
         texts: normalised, all not empty.
-        teacher_texts, sources, weights: of each row; see :class:`toxonnx.data.examples.Examples`.
+        teacher_texts: of each row; see :class:`toxonnx.data.examples.Examples`.
         taught: bool [rows], whether a teacher reads the row.
         dropped, unlabelled, unused, notes, index: see :class:`toxonnx.data.examples.Examples`; the file's number among
             several.
@@ -173,8 +194,6 @@ class _Part:
     texts: list[str]
     teacher_texts: list[str]
     taught: NDArray[np.bool_]
-    sources: list[str]
-    weights: NDArray[np.float32]
     dropped: int
     unlabelled: int
     unused: int
@@ -192,22 +211,19 @@ class _Part:
         taught = np.full(len(table), file.training and recipe.teacher.alpha > 0)
         if teacher_texts:
             taught = np.array([bool(text) for text in teacher_texts])
-        checked = np.flatnonzero(labelled | (~taught & (spec.missing != "drop")))
+        checked = np.flatnonzero((labelled | (~taught & (spec.missing != "drop"))) & (file.weights > 0))
         hint = "Add it to labels.names in the recipe, or fix the row."
         check_label_cells(table.subset(checked.tolist()), columns, y_true[checked], names or (), hint)
         has_text = np.array([bool(text.strip()) for text in texts], dtype=np.bool_)
-        sources, weights = _sources(file, recipe)
-        kept = np.flatnonzero(has_text & (weights > 0))
-        kept = _capped(kept, sources, file.spec, recipe.split.seed) if recipe.data and file.training else kept
+        kept = np.flatnonzero(has_text & (file.weights > 0))
+        kept = _capped(kept, file.sources, file.spec, recipe.split.seed) if recipe.data and file.training else kept
         return cls(
-            _File(file.spec, table.subset(kept.tolist()), file.text_columns, file.training),
+            file.subset(kept),
             y_true[kept],
             labelled[kept],
             [texts[i] for i in kept],
             [teacher_texts[i] for i in kept] if teacher_texts else [],
             taught[kept],
-            [sources[i] for i in kept],
-            weights[kept],
             dropped=int((~has_text).sum()),
             unlabelled=int((~labelled & ~taught)[kept].sum()),
             unused=int(has_text.sum()) - len(kept),
@@ -221,8 +237,7 @@ class _Part:
         """Some of the rows; ``rows`` is bool [rows]."""
         indices = np.flatnonzero(rows).tolist()
         table = self.file.table.subset(indices)
-        weights = self.weights[indices]
-        targets = _targets(table, recipe.labels, labels) if with_targets and self.file.training else None
+        targets = read_targets(table, recipe.labels, labels) if with_targets and self.file.training else None
         return Examples(
             [self.texts[i] for i in indices],
             self.y_true[indices],
@@ -231,8 +246,8 @@ class _Part:
             TextSpec(self.file.text_columns, recipe.text.template, recipe.text.normalise),
             targets,
             _groups(table, recipe.split.group, self.index) if self.file.training else (),
-            tuple(self.sources[i] for i in indices) if recipe.data and self.file.training else (),
-            weights,
+            tuple(self.file.sources[i] for i in indices) if recipe.data and self.file.training else (),
+            self.file.weights[indices],
             tuple(self.teacher_texts[i] for i in indices) if self.teacher_texts else (),
             dropped=self.dropped,
             unlabelled=self.unlabelled,
@@ -241,10 +256,9 @@ class _Part:
         )
 
 
-def _sources(file: _File, recipe: Recipe) -> tuple[list[str], NDArray[np.float32]]:
+def _sources(table: Table, spec: DataFile, recipe: Recipe, *, training: bool) -> tuple[list[str], NDArray[np.float32]]:
     """The source and the weight of each row."""
-    spec, table = file.spec, file.table
-    if not file.training:
+    if not training:
         return [""] * len(table), np.ones(len(table), dtype=np.float32)
     names = [spec.name or table.path.stem] * len(table)
     if spec.source_column:
@@ -257,6 +271,22 @@ def _sources(file: _File, recipe: Recipe) -> tuple[list[str], NDArray[np.float32
             [_weight(table, row, value) for row, value in enumerate(table.column(column))], dtype=np.float32
         )
     return names, weights
+
+
+def _settings(files: Sequence[_File]) -> dict[str, Source]:
+    """Source -> how its rows are used, which has to be the same in all files."""
+    found: dict[str, tuple[Source, Path]] = {}
+    for file in files:
+        for name in dict.fromkeys(file.sources):
+            one = file.spec.settings(name)
+            settings = Source(one.weight, one.cap, one.licence)
+            before, path = found.setdefault(name, (settings, file.table.path))
+            if before != settings:
+                raise InputError(
+                    f"{path} and {file.table.path} both have the source {name!r}, with another weight, cap or licence",
+                    "Give the files different names: name in [[data]], or other values in the column of the sources.",
+                )
+    return {name: settings for name, (settings, _) in found.items()}
 
 
 def _teacher_texts(file: _File, recipe: Recipe) -> list[str]:
@@ -297,7 +327,12 @@ def _class_names(files: Sequence[_File], spec: LabelSpec, labels: Labels | None)
     """The classes of the label column: value -> label name."""
     if spec.names or labels:
         return spec.names or {name: name for name in (labels.names if labels else ())}
-    values = list(chain.from_iterable(file.table.column(spec.column) for file in files))
+    values = [
+        value
+        for file in files
+        for value, weight in zip(file.table.column(spec.column), file.weights, strict=True)
+        if weight > 0
+    ]
     if spec.threshold is None and look_like_scores(values):
         raise InputError(
             f"{files[0].table.path}: column {spec.column!r} looks like a score, not a class: it has "
@@ -342,43 +377,3 @@ def _groups(table: Table, columns: tuple[str, ...], index: int | None) -> tuple[
         return tuple(f"{file}line {line}" for line in table.lines)
     values = zip(*(table.column(name) for name in columns), strict=True)
     return tuple(file + "\0".join(map(fold, row)) for row in values)
-
-
-def _targets(table: Table, spec: LabelSpec, labels: Labels) -> NDArray[np.float32] | None:
-    """What the loss compares with, float32 [rows, labels], NaN for a label that nobody judged; None for ``y_true``."""
-    if spec.votes:
-        return _votes(table, spec, labels)
-    if not spec.soft:
-        return None
-    shares = np.array([_shares(table, name) for name in LabelColumns.of(spec).columns], dtype=np.float32).T
-    return shares if labels.multi else np.concatenate([1 - shares, shares], axis=1)
-
-
-def _shares(table: Table, column: str) -> list[float]:
-    shares = []
-    for row, value in enumerate(table.column(column)):
-        # Cells that are no numbers have been reported before.
-        share = float(value) if any(map(str.isdigit, value)) else math.nan
-        if not math.isnan(share) and not 0 <= share <= 1:
-            what = f"column {column!r} must contain a share from 0 to 1, since labels.soft is set, got {value.strip()}"
-            raise RowError(table.path, table.lines[row], what)
-        shares.append(share)
-    return shares
-
-
-def _votes(table: Table, spec: LabelSpec, labels: Labels) -> NDArray[np.float32]:
-    counts = []
-    for name in labels.names:
-        column = table.column(spec.votes[name])
-        column = [whole_number(value.strip()) for value in column]
-        wrong = next((i for i, value in enumerate(column) if not (value.isascii() and value.isdigit())), None)
-        if wrong is not None:
-            where = f"column {spec.votes[name]!r} must contain a number of votes, got {quote(column[wrong])}"
-            raise RowError(table.path, table.lines[wrong], where)
-        counts.append([int(value) for value in column])
-    votes = np.array(counts, dtype=np.float32).T
-    total = votes.sum(axis=1)
-    if (total == 0).any():
-        raise RowError(table.path, table.lines[int(np.flatnonzero(total == 0)[0])], "the row has no votes")
-    shares: NDArray[np.float32] = votes / total[:, None]
-    return shares

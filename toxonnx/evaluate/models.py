@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -115,7 +114,9 @@ def read_labelled_texts(
     # The mapping of the training data applies if the column is the same.
     known = trained_on if columns == trained_on.columns else LabelColumns(columns)
     if label_map:
-        known = dataclasses.replace(known, label_map=label_map)
+        # A threshold makes 0 and 1 of numbers; a column with other classes has none.
+        numbers = model.labels.multi or set(label_map) == {"0", "1"}
+        known = LabelColumns(columns, label_map, known.threshold if numbers else None)
     return LabelledTexts(texts, read_y_true(table, model.labels, known))
 
 

@@ -143,7 +143,7 @@ def _source_of_run(run: RunMetadata, source: ModelSource) -> ModelSource:
         raise CheckpointError(
             f"the run was trained on other weights than those of the base model {source.base}: these are "
             f"{source.revision}, were {run.base_revision}",
-            "Give the folder with the original weights with --base.",
+            "Give the folder with the original weights with export --base.",
         )
     return source
 

@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 
 from toxonnx.train.report import EpochTable, draw_curves, epochs_of
 
-__all__ = ["EpochReport", "ProgressReport", "TimedCheckpoints"]
+__all__ = ["EpochReport", "ProgressReport", "TimedCheckpoints", "best_checkpoint"]
 
 #: seconds between two reports of progress; reading the loss makes a GPU wait
 REPORT_SECONDS = 0.5
@@ -47,11 +47,20 @@ class EpochReport(TrainerCallback):  # type: ignore[misc]  # transformers is not
         self._plotted = time.monotonic()
 
 
+def best_checkpoint(args: Any, state: Any) -> str | None:
+    """The folder of the best checkpoint so far; its name in the state is from where training was started."""
+    return str(Path(args.output_dir, f"checkpoint-{state.best_global_step}")) if state.best_global_step else None
+
+
 class TimedCheckpoints(TrainerCallback):  # type: ignore[misc]
     """Asks for a checkpoint within an epoch whenever some time has passed since the last one."""
 
     def __init__(self, minutes: float) -> None:
         self._seconds, self._last = 60 * minutes, time.monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Called before the first step, also of a resumed training; the Trainer keeps the checkpoint of this name."""
+        state.best_model_checkpoint = best_checkpoint(args, state)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Called after each step."""

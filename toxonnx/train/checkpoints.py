@@ -47,7 +47,8 @@ def check_checkpoint(folder: Path) -> None:
         except (OSError, ValueError, zipfile.BadZipFile, SafetensorError):
             raise CheckpointError(
                 f"{folder / name} is missing or damaged, so the run cannot be resumed from there",
-                f"Remove the folder {folder} to resume from the checkpoint before it, or add --force to start again.",
+                f"Remove the folder {folder} to resume from the checkpoint before it, or start again with --force in "
+                "place of --resume.",
             ) from None
 
 

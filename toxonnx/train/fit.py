@@ -143,7 +143,7 @@ def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
     checkpoint = _find_checkpoint(output, identity, resume=request.resume, force=request.force)
     for line in data.describe(recipe):
         log(line)
-    epochs, learning_rate = epochs_and_learning_rate(recipe.training, recipe.model.method, len(data.train))
+    epochs, learning_rate = epochs_and_learning_rate(recipe.training, recipe.model.method, len(data.all_train))
     training = dataclasses.replace(recipe.training, epochs=epochs, learning_rate=learning_rate)
     recipe = dataclasses.replace(recipe, training=training)
     seen = _seen_by_base(source)
@@ -291,12 +291,14 @@ def _find_checkpoint(output: Path, identity: RunIdentity, *, resume: bool, force
     except (OSError, ValueError):
         raise InputError(f"{output} is not a run: {RUN_FILE} is missing or damaged", "Use another folder.") from None
     if before.get("finished"):
-        raise InputError(f"the run {output} has finished", "Export it, or add --force to train again.")
+        raise InputError(
+            f"the run {output} has finished", "Export it, or train again with --force in place of --resume."
+        )
     changed = [_IDENTITY_NAMES[key] for key, value in identity.to_dict().items() if before.get(key) != value]
     if changed:
         raise InputError(
             f"the run {output} was started with another {', '.join(changed)}",
-            "Resume it with the same, or add --force to start again.",
+            "Resume it with the same, or start again with --force in place of --resume.",
         )
     last = last_complete(output / "checkpoints")
     if last is not None:

@@ -52,7 +52,7 @@ def merge_adapter(path: Path, base: str | None, labels: tuple[str, ...]) -> Load
     stored = weights.tensors
     name = base or config.base_model_name_or_path
     if not name:
-        raise CheckpointError(f"{path} does not name its base model", "Give it with --base.")
+        raise CheckpointError(f"{path} does not name its base model", "Give it with export --base.")
     source = resolve_base(name)
     loaded = load_model(source, _adapter_labels(path, stored, labels), attention=ATTENTION)
     model = loaded.model
@@ -120,7 +120,7 @@ def _add_adapter(path: Path, model: PreTrainedModel, config: Any, stored: dict[s
     from peft import get_peft_model
     from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
-    advice = "Give the base model that it was trained on with --base."
+    advice = "Give the base model that it was trained on with export --base."
     config.inference_mode = True
     _resize_embedding(model, stored)
     try:
@@ -185,7 +185,7 @@ def _adapter_labels(path: Path, stored: dict[str, torch.Tensor], names: tuple[st
         return labels
     raise CheckpointError(
         f"{path} has a head of {last[0]} labels and no config.json that names them",
-        "Give them in order, for example --labels hate,offensive,neither.",
+        "Give them in order, for example export --labels hate,offensive,neither.",
     )
 
 

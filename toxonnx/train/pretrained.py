@@ -36,7 +36,9 @@ __all__ = [
     "shown_name",
 ]
 
-BASE_ADVICE = "Give a folder with config.json and model.safetensors, or package:NAME/FOLDER, for example with --base."
+BASE_ADVICE = (
+    "Give a folder with config.json and model.safetensors, or package:NAME/FOLDER: --base of train and export."
+)
 #: attention that traces into fewer operators than the fused kernels, and that every architecture supports
 ATTENTION = "eager"
 
@@ -79,7 +81,10 @@ def resolve_base(base: str | Path, advice: str = BASE_ADVICE) -> str:
             _ask_hub(name, advice)
         return name
     package, _, folder = name.removeprefix("package:").partition("/")
-    found = find_spec(package)
+    try:
+        found = find_spec(package)
+    except (ImportError, ValueError):  # of a name with dots, or none
+        found = None
     if found is None or not found.submodule_search_locations:
         raise MachineError(f"the base model {name} is in a package that is not installed", f"pip install {package}")
     return str(Path(found.submodule_search_locations[0]) / folder)

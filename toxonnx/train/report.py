@@ -24,7 +24,9 @@ def epochs_of(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 record["training_loss"] = entry["loss"]
                 record["learning_rate"] = entry.get("learning_rate")
             else:
-                record |= {f"validation_{key}": entry[f"eval_{key}"] for key in ("loss", "accuracy", "macro_f1")}
+                record |= {f"validation_{key}": entry[f"eval_{key}"] for key in ("accuracy", "macro_f1")}
+                # The Trainer's own is a mean over batches, also over those in which less was judged.
+                record["validation_loss"] = entry.get("eval_mean_loss", entry["eval_loss"])
     return [record for record in epochs.values() if all(column in record for column in _COLUMNS)]
 
 

@@ -101,7 +101,8 @@ def score_with_teacher(
             )
         columns = [model.labels.names.index(name) for name in labels.names]
         total[given] += _cached_logits(model, [texts[i] for i in given], progress)[:, columns]
-        names[Path(source).name] = model.digest
+        alone = sum(Path(other).name == Path(source).name for other in models) == 1
+        names[Path(source).name if alone else "/".join(Path(source).parts[-2:])] = model.digest
     return TeacherLogits((total / len(models)).astype(np.float32), names)
 
 

@@ -138,7 +138,7 @@ def match_tokenizer(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, 
         raise CheckpointError(
             f"the tokenizer of {source} does not fit the weights: the id of {token!r} is {largest}, but the "
             f"embedding has {rows} rows",
-            "Use the tokenizer that the model was trained with: --tokenizer.",
+            "Use the tokenizer that the model was trained with: export --tokenizer.",
         )
     padding = model.config.pad_token_id
     if not 0 <= padding < rows:

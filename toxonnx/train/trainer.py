@@ -10,17 +10,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch.utils.data import SequentialSampler
 from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, TrainingArguments
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
-from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_callback import PrinterCallback, TrainerState
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from toxonnx.data.examples import Examples, save_examples
+from toxonnx.errors import InputError
 from toxonnx.evaluate.metrics import Metrics, evaluate
 from toxonnx.recipe import Recipe
-from toxonnx.train.callbacks import EpochReport, ProgressReport, TimedCheckpoints
+from toxonnx.train.callbacks import EpochReport, ProgressReport, TimedCheckpoints, best_checkpoint
 from toxonnx.train.checkpoints import EPOCH_STATE
 from toxonnx.train.loss import Loss
 from toxonnx.train.report import selection_score
@@ -162,7 +164,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         rows = self._rows(examples)
         order = sorted(range(len(rows)), key=lambda i: -rows[i]["length"])
         logits = np.empty((len(rows), len(self._labels)), dtype=np.float32)
-        logits[order] = np.asarray(self.predict([rows[i] for i in order]).predictions)
+        logits[order] = _finite(np.asarray(self.predict([rows[i] for i in order]).predictions))
         of_source: dict[str, list[int]] = {}
         for i, source in enumerate(examples.sources):
             of_source.setdefault(source, []).append(i)
@@ -219,7 +221,18 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
             state = load_file(Path(resume_from_checkpoint, EPOCH_STATE))
             self._loss_sum, self._loss_steps = state["loss_sum"], int(state["loss_steps"])
             self._order = state.get("order")
+            saved = TrainerState.load_from_json(str(Path(resume_from_checkpoint, "trainer_state.json")))
+            if saved.stateful_callbacks.get("TrainerControl", {}).get("args", {}).get("should_training_stop"):
+                # It had ended: the Trainer would forget that patience had run out, and train another epoch.
+                self.state = saved
+                self._load_best_model()
+                self.callback_handler.on_train_end(self.args, self.state, self.control)
+                return None
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def _load_best_model(self) -> None:
+        self.state.best_model_checkpoint = best_checkpoint(self.args, self.state)
+        super()._load_best_model()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if not self._settings.group_by_length:
@@ -269,9 +282,20 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         return (loss, {"logits": logits.float()}) if return_outputs else loss
 
     def _metrics(self, prediction: Any) -> dict[str, float]:
-        metrics = evaluate(np.asarray(prediction.predictions), np.asarray(prediction.label_ids), self._labels)
+        logits = _finite(np.asarray(prediction.predictions))
+        metrics = evaluate(logits, np.asarray(prediction.label_ids), self._labels)
         values = {"accuracy": metrics.accuracy, "macro_f1": metrics.macro_f1}
-        return {**values, "selection": selection_score(self._metric, {**values, "loss": metrics.loss})}
+        score = selection_score(self._metric, {**values, "loss": metrics.loss})
+        return {**values, "mean_loss": metrics.loss, "selection": score}
+
+
+def _finite(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not np.isfinite(logits).all():
+        raise InputError(
+            "the training has diverged: the model's logits are not finite",
+            "Set a lower training.learning_rate in the recipe, and start again with --force.",
+        )
+    return logits
 
 
 def _sampling(*, group_by_length: bool) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class TrainingData:
         held_out: ``validation`` and, if there are some, ``test`` -> rows.
         repeated: of the held-out parts that are files of their own -> how many of their rows are training rows, too.
         unlabelled: further training rows, which only the teacher labels.
+        sources: source of rows -> how the recipe uses them.
         teacher: the teacher's logits of ``all_train``; None without a teacher.
     """
 
@@ -48,6 +49,7 @@ class TrainingData:
     held_out: dict[str, Examples]
     repeated: dict[str, int]
     unlabelled: Examples
+    sources: Mapping[str, Source]
     teacher: TeacherLogits | None = None
 
     @cached_property
@@ -88,18 +90,12 @@ class TrainingData:
         return {
             name: SourceSummary(
                 rows=counts[name],
-                weight=self._settings(name).weight,
-                licence=self._settings(name).licence,
+                weight=self.sources[name].weight,
+                licence=self.sources[name].licence,
                 metrics={part: of[name].to_dict() for part, of in metrics.items() if name in of},
             )
             for name in sorted(counts)
         }
-
-    def _settings(self, source: str) -> Source:
-        for path, file in self.files:
-            if source in file.sources or (not file.source_column and source == (file.name or path.stem)):
-                return file.settings(source)
-        return next(file for _, file in self.files if file.source_column)
 
     def describe(self, recipe: Recipe) -> list[str]:
         """Lines about the rows and their split."""
@@ -180,7 +176,7 @@ def load_training_data(
     held = {part: one for part in ("validation", "test") if (one := given.get(part, drawn.get(part))) is not None}
     training_texts = {fold(examples.texts[i]) for i in rows.train}
     repeated = {part: sum(fold(text) in training_texts for text in one.texts) for part, one in given.items()}
-    return TrainingData(files, examples, rows, held, repeated, _without_held_out(loaded, held))
+    return TrainingData(files, examples, rows, held, repeated, _without_held_out(loaded, held), loaded.sources)
 
 
 def _without_held_out(loaded: LoadedRows, held_out: Mapping[str, Examples]) -> Examples:
