@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option("--labels", metavar="A,B,...", help="Label names in the model's order, if it has none.")
 @click.option("--activation", type=click.Choice(["softmax", "sigmoid"]), help="Single-label or multi-label.")
-@click.option("--max-length", type=click.IntRange(min=3), help="Maximum number of tokens, if there is no recipe.")
+@click.option("--max-length", type=click.IntRange(min=3), help="Maximum number of tokens, in place of the recipe's.")
 @click.option("--tokenizer", metavar="DIR|HUB-ID", help="The tokenizer, if it is not next to the weights.")
 @click.option("--data", type=click.Path(path_type=Path), help="Rows to verify on, in place of the run's.")
 @text_column_option
