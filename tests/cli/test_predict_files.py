@@ -25,6 +25,7 @@ from toxonnx.bundle import open_bundle
 from toxonnx.cli import group
 from toxonnx.errors import MachineError, ToxonnxError
 from toxonnx.io import input_file
+from toxonnx.io.atomic import open_locked
 from toxonnx.io.base import open_source
 
 
@@ -152,11 +153,16 @@ def test_what_cannot_be_continued_is_refused(tmp_path: Path, monkeypatch: pytest
         with open(path) as file:
             os.dup2(file.fileno(), 0)
         message = str(_predict("-", "-o", tmp_path / "out.csv", "--resume"))
-        # With --force the state of another run is discarded, also by a run that has none.
+        # With --force the state of another run is discarded, also by a run that has none, but not one in use.
         _predict(path, "-o", tmp_path / "forced.csv", stop_after=5)
-        with open(path) as file:
-            os.dup2(file.fileno(), 0)
-        assert _predict("-", "-o", tmp_path / "forced.csv", "--force") is None
+        journal = tmp_path / "forced.csv.part" / "journal.jsonl"
+        for lock in (open_locked(journal, tmp_path / "forced.csv"), None):
+            with open(path) as file:
+                os.dup2(file.fileno(), 0)
+            assert _predict("-", "-o", tmp_path / "forced.csv", "--force") is None
+            assert journal.exists() == (lock is not None)
+            if lock is not None:
+                os.close(lock)
         (tmp_path / "forced.csv").unlink()
     finally:
         os.dup2(descriptor, 0)

@@ -191,6 +191,13 @@ def test_settings_of_sources_are_those_of_their_own_file(tmp_path: Path) -> None
     recipe = _recipe(labels={"column": "rude"}, data=[{**file, "source_column": "from"} for file in files])
     licences = {name: one.licence for name, one in load_files(data_files(recipe, None), recipe).sources.items()}
     assert licences == {"forum": "MIT", "mail": "CC0"}
+    # A source that one file leaves out can be in another one.
+    first, second = ({**file, "source_column": "from"} for file in files)
+    write_csv(tmp_path / "b" / "rows.csv", ["text", "rude", "from"], [["x", 0, "forum"], ["y", 1, "mail"]])
+    for weight, rows_of_forum in ((0, 4), (1, 5)):
+        used = second | {"licence": "MIT", "sources": {"forum": {"weight": weight, "licence": "MIT"}}}
+        recipe = _recipe(labels={"column": "rude"}, data=[first, used])
+        assert load_files(data_files(recipe, None), recipe).labelled.sources.count("forum") == rows_of_forum
     # Without names, both are called rows.
     recipe = _recipe(labels={"column": "rude"}, data=files)
     with pytest.raises(InputError, match=r"a/rows\.csv and .*b/rows\.csv both have the source 'rows'"):

@@ -51,7 +51,16 @@ def test_an_odd_first_line_of_json_lines_is_a_bad_row(tmp_path: Path, first: str
         open_source(tmp_path / "in.log", ReadOptions(format="jsonl"))
 
 
-@pytest.mark.parametrize("start", ['{\n "text": "a"', '[\n{"text": "a"},\n{"text": "b"}\n]', '[{"text": "a"},\n{}]'])
+@pytest.mark.parametrize(
+    "start",
+    [
+        '{\n "text": "a"',
+        '[\n{"text": "a"},\n{"text": "b"}\n]',
+        '[{"text": "a"},\n{}]',
+        '{"rows": [\n{"text": "a"},\n{}\n]}',
+        '[{"text": "a"},\n{}\n]',
+    ],
+)
 def test_a_json_file_is_not_read_as_json_lines(tmp_path: Path, start: str) -> None:
     (tmp_path / "in.jsonl").write_text(start)
     with pytest.raises(InputError, match="is a JSON file"):

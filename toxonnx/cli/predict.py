@@ -318,7 +318,7 @@ def command(
                 given = given_options(click.get_current_context())
                 scored = list(zip(tasks, summaries, strict=True))
                 write_manifest(outputs["--manifest"], opened, given, started, scored)
-        remove_states(tasks)
+        remove_states(tasks, replaced=force and not resume)
     summary = Summary()
     for one in summaries:
         summary.add(one)

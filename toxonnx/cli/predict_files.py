@@ -158,7 +158,8 @@ def plan_tasks(jobs: Sequence[Job], identities: Sequence[Identity | None], *, re
     for job, identity in zip(jobs, identities, strict=True):
         task = Task(job, identity)
         if job.output is not None and not is_special(job.output):
-            refuse_other_folder(job.output)
+            if identity is not None:
+                refuse_other_folder(job.output)
             state = None if force and not resume else read_state(job.output)
             if state is not None and state.checkpoint is not None:
                 if not resume:
@@ -194,10 +195,10 @@ def _saved(task: Task) -> Checkpoint | None:
     return None
 
 
-def remove_states(tasks: Sequence[Task]) -> None:
-    """Forgets the run, which is complete."""
+def remove_states(tasks: Sequence[Task], *, replaced: bool = False) -> None:
+    """Forgets the run, which is complete; with ``replaced``, also those of other runs whose outputs it has replaced."""
     for task in tasks:
-        if task.job.output is not None:  # with --force, also that of another run
+        if task.job.output is not None and (task.identity is not None or replaced):
             remove_state(task.job.output)
 
 

@@ -274,10 +274,10 @@ def _sources(table: Table, spec: DataFile, recipe: Recipe, *, training: bool) ->
 
 
 def _settings(files: Sequence[_File]) -> dict[str, Source]:
-    """Source -> how its rows are used, which has to be the same in all files."""
+    """Source -> how its rows are used, which has to be the same in all files that are used."""
     found: dict[str, tuple[Source, Path]] = {}
     for file in files:
-        for name in dict.fromkeys(file.sources):
+        for name in dict.fromkeys(name for name, weight in zip(file.sources, file.weights, strict=True) if weight > 0):
             one = file.spec.settings(name)
             settings = Source(one.weight, one.cap, one.licence)
             before, path = found.setdefault(name, (settings, file.table.path))

@@ -113,7 +113,10 @@ class CsvSource:
         else:
             delimiter = _delimiter(wanted if wanted is not None else separator or DEFAULT_DELIMITERS[self.format])
         if self.escape_char == delimiter:
-            raise InputError(f"the escape character and the delimiter are both {delimiter!r}")
+            raise InputError(
+                f"{self.name}: the escape character and the delimiter are both {delimiter!r}",
+                "Name another one with --escape-char or --delimiter.",
+            )
         return delimiter
 
     def _read_header(self, records: Iterator[CsvRecord], read_ahead: list[CsvRecord]) -> CsvRecord | None:

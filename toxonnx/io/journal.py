@@ -157,6 +157,13 @@ class _Paths(NamedTuple):
         folder = state_folder(output)
         return cls(folder, folder / "journal.jsonl", folder / "data")
 
+    def remove_all(self) -> None:
+        """Removes the state, as far as that is possible."""
+        with contextlib.suppress(OSError):
+            self.remove_partial()
+            self.journal.unlink()  # last: without it, the rest would not be recognized
+            self.folder.rmdir()
+
     def remove_partial(self) -> None:
         """Removes what is written of the output, and nothing that somebody else has put there."""
         for name in ("data", "rows"):
@@ -229,13 +236,11 @@ def _checkpoint(table: dict[str, Any]) -> Checkpoint:
 
 
 def remove_state(output: Location) -> None:
-    """Removes the state of an output, if there is any."""
+    """Removes the state of an output, if there is any and no other process is writing it."""
     paths = _Paths.of(output)
     if paths.journal.is_file():
-        with contextlib.suppress(OSError):
-            paths.remove_partial()
-            paths.journal.unlink()  # last: without it, the rest would not be recognized
-            paths.folder.rmdir()
+        with contextlib.suppress(OSError, InputError), open(open_locked(paths.journal, output), "rb"):
+            paths.remove_all()
 
 
 class Journal:
@@ -342,7 +347,7 @@ class Journal:
 
     def _close(self) -> None:
         if self.checkpoint is None:  # nothing is lost
-            remove_state(self._output)
+            self._paths.remove_all()
         self._file.close()
 
 

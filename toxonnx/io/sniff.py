@@ -129,7 +129,7 @@ def recognize(start: bytes, wanted: str | None = None, *, is_named: bool = False
 def _has_objects(start: bytes) -> bool:
     """Whether a file that starts like a JSON file has lines that are objects: then its first one is only a bad row."""
     lines = start.lstrip().split(b"\n")
-    if lines[0].strip() in {b"[", b"{"}:  # an array with an object per line
+    if lines[0].rstrip().endswith((b"[", b"{", b",")):  # an array with an object per line
         return False
     return any(line.startswith(b"{") and _is_object(line) for line in lines)
 

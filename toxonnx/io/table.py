@@ -63,7 +63,7 @@ def read_table(path: str | Path, options: ReadOptions | None = None, *, columns:
         for name in columns or ():
             if name not in source.columns:
                 raise _no_column(path, name, source.columns, source.columns_hint)
-        # Of several columns without a name, the first.
+        # A table finds a column by its name: of several without one, it can have the first only.
         kept = [name for name in dict.fromkeys(source.columns) if columns is None or name in columns]
         values: dict[str, list[str]] = {name: [] for name in kept}
         lines: list[int] = []
