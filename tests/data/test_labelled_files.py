@@ -166,6 +166,13 @@ def test_shares_and_weights(tmp_path: Path) -> None:
         _recipe(labels={"columns": ["a"], "soft": True})
 
 
+def test_a_file_without_a_usual_text_column_says_what_to_write_into_the_recipe(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "rows.csv", ["note", "tone"], [["a", "kind"], ["b", "rude"]])
+    recipe = _recipe(labels={"column": "tone"})
+    with pytest.raises(InputError, match=r"no text column\nName the text column in the recipe: text\.columns = "):
+        load_files(data_files(recipe, path), recipe)
+
+
 def test_rows_without_weight_are_not_looked_at(tmp_path: Path) -> None:
     cells = [["a", "kind", "new"], ["b", "rude", "new"], ["c", "no idea", "old"], ["d", "", "old"]]
     write_csv(tmp_path / "rows.csv", ["text", "tone", "from"], cells)

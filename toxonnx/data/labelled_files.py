@@ -154,7 +154,8 @@ class _File:
             try:
                 text = recipe.text.columns or recipe.text.choose_columns(header)
             except InputError as error:
-                hint = f'Name the text column in the recipe: text.columns = ["COLUMN"]. Columns: {", ".join(header)}.'
+                names = ", ".join(map(repr, header))
+                hint = f'Name the text column in the recipe: text.columns = ["COLUMN"]; the columns are {names}.'
                 raise InputError(f"{path}: {error.what}", source.columns_hint or hint) from None
         labels = recipe.labels
         wanted = [*text, *LabelColumns.of(labels).columns]
