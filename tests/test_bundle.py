@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import errno
 import functools
 import json
 import math
 import operator
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from helpers import SHIPPED, toxonnx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from toxonnx.bundle import MANIFEST, _seal_of, open_bundle, seal
+from toxonnx.bundle import MANIFEST, _seal_of, new_folder, open_bundle, seal
 from toxonnx.errors import BundleError, InputError
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.self_test import run_self_test
@@ -160,6 +162,21 @@ def test_a_link_out_of_the_folder_is_refused(bundle: Path, tmp_path: Path) -> No
     (bundle / "README.md").symlink_to(tmp_path / "elsewhere.md")
     with pytest.raises(BundleError, match=r"README\.md is a link to a file outside the folder"):
         open_bundle(bundle)
+
+
+def test_a_folder_that_cannot_be_replaced_stays(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = os.replace
+
+    def refuse(source: Path, target: Path) -> None:
+        if source.suffix == ".part":
+            raise OSError(errno.EACCES, "Permission denied")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="Permission denied"), new_folder(bundle) as work:
+        (work / "new").touch()
+    monkeypatch.undo()
+    assert open_bundle(bundle).manifest.name and [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 
 def test_damaged_files_of_a_resealed_bundle(bundle: Path) -> None:

@@ -32,9 +32,10 @@ TORCH_TOOLS = ("torch", "transformers", "peft", "safetensors", "huggingface_hub"
 RULES = {
     "errors": Rule("the exceptions, each with its exit code"),
     "wording": Rule("words that depend on a number, for messages"),
+    "languages": Rule("codes of the languages that a manifest names"),
     "extras": Rule("one error for missing optional packages"),
-    "disk": Rule("one error for a full disk"),
-    "resources": Rule("where shipped recipes, suites and bundles are"),
+    "disk": Rule("one error for a full disk; small files that are replaced as a whole"),
+    "resources": Rule("folders: of shipped recipes, suites and bundles, and of the cache"),
     "binomial": Rule("exact tests and intervals of a share", (), ("numpy",)),
     "system": Rule("cores, instruction sets, memory, versions of this machine"),
     "labels": Rule("label names, activation, temperature, thresholds"),
@@ -56,14 +57,16 @@ RULES = {
     ),
     "manifest_decisions": Rule("the sections of a manifest on how labels are decided", ("records",)),
     "bundle": Rule("the bundle: hashes, open, seal", ("disk", "html", "labels", "manifest", "records")),
-    "hub": Rule("a bundle in the layout of the Hugging Face Hub", ("bundle", "formats", "manifest", "records")),
+    "hub": Rule(
+        "a bundle in the layout of the Hugging Face Hub", ("bundle", "formats", "languages", "manifest", "records")
+    ),
     "html": Rule("building blocks of HTML for reports and notebooks", (), ("matplotlib",)),
     "wire": Rule(
         "requests and answers of moderation services, without a server", ("inference.scores", "vocabularies")
     ),
     "io": Rule(
         "sources and sinks: files in, files out",
-        ("disk", "extras", "inference.scores", "texts", "wire"),
+        ("disk", "extras", "inference.scores", "records", "texts", "wire"),
         ("backports", "compression", "fsspec", "pyarrow"),
     ),
     "inference.options": Rule("how to run a bundle", ("long_texts", "manifest")),
@@ -112,6 +115,7 @@ RULES = {
             "inference.options",
             "inference.session",
             "inference.tokenizer",
+            "resources",
             "system",
         ),
         ("numpy",),
@@ -134,7 +138,7 @@ RULES = {
     "diagnosis": Rule("what `doctor` reports", ("extras", "inference", "system")),
     "serve": Rule(
         "the HTTP server: dynamic batching, wire formats of moderation services, a page",
-        ("bundle", "inference", "labels", "manifest", "resources", "vocabularies", "wire"),
+        ("bundle", "inference", "labels", "languages", "manifest", "resources", "vocabularies", "wire"),
         ("numpy", "prometheus_client", "starlette", "uvicorn"),
     ),
     "data": Rule(
@@ -154,7 +158,7 @@ RULES = {
         "training, merging adapters",
         (
             "architectures", "bundle", "data", "disk", "evaluate", "inference", "io", "labels", "long_texts",
-            "manifest", "recipe", "recipe_files", "records", "texts",
+            "manifest", "recipe", "recipe_files", "records", "resources", "texts",
         ),
         ("accelerate", "matplotlib", "numpy", *TORCH_TOOLS),
     ),

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
         RowError,
         ToxonnxError,
     )
-    from toxonnx.inference.classifier import Classifier, LabelScore
+    from toxonnx.inference.classifier import Classifier
     from toxonnx.inference.options import RuntimeOptions
-    from toxonnx.inference.scores import Prediction, Scores
+    from toxonnx.inference.scores import LabelScore, Prediction, Scores
 
 __all__ = [
     "BundleError",
@@ -56,9 +56,9 @@ _MODULES = {
         "BundleError", "CheckpointError", "GateError", "InputError", "MachineError", "RecipeError", "RowError",
         "ToxonnxError",
     ),
-    "toxonnx.inference.classifier": ("Classifier", "LabelScore"),
+    "toxonnx.inference.classifier": ("Classifier",),
     "toxonnx.inference.options": ("RuntimeOptions",),
-    "toxonnx.inference.scores": ("Prediction", "Scores"),
+    "toxonnx.inference.scores": ("LabelScore", "Prediction", "Scores"),
 }  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from toxonnx.errors import BundleError, InputError
 from toxonnx.html import key_value_table
 from toxonnx.labels import Labels
 from toxonnx.manifest import MODEL_FOLDER, SCHEMA, Manifest
-from toxonnx.records import read_json
+from toxonnx.records import read_json, to_json
 
 __all__ = ["CASCADE_WEIGHTS", "MANIFEST", "Bundle", "check_output", "new_folder", "open_bundle", "seal", "sha256"]
 
@@ -47,7 +47,7 @@ class Bundle:
 
     path: Path
     manifest: Manifest
-    seal: str = ""
+    seal: str
 
     @property
     def model(self) -> Path:
@@ -112,7 +112,7 @@ def seal(folder: Path, manifest: Manifest) -> Bundle:
     table = json.loads(json.dumps(sealed.to_dict(), ensure_ascii=False))
     sealed = Manifest.from_dict(table)
     table["seal"] = _seal_of(table)
-    (folder / MANIFEST).write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / MANIFEST).write_text(to_json(table), encoding="utf-8")
     return Bundle(folder, sealed, table["seal"])
 
 
@@ -146,7 +146,8 @@ def check_output(output: Path, *, force: bool) -> None:
 
 @contextmanager
 def new_folder(output: Path) -> Iterator[Path]:
-    """A hidden folder that takes the place of ``output`` at the end of the ``with`` block; on an error it is removed.
+    """A hidden folder that takes the place of ``output`` at the end of the ``with`` block; on an error it is removed,
+    and ``output`` is as it was.
 
     Raises:
         MachineError: the disk is full.
@@ -157,13 +158,23 @@ def new_folder(output: Path) -> Iterator[Path]:
         try:
             yield work
             work.chmod(0o777 & ~_umask())
-            previous = work.with_suffix(".old")
-            if output.exists():
-                os.replace(output, previous)
-            os.replace(work, output)
-            shutil.rmtree(previous, ignore_errors=True)
+            _take_place(work, output)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _take_place(work: Path, output: Path) -> None:
+    """Renames a folder to ``output``, and removes the one that was there."""
+    previous = work.with_suffix(".old")
+    try:
+        if output.exists():
+            os.replace(output, previous)
+        os.replace(work, output)
+    except BaseException:
+        if previous.exists() and not output.exists():
+            os.replace(previous, output)
+        raise
+    shutil.rmtree(previous, ignore_errors=True)
 
 
 def _umask() -> int:

@@ -1,8 +1,9 @@
-"""One error for a full disk, whichever library finds it."""
+"""One error for a full disk, from any library; small files that are replaced as a whole."""
 
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +11,23 @@ from pathlib import Path
 
 from toxonnx.errors import MachineError, ToxonnxError
 
-__all__ = ["FULL_DISK", "reports_full_disk"]
+__all__ = ["replace_text", "reports_full_disk", "why_full"]
 
-#: no space left, quota exceeded, file larger than the limit of the process
-FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is exceeded",
+    errno.EFBIG: "the file would be larger than the system or a limit allows",
+}
 #: libraries that raise no OSError: those written in Rust quote the code; PyTorch and NumPy count the bytes
 _MESSAGES = re.compile(
-    rf"\(os error ({'|'.join(map(str, sorted(FULL_DISK)))})\)|No space left on device|File too large"
+    rf"\(os error ({'|'.join(map(str, sorted(_REASONS)))})\)|No space left on device|File too large"
     r"|Disk quota exceeded|PytorchStreamWriter failed writing|unexpected pos \d+ vs \d+|\d+ requested and \d+ written"
 )
+
+
+def why_full(error: OSError) -> str:
+    """Why a file takes no more bytes; empty if that is not the reason of the error."""
+    return _REASONS.get(error.errno or 0, "")
 
 
 @contextmanager
@@ -45,7 +54,24 @@ def reports_full_disk(folder: Path, advice: str) -> Iterator[None]:
         ) from error
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file in UTF-8. If that fails, or the process is killed meanwhile, the file keeps what it contained.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with open(partial, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def _is_full(error: Exception) -> bool:
     if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in FULL_DISK
+        return error.errno in _REASONS
     return _MESSAGES.search(str(error)) is not None

@@ -16,6 +16,8 @@ Anything else that escapes is a bug.
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
 from typing import Any
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "RowError",
     "ToxonnxError",
     "first_line",
+    "place_of",
 ]
 
 
@@ -114,6 +117,14 @@ class MachineError(ToxonnxError):
     """The machine lacks something: a package, a provider, disk space."""
 
     exit_code = 3
+
+
+def place_of(error: Exception) -> str:
+    """The file and line of toxonnx in which an error was raised, for reports that must not quote its message, which may
+    contain a text; empty if there is none."""
+    package = Path(__file__).parent
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if package in Path(frame.filename).parents]
+    return f"toxonnx/{Path(frames[-1].filename).relative_to(package)}:{frames[-1].lineno}" if frames else ""
 
 
 def first_line(error: Exception) -> str:

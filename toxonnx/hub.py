@@ -5,6 +5,7 @@ It is still a bundle: the same model, tokenizer and manifest, sealed again, sinc
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -15,8 +16,9 @@ from typing import Any
 from toxonnx.bundle import Bundle, check_output, copy_file, new_folder, seal
 from toxonnx.errors import InputError
 from toxonnx.formats import PRECISIONS
+from toxonnx.languages import language_codes
 from toxonnx.manifest import MODEL_FOLDER, Manifest
-from toxonnx.records import read_json
+from toxonnx.records import read_json, to_json
 
 __all__ = ["METADATA", "write_hub_layout"]
 
@@ -30,16 +32,6 @@ METADATA = {
     "datasets": True,
     "tags": True,
 }
-#: the hub wants ISO 639-1 codes, a manifest has names
-_LANGUAGES = {
-    "Arabic": "ar", "Bengali": "bn", "Bulgarian": "bg", "Chinese": "zh", "Croatian": "hr", "Czech": "cs",
-    "Danish": "da", "Dutch": "nl", "English": "en", "Estonian": "et", "Finnish": "fi", "French": "fr", "German": "de",
-    "Greek": "el", "Hebrew": "he", "Hindi": "hi", "Hungarian": "hu", "Indonesian": "id", "Italian": "it",
-    "Japanese": "ja", "Korean": "ko", "Latvian": "lv", "Lithuanian": "lt", "Norwegian": "no", "Persian": "fa",
-    "Polish": "pl", "Portuguese": "pt", "Romanian": "ro", "Russian": "ru", "Serbian": "sr", "Slovak": "sk",
-    "Slovenian": "sl", "Spanish": "es", "Swedish": "sv", "Thai": "th", "Turkish": "tr", "Ukrainian": "uk", "Urdu": "ur",
-    "Vietnamese": "vi",
-}  # fmt: skip
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 #: tokenizer classes of transformers read tokenizer.json through this one where the bundle names none
 _TOKENIZER_CLASS = "PreTrainedTokenizerFast"
@@ -86,11 +78,12 @@ def write_hub_layout(
             raise InputError(f"the bundle has a file {file.name} already", "Rename yours.")
     with new_folder(output) as work:
         _copy(bundle, work, files)
-        _write_json(work / "config.json", _config(read_json(work / "config.json"), manifest))
-        _write_json(work / "tokenizer_config.json", _tokenizer_config(work / "tokenizer_config.json", manifest))
+        for name, changed in (("config.json", _config), ("tokenizer_config.json", _tokenizer_config)):
+            table = read_json(work / name) if (work / name).is_file() else {}
+            (work / name).write_text(to_json(changed(table, manifest)), encoding="utf-8")
         (work / "README.md").write_text(_card(bundle, manifest, metadata or {}), encoding="utf-8")
         sealed = seal(work, manifest)
-    return Bundle(output, sealed.manifest, sealed.seal)
+    return dataclasses.replace(sealed, path=output)
 
 
 def _copy(bundle: Bundle, work: Path, files: Sequence[Path]) -> None:
@@ -113,10 +106,9 @@ def _config(config: dict[str, Any], manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _tokenizer_config(path: Path, manifest: Manifest) -> dict[str, Any]:
+def _tokenizer_config(config: dict[str, Any], manifest: Manifest) -> dict[str, Any]:
     """``tokenizer_config.json`` with the maximum length, at which transformers and transformers.js truncate."""
-    config = read_json(path) if path.is_file() else {"tokenizer_class": _TOKENIZER_CLASS}
-    return {**config, "model_max_length": manifest.max_length}
+    return {**(config or {"tokenizer_class": _TOKENIZER_CLASS}), "model_max_length": manifest.max_length}
 
 
 def _card(bundle: Bundle, manifest: Manifest, metadata: Mapping[str, str]) -> str:
@@ -137,10 +129,8 @@ def _given(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 def _derived(manifest: Manifest) -> dict[str, Any]:
     """The metadata that the manifest has."""
-    words = set(re.findall(r"\w+", manifest.language))
-    languages = [code for name, code in _LANGUAGES.items() if name in words]
     entries: dict[str, Any] = {"library_name": "transformers.js", "pipeline_tag": "text-classification"}
-    if languages:
+    if languages := language_codes(manifest.language):
         entries["language"] = languages
     if _HUB_ID.fullmatch(manifest.model.base):
         entries["base_model"] = [manifest.model.base]
@@ -192,7 +182,3 @@ def _javascript(manifest: Manifest) -> list[str]:
         "```",
         *(["", " ".join(notes)] if notes else []),
     ]
-
-
-def _write_json(path: Path, table: dict[str, Any]) -> None:
-    path.write_text(json.dumps(table, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

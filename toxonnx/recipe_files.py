@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from toxonnx.errors import InputError, RecipeError
 from toxonnx.formats import check_precision_and_layout
 from toxonnx.labels import Labels
 from toxonnx.recipe import Recipe
-from toxonnx.records import from_plain
+from toxonnx.records import from_plain, read_toml
 from toxonnx.resources import find_recipe
 from toxonnx.vocabularies import check_mappings
 
@@ -26,9 +25,9 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     """
     path = find_recipe(name_or_path)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(f"{path} is not TOML: {error}") from None
+        table = read_toml(path)
+    except InputError as error:
+        raise RecipeError(error.what) from None
     return _with_paths(recipe_from_dict({"name": path.stem, **table}, str(path)), path.parent)
 
 

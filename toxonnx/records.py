@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import re
+import tomllib
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -18,7 +20,7 @@ from typing import Annotated, Any, NotRequired, TypeVar
 
 from toxonnx.errors import InputError
 
-__all__ = ["Count", "NotNegative", "Rule", "Share", "from_plain", "one_of", "read_json"]
+__all__ = ["Count", "NotNegative", "Rule", "Share", "from_plain", "one_of", "read_json", "read_toml", "to_json"]
 
 R = TypeVar("R")
 
@@ -76,6 +78,24 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise InputError(f"{path} must contain a JSON object, got {_shown(table)}")
     return table
+
+
+def to_json(table: Any) -> str:
+    """Plain values as the JSON of a file: indented, and with nothing escaped that UTF-8 can express."""
+    text = json.dumps(table, indent=2, ensure_ascii=False)
+    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        InputError: it is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from None
 
 
 def from_plain(kind: type[R], table: Any, where: str = "") -> R:

@@ -1,12 +1,14 @@
-"""The recipes, bundles and suites that ship with toxonnx: next to the package in a checkout, inside it in a wheel."""
+"""Folders: of recipes, bundles and suites that ship with toxonnx, next to the package in a checkout and inside it in a
+wheel; and of what toxonnx keeps for later runs."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from toxonnx.errors import BundleError, InputError, RecipeError
 
-__all__ = ["DEFAULT_BUNDLE", "find_bundle", "find_recipe", "find_suite"]
+__all__ = ["DEFAULT_BUNDLE", "cache_folder", "find_bundle", "find_recipe", "find_suite"]
 
 DEFAULT_BUNDLE = "minilm-toxicity-int8"
 
@@ -15,6 +17,11 @@ def _root() -> Path:
     package = Path(__file__).parent
     inside = package / "_export"
     return inside if inside.is_dir() else package.parent / "export"
+
+
+def cache_folder(name: str) -> Path:
+    """A folder in the user's cache, which may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "toxonnx" / name
 
 
 def find_recipe(name_or_path: str | Path) -> Path:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["INSTRUCTION_SETS", "System", "available_cores", "describe_system", "versions"]
+__all__ = ["INSTRUCTION_SETS", "System", "available_cores", "describe_system", "runtime_versions", "versions"]
 
 #: the ones that decide how fast a matrix product runs, as /proc/cpuinfo spells them
 INSTRUCTION_SETS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16", "asimddp")
@@ -35,18 +35,30 @@ def available_cores() -> int:
     return max(1, min(cores, math.ceil(quota))) if quota else cores
 
 
-def cgroup_quota() -> float | None:
-    """Cores that the tightest quota of this process's cgroup and its parents allows; None without a quota."""
-    own = next((line[3:] for line in (_read("/proc/self/cgroup") or "").splitlines() if line.startswith("0::")), "/")
-    root = Path("/sys/fs/cgroup")
+def cgroup_quota(machine: Path = Path("/")) -> float | None:
+    """Cores that the tightest quota of this process's cgroup and its parents allows; None without a quota.
+
+    Args:
+        machine: the folder that contains ``proc`` and ``sys``.
+    """
+    cgroups = (_read(machine / "proc/self/cgroup") or "").splitlines()
+    own = next((line[3:] for line in cgroups if line.startswith("0::")), "/")
+    root = machine / "sys/fs/cgroup"
     folders = [root / own.lstrip("/"), *(root / own.lstrip("/")).parents]
-    limits = [_read(str(folder / "cpu.max")) for folder in folders if folder.is_relative_to(root)]
+    limits = [_read(folder / "cpu.max") for folder in folders if folder.is_relative_to(root)]
     pairs = [text.split() for text in limits if text]
-    first = [_read(str(root / "cpu" / name)) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]  # cgroup v1
+    first = [_read(root / "cpu" / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]  # cgroup v1
     if all(first):
         pairs.append([str(text) for text in first])
     quotas = [int(limit) / int(period) for limit, period in pairs if limit not in {"max", "-1"}]
     return min(quotas, default=None)
+
+
+def runtime_versions() -> dict[str, str]:
+    """Versions of toxonnx and of ONNX Runtime, which is imported: each of its builds is a package of its own name."""
+    import onnxruntime
+
+    return {"toxonnx": importlib.metadata.version("toxonnx"), "onnxruntime": onnxruntime.__version__}
 
 
 def versions() -> dict[str, str]:
@@ -135,7 +147,7 @@ def describe_system() -> System:
     )
 
 
-def _read(path: str) -> str | None:
+def _read(path: str | Path) -> str | None:
     try:
         return Path(path).read_text().strip()
     except OSError:

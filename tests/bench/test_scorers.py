@@ -24,8 +24,8 @@ def test_texts_without_a_known_token_are_empty_texts_to_every_scorer_of_a_checkp
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedTokenizerFast
 
-    from toxonnx.convert.torch_scorer import TorchScorer
     from toxonnx.train.adapters import load_trained
+    from toxonnx.train.torch_scorer import TorchScorer
 
     words = Tokenizer(models.WordLevel({"[PAD]": 0, "[UNK]": 1, "fine": 2, "day": 3}, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import importlib.metadata
 import io
 import itertools
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import onnxruntime
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -234,7 +236,7 @@ def test_a_full_disk_is_one_error_and_can_be_continued(tmp_path: Path, name: str
     with largest_file(13_000):
         error = _predict(path, "-o", out, *every)
     assert isinstance(error, MachineError) and error.exit_code == 3
-    assert "the disk is full" in error.what and len(error.hint.splitlines()) <= 2
+    assert "the file would be larger than" in error.what and len(error.hint.splitlines()) <= 2
     assert "rows of" in error.hint and error.hint.endswith("The same command with --resume continues.")
     assert not out.exists()
     assert _predict(path, "-o", out, *every, "--resume") is None
@@ -311,6 +313,23 @@ def test_the_manifest_says_what_was_scored_with_what(tmp_path: Path) -> None:
         assert entry["output_bytes"] == out.stat().st_size
     assert "run.json already exists" in str(_predict(path, "-o", tmp_path / "new.csv", "--manifest", listed))
     assert "--manifest" in str(_predict(path, "-o", listed, "--manifest", listed, "--force"))
+
+
+def test_a_build_of_onnx_runtime_that_is_a_package_of_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = importlib.metadata.version
+
+    def version(package: str) -> str:  # as where only onnxruntime-gpu is installed
+        if package == "onnxruntime":
+            raise importlib.metadata.PackageNotFoundError(package)
+        return known(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    path, listed = _write(tmp_path / "in.csv"), tmp_path / "run.json"
+    assert _predict(path, "-o", tmp_path / "out.csv", "--manifest", listed) is None
+    versions = json.loads(listed.read_text())["versions"]
+    assert versions["onnxruntime"] == onnxruntime.__version__ and versions["toxonnx"] == known("toxonnx")
 
 
 def test_too_many_rejects_name_the_row_of_a_parquet_file(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_export_seals_a_first_stage(run: Path, tmp_path: Path) -> None:
     data = write_csv(tmp_path / "texts.csv", ["text"], [[text] for text, _ in sentences(900, 8)])
     done = toxonnx("export", run, "-o", tmp_path / "bundle", "--cascade", "0.95", "--cascade-data", data)
     assert done.returncode == 0, done.stderr
-    assert "cascade: the first stage, fitted on" in done.stdout
+    assert "cascade: the first stage, fitted on" in done.stderr
     bundle = open_bundle(tmp_path / "bundle")
     assert bundle.manifest.cascade.rows_from == "texts.csv"
     assert bundle.manifest.cascade.agreement.wanted == 0.95
@@ -162,7 +162,7 @@ def test_a_bundle_gets_a_first_stage_for_other_texts(bundles: dict[str, Path], t
         done = toxonnx(*command, agreement, *(["--force"] if output.exists() else []))
         assert done.returncode == 0, done.stderr
         command[5] = output
-    assert "cascade: the first stage, fitted on" in done.stdout
+    assert "cascade: the first stage, fitted on" in done.stderr
     made = open_bundle(output)
     assert (made.manifest.name, made.manifest.cascade.agreement.wanted) == ("faster", 0.9)
     assert (output / "README.md").read_text().count("## Cascade") == 1

@@ -113,7 +113,7 @@ def test_a_packed_export_is_verified_and_does_not_run_on_the_cpu(run: Path, tmp_
     out = tmp_path / "packed"
     done = toxonnx("export", run, "-o", out, "--precision", "fp16", "--layout", "packed")
     assert done.returncode == 0, done.stderr
-    assert "with the packed attention emulated" in done.stdout
+    assert "with the packed attention emulated" in done.stderr
     manifest = open_bundle(out).manifest
     assert manifest.layout == "packed" and manifest.verification.agreement.label_agreement == 1
     assert manifest.graph.operators["PackedMultiHeadAttention"] == 3

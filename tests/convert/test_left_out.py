@@ -136,7 +136,7 @@ def test_a_bundle_speaks_only_about_the_labels_that_it_has(trained_run: Path, tm
         "--suite", "hatecheck", "--cases", _cases(tmp_path / "cases.csv"), "--positive-labels", "rude",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "note: the export leaves out threat\n" in done.stdout
+    assert "note: the export leaves out threat\n" in done.stderr
     bundle = open_bundle(output)
     manifest = bundle.manifest
     plain = manifest.to_dict()

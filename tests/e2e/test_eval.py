@@ -124,6 +124,9 @@ gold = "polite"
 """
 
 
+LIST_OF_NUMBERS = 'functionality = [1, 2]\ncolumns = {text = "case", gold = "gold", functionality = "kind"}'
+
+
 def test_a_user_defined_suite(bundles: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "suite.toml").write_text(SUITE)
     cases = [
@@ -156,7 +159,7 @@ def test_a_user_defined_suite(bundles: dict[str, Path], tmp_path: Path) -> None:
         assert done.returncode == 2 and message in done.stderr, done.stderr
     write_csv(tmp_path / "cases.csv", header, [list(cases[0])])
     done = toxonnx("eval", bundles["int8"], *asked, "--positive-labels", "complaint")
-    assert "1 cases, but the complete suite has 4" in done.stdout and "no cases of P2" in done.stdout
+    assert "1 case, but the complete suite has 4" in done.stdout and "no cases of P2" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -223,7 +226,7 @@ def test_thresholds_are_part_of_the_bundle_and_used(run: Path, mixed: Path, tmp_
         "--text-column", "text", "--label-column", "class",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "thresholds for precision 1 of praise, on mixed.csv: complaint from 0.500" in done.stdout
+    assert "thresholds for precision 1 of praise, on mixed.csv: complaint from 0.500" in done.stderr
     manifest = open_bundle(tmp_path / "sure").manifest
     fitted = manifest.decisions.fitted
     assert fitted is not None and fitted["per_class"]["praise"]["precision"][0] == 1
@@ -384,10 +387,12 @@ def test_suite_cases_seen_in_training_are_reported(bundles: dict[str, Path], lab
     asked = ("--suite", tmp_path / "suite.toml", "--cases", cases, "--positive-labels", "complaint")
     assert "LEAKY: int8 has seen 1 of these cases" in toxonnx("eval", bundles["int8"], *asked).stdout
     for key, value, message in (
-        ("cases = 4", 'cases = "four"', "cases must be a number, got 'four'"),
-        ('title = "Politeness"\n', "", "title is missing"),
-        ('code = "P2"', 'codes = "P2"', "unknown key functionality 2: codes"),
-        ('id = "thanks_p"', 'id = "plain_r"', "so must the ids of the functionalities"),
+        ("cases = 4", 'cases = "four"', 'cases must be an integer, got "four"'),
+        ('title = "Politeness"\n', "", "missing key title"),
+        ('code = "P2"', 'codes = "P2"', "unknown key functionality[1].codes"),
+        (SUITE[SUITE.index("[columns]") :], LIST_OF_NUMBERS, "functionality[0] must be an object, got 1"),
+        ("cases = 4", f"cases = {'[' * 3000}4{']' * 3000}", "is not TOML"),
+        ('id = "thanks_p"', 'id = "plain_r"', "functionality[1].id 'plain_r' is that of another functionality"),
     ):
         (tmp_path / "suite.toml").write_text(SUITE.replace(key, value))
         done = toxonnx("eval", bundles["int8"], *asked)

@@ -87,12 +87,15 @@ def test_a_threshold_that_hardly_any_text_reaches_gets_no_new_one(tmp_path: Path
     [
         ("1.2", "insult", "line 3: 'insult' is not a score from 0 to 1"),
         ("high", "insult", "line 3: 'insult' is not a score from 0 to 1"),
+        ("0_1", "insult", "line 3: 'insult' is not a score from 0 to 1"),
+        ("n/a", "insult", "column 'insult': 1 different text is too few for a map"),
         ("0.5", "insult", "column 'insult': 2 different texts are too few for a map"),
         ("0.5", "RUDENESS", f"{SHIPPED.name} has no label 'RUDENESS'\nIf one of its labels means the same"),
         ("0.5", "missing=insult", "has no column 'missing'"),
+        ("0.5", "insult --text-column none", "old.csv: no column 'none'"),
     ],
 )  # fmt: skip
 def test_wrong_input(tmp_path: Path, score: str, option: str, message: str) -> None:
     write_csv(tmp_path / "old.csv", ["comment", "insult"], [["a fine day", "0.1"], ["another one", score]])
-    done = toxonnx("map-scores", tmp_path / "old.csv", "--score-column", option)
+    done = toxonnx("map-scores", tmp_path / "old.csv", "--score-column", *option.split())
     assert done.returncode == 2 and message in done.stderr, done.stderr

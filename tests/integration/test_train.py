@@ -54,7 +54,7 @@ def test_a_killed_training_resumes_to_the_same_result(bases: dict[str, Path], la
 
     resumed = toxonnx(*arguments, "-o", run, "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert re.search(r"^resuming from checkpoint-\d+$", resumed.stdout, re.MULTILINE)
+    assert re.search(r"^resuming from checkpoint-\d+$", resumed.stderr, re.MULTILINE)
     before, after = _metrics(tmp_path / "whole"), _metrics(run)
     assert [line["epoch"] for line in after] == [1, 2, 3, 4]
     for one, two in zip(before, after, strict=True):
@@ -84,8 +84,8 @@ def test_a_separate_validation_file(bases: dict[str, Path], labelled: Path, tmp_
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "run" / "curves.png").exists()  # there is no curve through one epoch
-    assert "training on 320 rows, validating on the given file\n" in done.stdout
-    assert "warning: 1 validation row is also a training row; metrics are inflated" in done.stdout
+    assert "training on 320 rows, validating on the given file\n" in done.stderr
+    assert "warning: 1 validation row is also a training row; metrics are inflated" in done.stderr
     assert json.loads((tmp_path / "run" / "run.json").read_text())["split"]["validation_rows"] == 41
 
 
@@ -104,7 +104,7 @@ def test_a_separate_test_file(bases: dict[str, Path], labelled: Path, tmp_path: 
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     rows = "320 rows, validating on the given file" if given else r"\d+ rows, validating on \d+"
-    assert re.search(rf"training on {rows}, testing on the given file\n", done.stdout)
+    assert re.search(rf"training on {rows}, testing on the given file\n", done.stderr)
     table = json.loads((tmp_path / "run" / "run.json").read_text())
     assert table["split"]["test_rows"] == 60 and table["test_file"]["file"] == "test.csv"
     assert table["split"]["train"] + table["split"]["validation"] == 320
@@ -133,7 +133,7 @@ def test_a_model_that_is_trained_further_remembers_its_texts(
         "--validation", validation,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "warning: the base model was trained on 8 of the validation rows; metrics are inflated" in done.stdout
+    assert "warning: the base model was trained on 8 of the validation rows; metrics are inflated" in done.stderr
     after = load_fingerprints(tmp_path / "run" / "training_texts.npy")
     assert set(after.tolist()) == set(hashes([*seen, *(text for text, _ in new)]).tolist())
 
@@ -168,7 +168,7 @@ def test_empty_texts_are_left_out_and_reported(bases: dict[str, Path], tmp_path:
     spec = recipe(tmp_path / "r.toml", epochs=1, tail='\n[export]\nprecision = "fp32"\n')
     done = toxonnx("train", data, "--recipe", spec, "--base", bases["distilbert"], "-o", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    assert "2 rows with an empty text are left out" in done.stdout
+    assert "2 rows with an empty text are left out" in done.stderr
 
 
 def test_a_missing_base_model(labelled: Path, tmp_path: Path) -> None:

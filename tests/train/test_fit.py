@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from helpers import largest_file, recipe, sentences, write_csv
 
 from toxonnx.data.examples import load_saved_rows
+from toxonnx.disk import replace_text
 from toxonnx.errors import CheckpointError, InputError, MachineError, RecipeError
 from toxonnx.recipe import Recipe, Teacher
 from toxonnx.recipe_files import load_recipe, recipe_from_dict
@@ -34,12 +34,18 @@ QUIET = Reports(log=lambda _: None)
 
 def test_a_full_disk_is_reported_and_the_run_resumes(bases: dict[str, Path], tmp_path: Path) -> None:
     request = _request(tmp_path, bases["distilbert"], epochs=1)
-    # The limits stop different libraries: Python, safetensors, PyTorch.
-    for limit in (1_000, 30_000, 60_000, 200_000):
-        shutil.rmtree(tmp_path / "run", ignore_errors=True)
+    with largest_file(1_000), pytest.raises(MachineError, match="/run: the disk is full"):
+        fit(request, QUIET)
+    # The limits stop different libraries: safetensors, PyTorch.
+    for limit in (30_000, 60_000, 200_000):
         with largest_file(limit), pytest.raises(MachineError, match=r"/run: the disk is full.*\n.*--resume"):
             fit(request, QUIET)
-    assert fit(dataclasses.replace(request, resume=True), QUIET).finished
+        request = dataclasses.replace(request, resume=True)
+    before = (tmp_path / "run" / "run.json").read_text()
+    with largest_file(10), pytest.raises(OSError, match="File too large"):
+        replace_text(tmp_path / "run" / "run.json", before.replace("false", "true"))
+    assert (tmp_path / "run" / "run.json").read_text() == before and not list(tmp_path.glob("run/.*"))
+    assert fit(request, QUIET).finished
 
 
 def test_a_damaged_checkpoint_is_named(bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from toxonnx.train import teacher as module
 from toxonnx.train.adapters import load_trained
 from toxonnx.train.fit import TrainRequest, fit
 from toxonnx.train.teacher import save_logits, score_with_teacher
+from toxonnx.train.torch_scorer import TorchScorer
 from toxonnx.train.trainer import Reports
 
 TEACHER = """
@@ -62,7 +63,7 @@ def test_a_student_learns_from_unlabelled_rows(
     found = trained.model(batch.input_ids, batch.attention_mask).logits.argmax(-1).tolist()
     assert np.mean([trained.labels.names[i] == label for i, label in zip(found, classes, strict=True)]) > 0.85
     # Nothing is scored a second time.
-    monkeypatch.setattr(module, "_score", lambda *_: pytest.fail("scored again"))
+    monkeypatch.setattr(TorchScorer, "score", lambda *_: pytest.fail("scored again"))
     again = score_with_teacher([str(run)], [text for (text,) in texts], trained.labels)
     assert again.models == student.teacher and again.logits.shape == (160, 2)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["teacher"] == student.teacher
@@ -72,8 +73,8 @@ def test_a_student_learns_variants_of_what_its_teacher_reads(
     run: Path, bases: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: set[str] = set()
-    score = module._score
-    monkeypatch.setattr(module, "_score", lambda trained, texts: read.update(texts) or score(trained, texts))
+    score = TorchScorer.score
+    monkeypatch.setattr(TorchScorer, "score", lambda self, texts: read.update(texts) or score(self, texts))
     labelled = [[text, label, ""] for text, label in sentences(20, 5)]
     variants = [[text.replace("was", "w a s"), "", text] for text, _ in sentences(160, 6)]
     data = write_csv(tmp_path / "rows.csv", ["text", "class", "original"], [*labelled, *variants])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from toxonnx.cli.options import max_batch_tokens_option, read_options, text_column_option
+from toxonnx.records import to_json
 
 if TYPE_CHECKING:
     from toxonnx.bench.report import BenchReport
@@ -74,6 +74,7 @@ def command(
     same texts and the same number of cores. Rounds are interleaved; the median, the slowest and the fastest are
     reported.
     """
+    from toxonnx.cli.console import log
     from toxonnx.cli.outputs import open_outputs
     from toxonnx.extras import missing, require
 
@@ -94,9 +95,9 @@ def command(
     for variable in ("TRANSFORMERS_VERBOSITY", "HF_HUB_VERBOSITY"):  # read when these are imported, also by workers
         os.environ.setdefault(variable, "error")
     with open_outputs({"--json": json_path, "--html": html_path}, inputs=[file], force=force) as outputs:
-        report = benchmark_bundle(options, lambda line: click.echo(line, err=True))
+        report = benchmark_bundle(options, log)
         if "--json" in outputs:
-            outputs["--json"].write(json.dumps(report.to_dict(), indent=1) + "\n")
+            outputs["--json"].write(to_json(report.to_dict()))
         if "--html" in outputs:
             from toxonnx.bench.page import page
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from toxonnx.cli.options import read_options, text_column_option
+from toxonnx.records import to_json
 
 if TYPE_CHECKING:
     from toxonnx.check.report import CheckReport
@@ -74,6 +74,7 @@ def command(
     TF-IDF baseline. Reports never contain the text of a row.
     """
     from toxonnx.bundle import open_bundle
+    from toxonnx.cli.console import log
     from toxonnx.cli.outputs import open_outputs
     from toxonnx.errors import GateError, MachineError
     from toxonnx.extras import require
@@ -96,11 +97,11 @@ def command(
     paths = {"--json": json_path, "--html": html_path}
     with open_outputs(paths, inputs=[data, validation], force=force) as outputs:
         try:
-            report = check(options, tokenizer, opened.manifest.name, lambda line: click.echo(line, err=True))
+            report = check(options, tokenizer, opened.manifest.name, log)
         except MemoryError:
             raise MachineError(f"{data}: not enough memory", "Check a part of the file.") from None
         if "--json" in outputs:
-            outputs["--json"].write(json.dumps(report.to_dict(), indent=1) + "\n")
+            outputs["--json"].write(to_json(report.to_dict()))
         if "--html" in outputs:
             from toxonnx.check.page import page
 

@@ -1,4 +1,4 @@
-"""Text and tables on standard output."""
+"""Text and tables on standard output, lines of progress on standard error."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ import sys
 from collections.abc import Sequence
 from typing import IO, Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Terminal", "sanitize"]
+__all__ = ["Terminal", "log", "sanitize"]
 
 
 def sanitize(text: str) -> str:
     """Text without characters that a terminal acts on: control characters and changes of writing direction."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def log(line: str) -> None:
+    """Prints a line of progress, or a warning, on standard error."""
+    click.echo(line, err=True)
 
 
 class Terminal(Console):

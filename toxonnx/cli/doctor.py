@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from toxonnx.cli.options import device_options, warn_of_fallback
+from toxonnx.records import to_json
 
 
 @click.command("doctor")
@@ -24,7 +23,7 @@ def command(bundle: str | None, device: str, allow_fallback: bool, as_json: bool
 
     diagnosis = diagnose(bundle, device=device, allow_fallback=allow_fallback, on_load=warn_of_fallback)
     if as_json:
-        click.echo(json.dumps(diagnosis.to_dict(), indent=2))
+        click.echo(to_json(diagnosis.to_dict()), nl=False)
     else:
         from toxonnx.cli.console import Terminal
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from toxonnx.cli.options import device_options, read_options, text_column_option, threads_option, warn_of_fallback
+from toxonnx.records import to_json
 
 if TYPE_CHECKING:
     from toxonnx.evaluate.models import EvaluatedModel
@@ -82,6 +82,7 @@ def command(
     Metrics have 95% intervals. Rows that the model has seen in training are identified by their fingerprints, and
     metrics are given with and without them.
     """
+    from toxonnx.cli.console import log
     from toxonnx.cli.outputs import open_outputs
     from toxonnx.errors import InputError
     from toxonnx.evaluate.gate import check_metrics, parse_limits
@@ -114,10 +115,10 @@ def command(
     with open_outputs(paths, inputs=(data, cases), force=force) as outputs:
         options = RuntimeOptions(device=device, allow_fallback=allow_fallback, threads=threads)
         models = load_models((bundle, *compare), options, _load_checkpoint, on_bundle=warn_of_fallback)
-        report = evaluate_models(models, file, request, BootstrapOptions(bootstrap_samples, seed), _log)
+        report = evaluate_models(models, file, request, BootstrapOptions(bootstrap_samples, seed), log)
         tables = sections(report)
         if "--json" in outputs:
-            outputs["--json"].write(json.dumps(report.to_dict(), indent=1, ensure_ascii=False) + "\n")
+            outputs["--json"].write(to_json(report.to_dict()))
         if "--markdown" in outputs:
             outputs["--markdown"].write(markdown(tables))
         if "--html" in outputs:
@@ -128,10 +129,6 @@ def command(
     check_metrics(report, limits)
 
 
-def _log(line: str) -> None:
-    click.echo(line, err=True)
-
-
 def _load_checkpoint(source: str, on_gpu: bool) -> EvaluatedModel:
     """A run, adapter or checkpoint in PyTorch."""
     from toxonnx.cli.quiet import silence_transformers
@@ -139,7 +136,7 @@ def _load_checkpoint(source: str, on_gpu: bool) -> EvaluatedModel:
 
     require("train")
     silence_transformers()
-    from toxonnx.convert.torch_scorer import evaluated_checkpoint
+    from toxonnx.convert.evaluated_checkpoint import evaluated_checkpoint
 
     return evaluated_checkpoint(source, on_gpu=on_gpu)
 

@@ -126,6 +126,7 @@ def command(
     baseline, no bundle is written and the exit code is 1. Probabilities are calibrated on the
     held-out rows, as part of the graph; thresholds are fitted there if requested.
     """
+    from toxonnx.cli.console import log
     from toxonnx.errors import InputError
     from toxonnx.evaluate.suites import read_suite_request
     from toxonnx.recipe_files import load_recipe
@@ -181,5 +182,5 @@ def command(
             allow_worse_than_baseline=allow_worse_than_baseline,
             force=force,
         ),
-        log=click.echo,
+        log=log,
     )

@@ -51,6 +51,7 @@ def command(
     on. If they cannot show that the decisions are kept, no bundle is written and the exit code is 1.
     """
     from toxonnx.bundle import open_bundle
+    from toxonnx.cli.console import log
     from toxonnx.convert.add_cascade import add_cascade
     from toxonnx.data.label_columns import join_texts
     from toxonnx.extras import require
@@ -73,6 +74,6 @@ def command(
         parse_shares(agreement, "--agreement"),
         where=data.name,
         force=force,
-        log=click.echo,
+        log=log,
     )
     click.echo(f"wrote {output}")

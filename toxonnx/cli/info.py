@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
 from toxonnx.long_texts import TRUNCATE
+from toxonnx.records import to_json
 
 if TYPE_CHECKING:
     from toxonnx.bundle import Bundle
@@ -29,7 +29,7 @@ def command(bundle: str | None, as_json: bool) -> None:
     opened = open_bundle(find_bundle(bundle))
     manifest = opened.manifest
     if as_json:
-        click.echo(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False))
+        click.echo(to_json(manifest.to_dict()), nl=False)
         return
     from toxonnx.cli.console import Terminal
 

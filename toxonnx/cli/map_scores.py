@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import click
 
 from toxonnx.cli.options import device_options, read_options, text_column_option, threads_option, warn_of_fallback
 from toxonnx.errors import InputError, RowError
+from toxonnx.records import to_json
 
 if TYPE_CHECKING:
     from toxonnx.evaluate.score_map import ScoreMap
@@ -62,6 +62,7 @@ def command(
 
     from toxonnx.bundle import open_bundle
     from toxonnx.cli.outputs import open_outputs
+    from toxonnx.data.label_columns import join_texts
     from toxonnx.evaluate.score_map import fit_score_map
     from toxonnx.inference.classifier import Classifier
     from toxonnx.inference.options import RuntimeOptions
@@ -73,8 +74,7 @@ def command(
     columns = dict(_column_and_label(one, manifest) for one in score_columns)
     table = read_table(data, reading)
     scores = {column: _scores(table, column) for column in columns}
-    text_names = manifest.text.choose_columns(list(table.columns), text_columns)
-    texts = list(map(manifest.text.join, zip(*map(table.column, text_names), strict=True)))
+    texts = join_texts(table, manifest.text, text_columns)
     with open_outputs({"--json": json_path}, inputs=[data], force=force) as outputs:
         options = RuntimeOptions(device=device, allow_fallback=allow_fallback, threads=threads)
         classifier = Classifier(opened, options)
@@ -94,7 +94,7 @@ def command(
                 "bundle": {"name": manifest.name, "sha256": opened.seal},
                 "maps": {column: {"label": columns[column], **asdict(one)} for column, one in maps.items()},
             }
-            outputs["--json"].write(json.dumps(report, indent=1) + "\n")
+            outputs["--json"].write(to_json(report))
     for column, one in maps.items():
         _print(column, f"{columns[column]} of {manifest.name} ({opened.seal[:16]})", one)
 
@@ -115,13 +115,12 @@ def _column_and_label(text: str, manifest: Manifest) -> tuple[str, str]:
 
 
 def _scores(table: Table, column: str) -> list[float | None]:
-    """The scores in a column; None for an empty cell."""
+    """The scores in a column; None for a missing one."""
+    from toxonnx.data.label_values import is_missing, read_number
+
     scores: list[float | None] = []
-    for line, cell in zip(table.lines, table.column(column), strict=True):
-        try:
-            score = float(cell) if cell.strip() else None
-        except ValueError:
-            score = -1.0
+    for line, cell in zip(table.lines, map(str.strip, table.column(column)), strict=True):
+        score = None if is_missing(cell) else read_number(cell)
         if score is not None and not 0 <= score <= 1:
             raise RowError(str(table.path), line, f"{column!r} is not a score from 0 to 1")
         scores.append(score)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from toxonnx.cli.options import (
 )
 from toxonnx.cli.predict_parameters import given_options, same_bytes
 from toxonnx.io.remote import RemotePath, as_location
+from toxonnx.system import runtime_versions
 from toxonnx.wording import plural
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ def command(
         )  # fmt: skip
         added = OutputColumns(kinds, classifier.labels.names, prefix, classifier.labels.multi)
         writing = WriteOptions(output_format, force, spreadsheet_safe=spreadsheet_safe, moderator=moderator)
-        versions = {f"the version of {package}": version(package) for package in ("toxonnx", "onnxruntime")}
+        versions = {f"the version of {package}": version for package, version in runtime_versions().items()}
         same = {**same_bytes(click.get_current_context()), "the device": classifier.settings.device, **versions}
         with open_outputs({"--manifest": manifest_file}, force=force or resume) as outputs:
             if engine == "ray":
@@ -319,9 +319,7 @@ def command(
                 scored = list(zip(tasks, summaries, strict=True))
                 write_manifest(outputs["--manifest"], opened, given, started, scored)
         remove_states(tasks, replaced=force and not resume)
-    summary = Summary()
-    for one in summaries:
-        summary.add(one)
+    summary = Summary.total(summaries)
     print_summary(summary, opened, len(jobs), options.long_texts_of(opened.manifest))
     if classifier.audit is not None:
         print_audit(classifier.audit, stopped=audit_stop)

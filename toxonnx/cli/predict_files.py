@@ -265,11 +265,11 @@ class Scoring:
                     total.add(self.summaries[-1])
                     size_done += sizes[number] or 0
             except BaseException as error:
-                self._explain(error, tasks, number, total)
+                self._explain(error, tasks, number)
                 raise
         return total
 
-    def _explain(self, error: BaseException, tasks: Sequence[Task], done: int, total: Summary) -> None:
+    def _explain(self, error: BaseException, tasks: Sequence[Task], done: int) -> None:
         """Adds to an error what is complete and how to continue, and removes what is of no use."""
         if isinstance(error, RejectLimitError):
             remove_states(tasks)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 
 from toxonnx.bundle import Bundle
 from toxonnx.cli.predict_files import Task
 from toxonnx.io.atomic import AtomicFile
 from toxonnx.io.remote import Location
 from toxonnx.io.summary import Summary
+from toxonnx.records import to_json
+from toxonnx.system import runtime_versions
 
 __all__ = ["Counts", "FileEntry", "RunManifest", "write_manifest"]
 
@@ -107,13 +107,10 @@ def write_manifest(
     scored: Sequence[tuple[Task, Summary]],
 ) -> None:
     """Writes the manifest of a run that is complete."""
-    total = Summary()
-    for _, summary in scored:
-        total.add(summary)
-    packages = {name: version(name) for name in ("toxonnx", "onnxruntime")}
+    total = Summary.total(summary for _, summary in scored)
     manifest = RunManifest(
         bundle={"name": bundle.manifest.name, "seal": bundle.seal},
-        versions={**packages, "python": platform.python_version()},
+        versions={**runtime_versions(), "python": platform.python_version()},
         options=options,
         resumed=any(task.checkpoint is not None for task, _ in scored),
         started=started.isoformat(timespec="milliseconds"),
@@ -123,7 +120,7 @@ def write_manifest(
         rows=Counts.of(total),
         files=[FileEntry.of(task, summary) for task, summary in scored],
     )
-    file.write(json.dumps(asdict(manifest), indent=2) + "\n")
+    file.write(to_json(asdict(manifest)))
 
 
 def _size(path: Location | None) -> int | None:

@@ -206,12 +206,8 @@ def run_on_ray(jobs: Sequence[Job], bundle: Bundle, work: Work, cluster: Cluster
 
 
 def _summary(file: _File) -> Summary:
-    total = Summary()
-    for shard in file.shards():
-        record = read_record(_output(file, shard))
-        assert record is not None
-        total.add(record.summary)
-    return total
+    records = [read_record(_output(file, shard)) for shard in file.shards()]
+    return Summary.total(record.summary for record in records if record is not None)
 
 
 def _plan(job: Job, reading: ReadOptions) -> _File:

@@ -16,8 +16,8 @@ from typing import Any, TextIO, cast
 import click
 
 from toxonnx.cli.signals import EndingSignals, signals_as_exceptions
-from toxonnx.disk import FULL_DISK
-from toxonnx.errors import InputError, MachineError, ToxonnxError
+from toxonnx.disk import why_full
+from toxonnx.errors import InputError, MachineError, ToxonnxError, place_of
 
 __all__ = ["BUG", "run"]
 
@@ -92,8 +92,8 @@ def _known(error: Exception) -> ToxonnxError | None:
         return MachineError("not enough memory")
     if not isinstance(error, OSError):
         return None
-    if error.errno in FULL_DISK:
-        return MachineError(f"cannot write {error.filename or 'the output'}: the disk is full")
+    if full := why_full(error):
+        return MachineError(f"cannot write {error.filename or 'the output'}: {full}")
     if error.filename is None:
         reason = "it is closed" if error.errno == errno.EBADF else error.strerror or str(error)
         return MachineError(f"cannot write the output: {reason}")
@@ -101,11 +101,9 @@ def _known(error: Exception) -> ToxonnxError | None:
 
 
 def _bug(error: Exception) -> str:
-    # Not the message of the error, which may quote the text of a row.
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _PACKAGE in Path(frame.filename).parents]
-    where = f" at toxonnx/{Path(frames[-1].filename).relative_to(_PACKAGE)}:{frames[-1].lineno}" if frames else ""
-    name = type(error).__name__
-    return f"internal error: {name}{where}. Please report this, with what 'toxonnx --debug COMMAND ...' prints."
+    where = place_of(error)
+    found = f"{type(error).__name__}{' at ' if where else ''}{where}"
+    return f"internal error: {found}. Please report this, with what 'toxonnx --debug COMMAND ...' prints."
 
 
 def _report(message: str, code: int) -> int:

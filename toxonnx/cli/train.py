@@ -48,6 +48,7 @@ def command(
     from toxonnx.cli.quiet import silence_transformers
 
     silence_transformers()
+    from toxonnx.cli.console import log
     from toxonnx.cli.progress import show_progress
     from toxonnx.train.fit import TrainRequest, fit
     from toxonnx.train.trainer import Reports
@@ -58,7 +59,7 @@ def command(
     )  # fmt: skip
     try:
         with show_progress() as progress:
-            run = fit(request, Reports(log=click.echo, progress=progress))
+            run = fit(request, Reports(log=log, progress=progress))
     except (KeyboardInterrupt, SystemExit):
         if output.exists():
             click.echo(f"to continue {output} from its last checkpoint, add --resume to the same command", err=True)

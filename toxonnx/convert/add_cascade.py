@@ -75,7 +75,7 @@ def add_cascade(
         sealed = seal(work, manifest)
     for line in cascade_lines(manifest):
         log(line)
-    return Bundle(output, sealed.manifest, sealed.seal)
+    return dataclasses.replace(sealed, path=output)
 
 
 def _fingerprints(bundle: Bundle, part: str) -> NDArray[np.uint64]:

@@ -56,6 +56,7 @@ from toxonnx.long_texts import TRUNCATE
 from toxonnx.manifest import Agreement, CalibrationData, Graph, Manifest, Training, Verification
 from toxonnx.manifest_decisions import Decisions
 from toxonnx.recipe import Export
+from toxonnx.records import to_json
 from toxonnx.train.adapters import Trained
 from toxonnx.train.tokenizers import encode
 
@@ -163,7 +164,7 @@ def _final(fp32: Classifier, work: Path, manifest: Manifest, scratch: Path) -> t
 
 def _write_tokenizer_and_config(trained: Trained, work: Path, name: str) -> None:
     config = {**trained.model.config.to_dict(), "_name_or_path": name}
-    (work / "config.json").write_text(json.dumps(config, indent=2, default=str) + "\n", encoding="utf-8")
+    (work / "config.json").write_text(to_json(json.loads(json.dumps(config, default=str))), encoding="utf-8")
     trained.tokenizer.save_pretrained(str(work))
     # Without white space, which is a third of the file that transformers writes.
     trained.tokenizer.backend_tokenizer.save(str(work / "tokenizer.json"), pretty=False)
@@ -352,4 +353,4 @@ def _expected(trained: Trained) -> str:
         "labels": list(labels.names),
         "pytorch": [{"text": text, "probabilities": row} for text, row in zip(texts, rows, strict=True)],
     }
-    return json.dumps(table, indent=1, ensure_ascii=False) + "\n"
+    return to_json(table)

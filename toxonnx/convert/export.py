@@ -112,7 +112,7 @@ def export(request: ExportRequest, log: Callable[[str], None] = print) -> Bundle
     with new_folder(output) as work:
         bundle = build_bundle(inputs, work, output.name, log)
     log(f"sealed {output} ({sum(path.stat().st_size for path in output.iterdir()) / 1e6:.1f} MB)")
-    return Bundle(output, bundle.manifest)
+    return dataclasses.replace(bundle, path=output)
 
 
 def _load(request: ExportRequest) -> Trained:

@@ -9,7 +9,6 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from toxonnx.convert.torch_scorer import TorchScorer
 from toxonnx.errors import GateError
 from toxonnx.evaluate.metrics import evaluate
 from toxonnx.inference.classifier import Classifier
@@ -18,6 +17,7 @@ from toxonnx.labels import Labels
 from toxonnx.manifest import Agreement, Limits, MetricsDict, Reference
 from toxonnx.recipe import Export
 from toxonnx.train.adapters import Trained
+from toxonnx.train.torch_scorer import TorchScorer
 
 __all__ = [
     "ExportLogits",

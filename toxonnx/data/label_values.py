@@ -19,6 +19,7 @@ __all__ = [
     "quote",
     "read_classes",
     "read_flags",
+    "read_number",
     "reads_decimals",
     "whole_number",
 ]
@@ -53,8 +54,8 @@ def reads_decimals(values: Iterable[str], names: Iterable[str] = ()) -> bool:
     return any(whole_number(value) != value for value in set(map(str.strip, values)).difference(names))
 
 
-def _number(value: str) -> float:
-    """The value as a number; NaN if it is none, or not finite."""
+def read_number(value: str) -> float:
+    """The value as a number; NaN if it is not a number, or not finite."""
     number = float(value) if _NUMBER.fullmatch(value) else math.nan
     return number if math.isfinite(number) else math.nan
 
@@ -76,8 +77,8 @@ def class_names(values: Iterable[str], threshold: float | None = None) -> dict[s
     if threshold is not None:
         return {"0": "0", "1": "1"}
     found = sorted({whole_number(value) for value in map(str.strip, values) if not is_missing(value)})
-    if not any(math.isnan(_number(value)) for value in found):
-        found.sort(key=_number)
+    if not any(math.isnan(read_number(value)) for value in found):
+        found.sort(key=read_number)
     return {value: value for value in found}
 
 
@@ -87,7 +88,7 @@ def look_like_scores(values: Iterable[str]) -> bool:
     All have to be numbers, with two of three: fractions, many distinct values, and values that occur only once.
     """
     counts = Counter(value for value in map(str.strip, values) if not is_missing(value))
-    numbers = [_number(value) for value in counts]
+    numbers = [read_number(value) for value in counts]
     if len(counts) < 3 or any(map(math.isnan, numbers)):
         return False
     fractions = not all(number.is_integer() for number in numbers)
@@ -114,7 +115,7 @@ def read_classes(
 
     def number_of(value: str) -> int:
         if threshold is not None:
-            score = _number(value)
+            score = read_number(value)
             if not math.isnan(score):
                 return table["1" if score >= threshold else "0"]
         elif (number := table.get(value, table.get(whole_number(value)))) is not None:
@@ -139,7 +140,7 @@ def read_flags(values: Sequence[str], threshold: float | None = None) -> NDArray
         if threshold is None:
             flag = _FLAGS.get(whole_number(value).casefold())
         else:
-            score = _number(value)
+            score = read_number(value)
             flag = None if math.isnan(score) else int(score >= threshold)
         return flag if flag is not None else MISSING if is_missing(value) else UNKNOWN
 

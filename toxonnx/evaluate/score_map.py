@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.errors import InputError
+from toxonnx.wording import plural
 
 __all__ = ["MIN_REACHED", "MIN_ROWS", "MappedThreshold", "ScoreMap", "fit_score_map"]
 
@@ -83,7 +84,8 @@ def fit_score_map(
     """
     numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     if len(numbers) < MIN_ROWS:
-        raise InputError(f"{len(numbers)} different texts are too few for a map", f"Use {MIN_ROWS} or more.")
+        few = plural(len(numbers), "different text is", "different texts are")
+        raise InputError(f"{few} too few for a map", f"Use {MIN_ROWS} or more.")
     if np.ptp(old) == 0:
         raise InputError(f"all old scores are {old[0]:g}: they say nothing about thresholds")
 

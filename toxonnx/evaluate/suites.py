@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,9 @@ from toxonnx.evaluate.metrics import wilson
 from toxonnx.io.base import ReadOptions
 from toxonnx.io.table import Table, read_table
 from toxonnx.labels import Labels
+from toxonnx.records import Rule, from_plain, read_toml
 from toxonnx.resources import find_suite
+from toxonnx.wording import plural
 
 __all__ = [
     "Cases",
@@ -31,9 +32,8 @@ __all__ = [
     "read_suite_request",
 ]
 
-COLUMNS = ("text", "gold", "functionality", "group")
-TEXTS = ("title", "source", "positive", "negative")
-FIELDS = ("id", "code", "group", "description")
+_Text = Annotated[str, Rule("a text that is not empty", bool)]
+_Count = Annotated[int, Rule("1 or more", lambda value: value > 0)]
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,48 @@ class SuiteRequest:
             raise InputError(f"{name} has no label {', '.join(unknown)}", hint)
 
 
+@dataclass(frozen=True)
+class _Columns:
+    text: _Text
+    gold: _Text
+    functionality: _Text
+    group: _Text = ""
+
+
+@dataclass(frozen=True)
+class _FunctionalityTable:
+    id: _Text
+    code: _Text
+    group: _Text
+    description: _Text
+    gold: _Text
+
+
+@dataclass(frozen=True)
+class _SuiteFile:
+    """The keys of a suite's file; see :class:`Suite`."""
+
+    title: _Text
+    source: _Text
+    cases: _Count
+    positive: _Text
+    negative: _Text
+    columns: _Columns
+    functionality: tuple[_FunctionalityTable, ...]
+
+    def __post_init__(self) -> None:
+        values = (self.positive, self.negative)
+        if self.positive == self.negative:
+            raise InputError("positive and negative must differ")
+        if not self.functionality:
+            raise InputError("functionality must have at least one table")
+        for number, one in enumerate(self.functionality):
+            if one.gold not in values:
+                raise InputError(f"functionality[{number}].gold must be one of {', '.join(values)}, got {one.gold!r}")
+            if one.id in {other.id for other in self.functionality[:number]}:
+                raise InputError(f"functionality[{number}].id {one.id!r} is that of another functionality")
+
+
 def load_suite(name_or_path: str | Path) -> Suite:
     """Reads a suite's definition: a TOML file, or the name of one that ships.
 
@@ -137,48 +179,20 @@ def load_suite(name_or_path: str | Path) -> Suite:
         InputError: it does not exist, is not TOML, or a key is missing or unknown.
     """
     path = find_suite(name_or_path)
+    table = read_toml(path)
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}") from None
-    return _suite(table, path)
-
-
-def _suite(table: dict[str, Any], path: Path) -> Suite:
-    """The definition, with every key checked."""
-
-    def value(part: dict[str, Any], key: str, kind: type, where: str) -> Any:
-        if key not in part:
-            raise InputError(f"{path}: {where}{key} is missing")
-        if not isinstance(part[key], kind) or isinstance(part[key], bool) or part[key] in ("", 0):
-            wanted = {str: "a text", int: "a number", dict: "a table", list: "a list of tables"}[kind]
-            raise InputError(f"{path}: {where}{key} must be {wanted}, got {part[key]!r}")
-        return part[key]
-
-    def check_keys(part: dict[str, Any], keys: Sequence[str], where: str) -> None:
-        unknown = sorted(set(part) - set(keys))
-        if unknown:
-            raise InputError(f"{path}: unknown key {where}{unknown[0]}", f"The valid keys are {', '.join(keys)}.")
-
-    check_keys(table, (*TEXTS, "cases", "columns", "functionality"), "")
-    title, source, positive, negative = (value(table, key, str, "") for key in TEXTS)
-    columns = value(table, "columns", dict, "")
-    check_keys(columns, COLUMNS, "columns.")
-    for key in (*COLUMNS[:3], *(key for key in columns if key == COLUMNS[3])):
-        value(columns, key, str, "columns.")
-    functionalities = []
-    for number, part in enumerate(value(table, "functionality", list, ""), start=1):
-        where = f"functionality {number}: "
-        check_keys(part, (*FIELDS, "gold"), where)
-        gold = value(part, "gold", str, where)
-        if gold not in (positive, negative):
-            raise InputError(f"{path}: {where}gold must be {positive!r} or {negative!r}, got {gold!r}")
-        fields = {key: value(part, key, str, where) for key in FIELDS}
-        functionalities.append(Functionality(**fields, positive=gold == positive))
-    if positive == negative or len({one.id for one in functionalities}) != len(functionalities):
-        raise InputError(f"{path}: positive and negative must differ, and so must the ids of the functionalities")
-    cases = value(table, "cases", int, "")
-    return Suite(path.stem, title, source, cases, columns, positive, negative, tuple(functionalities))
+        file = from_plain(_SuiteFile, table)
+    except InputError as error:
+        raise InputError(f"{path}: {error.what}", error.hint) from None
+    functionalities = tuple(
+        Functionality(one.id, one.code, one.group, one.description, positive=one.gold == file.positive)
+        for one in file.functionality
+    )
+    columns = {kind: name for kind, name in asdict(file.columns).items() if name}
+    return Suite(
+        path.stem, file.title, file.source, file.cases, columns, file.positive, file.negative,
+        functionalities,
+    )  # fmt: skip
 
 
 def read_cases(suite: Suite, path: Path, reading: ReadOptions | None = None) -> Cases:
@@ -201,9 +215,8 @@ def read_cases(suite: Suite, path: Path, reading: ReadOptions | None = None) -> 
         raise InputError(f"{path} has no cases")
     notes = []
     if len(table) != suite.cases:
-        notes.append(
-            f"{len(table):,} cases, but the complete suite has {suite.cases:,}: not comparable with published results"
-        )
+        count = plural(len(table), "case")
+        notes.append(f"{count}, but the complete suite has {suite.cases:,}: not comparable with published results")
     absent = [one.code for one in suite.functionalities if one.id not in set(kinds)]
     if absent:
         notes.append(f"no cases of {', '.join(absent)}")

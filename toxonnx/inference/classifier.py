@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, NotRequired, TypedDict, TypeVar, overload
+from typing import Any, Final, Generic, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +24,14 @@ from toxonnx.inference.engine import Engine
 from toxonnx.inference.inputs import Missing, as_items, as_text
 from toxonnx.inference.options import ExecutionSettings, RuntimeOptions
 from toxonnx.inference.prefetch import Prefetcher
-from toxonnx.inference.scores import Prediction, Scores
+from toxonnx.inference.scores import LabelScore, Prediction, Scores
 from toxonnx.inference.tokenizer import TokenizedTexts, Tokens
 from toxonnx.inference.tokenizer_pool import PreprocessedTexts, TextPreprocessor, TokenizerPool
 from toxonnx.inference.windows import pool_windows
 from toxonnx.labels import Labels
 from toxonnx.resources import find_bundle
 
-__all__ = ["Classifier", "LabelScore"]
+__all__ = ["Classifier"]
 
 T = TypeVar("T")
 
@@ -54,18 +54,6 @@ class _Chunk(Generic[T]):
     cut: NDArray[np.bool_]
     batches: list[Future[None]]
     finish: Callable[[], None]  # to be called when the batches are done
-
-
-class LabelScore(TypedDict):
-    """A label and its probability, as in the result of a transformers pipeline.
-
-    ``review`` is whether a person should look at it; only in decisions, and only where the bundle's thresholds or
-    ``review_below`` can mark any.
-    """
-
-    label: str
-    score: float
-    review: NotRequired[bool]
 
 
 class Classifier:
@@ -211,10 +199,7 @@ class Classifier:
         scores = self.score(texts, missing=missing)
         if decide:
             return [self._decision(prediction) for prediction in scores]
-        rows: list[list[LabelScore]] = []
-        for prediction in scores:
-            ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])[:top_k]
-            rows.append([{"label": label, "score": score} for label, score in ranked])
+        rows = [row[:top_k] for row in scores.ranked()]
         return rows[0] if isinstance(texts, str) else rows
 
     def _decision(self, prediction: Prediction) -> LabelScore:

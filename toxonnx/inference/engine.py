@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import os
 import threading
 import time
 import warnings
@@ -25,6 +24,7 @@ from toxonnx.inference.options import ExecutionSettings, RuntimeOptions
 from toxonnx.inference.session import Session, SessionOptions
 from toxonnx.inference.tokenizer import Tokens
 from toxonnx.manifest import Manifest
+from toxonnx.resources import cache_folder
 from toxonnx.system import available_cores
 
 __all__ = ["Engine"]
@@ -252,5 +252,4 @@ def _profiles(max_batch_tokens: int, max_length: int) -> tuple[Profile, ...]:
 
 def _engine_cache(digest: str) -> Path:
     """Where TensorRT keeps the engines of a model: minutes of work for each GPU and version."""
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "toxonnx" / "tensorrt" / digest[:16]
+    return cache_folder("tensorrt") / digest[:16]

@@ -6,7 +6,7 @@ import reprlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, NotRequired, Protocol, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from toxonnx.labels import Labels
 
 __all__ = [
     "COLUMNS",
+    "LabelScore",
     "Prediction",
     "Scorer",
     "Scores",
@@ -115,6 +116,18 @@ class Prediction(NamedTuple):
     cached: bool
     early: bool
     needs_review: bool
+
+
+class LabelScore(TypedDict):
+    """A label and its probability, as in the result of a transformers pipeline.
+
+    ``review`` is whether a person should look at it; only in decisions, and only where the bundle's thresholds or
+    ``review_below`` can mark any.
+    """
+
+    label: str
+    score: float
+    review: NotRequired[bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,6 +270,12 @@ class Scores:
 
     def __len__(self) -> int:
         return len(self.logits)
+
+    def ranked(self, *, raw: bool = False) -> list[list[LabelScore]]:
+        """All labels of each text with their probabilities, or logits if ``raw``, highest first."""
+        values = self.logits if raw else self.probabilities
+        rows = (sorted(zip(self.labels.names, row, strict=True), key=lambda pair: -pair[1]) for row in values.tolist())
+        return [[{"label": label, "score": score} for label, score in row] for row in rows]
 
     def __iter__(self) -> Iterator[Prediction]:
         by_label = (dict(zip(self.labels.names, row, strict=True)) for row in self.probabilities.tolist())

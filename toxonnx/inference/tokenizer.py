@@ -230,7 +230,7 @@ class Tokenizer:
         rows: list[list[int]] = []
         counts = np.empty(len(texts), dtype=np.int64)
         truncated = np.empty(len(texts), dtype=np.bool_)
-        for i, encoding in enumerate(itertools.chain.from_iterable(map(self._encode, _slices(texts)))):
+        for i, encoding in enumerate(itertools.chain.from_iterable(map(self._encode, split_texts(texts)))):
             others = encoding.overflowing
             rows += [encoding.ids, *(other.ids for other in others[: self._max_windows - 1])]
             counts[i] = min(1 + len(others), self._max_windows)
@@ -296,14 +296,15 @@ def concatenate_ids(rows: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], N
     return np.fromiter(itertools.chain.from_iterable(rows), dtype=np.int32, count=int(lengths.sum())), lengths
 
 
-def _slices(texts: Sequence[str], characters: int = 1 << 20) -> Iterator[list[str]]:
-    """The texts in parts of about ``characters`` characters: the tokenizer holds a whole part in memory."""
+def split_texts(texts: Sequence[str], characters: int = 1 << 20, count: int | None = None) -> Iterator[list[str]]:
+    """The texts in parts of about ``characters`` characters, and of at most ``count`` texts: a tokenizer holds what it
+    makes of a whole part in memory."""
     part: list[str] = []
     size = 0
     for text in texts:
         part.append(text)
         size += len(text)
-        if size >= characters:
+        if size >= characters or len(part) == count:
             yield part
             part, size = [], 0
     if part:

@@ -19,6 +19,7 @@ from toxonnx.io.journal import Identity, InputIdentity
 from toxonnx.io.output_file import BUFFER_BYTES
 from toxonnx.io.shards import Shard
 from toxonnx.io.summary import Summary
+from toxonnx.records import to_json
 
 __all__ = ["ShardRecord", "join", "read_record", "write_record"]
 
@@ -66,7 +67,7 @@ def write_record(output: Path, shard: Shard, format_: str, identity: Identity, s
         "sha256": digest.hexdigest(), "summary": vars(summary),
     }  # fmt: skip
     with AtomicFile(_path(output), force=True) as file:
-        file.write(json.dumps(table, indent=1) + "\n")
+        file.write(to_json(table))
 
 
 def read_record(output: Path) -> ShardRecord | None:
@@ -125,10 +126,7 @@ def join(whole: Path, target: Path | None = None, *, force: bool = False) -> Sum
             for record in records:
                 for block in _checked_blocks(record):
                     file.write_bytes(block)
-    total = Summary()
-    for record in records:
-        total.add(record.summary)
-    return total
+    return Summary.total(record.summary for record in records)
 
 
 def _find(whole: Path) -> list[ShardRecord]:

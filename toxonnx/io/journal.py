@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
-from toxonnx.disk import FULL_DISK
+from toxonnx.disk import why_full
 from toxonnx.errors import InputError, MachineError, ToxonnxError
 from toxonnx.io.atomic import give_name, has_name, open_locked, sync_folder
 from toxonnx.io.base import Partial, Position
@@ -356,6 +356,6 @@ def _errors(path: Location, kind: type[ToxonnxError] = InputError) -> Iterator[N
     try:
         yield
     except OSError as error:
-        if error.errno in FULL_DISK:
-            raise MachineError(f"cannot write {path}: the disk is full") from None
+        if full := why_full(error):
+            raise MachineError(f"cannot write {path}: {full}") from None
         raise kind(f"cannot write {path}: {error.strerror}") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from toxonnx.disk import FULL_DISK
+from toxonnx.disk import why_full
 from toxonnx.errors import InputError, MachineError
 from toxonnx.io.compression import compress, compression_of_name
 from toxonnx.io.remote import Location
@@ -158,8 +158,8 @@ class OutputFile:
     def _write_error(self, error: OSError) -> Exception:
         if isinstance(error, BrokenPipeError):
             return error
-        full = error.errno in FULL_DISK
-        reason = "the disk is full" if full else "it is closed" if error.errno == errno.EBADF else str(error.strerror)
+        full = why_full(error)
+        reason = full or ("it is closed" if error.errno == errno.EBADF else str(error.strerror))
         left = "Nothing was left under that name" if self._is_file else "The output is incomplete"
         hint = f"{left}; free some space and run the command again." if full else ""
         return MachineError(f"cannot write {self.path or 'standard output'}: {reason}", hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -47,6 +48,14 @@ class Summary:
     def copy(self) -> Summary:
         """The counts so far."""
         return self.from_plain(vars(self))
+
+    @classmethod
+    def total(cls, parts: Iterable[Summary]) -> Summary:
+        """The counts over all parts."""
+        total = cls()
+        for part in parts:
+            total.add(part)
+        return total
 
     def add(self, other: Summary) -> None:
         """Adds the counts of another file, and takes its position."""

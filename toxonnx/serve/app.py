@@ -14,10 +14,8 @@ import logging
 import random
 import re
 import time
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import quote
 
 from starlette.applications import Starlette
@@ -27,7 +25,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from toxonnx.errors import ToxonnxError
+from toxonnx.errors import ToxonnxError, place_of
 from toxonnx.serve import openapi
 from toxonnx.serve.bodies import BodyReader
 from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol
@@ -220,7 +218,7 @@ class _Handler:
         except ToxonnxError as error:
             raise RequestError("internal", error.what) from None
         except Exception as bug:  # its message may quote a text
-            log.error("%s at %s (request %s)", type(bug).__name__, _place(bug), record.id)
+            log.error("%s at %s (request %s)", type(bug).__name__, place_of(bug), record.id)
             raise RequestError("internal", "internal error") from None
 
     async def _answer_body(self, request: Request, record: _Record, body: bytes) -> Answer:
@@ -301,9 +299,3 @@ async def _not_found(_: Request, error: Exception) -> Response:
     message = "this path does not exist" if status == 404 else "this path does not take the method"
     content = {"error": {"message": message, "type": "not_found", "param": None, "code": None}}
     return _response(Answer(content=content, status=status, headers=headers))
-
-
-def _place(error: Exception) -> str:
-    package = Path(__file__).parent.parent
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if package in Path(frame.filename).parents]
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "unknown line"

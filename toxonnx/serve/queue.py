@@ -19,7 +19,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from toxonnx.errors import ToxonnxError
 from toxonnx.inference.classifier import Classifier
-from toxonnx.inference.tokenizer import Tokens
+from toxonnx.inference.tokenizer import Tokens, split_texts
 from toxonnx.inference.windows import pool_windows
 from toxonnx.serve.metrics import Metrics
 from toxonnx.serve.options import ServeOptions
@@ -131,7 +131,7 @@ class ScoringQueue:
             if self._is_short(texts):
                 self._tokenize(request, texts)
             else:
-                for chunk in _chunks(texts):
+                for chunk in split_texts(texts, CHUNK_CHARACTERS, CHUNK_TEXTS):
                     await loop.run_in_executor(self._tokenizers, self._tokenize, request, chunk)
             self._end_of_texts(request)
             await request.answered
@@ -361,16 +361,3 @@ def _wake(request: PendingRequest) -> None:
 
     with contextlib.suppress(RuntimeError):  # the event loop is closed
         request.loop.call_soon_threadsafe(answer)
-
-
-def _chunks(texts: Sequence[str]) -> Iterator[list[str]]:
-    chunk: list[str] = []
-    characters = 0
-    for text in texts:
-        chunk.append(text)
-        characters += len(text)
-        if characters >= CHUNK_CHARACTERS or len(chunk) >= CHUNK_TEXTS:
-            yield chunk
-            chunk, characters = [], 0
-    if chunk:
-        yield chunk

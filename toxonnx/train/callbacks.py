@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from toxonnx.disk import replace_text
 from toxonnx.train.report import EpochTable, draw_curves, epochs_of
 
 __all__ = ["EpochReport", "ProgressReport", "TimedCheckpoints", "best_checkpoint"]
@@ -32,7 +33,7 @@ class EpochReport(TrainerCallback):  # type: ignore[misc]  # transformers is not
         epochs = epochs_of(state.log_history)
         # Written completely from the Trainer's history, so that a resumed run has each epoch once.
         lines = "".join(json.dumps(epoch) + "\n" for epoch in epochs)
-        (self._output / "metrics.jsonl").write_text(lines, encoding="utf-8")
+        replace_text(self._output / "metrics.jsonl", lines)
         self._table.show(epochs)
         if time.monotonic() - self._plotted >= PLOT_SECONDS:
             self._plot(epochs)

@@ -33,11 +33,12 @@ import toxonnx
 from toxonnx.bundle import sha256
 from toxonnx.data.examples import Examples, known_counts
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, is_seen, load_fingerprints, save_fingerprints
-from toxonnx.disk import reports_full_disk
+from toxonnx.disk import replace_text, reports_full_disk
 from toxonnx.errors import InputError
 from toxonnx.evaluate.metrics import Metrics
 from toxonnx.io.base import ReadOptions
 from toxonnx.recipe import Recipe
+from toxonnx.records import to_json
 from toxonnx.train.checkpoints import check_checkpoint, last_complete
 from toxonnx.train.open_settings import epochs_and_learning_rate
 from toxonnx.train.pretrained import frozen_weights, head_modules, labels_of, load_model, lora_targets, resolve_base
@@ -178,7 +179,7 @@ def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
             shutil.rmtree(output, ignore_errors=True)
             output.mkdir(parents=True)
             unfinished = {**identity.to_dict(), "baselines": baselines, "finished": False}
-            (output / RUN_FILE).write_text(json.dumps(unfinished, ensure_ascii=False), encoding="utf-8")
+            replace_text(output / RUN_FILE, to_json(unfinished))
         trainer = ClassifierTrainer(recipe, data, prepared.trained, prepared.tokenizer, output, reports)
         save_fingerprints(output / FINGERPRINT_FILES["training"], data.all_train.texts, seen)
         if checkpoint:
@@ -235,7 +236,7 @@ def _finish(
         baselines=baselines,
         versions={"torch": str(torch.__version__), "transformers": transformers.__version__},
     )
-    (output / RUN_FILE).write_text(json.dumps(run.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    replace_text(output / RUN_FILE, to_json(run.to_dict()))
     shutil.rmtree(output / "checkpoints", ignore_errors=True)
     return run
 

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from operator import itemgetter
 from pathlib import Path
 
@@ -20,15 +19,17 @@ from safetensors.numpy import load_file, save_file
 from toxonnx.bundle import MANIFEST, open_bundle, sha256
 from toxonnx.disk import reports_full_disk
 from toxonnx.errors import InputError
+from toxonnx.inference.cache import digest as text_key
 from toxonnx.labels import Labels
+from toxonnx.resources import cache_folder
 from toxonnx.train.adapters import Trained, load_trained
-from toxonnx.train.tokenizers import encode
+from toxonnx.train.torch_scorer import TorchScorer
 from toxonnx.wording import plural
 
 __all__ = ["TeacherLogits", "save_logits", "score_with_teacher"]
 
-#: texts per batch, and texts after which the logits are written, so that an interruption loses little
-BATCH, CHUNK = 64, 4096
+#: texts after which the logits are written, so that an interruption loses little
+CHUNK = 4096
 CACHE_SUFFIX = ".safetensors"
 
 Progress = Callable[[float | None, str], None]
@@ -67,8 +68,7 @@ class _Model:
         """Where its logits are kept."""
         if self.file is not None:
             return self.file
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "toxonnx" / "teachers"
-        return folder / f"{self.digest[:32]}{CACHE_SUFFIX}"
+        return cache_folder("teachers") / f"{self.digest[:32]}{CACHE_SUFFIX}"
 
 
 def score_with_teacher(
@@ -115,7 +115,7 @@ def save_logits(path: Path, texts: Sequence[str], logits: NDArray[np.floating], 
         logits: [texts, labels]; float16 makes the file half as large as float32.
         labels: their names and activation.
     """
-    _write_cache(path, dict(sorted(zip(map(_key, texts), logits, strict=True), key=itemgetter(0))), labels)
+    _write_cache(path, dict(sorted(zip(map(text_key, texts), logits, strict=True), key=itemgetter(0))), labels)
 
 
 def _open(source: str) -> _Model:
@@ -124,7 +124,10 @@ def _open(source: str) -> _Model:
     if (Path(source) / MANIFEST).is_file():
         return _open_bundle(Path(source))
     trained = load_trained(source)
-    return _Model(trained.labels, _digest(trained), partial(_score, trained))
+    digest, scorer = _digest(trained), TorchScorer(trained)
+    if torch.cuda.is_available():
+        trained.model.to("cuda")
+    return _Model(trained.labels, digest, lambda texts: scorer.score(texts).logits)
 
 
 def _open_file(path: Path) -> _Model:
@@ -174,7 +177,7 @@ def _digest(trained: Trained) -> str:
 def _cached_logits(model: _Model, texts: Sequence[str], progress: Progress) -> NDArray[np.float32]:
     """Logits of the texts, float32 [texts, labels], from the cache as far as it has them."""
     path = model.cache()
-    keys = [_key(text) for text in texts]
+    keys = [text_key(text) for text in texts]
     known = _read_cache(path)
     missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
     # Batches of equal length are the fastest; by characters, since the texts are tokenized chunk by chunk.
@@ -189,25 +192,6 @@ def _cached_logits(model: _Model, texts: Sequence[str], progress: Progress) -> N
         done = start + len(chunk)
         progress(done / len(order), f"teacher: {done:,} of {len(order):,} texts scored")
     return np.stack([known[key] for key in keys]) if keys else np.empty((0, len(model.labels)), dtype=np.float32)
-
-
-def _key(text: str) -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def _score(trained: Trained, texts: Sequence[str]) -> NDArray[np.float32]:
-    cleaned = [trained.text.clean(text) for text in texts]
-    encoded, _ = encode(trained.tokenizer, cleaned, trained.max_length)
-    logits = np.empty((len(texts), len(trained.labels)), dtype=np.float32)
-    order = np.argsort([len(ids) for ids in encoded], kind="stable")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    trained.model.to(device)
-    with torch.inference_mode():
-        for start in range(0, len(order), BATCH):
-            rows = order[start : start + BATCH]
-            batch = trained.tokenizer.pad({"input_ids": [encoded[i] for i in rows]}, return_tensors="pt").to(device)
-            logits[rows] = trained.model(**batch).logits.float().cpu().numpy()
-    return logits
 
 
 def _read_cache(path: Path) -> dict[bytes, NDArray[np.float32]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, check_texts, first_error
-from toxonnx.serve.ranking import ranked_labels
 from toxonnx.wire.errors import RequestError
 from toxonnx.wire.json_body import as_object, get, require
 
@@ -29,7 +28,7 @@ async def _classify(call: Call) -> Answer:
         raise RequestError("invalid", "parameters.top_k must be positive", field="parameters.top_k")
     scored = await bundle.score(texts)
     first_error(scored)
-    rows: list[Any] = [row[:top_k] for row in ranked_labels(scored.scores, raw=raw)]
+    rows: list[Any] = [row[:top_k] for row in scored.scores.ranked(raw=raw)]
     return Answer(content=rows, scored=((bundle, scored),))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from toxonnx.languages import language_codes
 from toxonnx.manifest import Manifest
 from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, first_error
 from toxonnx.serve.protocols.perspective_discovery import discovery_document
@@ -22,12 +23,6 @@ __all__ = ["PROTOCOL"]
 #: bytes of a comment
 MAX_BYTES = 20 * 1024
 _PROBABILITY = "PROBABILITY"
-#: language codes of Perspective, and what manifests call these languages
-_LANGUAGES = {
-    "ar": "Arabic", "zh": "Chinese", "cs": "Czech", "nl": "Dutch", "en": "English", "fr": "French", "de": "German",
-    "hi": "Hindi", "hinglish": "Hinglish", "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean",
-    "pl": "Polish", "pt": "Portuguese", "ru": "Russian", "es": "Spanish", "sv": "Swedish",
-}  # fmt: skip
 #: kind of error -> Google's status, and the HTTP status where it differs from the usual one
 _STATUS = {
     "unauthorized": ("UNAUTHENTICATED", 401), "not_found": ("NOT_FOUND", 404),
@@ -45,7 +40,8 @@ async def _analyze(call: Call) -> Answer:
     given = [require(one, str, "languages") for one in get(body, "languages", list, [])]
     drops = get(body, "dropUnsupportedAttributes", bool, False)
     chosen = _with_languages(_bundles(call, requested, drops=drops), given, drops=drops)
-    languages = given or sorted(set().union(*(_codes(bundle.manifest) for bundle in chosen.values())))
+    known = {code for bundle in chosen.values() for code in language_codes(bundle.manifest.language)}
+    languages = given or sorted(known)
     spans = [Span(0, len(text))]
     if get(body, "spanAnnotations", bool, False):
         spans = sentence_spans(text)
@@ -141,8 +137,8 @@ def _with_languages(
     given = {one.lower().split("-")[0] for one in languages}
     kept = {}
     for name, bundle in chosen.items():
-        codes = _codes(bundle.manifest)
-        if not given or not codes or given & codes:
+        codes = language_codes(bundle.manifest.language)
+        if not given or not codes or given.intersection(codes):
             kept[name] = bundle
         elif not drops:
             raise RequestError(
@@ -152,11 +148,6 @@ def _with_languages(
                 field=name,
             )
     return kept
-
-
-def _codes(manifest: Manifest) -> set[str]:
-    language = manifest.language.lower()
-    return {code for code, name in _LANGUAGES.items() if language in {code, name.lower()}}
 
 
 def _offsets(text: str, spans: Sequence[Span]) -> list[Span]:

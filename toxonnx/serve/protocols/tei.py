@@ -11,7 +11,6 @@ from typing import Any
 
 from toxonnx.manifest import Manifest
 from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, check_texts, first_error
-from toxonnx.serve.ranking import ranked_labels
 from toxonnx.serve.scored import Scored
 from toxonnx.wire.errors import RequestError
 from toxonnx.wire.json_body import as_object, get, require, type_name
@@ -43,7 +42,7 @@ async def _predict(call: Call) -> Answer:
     first_error(scored)
     if scored.scores.truncated.any():
         _check_truncation(truncate, direction, bundle.classifier.preprocess.tokenizer.max_tokens)
-    rows: list[Any] = ranked_labels(scored.scores, raw=raw)
+    rows: list[Any] = scored.scores.ranked(raw=raw)
     return Answer(
         content=rows if is_batch else rows[0],
         scored=((bundle, scored),),
