@@ -37,7 +37,7 @@ RULES = {
     "disk": Rule("one error for a full disk; small files that are replaced as a whole"),
     "resources": Rule("folders: of shipped recipes, suites and bundles, and of the cache"),
     "binomial": Rule("exact tests and intervals of a share", (), ("numpy",)),
-    "system": Rule("cores, instruction sets, memory, versions of this machine"),
+    "system": Rule("cores, instruction sets, memory, versions of this machine", (), ("onnxruntime",)),
     "labels": Rule("label names, activation, temperature, thresholds"),
     "texts": Rule("columns to one text: template, normalisation"),
     "long_texts": Rule("how texts beyond the maximum length are read", ("records",)),
