@@ -91,7 +91,13 @@ def test_added_sentences_have_labels_and_unjudged_variants_a_teacher(
     for row in spelled:
         assert row["text"] != row["teacher_text"]
         assert "".join(row[label] for label in header[1:7]) == labels[row["teacher_text"]][:4]
-    added = [row for row in extended[len(rows) :] if row["source"] != "variant-misspelled"]
+    plain = [row for row in extended[len(rows) :] if row["source"] == "variant-plain"]
+    assert len(plain) == len({row["text"] for row in plain}) == len({row["split_group"] for row in plain})
+    assert all("".join(row[label] for label in header[1:7]) == "000000" for row in plain)
+    assert not any("{" in row["text"] or row["teacher_text"] for row in plain)
+    assert any(not any(map(str.isalnum, row["text"])) for row in plain)
+    others = {"variant-misspelled", "variant-plain"}
+    added = [row for row in extended[len(rows) :] if row["source"] not in others]
     assert len(added) == len({row["split_group"] for row in added})
     assert all(row["teacher_text"] == row["text"] for row in added)
     unjudged = [row for row in added if row["source"] != "variant-mention"]

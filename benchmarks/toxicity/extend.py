@@ -9,6 +9,8 @@ The input is a file of ``vary.py``. The output has its rows, and after them new 
   are toxic and identity attacks; their other labels are left open. The teacher reads them, too.
 * ``variant-group``, ``variant-negation``: texts with another group in them, and texts with a negation inserted or
   removed. Nobody has judged them, so the labels are empty and only the teacher counts.
+* ``variant-plain``: texts without any word (punctuation, emoji, names of users), and short statements about groups,
+  some with a word that is an insult elsewhere; they have none of the labels, and no teacher reads them.
 * ``variant-misspelled``: hateful and harmless texts that name a group, as many of each, misspelled: the words for the
   group, which are what people misspell on purpose, or any words. Labels and teacher are as for ``variant-spelling``.
 
@@ -21,7 +23,7 @@ import argparse
 import csv
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from augment import FRAME_WORDS, GROUPS, group, negation
@@ -73,6 +75,43 @@ DISMISSIVE = (
     "I wouldn't want {one} near my children.", "Not one of the {many} deserves to be happy.",
     "I have no sympathy left for {many}.", "{Many} don't have the brains for this work.",
 )  # fmt: skip
+#: short, or with a word for animals or dirt; all of it harmless
+PLAIN = (
+    "{Many} run this shop.", "{Many} own this house.", "{Many} use this pool on Tuesdays.", "{Many} built this bridge.",
+    "{Many} play here on Sundays.", "{Many} sing in our choir.", "{Many} won the cup again.", "{Many} live next door.",
+    "{Many} wrote most of these songs.", "{Many} make up a third of our club.", "{Many} came to the party.",
+    "{Many} voted on Sunday.", "{Many} eat lunch here.", "{Many} drive these buses.", "{One} fixed my bike.",
+    "{Many} grow the apples that we sell.", "{One} wrote this book.", "I asked two {many} for directions.",
+    "The {many} next door have a dog.", "{Many} at the farm feed the pigs.", "{One} trained my dog.",
+    "{One} rode a donkey in the parade.", "{Many} keep rats as pets, too.", "{Many} collect the trash on Mondays.",
+    "{One} cleaned the toilets after the party.", "A snake bit {one} on the beach.", "{Many} saw monkeys at the zoo.",
+)  # fmt: skip
+EMOJI = "👍👏🙏🎉😂🤣😀😊😍🥰😘😎🤔😭😢🙌💯🔥✨🌸🌹🎂🍕☕🌞🌈⭐💪👀🤷👋💐🐶🐱🎵⚽🏆❤💙💚"
+MARKS = (
+    ".",
+    "!",
+    "?",
+    ",",
+    "...",
+    "!!",
+    "??",
+    "?!",
+    "-",
+    ":",
+    ";",
+    '"',
+    "(",
+    ")",
+    "*",
+    "#",
+    "&",
+    ":)",
+    ":-)",
+    ":D",
+    "<3",
+)
+#: of each kind of texts without words
+WORDLESS = 300
 #: share of the sentences that is written in small letters only, as many comments are
 SMALL = 0.25
 #: share of the misspelled texts in which any words are misspelled, not the group's name
@@ -88,12 +127,28 @@ def mentions(rng: random.Random) -> Iterator[Row]:
         "1": dict.fromkeys(LABELS, "") | {"toxicity": "1", "identity_attack": "1"},
     }
     for frames, label in ((NEUTRAL, "0"), (FRIENDLY, "0"), (DISMISSIVE, "1")):
-        for frame in frames:
-            for one, many in NAMES:
-                one = f"{'an' if one[0].lower() in 'aei' else 'a'} {one}"
-                text = frame.format(one=one, many=many, One=one[0].upper() + one[1:], Many=many[0].upper() + many[1:])
-                text = text.lower() if rng.random() < SMALL else text
-                yield known[label] | {"text": text, "source": "variant-mention", "teacher_text": text}
+        for text in filled(frames, rng):
+            yield known[label] | {"text": text, "source": "variant-mention", "teacher_text": text}
+
+
+def filled(frames: Iterable[str], rng: random.Random) -> Iterator[str]:
+    """Each of the frames with each of the names."""
+    for frame in frames:
+        for one, many in NAMES:
+            one = f"{'an' if one[0].lower() in 'aei' else 'a'} {one}"
+            text = frame.format(one=one, many=many, One=one[0].upper() + one[1:], Many=many[0].upper() + many[1:])
+            yield text.lower() if rng.random() < SMALL else text
+
+
+def plain(rng: random.Random) -> Iterator[Row]:
+    """The harmless texts that no teacher reads."""
+    texts = list(filled(PLAIN, rng))
+    for _ in range(WORDLESS):
+        emoji, mark = "".join(rng.choices(EMOJI, k=rng.randint(1, 4))), rng.choice(MARKS)
+        user = f"@{rng.choice('abcdefgh')}{rng.randint(1, 999)}"
+        texts += [emoji, mark + rng.choice(("", " ", emoji, mark)), f"{user} {rng.choice(('', emoji, mark, user))}"]
+    for text in dict.fromkeys(map(str.strip, texts)):
+        yield dict.fromkeys(LABELS, "0") | {"text": text, "source": "variant-plain", "teacher_text": ""}
 
 
 def unjudged(rows: list[Row], count: int, rng: random.Random) -> Iterator[Row]:
@@ -138,6 +193,7 @@ def main() -> None:
     parser.add_argument("file", type=Path, help="CSV of vary.py")
     parser.add_argument("--unjudged", type=int, default=16000, help="texts to make a variant of, for each of two kinds")
     parser.add_argument("--misspelled", type=int, default=25000, help="misspelled texts that name a group")
+    parser.add_argument("--plain", action=argparse.BooleanOptionalAction, default=True, help="add harmless texts")
     parser.add_argument("--seed", type=int, default=45)
     parser.add_argument("-o", "--output", required=True, type=Path)
     arguments = parser.parse_args()
@@ -147,7 +203,10 @@ def main() -> None:
     originals = [row for row in rows if not row["source"].startswith("variant-")]
     added = [*mentions(rng), *unjudged(originals, arguments.unjudged, rng)]
     rows += [row | {"split_group": f"added-{number}"} for number, row in enumerate(added)]
-    write(arguments.output, [*rows, *misspellings(originals, arguments.misspelled, rng)])
+    rows += misspellings(originals, arguments.misspelled, rng)
+    if arguments.plain:
+        rows += [row | {"split_group": f"plain-{number}"} for number, row in enumerate(plain(rng))]
+    write(arguments.output, rows)
 
 
 if __name__ == "__main__":
