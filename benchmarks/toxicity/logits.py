@@ -5,7 +5,8 @@
 
 The file is what ``extend.py`` wrote; each text of its column ``teacher_text`` is scored once. ``--label`` takes the
 logits of a label from another model, where that one is better at it. Both are bundles, runs or checkpoints with the
-same labels. Logits are kept in ``~/.cache/toxonnx/teachers`` under the model's hash, those in bf16, too. The result has hashes and float16 numbers, no text; a recipe names it as ``teacher.models``.
+same labels. Logits are kept in ``~/.cache/toxonnx/teachers``, those in bf16, too. The result has hashes and float16
+numbers, no text; a recipe names it as ``teacher.models``.
 """
 
 from __future__ import annotations

@@ -21,8 +21,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from serve_helpers import serving
 from starlette.testclient import TestClient
 
-from toxonnx import Classifier
+from toxonnx import Classifier, InputError
 from toxonnx.inference.scores import COLUMNS
+from toxonnx.serve.options import ServeOptions
 from toxonnx.serve.pages import FOLDER
 from toxonnx.texts import USUAL_TEXT_COLUMNS
 
@@ -115,8 +116,37 @@ def test_limits(client: TestClient) -> None:
     many = client.post("/v1/classify", json={"texts": [""] * 1025})
     assert many.status_code == 413 and "batch size 1025 > maximum allowed batch size 1024" in many.text
     assert client.post("/v1/classify", content=b"{}", headers={"content-type": "text/plain"}).status_code == 415
-    assert client.get("/v1/classify").status_code == 405
-    assert client.get("/nothing").status_code == 404
+
+
+def test_wrong_paths_and_methods_have_the_form_of_their_protocol(client: TestClient) -> None:
+    for path, status, error in (
+        ("/v1/classify", 405, {"message": "this path does not take the method", "type": "method"}),
+        ("/nothing", 404, {"message": "this path does not exist", "type": "not_found"}),
+    ):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json()["error"]) == (status, error | {"param": None, "code": None})
+    method = client.get("/v1alpha1/comments:analyze")
+    assert method.status_code == method.json()["error"]["code"] == 405 and method.headers["allow"] == "POST"
+    assert client.post("/v1alpha1/comments:foo", json={}).json()["error"]["status"] == "NOT_FOUND"
+    assert client.get("/v2/nothing").json() == {"error": "this path does not exist"}
+    assert client.get("/predict").json()["error_type"] == "Validation"
+
+
+def test_pages_of_other_origins_are_answered_where_they_are_allowed(client: TestClient, plain: Path) -> None:
+    site, other = {"origin": "https://forum.example"}, {"origin": "https://other.example"}
+    preflight = {"access-control-request-method": "POST", "access-control-request-headers": "x-api-key"}
+    assert "access-control-allow-origin" not in client.get("/livez", headers=site).headers
+    assert client.options("/v1/classify", headers=site | preflight).status_code == 405
+    with serving(plain, allowed_origins=("https://forum.example",)) as allowing:
+        answer = allowing.options("/v1/classify", headers=site | preflight)
+        assert answer.status_code == 200 and answer.headers["access-control-allow-headers"] == "x-api-key"
+        answer = allowing.post("/v1/classify", json={"text": "a fine day"}, headers=site)
+        assert answer.headers["access-control-allow-origin"] == "https://forum.example"
+        assert "x-toxonnx-bundle" in answer.headers["access-control-expose-headers"]
+        assert "access-control-allow-origin" not in allowing.get("/livez", headers=other).headers
+    for wrong in ("forum.example", "https://forum.example/page"):
+        with pytest.raises(InputError, match="is not an origin"):
+            ServeOptions(allowed_origins=(wrong,))
 
 
 def test_bodies_may_be_compressed_by_gzip_only(client: TestClient) -> None:

@@ -126,6 +126,10 @@ def test_perspective_errors(client: TestClient) -> None:
             {"comment": {"text": TEXT}, "requestedAttributes": {"TOXICITY": {"scoreThreshold": 10**400}}},
             "INVALID_REQUEST", "scoreThreshold is too large",
         ),
+        (
+            {"comment": {"text": TEXT}, "requestedAttributes": toxicity, "languages": ["en", 3]},
+            "INVALID_REQUEST", "languages[1] must be a string, got a number",
+        ),
     ]  # fmt: skip
     for body, error_type, message in cases:
         error = analyze(client, **body)["error"]

@@ -72,6 +72,10 @@ KEYS_VARIABLE = "TOXONNX_API_KEY"
 @long_texts_options
 @no_cascade_option
 @click.option(
+    "--allow-origin", "allowed_origins", multiple=True, metavar="ORIGIN",
+    help="Answer scripts of pages from there, such as https://example.org (CORS); repeatable, * for all.",
+)  # fmt: skip
+@click.option(
     "--fill-categories", is_flag=True,
     help="OpenAI: also send the categories that no label is mapped to, with 0, for clients that insist on all of them.",
 )  # fmt: skip
@@ -110,6 +114,7 @@ def command(
     long_texts: str | None,
     max_windows: int | None,
     no_cascade: bool,
+    allowed_origins: tuple[str, ...],
     fill_categories: bool,
     suggestions: Path | None,
     tls_cert: Path | None,
@@ -144,6 +149,7 @@ def command(
         max_wait=max_wait_ms / 1000,
         cached_texts=cached_texts,
         suggestions=suggestions,
+        allowed_origins=allowed_origins,
         fill_categories=fill_categories,
     )
     if workers > 1 and threads is None and device == "cpu":

@@ -15,11 +15,14 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from http import HTTPStatus
 from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -50,6 +53,8 @@ LARGE_BODY = 1 << 16
 #: the client closed the connection (nginx's status for it)
 _CLIENT_GONE = 499
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+#: headers that a page of another origin may read
+_EXPOSED_HEADERS = ("retry-after", "x-request-id", "x-toxonnx-bundle", "x-toxonnx-truncated")
 _SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-store"),
@@ -92,17 +97,26 @@ def make_app(service: Service) -> ASGIApp:
         ),
     )
     keys = _Keys(service.options.api_keys)
+    origins = service.options.allowed_origins
+    cross_origin = Middleware(
+        CORSMiddleware, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"],
+        expose_headers=_EXPOSED_HEADERS,
+    )  # fmt: skip
     routes = [
         Route(endpoint.path, _Handler(service, keys, protocol, endpoint), methods=[endpoint.method])
         for protocol in (*PROTOCOLS, own)
         for endpoint in protocol.endpoints
     ]
-    return _Outermost(
-        Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _not_found}), service
+    app = Starlette(
+        routes=routes,
+        middleware=[cross_origin] if origins else [],
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _not_found},
     )
+    return _RequestMiddleware(app, service)
 
 
-class _Outermost:
+class _RequestMiddleware:
     """Request ids, security headers, metrics and logs, also for paths that do not exist."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
@@ -293,9 +307,24 @@ def _response(answer: Answer) -> Response:
     return Response(text.encode("utf-8", "replace"), answer.status, headers, "application/json")
 
 
-async def _not_found(_: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 404
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    message = "this path does not exist" if status == 404 else "this path does not take the method"
-    content = {"error": {"message": message, "type": "not_found", "param": None, "code": None}}
-    return _response(Answer(content=content, status=status, headers=headers))
+async def _not_found(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    problem = RequestError("not_found", "this path does not exist")
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        problem = RequestError("method", "this path does not take the method")
+    protocol = _BY_FIRST_SEGMENT.get(_first_segment(request.url.path), classify.PROTOCOL)
+    answer = protocol.error(problem)
+    return _response(replace(answer, headers={**answer.headers, **(error.headers or {})}))
+
+
+def _first_segment(path: str) -> str:
+    return path.split("/")[1]
+
+
+#: the protocol in whose form a wrong path gets its error; of several, the first in :data:`PROTOCOLS`
+_BY_FIRST_SEGMENT = {
+    _first_segment(endpoint.path): protocol
+    for protocol in reversed(PROTOCOLS)
+    for endpoint in protocol.endpoints
+    if endpoint.path != "/"
+}

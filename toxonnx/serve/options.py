@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from toxonnx.errors import InputError
 
 __all__ = ["ServeOptions"]
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,8 @@ class ServeOptions:
         max_wait: seconds that a batch with free space waits for texts that are being tokenized.
         cached_texts: distinct texts whose scores are kept; 0 for none.
         suggestions: file to which ``comments:suggestscore`` appends labelled rows; None to refuse it.
+        allowed_origins: origins of the pages whose scripts may send requests (CORS), such as ``https://example.org``;
+            ``*`` for all.
         fill_categories: whether OpenAI's response has all of its categories, with 0 for those without a label.
     """
 
@@ -34,6 +39,7 @@ class ServeOptions:
     max_wait: float = 0.0
     cached_texts: int = 1 << 15
     suggestions: Path | None = None
+    allowed_origins: tuple[str, ...] = ()
     fill_categories: bool = False
 
     def __post_init__(self) -> None:
@@ -42,6 +48,11 @@ class ServeOptions:
                 raise InputError(f"{name} must be positive, got {getattr(self, name)}")
         if self.max_wait < 0 or self.cached_texts < 0:
             raise InputError("max_wait and cached_texts must not be negative")
+        for origin in self.allowed_origins:
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise InputError(
+                    f"{origin!r} is not an origin", "Give scheme and host, without a path: https://example.org."
+                )
 
     @property
     def max_bytes_in_progress(self) -> int:

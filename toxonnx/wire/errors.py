@@ -13,6 +13,7 @@ STATUS: dict[str, HTTPStatus] = {
     "empty": HTTPStatus.BAD_REQUEST,  # there is no text
     "unauthorized": HTTPStatus.UNAUTHORIZED,
     "not_found": HTTPStatus.NOT_FOUND,
+    "method": HTTPStatus.METHOD_NOT_ALLOWED,
     "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "too_many_texts": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "media_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,

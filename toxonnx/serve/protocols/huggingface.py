@@ -9,7 +9,7 @@ from typing import Any
 
 from toxonnx.serve.endpoints import Answer, Call, Endpoint, Protocol, check_texts, first_error
 from toxonnx.wire.errors import RequestError
-from toxonnx.wire.json_body import as_object, get, require
+from toxonnx.wire.json_body import as_object, get, require, type_name
 
 __all__ = ["PROTOCOL"]
 
@@ -17,7 +17,9 @@ __all__ = ["PROTOCOL"]
 async def _classify(call: Call) -> Answer:
     body = as_object(call.body)
     inputs = body.get("inputs")
-    texts = [inputs] if isinstance(inputs, str) else require(inputs, list, "inputs")
+    if not isinstance(inputs, str | list):
+        raise RequestError("invalid", f"inputs must be a string or a list, got {type_name(inputs)}", field="inputs")
+    texts = [inputs] if isinstance(inputs, str) else inputs
     texts = [require(text, str, f"inputs[{i}]") for i, text in enumerate(texts)]
     check_texts(call, len(texts))
     parameters = as_object(body.get("parameters") or {}, "parameters")

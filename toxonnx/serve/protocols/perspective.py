@@ -28,7 +28,7 @@ _STATUS = {
     "unauthorized": ("UNAUTHENTICATED", 401), "not_found": ("NOT_FOUND", 404),
     "overloaded": ("RESOURCE_EXHAUSTED", 429), "unhealthy": ("UNAVAILABLE", 503),
     "timeout": ("DEADLINE_EXCEEDED", 504), "internal": ("INTERNAL", 500),
-    "not_implemented": ("UNIMPLEMENTED", 501),
+    "method": ("UNIMPLEMENTED", 405), "not_implemented": ("UNIMPLEMENTED", 501),
 }  # fmt: skip
 
 
@@ -37,7 +37,7 @@ async def _analyze(call: Call) -> Answer:
     call.count_request(1)
     text, token = _comment(body), get(body, "clientToken", str, "")
     requested = _requested(body)
-    given = [require(one, str, "languages") for one in get(body, "languages", list, [])]
+    given = [require(one, str, f"languages[{i}]") for i, one in enumerate(get(body, "languages", list, []))]
     drops = get(body, "dropUnsupportedAttributes", bool, False)
     chosen = _with_languages(_bundles(call, requested, drops=drops), given, drops=drops)
     known = {code for bundle in chosen.values() for code in language_codes(bundle.manifest.language)}
@@ -200,7 +200,10 @@ async def _suggest(call: Call) -> Answer:
 
 
 def _suggested(name: str, value: object) -> float:
-    summary = as_object(as_object(value, "attributeScores").get("summaryScore"), "summaryScore")
+    given = as_object(value, f"attributeScores.{_shown(name)}")
+    if given.get("summaryScore") is None:
+        raise _invalid(f"attributeScores.{_shown(name)} has no summaryScore")
+    summary = as_object(given["summaryScore"], "summaryScore")
     score = require(summary.get("value"), float, "summaryScore.value")
     if not 0 <= score <= 1:
         raise _invalid(f"The suggested score of {_shown(name)} must be between 0 and 1")
@@ -280,7 +283,8 @@ PROTOCOL = Protocol(
                 "properties": {
                     "attributeScores": {
                         "type": "object",
-                        "description": "name of an attribute to summaryScore, and spanScores if they were asked for",
+                        "description": "name of an attribute to summaryScore and spanScores; without spanAnnotations, "
+                        "the only span is the whole comment",
                     },
                 },
             },

@@ -29,7 +29,6 @@ def discovery_document(root_url: str) -> Mapping[str, Any]:
         "rootUrl": root_url,
         "servicePath": "",
         "baseUrl": root_url,
-        "batchPath": "batch",
         "parameters": _PARAMETERS,
         "resources": {
             "comments": {

@@ -21,6 +21,7 @@ __all__ = ["PROTOCOL"]
 _ERRORS = {
     "malformed": ("Validation", 400), "invalid": ("Validation", 422), "too_many_texts": ("Validation", 422),
     "too_large": ("Validation", 413), "media_type": ("Validation", 415), "not_found": ("Validation", 404),
+    "method": ("Validation", 405),
     "unauthorized": ("Validation", 401), "empty": ("Empty", 400), "overloaded": ("Overloaded", 429),
     "unhealthy": ("Unhealthy", 503), "timeout": ("Backend", 424), "internal": ("Backend", 424),
 }  # fmt: skip
