@@ -83,7 +83,7 @@ class Bar:
 
     Attributes:
         value: its length.
-        text: what stands behind it.
+        text: after the bar.
         colour: a CSS colour.
         span: ends of a line over the bar, for a range or an interval.
         mark: where a dotted line crosses it, for comparison.

@@ -13,6 +13,7 @@ from toxonnx.bench.render import repeats_sentence, speedup_sentence
 from toxonnx.bench.report import PERCENTILES, BenchReport, CandidateReport
 from toxonnx.html import Bar, bar_chart, document, key_value_table, new_figure, svg_figure, table
 from toxonnx.system import System
+from toxonnx.wording import plural
 
 __all__ = ["page"]
 
@@ -63,7 +64,7 @@ def _rounds(rounds: int) -> str:
 
 def _setup(report: BenchReport) -> str:
     texts = report.texts
-    rounds = "1 round" if report.rounds == 1 else f"{report.rounds} interleaved rounds"
+    rounds = plural(report.rounds, "round", "interleaved rounds")
     return (
         f"{texts.source}: {texts.rows:,} rows, {texts.distinct:,} distinct, {texts.tokens_mean} tokens on average "
         f"(95th percentile {texts.tokens_p95}), {texts.truncated:,} truncated. Cores for each candidate: "
@@ -76,19 +77,21 @@ def _throughput(report: BenchReport) -> str:
     for number, entry in enumerate(report.candidates):
         rate = entry.rows_per_second
         span = (rate.min, rate.max) if report.rounds >= MIN_ROUNDS else None
-        rows.append((entry.name, [Bar(rate.median, f"{rate.median:,.0f} rows/s", f"var(--c{_colour(number)})", span)]))
+        rows.append(
+            (entry.name, [Bar(rate.median, f"{rate.median:,.0f} rows/s", f"var(--c{_color_number(number)})", span)])
+        )
     longest = max(entry.rows_per_second.max for entry in report.candidates)
     return bar_chart(rows, longest, "rows per second of each candidate")
 
 
-def _colour(number: int) -> int:
+def _color_number(number: int) -> int:
     """The first one is of the bundle only; the others repeat."""
     return number and 1 + (number - 1) % (len(COLORS) - 1)
 
 
 def _latency(entries: Sequence[CandidateReport]) -> Any:
     figure, axes = new_figure(6.4, 3.6)
-    for entry, color in zip(entries, (COLORS[_colour(number)] for number in range(len(entries))), strict=True):
+    for entry, color in zip(entries, (COLORS[_color_number(number)] for number in range(len(entries))), strict=True):
         values = np.sort(np.array(entry.samples["latency_seconds"]) * 1e3)
         axes.step(values, np.arange(1, len(values) + 1) / len(values), where="post", color=color, label=entry.name)
     axes.set_xscale("log")
@@ -110,7 +113,7 @@ def _latency_table(entries: Sequence[CandidateReport]) -> str:
 
 def _padding(shares: dict[str, float]) -> list[str]:
     if not any(shares.values()):
-        return ["<p>None, in whatever way these texts are batched.</p>"]
+        return ["<p>None, however these texts are batched.</p>"]
     rows = [
         (name, [Bar(share, f"{share:.1%}", "var(--c0)" if name.startswith("toxonnx") else "var(--c1)")])
         for name, share in shares.items()

@@ -9,6 +9,7 @@ import click
 
 from toxonnx.cli.options import read_options, text_column_option
 from toxonnx.records import to_json
+from toxonnx.wording import plural
 
 if TYPE_CHECKING:
     from toxonnx.check.report import CheckReport
@@ -110,7 +111,7 @@ def command(
     counts = report.counts()
     severe = counts["error"] + counts["warning"]
     if strict and severe:
-        raise GateError(f"{data}: {severe} finding{'s' * (severe > 1)} of severity error or warning")
+        raise GateError(f"{data}: {plural(severe, 'finding')} of severity error or warning")
 
 
 def _print_report(report: CheckReport) -> None:

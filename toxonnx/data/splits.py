@@ -13,6 +13,7 @@ from toxonnx.data.examples import Examples
 from toxonnx.errors import InputError
 from toxonnx.recipe import Split as SplitSpec
 from toxonnx.texts import fold
+from toxonnx.wording import plural
 
 __all__ = ["SplitRows", "split"]
 
@@ -120,7 +121,7 @@ def _strata(examples: Examples, groups: Sequence[list[int]], needed: int, where:
                 lines = ", ".join(str(examples.lines[group[0]]) for group in own)
                 what = "group" if examples.groups else "text"
                 raise InputError(
-                    f"{where}: class {name!r} has {count} distinct {what}{'s' * (count != 1)}"
+                    f"{where}: class {name!r} has {plural(count, f'distinct {what}')}"
                     f"{f' (line {lines})' if lines else ''}, the split needs {needed}",
                     "Add rows of this class, remove it, or use a separate validation file.",
                 )

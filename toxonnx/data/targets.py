@@ -42,7 +42,7 @@ def read_targets(table: Table, spec: LabelSpec, labels: Labels) -> NDArray[np.fl
 def _shares(table: Table, column: str) -> list[float]:
     shares = []
     for row, value in enumerate(table.column(column)):
-        # Cells that are no numbers have been reported before.
+        # Cells that are not numbers have been reported before.
         share = float(value) if any(map(str.isdigit, value)) else math.nan
         if not math.isnan(share) and not 0 <= share <= 1:
             what = f"column {column!r} must contain a share from 0 to 1, since labels.soft is set, got {value.strip()}"

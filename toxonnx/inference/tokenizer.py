@@ -148,7 +148,7 @@ class EmptyText:
             InputError: unknown words would be an error.
         """
         try:
-            tokens = tokenizer.model.tokenize("\U0010ffff")  # a code point that is no character
+            tokens = tokenizer.model.tokenize("\U0010ffff")  # a code point without a character
         except Exception as error:  # the library raises nothing more specific
             raise InputError(f"the tokenizer cannot tokenize unknown words: {error}") from None
         # Several tokens are the bytes of the character, which are known; none are a vocabulary of all bytes.
@@ -281,7 +281,7 @@ class Tokenizer:
 
 
 def _is_panic(error: BaseException) -> bool:
-    """Whether it is a panic of the Rust library, which is no :class:`Exception`."""
+    """Whether it is a panic of the Rust library, which is not an :class:`Exception`."""
     return type(error).__module__ == "pyo3_runtime"
 
 

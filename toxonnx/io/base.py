@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from toxonnx.errors import InputError
+from toxonnx.extras import require
 from toxonnx.inference.scores import Scores
 from toxonnx.io.atomic import AtomicFile
 from toxonnx.io.formats import FORMATS, format_of_name, output_format, syntax_of
@@ -380,7 +381,5 @@ def _input_format(file: InputFile, options: ReadOptions | None) -> str:
 def _module(name: str) -> Any:
     one = FORMATS[name]
     if one.extra:
-        from toxonnx.extras import require
-
         require(one.extra)
     return importlib.import_module(one.module)

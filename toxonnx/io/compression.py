@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar, cast
 
 from toxonnx.errors import InputError
+from toxonnx.extras import require
 from toxonnx.io.remote import Location, RemotePath
 
 __all__ = ["Decompressor", "compress", "compression_of_content", "compression_of_name", "without_suffix"]
@@ -43,8 +44,6 @@ def _zstd() -> Any:
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
-        from toxonnx.extras import require
-
         require("zstd")
         from backports import zstd
     return zstd

@@ -54,7 +54,7 @@ class JsonlRecord(NamedTuple):
 class JsonlSource:
     """Reads a file of JSON lines object by object, in bounded memory.
 
-    A line that is not an object is an error of its record alone: ``value_getter`` raises it. Columns are the keys of
+    A line that is not an object is an error of that record only: ``value_getter`` raises it. Columns are the keys of
     the first objects. A key inside an object is named with dots, as in ``comment.text``; a key that contains a dot
     itself comes first.
 

@@ -31,7 +31,7 @@ class OutputFile:
         target: a file, or the descriptor of one that is open; standard output's stays open.
         encoding: of its text.
         size: bytes to keep of what an earlier process wrote: up to a :meth:`checkpoint`.
-        is_raw: what is written is compressed already, whatever its name ends in.
+        is_raw: what is written is compressed already; the ending of the name does not count.
         is_stream: it is written where it is, as a pipe is, also if it is a file.
 
     Attributes:
@@ -134,7 +134,7 @@ class OutputFile:
     def finish(self) -> None:
         """Puts all that was written on the disk. Nothing may be written after that."""
         if self._compression and self._member is None and self.is_new and self._is_file and not self._raw.tell():
-            self._member = compress(self._raw, self._compression)  # no bytes are no valid gzip file
+            self._member = compress(self._raw, self._compression)  # an empty file is not valid gzip
         self.checkpoint()
 
     def close(self) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from toxonnx.errors import InputError, MachineError, ToxonnxError, first_line
+from toxonnx.extras import require
 
 __all__ = ["AnyPath", "Location", "RemotePath", "RemoteReader", "as_location", "exists"]
 
@@ -233,8 +234,6 @@ class RemotePath:
 
     def _store(self) -> tuple[Any, str]:
         """The file system, and the name there."""
-        from toxonnx.extras import require
-
         require("remote")
         import fsspec
 
@@ -268,7 +267,7 @@ class RemoteReader(io.RawIOBase):
         size: its bytes; None if the store does not say, which cannot go back then.
 
     Raises:
-        MachineError: while reading: it failed. It is no error of the file, which may be read later.
+        MachineError: while reading: it failed. The file itself may be in order, and readable later.
     """
 
     def __init__(self, path: RemotePath, file: Any) -> None:

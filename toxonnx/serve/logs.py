@@ -33,16 +33,15 @@ class _Text(logging.Formatter):
         return " ".join(part for part in (moment, record.levelname.lower(), record.getMessage(), fields) if part)
 
 
-def configure(log_format: str, level: str = "info") -> None:
+def configure(log_format: str) -> None:
     """Sends the records of toxonnx and of uvicorn to standard error.
 
     Args:
         log_format: ``text`` or ``json``.
-        level: the least severe level that is written; the line of a request is ``info``.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if log_format == "json" else _Text())
-    for name, least in (("toxonnx.serve", level.upper()), ("uvicorn", "WARNING")):
+    for name, least in (("toxonnx.serve", "INFO"), ("uvicorn", "WARNING")):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(least)

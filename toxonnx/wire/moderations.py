@@ -30,7 +30,7 @@ def texts_of(value: object) -> list[str]:
     one in parts.
 
     Raises:
-        RequestError: it is none of these, or there is no text.
+        RequestError: it is something else, or there is no text.
     """
     if isinstance(value, str):
         return [value]

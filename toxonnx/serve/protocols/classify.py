@@ -1,4 +1,4 @@
-"""toxonnx's own endpoint: all that is known about each text, and an error of its own for a text that is none."""
+"""toxonnx's own endpoint: all that is known about each text, and an error for each value that is not a string."""
 
 from __future__ import annotations
 
