@@ -1,7 +1,7 @@
 /** The page: loads the model once, and scores what is typed. build.py puts the files that it imports beside it. */
 
-import { bars, headline } from "./bars.js";
-import { byId, counted, element, fail } from "./dom.js";
+import { bars, decision } from "./bars.js";
+import { byId, element, fail } from "./dom.js";
 import { loadScorer } from "./scorer.js";
 import * as ort from "./vendor/ort.wasm.bundle.min.mjs";
 import { Tokenizer } from "./vendor/tokenizers.min.mjs";
@@ -40,8 +40,7 @@ function show(scorer) {
     }
     try {
       const scored = await scorer.score(text);
-      const cut = ` It is longer than the model reads (${counted(bundle.max_length, "token")}); its end was cut off.`;
-      textStatus.replaceChildren(element("strong", {}, headline(scored, bundle)), scored.truncated ? cut : "");
+      textStatus.replaceChildren(...decision(scored, bundle));
       result.replaceChildren(bars(scored, bundle));
     } catch (error) {
       fail(textStatus, `The text was not scored: ${error.message}.`);

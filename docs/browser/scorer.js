@@ -35,14 +35,15 @@ class Scorer {
     this.bundle = {
       ...this.manifest,
       activation: this.manifest.labels.activation,
+      max_tokens: this.manifest.max_length,
       labels: names.map((name, i) => ({ name, meaning: meanings[name], threshold: thresholds[i] ?? null })),
     };
   }
 
-  /** Probabilities and labels of a text, and whether its end was not read. */
+  /** Probabilities and labels of a text, whether its end was not read, and whether no token of it is known. */
   async score(text) {
     const { manifest } = this;
-    const { ids, truncated } = this.encode(normalise(text, manifest.text.normalise, this.entities));
+    const { ids, truncated, hasNoTokens } = this.encode(normalise(text, manifest.text.normalise, this.entities));
     const tensor = (values) => new this.ort.Tensor("int64", BigInt64Array.from(values, BigInt), [1, values.length]);
     const inputs = {
       input_ids: tensor(ids),
@@ -58,20 +59,25 @@ class Scorer {
       probabilities: Object.fromEntries(names.map((name, i) => [name, values[i]])),
       labels: names.filter((_, i) => applies[i]),
       truncated,
+      no_tokens: hasNoTokens,
     };
   }
 
-  /** Token ids; of a long text the first ones, with the special tokens at the end. */
+  /**
+   * Token ids; of a long text the first ones, with the special tokens at the end; of a text without a known token those
+   * of an empty one.
+   */
   encode(text) {
     const { ids } = this.tokenizer.encode(text);
     const limit = this.manifest.max_length;
     const truncated = ids.length > limit;
     const known = ids.slice(0, limit).filter((id) => !this.ignored.has(id));
-    if (known.length <= this.empty.length) return { ids: this.empty, truncated };
-    if (!truncated) return { ids, truncated };
+    const hasNoTokens = known.length <= this.empty.length;
+    if (hasNoTokens) return { ids: this.empty, truncated, hasNoTokens };
+    if (!truncated) return { ids, truncated, hasNoTokens };
     const atStart = this.empty.findIndex((id, i) => id !== ids[i]);
     const atEnd = atStart < 0 ? [] : this.empty.slice(atStart);
-    return { ids: [...ids.slice(0, limit - atEnd.length), ...atEnd], truncated };
+    return { ids: [...ids.slice(0, limit - atEnd.length), ...atEnd], truncated, hasNoTokens };
   }
 }
 

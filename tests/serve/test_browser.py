@@ -102,6 +102,9 @@ def test_the_page_scores_a_text_and_sends_nothing(site: str) -> None:
         bars = page.get_by_role("list", name="Probability of each label").get_by_role("listitem")
         expect(bars).to_have_count(len(classifier.labels.names), timeout=30_000)
         shown = [bar.inner_text().split("\n")[:2] for bar in bars.all()]
+        field.fill("\N{THUMBS UP SIGN}")
+        page.get_by_role("button", name="Score").click()
+        expect(page.locator("#text-status")).to_contain_text("It has no word that the model knows, and was scored like")
         field.fill(" ")
         page.get_by_role("button", name="Score").click()
         expect(page.get_by_text("There is no text yet")).to_be_visible()

@@ -1,9 +1,20 @@
 /** The scores of one text: the decision in words, and a bar per label. Also used by docs/browser. */
 
-import { element } from "./dom.js";
+import { counted, element } from "./dom.js";
+
+/** What was decided, in sentences. */
+export function decision(result, bundle) {
+  const remarks = [];
+  if (result.review) remarks.push("A person should look at this text.");
+  if (result.truncated) {
+    remarks.push(`It is longer than the model reads (${counted(bundle.max_tokens, "token")}); its end was cut off.`);
+  }
+  if (result.no_tokens) remarks.push("It has no word that the model knows, and was scored like an empty text.");
+  return [element("strong", {}, headline(result, bundle)), ...remarks.map((remark) => ` ${remark}`)];
+}
 
 /** The decision in a sentence. */
-export function headline({ labels, probabilities }, bundle) {
+function headline({ labels, probabilities }, bundle) {
   if (bundle.activation === "sigmoid") {
     return labels.length ? `Labels that apply: ${labels.join(", ")}.` : "No label applies.";
   }

@@ -1,8 +1,8 @@
 /** Scores one text: probabilities with their thresholds, and the decision in words. */
 
 import { classifyAll, joined } from "./api.js";
-import { bars, headline } from "./bars.js";
-import { byId, counted, element, fail } from "./dom.js";
+import { bars, decision } from "./bars.js";
+import { byId, element, fail } from "./dom.js";
 import { hideWords, offerWords } from "./words.js";
 
 const form = byId("text-form");
@@ -59,15 +59,4 @@ async function score(bundle, values) {
   } catch (error) {
     if (!signal.aborted) fail(status, `The text was not scored: ${error.message}.`);
   }
-}
-
-/** What was decided, in sentences. */
-function decision(result, bundle) {
-  const remarks = [];
-  if (result.review) remarks.push("A person should look at this text.");
-  if (result.truncated) {
-    remarks.push(`It is longer than the model reads (${counted(bundle.max_tokens, "token")}); its end was cut off.`);
-  }
-  if (result.no_tokens) remarks.push("It has no word that the model knows, and was scored like an empty text.");
-  return [element("strong", {}, headline(result, bundle)), ...remarks.map((remark) => ` ${remark}`)];
 }
