@@ -63,12 +63,17 @@ def _measured(manifest: Manifest) -> Mapping[str, Any] | None:
     if thresholds := decisions and (decisions.test or decisions.fitted):
         for name, one in thresholds["per_class"].items():
             precision, recall = one["precision"], one["recall"]
-            labels[name] = {"precision": precision and precision[0], "recall": recall and recall[0]}
+            labels[name] = {
+                "precision": precision and precision[0],
+                "recall": recall and recall[0],
+                "predicted": one["predicted"],
+            }
     elif agreement and "final" in agreement.metrics:
         for name, metrics in agreement.metrics["final"]["per_class"].items():
             labels[name] = {
                 "precision": metrics["precision"] if metrics["predicted"] else None,
                 "recall": metrics["recall"] if metrics["support"] else None,
+                "predicted": metrics["predicted"],
             }
     curves = decisions.curves if decisions else {}
     return {

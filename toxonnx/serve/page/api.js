@@ -8,10 +8,30 @@ const RETRIED = new Set([429, 503]);
 /** With fewer texts, such a request may succeed. */
 const TOO_MUCH = new Set([413, 504]);
 
-let key = "";
+/** Visible characters of Latin-1: a header has no others, and U+00AD is not visible. */
+const KEY_CHARACTER = /^[\x21-\x7e\xa1-\xac\xae-\xff]$/;
 
+let key = "";
+let askForKey = () => {};
+
+/**
+ * The key of all further requests.
+ *
+ * @throws {ApiError} it cannot be sent.
+ */
 export function useKey(value) {
+  const characters = [...value];
+  const wrong = characters.findIndex((character) => !KEY_CHARACTER.test(character));
+  if (wrong >= 0) {
+    const code = characters[wrong].codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
+    throw new ApiError(`character ${wrong + 1} of the key (U+${code}) is one that no key can have`);
+  }
   key = value;
+}
+
+/** Calls a function when the server refuses a request for its key, with whether the request had one. */
+export function whenKeyIsRefused(handler) {
+  askForKey = handler;
 }
 
 export class ApiError extends Error {
@@ -28,7 +48,8 @@ export class ApiError extends Error {
  * @param {{body?: object, signal?: AbortSignal, onWait?: (seconds: number) => void}} options
  */
 export async function call(path, { body, signal, onWait = () => {} } = {}) {
-  const headers = key ? { authorization: `Bearer ${key}` } : {};
+  const sentKey = key;
+  const headers = sentKey ? { authorization: `Bearer ${sentKey}` } : {};
   const options = body
     ? { method: "POST", body: JSON.stringify(body), headers: { ...headers, "content-type": "application/json" } }
     : { headers };
@@ -40,12 +61,14 @@ export async function call(path, { body, signal, onWait = () => {} } = {}) {
       await pause(seconds * 1000, signal);
       continue;
     }
-    const content = await response.json().catch(() => null);
+    const content = await contentOf(response);
     if (response.ok && content) return content;
-    throw new ApiError(
-      content?.error?.message ?? `the server answered with status ${response.status}`,
-      response.status,
-    );
+    // An answer to a request with an earlier key says nothing about the present one.
+    if (response.status === 401 && sentKey === key) askForKey(Boolean(sentKey));
+    const problem = response.ok
+      ? "the server's answer is not JSON, or only a part of it"
+      : `the server answered with status ${response.status}`;
+    throw new ApiError(content?.error?.message ?? problem, response.status);
   }
 }
 
@@ -55,6 +78,22 @@ async function send(path, options) {
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("the server cannot be reached");
+  }
+}
+
+/** The JSON value of a response; undefined if it has none. */
+async function contentOf(response) {
+  let text;
+  try {
+    text = await response.text();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("the server's answer was cut off");
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 
@@ -87,10 +126,24 @@ export function joined(values, { columns, template }) {
   return template.replaceAll(/\{([^{}]*)\}/g, (_, name) => values[columns.indexOf(name)]);
 }
 
+/** Bytes of a request that its texts can have. */
+const room = (bundle) => bundle.maxBytes - bytes({ texts: [], bundle: bundle.name });
+
+/** A text, or if it is too large for a request, as much of its start as fits: the model reads only its first tokens. */
+function startOf(text, maxBytes) {
+  let start = text;
+  let size;
+  while (start && (size = bytes(start)) > maxBytes) {
+    // Without the first half of a character that the end cuts in two.
+    start = start.slice(0, Math.floor((start.length * maxBytes) / size)).replace(/[\ud800-\udbff]$/, "");
+  }
+  return start;
+}
+
 /** Parts of a list of texts that fit in one request each. */
 export function* batches(texts, bundle) {
   const maxTexts = Math.min(bundle.maxTexts, MAX_TEXTS);
-  const maxBytes = bundle.maxBytes - bytes({ texts: [], bundle: bundle.name });
+  const maxBytes = room(bundle);
   let batch = [];
   let size = 0;
   for (const text of texts) {
@@ -106,11 +159,15 @@ export function* batches(texts, bundle) {
   if (batch.length) yield batch;
 }
 
-/** One result per text of a batch. A text that is too large or takes too long has an error for itself. */
+/** One result per text of a batch. A text that takes too long has an error for itself. */
 export async function classify(texts, bundle, options = {}) {
+  // batches() leaves a text that is too large by itself.
+  const sent = texts.length === 1 ? [startOf(texts[0], room(bundle))] : texts;
   try {
-    const answer = await call("v1/classify", { ...options, body: { texts, bundle: bundle.name } });
-    if (answer.bundle.sha256 === bundle.sha256) return answer.results;
+    const answer = await call("v1/classify", { ...options, body: { texts: sent, bundle: bundle.name } });
+    if (answer.bundle.sha256 === bundle.sha256) {
+      return answer.results.map((result, i) => (sent[i] === texts[i] ? result : { ...result, truncated: true }));
+    }
   } catch (error) {
     if (!TOO_MUCH.has(error.status)) throw error;
     if (texts.length === 1) return [{ error: error.message }];

@@ -30,24 +30,37 @@ function clear() {
   form.hidden = true;
   progress.hidden = true;
   status.textContent = "";
+  removeResult();
+}
+
+function removeResult() {
   for (const link of output.querySelectorAll("a")) URL.revokeObjectURL(link.href);
   output.replaceChildren();
 }
 
+/** Whether files are dragged: selected text and links are left to the browser. */
+const hasFiles = (event) => event.dataTransfer.types.includes("Files");
+
+// Choosing the same file again would be no change.
+input.addEventListener("click", () => {
+  input.value = "";
+});
 input.addEventListener("change", () => input.files.length && open(input.files[0]));
 for (const type of ["dragenter", "dragover"]) {
   drop.addEventListener(type, (event) => {
+    if (!hasFiles(event)) return;
     event.preventDefault();
     drop.classList.add("over");
   });
 }
 for (const type of ["dragleave", "drop"]) drop.addEventListener(type, () => drop.classList.remove("over"));
 drop.addEventListener("drop", (event) => {
-  event.preventDefault();
   if (event.dataTransfer.files.length) open(event.dataTransfer.files[0]);
 });
 // A file that is dropped beside the field would be opened in place of the page.
-for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event.preventDefault());
+for (const type of ["dragover", "drop"]) {
+  addEventListener(type, (event) => hasFiles(event) && event.preventDefault());
+}
 cancel.addEventListener("click", () => newest.abort());
 
 async function open(file) {
@@ -89,7 +102,8 @@ function ask(name, format, text, delimiter) {
         ask(name, format, text, keys[choice.value]);
         byId("delimiter").focus();
       } catch (error) {
-        fail(status, `With this delimiter, ${name} cannot be read: ${error.message}.`);
+        fail(status, `With the delimiter ${all[keys[choice.value]]}, ${name} cannot be read: ${error.message}.`);
+        choice.value = keys.indexOf(table.delimiter);
       }
     };
     controls.push(element("label", { htmlFor: choice.id }, "Delimiter"), choice);
@@ -113,7 +127,8 @@ function ask(name, format, text, delimiter) {
 }
 
 async function score(name, table, columns) {
-  const work = newest;
+  const work = (newest = new AbortController());
+  removeResult();
   const summary = new Summary(table.rows.filter(isRow).length);
   form.hidden = true;
   progress.hidden = false;
@@ -128,6 +143,7 @@ async function score(name, table, columns) {
   }
   const hadFocus = document.activeElement === cancel;
   progress.hidden = true;
+  form.hidden = false;
   const link = offer(name, table, new Blob(parts), summary, stopped);
   if (hadFocus) link.focus();
 }

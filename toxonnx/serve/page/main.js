@@ -1,6 +1,6 @@
 /** The page: asks for a key if the server wants one, and shows what there is about the chosen model. */
 
-import { ApiError, call, useKey } from "./api.js";
+import { ApiError, call, useKey, whenKeyIsRefused } from "./api.js";
 import { byId, element, fail } from "./dom.js";
 import { showFileForm } from "./file.js";
 import { showMeasured } from "./measured.js";
@@ -16,37 +16,44 @@ let shown = "";
 let opening = new AbortController();
 
 async function load() {
+  const wasAsked = !keyForm.hidden;
   try {
     const served = await call("v1/bundles");
+    // What was typed stays where the key was refused later.
+    if (shown) status.textContent = "";
+    else await showFirst(served);
+    if (wasAsked) byId("field-0").focus();
     keyForm.hidden = true;
-    const choice = byId("bundle");
-    choice.replaceChildren(...served.bundles.map(({ name }) => element("option", { value: name }, name)));
-    byId("choice").hidden = served.bundles.length === 1;
-    choice.onchange = async () => {
-      try {
-        await open(choice.value, served);
-      } catch (error) {
-        choice.value = shown;
-        report(error);
-      }
-    };
-    await open(choice.value, served);
   } catch (error) {
     report(error);
   }
 }
 
-function report(error) {
-  if (!(error instanceof ApiError)) throw error;
-  if (error.status === 401) askForKey();
-  else fail(status, `The description of the model could not be loaded: ${error.message}.`);
+async function showFirst(served) {
+  const choice = byId("bundle");
+  choice.replaceChildren(...served.bundles.map(({ name }) => element("option", { value: name }, name)));
+  byId("choice").hidden = served.bundles.length === 1;
+  choice.onchange = async () => {
+    try {
+      await open(choice.value, served);
+    } catch (error) {
+      choice.value = shown;
+      report(error);
+    }
+  };
+  await open(choice.value, served);
 }
 
-function askForKey() {
-  const wasWrong = !keyForm.hidden;
+function report(error) {
+  if (!(error instanceof ApiError)) throw error;
+  if (error.status === 401) return; // askForKey was called
+  fail(status, `The description of the model could not be loaded: ${error.message}.`);
+}
+
+function askForKey(hadKey) {
   keyForm.hidden = false;
   status.textContent = "";
-  if (wasWrong) fail(status, "The server does not accept this key.");
+  if (hadKey) fail(status, "The server does not accept this key.");
   byId("key").focus();
 }
 
@@ -74,8 +81,15 @@ async function open(name, served) {
 
 keyForm.addEventListener("submit", (event) => {
   event.preventDefault();
-  useKey(byId("key").value.trim());
+  try {
+    useKey(byId("key").value.trim());
+  } catch (error) {
+    fail(status, `The key cannot be used: ${error.message}. Copy it again, or type it.`);
+    return;
+  }
   load();
 });
+
+whenKeyIsRefused(askForKey);
 
 load();

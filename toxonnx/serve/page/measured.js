@@ -52,7 +52,8 @@ function asDecided({ labels }) {
   ];
 }
 
-function sliders({ labels, measured: { curves }, activation }) {
+function sliders({ labels, measured, activation }) {
+  const { curves } = measured;
   const known = labels.filter(({ name }) => Object.hasOwn(curves, name));
   const title = element("h3", {}, "What another threshold would do");
   if (!known.length) {
@@ -61,7 +62,10 @@ function sliders({ labels, measured: { curves }, activation }) {
       element("p", {}, "This bundle has no figures for other thresholds. A new export of the model records them."),
     ];
   }
-  const notes = ["A slider changes nothing on the server. Flagged: the share of all texts that reach the threshold."];
+  const notes = [
+    "A slider changes nothing on the server. Flagged: of the texts that were judged for this label, the share that " +
+      "reaches the threshold.",
+  ];
   if (activation === "softmax") {
     notes.push("Each label is looked at by itself here, even where another one is more probable.");
   }
@@ -69,50 +73,71 @@ function sliders({ labels, measured: { curves }, activation }) {
   return [
     title,
     element("p", { className: "note" }, notes.join(" ")),
-    ...known.map((label, i) => slider(label, curves[label.name], i)),
+    ...known.map((label, i) => {
+      // With softmax, a label is decided by the others, too, and the figures of the table are no point of its curve.
+      const decided = activation === "sigmoid" ? measured.labels[label.name] : undefined;
+      return slider(label, curves[label.name], i, decided);
+    }),
   ];
 }
 
-function slider({ name, threshold }, curve, number) {
-  const start = Math.round((threshold ?? 0.5) * STEPS);
+/**
+ * The effect of thresholds on a label.
+ *
+ * @param {object} label its name and its threshold.
+ * @param {object} curve see toxonnx.manifest_decisions.ThresholdCurve.
+ * @param {number} number of the slider.
+ * @param {object} [decided] what was measured with its threshold, if that is a point of the curve or between two.
+ */
+function slider({ name, threshold }, curve, number, decided) {
   const input = element("input", {
     id: `threshold-${number}`,
     type: "range",
     min: 0,
     max: STEPS,
     step: 1,
-    value: start,
+    value: Math.round((threshold ?? 0.5) * STEPS),
   });
   const value = element("output", { htmlFor: input.id });
   const facts = element("dl", { className: "facts" });
-  const show = () => {
-    const at = Number(input.value);
-    const effect = Object.entries(effectOf(curve, at));
-    value.textContent = (at / STEPS).toFixed(2);
-    input.ariaValueText = [value.textContent, ...effect.map((pair) => pair.join(" "))].join(", ");
+  const show = (at, counts) => {
+    const effect = Object.entries(effectOf(curve, counts));
+    value.textContent = at;
+    input.ariaValueText = [at, ...effect.map((pair) => pair.join(" "))].join(", ");
     facts.replaceChildren(
       ...effect.map(([term, text]) => element("div", {}, element("dt", {}, term), element("dd", {}, text))),
     );
   };
-  input.oninput = show;
-  show();
-  const own = threshold === null ? "" : ` (now ${Number(threshold.toFixed(4))})`;
+  const showStep = () => {
+    const at = Number(input.value);
+    const found = curve.true_positives[at];
+    show((at / STEPS).toFixed(2), { found, flagged: found + curve.false_positives[at] });
+  };
+  input.oninput = showStep;
+  const exact = threshold === null ? "" : String(Number(threshold.toFixed(4)));
+  if (decided && threshold !== null && threshold !== Number(input.value) / STEPS) {
+    // The nearest step of the slider has other figures than the table.
+    show(exact, { found: Math.round((decided.recall ?? 0) * curve.positives), flagged: decided.predicted });
+  } else {
+    showStep();
+  }
   const heading = element(
     "div",
     { className: "row" },
     element("label", { htmlFor: input.id }, `${name}: threshold`),
     value,
-    element("span", { className: "note" }, own),
+    element("span", { className: "note" }, exact && ` (now ${exact})`),
   );
   return element("div", { className: "slider" }, heading, input, facts);
 }
 
-/** Precision, recall and the share of rows that reach a threshold. */
-function effectOf({ positives, negatives, true_positives, false_positives }, at) {
-  const found = true_positives[at];
-  const flagged = found + false_positives[at];
-  const all = positives + negatives;
+/** Precision, recall and the share of rows that reach a threshold, of which `found` have the label. */
+function effectOf({ positives, negatives }, { found, flagged }) {
   const share = (part, whole) =>
     whole ? `${percent(part / whole)} (${part.toLocaleString("en")} of ${whole.toLocaleString("en")})` : "no such rows";
-  return { Precision: share(found, flagged), Recall: share(found, positives), Flagged: share(flagged, all) };
+  return {
+    Precision: share(found, flagged),
+    Recall: share(found, positives),
+    Flagged: share(flagged, positives + negatives),
+  };
 }

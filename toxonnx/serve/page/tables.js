@@ -3,6 +3,8 @@
  * `--columns label,score,probabilities,review,truncated,error`.
  */
 
+import { counted } from "./dom.js";
+
 /** Names that toxonnx can add; a label of such a name makes the columns of all labels start with "probability_". */
 const RESERVED = ["label", "score", "probabilities", "review", "truncated", "no_tokens", "repaired", "stage", "error"];
 const USUAL_TEXT_COLUMNS = [
@@ -22,6 +24,9 @@ const SAMPLE_OBJECTS = 100;
 const DEPTH = 8;
 
 export const DELIMITERS = { ",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe" };
+
+const NUL = "\0";
+const NUL_BYTE = "a NUL byte, which no text file contains";
 
 export class FileError extends Error {}
 
@@ -49,7 +54,7 @@ export function decode(buffer) {
  * (or a FileError); `suffix`, of the output; `start(bundle)`, what is above the rows; `line(row, result)`.
  */
 export function openTable(format, text, delimiter) {
-  if (!text.trim()) throw new FileError("the file is empty");
+  if (!withoutMark(text)) throw new FileError("the file is empty");
   if (format === "jsonl") return new JsonlTable(text);
   if (format === "text") return new TextTable(text);
   return format === "tsv" ? new CsvTable(text, delimiter, "tsv", "\t") : new CsvTable(text, delimiter);
@@ -115,27 +120,27 @@ class CsvTable {
     this.suffix = suffix;
     const mark = text.startsWith("\ufeff") ? "\ufeff" : "";
     // A first line that only names the delimiter, as Excel writes it.
-    const named = /^"?sep=(?![".0-9])([\t -~])"?[\r\n]+/i.exec(text.slice(mark.length));
+    const named = /^"?sep=(?![".0-9])([\t -~])"?(?:\r\n|\r|\n|$)/i.exec(text.slice(mark.length));
     this.above = mark + (named?.[0] ?? "");
     const body = text.slice(this.above.length);
     this.delimiter = delimiter ?? named?.[1] ?? usual ?? likelyDelimiter(body);
     const records = readCsv(body, this.delimiter, 1 + lineEnds(this.above));
-    const header = records.findIndex(isRow);
-    if (header < 0) throw new FileError("the file has no header: the first line must contain the column names");
-    this.above += records
-      .slice(0, header)
-      .map((record) => record.raw + record.end)
-      .join("");
-    this.header = records[header];
+    [this.header, ...this.rows] = records;
+    checkHeader(this.header);
     this.columns = this.header.fields;
-    this.rows = records.slice(header + 1);
   }
 
   textOf(row, columns) {
-    if (row.fields.length !== this.columns.length) {
-      throw new FileError(`${row.fields.length} fields instead of ${this.columns.length}`);
-    }
+    const problem = this.problemOf(row);
+    if (problem) throw new FileError(problem);
     return columns.map((index) => row.fields[index]);
+  }
+
+  /** What is wrong with a row; empty if it is valid. */
+  problemOf({ raw, fields }) {
+    if (raw.includes(NUL)) return NUL_BYTE;
+    const width = this.columns.length;
+    return fields.length === width ? "" : `${counted(fields.length, "field")} instead of ${width}`;
   }
 
   start(bundle) {
@@ -145,10 +150,22 @@ class CsvTable {
 
   line(row, result) {
     if (row.isBlank) return row.raw + row.end;
-    const isRagged = row.fields.length !== this.columns.length;
-    // With other cells, the added ones would be below the wrong names.
-    const raw = isRagged ? this.delimiter.repeat(this.columns.length - 1) : row.raw;
-    return raw + this.delimiter + this.added.cells(result) + (isRagged ? this.header.end || "\n" : row.end);
+    const isInvalid = Boolean(this.problemOf(row));
+    // A row with the cells of the invalid one would be invalid as well.
+    const raw = isInvalid ? this.delimiter.repeat(this.columns.length - 1) : row.raw;
+    return raw + this.delimiter + this.added.cells(result) + (isInvalid ? this.header.end || "\n" : row.end);
+  }
+}
+
+function checkHeader(header) {
+  if (!header) throw new FileError("the file has no header");
+  if (!header.fields.some((field) => field.trim())) throw new FileError(`line ${header.line}: the header is blank`);
+  if (header.raw.includes(NUL)) throw new FileError(`line ${header.line}: ${NUL_BYTE}`);
+  const { fields } = header;
+  const repeated = new Set(fields.filter((name, i) => name && fields.indexOf(name) < i));
+  if (repeated.size) {
+    const names = [...repeated].sort().map((name) => `'${name}'`);
+    throw new FileError(`line ${header.line}: the header repeats the column ${names.join(", ")}`);
   }
 }
 
@@ -228,6 +245,7 @@ class TextTable {
   }
 
   textOf(row, columns) {
+    if (row.raw.includes(NUL)) throw new FileError(NUL_BYTE);
     return columns.map(() => row.raw);
   }
 
@@ -237,7 +255,8 @@ class TextTable {
   }
 
   line(row, result) {
-    return `${this.added.cell(row.raw) || '""'},${this.added.cells(result)}\n`;
+    const cell = row.raw.includes(NUL) ? "" : this.added.cell(row.raw) || '""';
+    return `${cell},${this.added.cells(result)}\n`;
   }
 }
 
@@ -246,19 +265,18 @@ class JsonlTable {
 
   constructor(text) {
     const lines = text.match(/[^\n]*\n|[^\n]+$/g);
-    this.rows = lines.map((raw, i) => ({ raw, line: i + 1, isBlank: !withoutMark(raw).trim() }));
+    this.rows = lines.map((raw, i) => ({ raw, line: i + 1, isBlank: /^[ \t\r\n]*$/.test(withoutMark(raw)) }));
     this.keys = new Set();
-    const paths = new Map();
+    const names = new Set();
     let objects = 0;
     for (const row of this.rows.filter(isRow)) {
       const object = parsed(row.raw);
       if (!isObject(object)) continue;
       for (const key of Object.keys(object)) this.keys.add(key);
-      if (objects++ < SAMPLE_OBJECTS) for (const path of stringPaths(object)) paths.set(path.join("."), path);
+      if (objects++ < SAMPLE_OBJECTS) for (const path of stringPaths(object)) names.add(path.join("."));
     }
-    if (!paths.size) throw new FileError("none of its first lines is a JSON object that contains a text");
-    this.columns = [...paths.keys()];
-    this.paths = [...paths.values()];
+    if (!names.size) throw new FileError("none of its first lines is a JSON object that contains a text");
+    this.columns = [...names];
   }
 
   textOf(row, columns) {
@@ -266,7 +284,7 @@ class JsonlTable {
     if (object === undefined) throw new FileError("not JSON");
     if (!isObject(object)) throw new FileError(`${typeName(object)}, not a JSON object`);
     return columns.map((index) => {
-      const value = this.paths[index].reduce((inner, key) => inner?.[key], object);
+      const value = valueAt(object, this.columns[index]);
       if (typeof value === "string") return value;
       const problem = value === undefined ? "there is no key" : `${typeName(value)}, not a string, in`;
       throw new FileError(`${problem} '${this.columns[index]}'`);
@@ -328,6 +346,18 @@ function typeName(value) {
   if (value === null) return "null";
   if (Array.isArray(value)) return "an array";
   return { object: "an object", boolean: "true or false", number: "a number" }[typeof value] ?? "a string";
+}
+
+/** The value at a name with dots, of which some can be part of a key; undefined if there is none. */
+function valueAt(object, name) {
+  if (Object.hasOwn(object, name)) return object[name];
+  for (let dot = name.indexOf("."); dot >= 0; dot = name.indexOf(".", dot + 1)) {
+    const key = name.slice(0, dot);
+    const inner = Object.hasOwn(object, key) ? object[key] : undefined;
+    const value = isObject(inner) ? valueAt(inner, name.slice(dot + 1)) : undefined;
+    if (value !== undefined) return value;
+  }
+  return undefined;
 }
 
 /** The ways to the strings in an object, through objects inside it. */
