@@ -181,6 +181,7 @@ def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
             unfinished = {**identity.to_dict(), "baselines": baselines, "finished": False}
             replace_text(output / RUN_FILE, to_json(unfinished))
         trainer = ClassifierTrainer(recipe, data, prepared.trained, prepared.tokenizer, output, reports)
+        data.save(output, recipe.training.seed)
         save_fingerprints(output / FINGERPRINT_FILES["training"], data.all_train.texts, seen)
         if checkpoint:
             log(f"resuming from {checkpoint.name}")

@@ -18,7 +18,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from transformers.trainer_callback import PrinterCallback, TrainerState
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from toxonnx.data.examples import Examples, save_examples
+from toxonnx.data.examples import Examples
 from toxonnx.errors import InputError
 from toxonnx.evaluate.metrics import Metrics, evaluate
 from toxonnx.recipe import Recipe
@@ -31,8 +31,6 @@ from toxonnx.train.training_data import TrainingData
 
 __all__ = ["ClassifierTrainer", "Reports", "precision_flags"]
 
-CALIBRATION = "calibration.csv"
-CALIBRATION_ROWS = 400
 #: what a training row may have besides its labels, in the order of the parameters of Loss.training
 LOSS_INPUTS = ("targets", "weights", "teacher")
 
@@ -72,8 +70,43 @@ def precision_flags(recipe: Recipe) -> tuple[dict[str, bool], str]:
     return flags, f"{precision} on {torch.cuda.get_device_name()}{several}"
 
 
+def _arguments(recipe: Recipe, output: Path) -> TrainingArguments:
+    settings = recipe.training
+    flags, _ = precision_flags(recipe)
+    return TrainingArguments(
+        output_dir=str(output / "checkpoints"),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.eval_batch_size,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        adam_beta1=settings.betas[0],
+        adam_beta2=settings.betas[1],
+        adam_epsilon=settings.epsilon,
+        lr_scheduler_type=settings.schedule,
+        max_grad_norm=settings.max_grad_norm,
+        length_column_name="length",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,  # early stopping continues its count
+        metric_for_best_model="eval_selection",
+        greater_is_better=True,
+        seed=settings.seed,
+        data_seed=settings.seed,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        report_to=[],
+        disable_tqdm=True,
+        **_sampling(group_by_length=settings.group_by_length),
+        **flags,
+    )
+
+
 class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed strictly
-    """Trains on the training rows; writes the held-out rows, metrics and plots into the run's folder.
+    """Trains on the training rows; writes checkpoints, metrics and plots into the run's folder.
 
     Args:
         recipe: how to train.
@@ -103,37 +136,7 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         self._loss_sum, self._loss_steps = torch.zeros((), dtype=torch.float64), 0
         self._sampler: _RepeatableSampler | None = None
         self._order: torch.Tensor | None = None  # of the epoch in which a checkpoint was written
-        flags, _ = precision_flags(recipe)
-        arguments = TrainingArguments(
-            output_dir=str(output / "checkpoints"),
-            num_train_epochs=settings.epochs,
-            per_device_train_batch_size=settings.batch_size,
-            per_device_eval_batch_size=settings.eval_batch_size,
-            learning_rate=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            adam_beta1=settings.betas[0],
-            adam_beta2=settings.betas[1],
-            adam_epsilon=settings.epsilon,
-            lr_scheduler_type=settings.schedule,
-            max_grad_norm=settings.max_grad_norm,
-            length_column_name="length",
-            eval_strategy="epoch",
-            save_strategy="epoch",
-            logging_strategy="epoch",
-            save_total_limit=2,
-            load_best_model_at_end=True,
-            restore_callback_states_from_checkpoint=True,  # early stopping continues its count
-            metric_for_best_model="eval_selection",
-            greater_is_better=True,
-            seed=settings.seed,
-            data_seed=settings.seed,
-            remove_unused_columns=False,
-            label_names=["labels"],
-            report_to=[],
-            disable_tqdm=True,
-            **_sampling(group_by_length=settings.group_by_length),
-            **flags,
-        )
+        arguments = _arguments(recipe, output)
         super().__init__(
             model=model,
             args=arguments,
@@ -151,12 +154,6 @@ class ClassifierTrainer(Trainer):  # type: ignore[misc]  # transformers is not t
         if settings.patience:
             self.add_callback(EarlyStoppingCallback(early_stopping_patience=settings.patience))
         self._held_out = data.held_out
-        for name, rows in data.held_out.items():
-            save_examples(output / f"{name}.csv", rows)
-        # For the calibration of int8: held-out rows would make its verification too optimistic.
-        rng = np.random.default_rng(settings.seed)
-        sample = rng.permutation(len(train))[:CALIBRATION_ROWS]
-        save_examples(output / CALIBRATION, train.subset(sample))
 
     def metrics(self, part: str) -> tuple[Metrics, dict[str, Metrics]]:
         """Metrics of the current model on a held-out part: of all rows, and of each source."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from toxonnx.bundle import sha256
-from toxonnx.data.examples import Examples, known_counts, label_counts
+from toxonnx.data.examples import Examples, known_counts, label_counts, save_examples
 from toxonnx.data.labelled_files import LoadedRows, data_files, load_examples, load_files
 from toxonnx.data.splits import SplitRows, split
 from toxonnx.evaluate.baseline import baseline, majority
@@ -26,6 +26,8 @@ from toxonnx.train.teacher import TeacherLogits
 from toxonnx.wording import plural
 
 __all__ = ["TrainingData", "load_training_data"]
+
+CALIBRATION_ROWS = 400
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,14 @@ class TrainingData:
     def all_train(self) -> Examples:
         """The training rows: labelled ones, then unlabelled ones."""
         return Examples.concatenate([self.train, self.unlabelled])
+
+    def save(self, folder: Path, seed: int) -> None:
+        """Writes the held-out rows, and a sample of the training rows, as CSV."""
+        for part, rows in self.held_out.items():
+            save_examples(folder / f"{part}.csv", rows)
+        # For the calibration of int8: held-out rows would make its verification too optimistic.
+        sample = np.random.default_rng(seed).permutation(len(self.train))[:CALIBRATION_ROWS]
+        save_examples(folder / "calibration.csv", self.train.subset(sample))
 
     def identity(self) -> FileIdentity:
         """Identifies the files."""
