@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from sklearn.metrics import roc_auc_score
 
-from toxonnx.convert.torch_scorer import TorchScorer
 from toxonnx.train.adapters import load_trained
+from toxonnx.train.torch_scorer import TorchScorer
 
 LABELS = ("toxicity", "identity_attack")
 
