@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score, roc_auc_score
 
-from toxonnx.convert.torch_scorer import evaluated_checkpoint
+from toxonnx.convert.evaluated_checkpoint import evaluated_checkpoint
 from toxonnx.data.fingerprints import is_seen
 from toxonnx.evaluate.loading import load_models
 from toxonnx.evaluate.models import EvaluatedModel

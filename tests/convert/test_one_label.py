@@ -21,9 +21,10 @@ from toxonnx.train.adapters import load_trained
 TEXTS = [text for text, _ in sentences(80, 3)]
 
 
-def _run(*arguments: object) -> None:
+def _run(*arguments: object) -> str:
     done = CliRunner().invoke(group, list(map(str, arguments)), catch_exceptions=False)
     assert done.exit_code == 0, done.output
+    return done.output
 
 
 def test_one_label_applies_or_not(tmp_path: Path) -> None:
@@ -37,7 +38,9 @@ def test_one_label_applies_or_not(tmp_path: Path) -> None:
     given = ["--data", data, "--text-column", "text", "--label-column", "is_toxic", "--no-calibration"]
     given += ["--allow-worse-than-baseline"]  # at 0.5 it predicts the label for every text
     bundle = tmp_path / "bundle"
-    _run("export", checkpoint, "-o", bundle, "--activation", "sigmoid", "--precision", "fp32", "--best-f1", *given)
+    output = _run(
+        "export", checkpoint, "-o", bundle, "--activation", "sigmoid", "--precision", "fp32", "--best-f1", *given
+    )
 
     _run("predict", data, "--bundle", bundle, "-o", tmp_path / "scored.csv")
     header, *scored = csv.reader((tmp_path / "scored.csv").open(encoding="utf-8"))
@@ -47,6 +50,8 @@ def test_one_label_applies_or_not(tmp_path: Path) -> None:
     assert [row[3] for row in scored] == [row[4] for row in scored]
 
     classifier = Classifier.load(bundle)
+    (labels,) = classifier.score([""]).label_names
+    assert ("texts without any word (a lone emoji, say) get the label toxic" in output) == bool(labels)
     assert classifier.score(TEXTS).decisions[:, 0].tolist() == toxic.tolist()
     (one,) = classifier.predict(TEXTS[0], top_k=1)
     assert one == {"label": "toxic", "score": pytest.approx(theirs[0]["score"], abs=1e-5)}

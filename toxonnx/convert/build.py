@@ -28,7 +28,7 @@ from toxonnx.convert.export_rows import BUILT_IN, long_rows, save_bundle_fingerp
 from toxonnx.convert.exporters import OPTIMUM, to_onnx
 from toxonnx.convert.fp16 import check_range, to_fp16
 from toxonnx.convert.int8 import quantize
-from toxonnx.convert.messages import cascade_lines, decision_lines, verification_lines
+from toxonnx.convert.messages import cascade_lines, decision_lines, empty_text_lines, verification_lines
 from toxonnx.convert.sample_texts import SENTENCES
 from toxonnx.convert.thresholds import (
     add_threshold_curves,
@@ -315,6 +315,8 @@ def _verify_and_evaluate(
     used = [one for one in (inputs.calibration, *fitted) if one]
     save_bundle_fingerprints(trained, used, work)
     with_decisions, _ = load_final(work, manifest, scratch)
+    for warning in empty_text_lines(with_decisions):
+        log(warning)
     evaluation = held_out_report(with_decisions, reported_logits, reported, inputs.suite, log)
     manifest = dataclasses.replace(manifest, evaluation=evaluation)
     if inputs.cascade and (target := cascade_target(settings.cascade, labels)):

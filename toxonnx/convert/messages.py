@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 from toxonnx.evaluate.sections import Section, markdown
+from toxonnx.inference.classifier import Classifier
 from toxonnx.labels import Labels
 from toxonnx.manifest import Manifest
 from toxonnx.manifest_decisions import Cascade, Decisions, LabelThresholdDict
 
-__all__ = ["cascade_lines", "cascade_section", "decision_lines", "verification_lines"]
+__all__ = ["cascade_lines", "cascade_section", "decision_lines", "empty_text_lines", "verification_lines"]
 
 
 def verification_lines(manifest: Manifest) -> list[str]:
@@ -55,6 +56,17 @@ def decision_lines(decisions: Decisions | None) -> list[str]:
             "rare label is fitted on few rows; ask for more than you need, or fit on more rows"
         )
     return lines
+
+
+def empty_text_lines(classifier: Classifier) -> list[str]:
+    """A warning if a text without any word gets a label, as nothing in it says so."""
+    (labels,) = classifier.score([""]).label_names
+    if not classifier.labels.multi or not labels:
+        return []
+    names = ", ".join(labels)
+    return [
+        f"warning: texts without any word (a lone emoji, say) get the label {names}: train on some that are harmless"
+    ]
 
 
 def cascade_lines(manifest: Manifest) -> list[str]:
