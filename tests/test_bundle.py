@@ -11,6 +11,7 @@ import math
 import operator
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -173,10 +174,47 @@ def test_a_folder_that_cannot_be_replaced_stays(bundle: Path, tmp_path: Path, mo
         rename(source, target)
 
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OSError, match="Permission denied"), new_folder(bundle) as work:
+    with pytest.raises(OSError, match="Permission denied"), new_folder(bundle, force=True) as work:
         (work / "new").touch()
     monkeypatch.undo()
     assert open_bundle(bundle).manifest.name and [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize(
+    ("force", "appears", "message"), [(False, MANIFEST, "already exists"), (True, "notes.txt", "is not a bundle")]
+)
+def test_a_folder_that_appears_meanwhile_stays(tmp_path: Path, force: bool, appears: str, message: str) -> None:
+    output = tmp_path / "bundle"
+    with pytest.raises(InputError, match=message), new_folder(output, force=force):
+        output.mkdir()
+        (output / appears).write_text("{}", encoding="utf-8")
+    assert (output / appears).is_file() and [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda metrics: metrics.pop("final"), "metrics must be of pytorch, onnx_fp32 and final"),
+        (lambda metrics: metrics["final"]["per_class"].popitem(), "the same labels in each per_class"),
+    ],
+)
+def test_a_verification_with_metrics_missing_is_refused(
+    bundle: Path, change: Callable[[dict[str, Any]], Any], message: str
+) -> None:
+    table = copy.deepcopy(MANIFEST_TABLE)
+    change(table["verification"]["agreement"]["metrics"])
+    reseal(bundle, table)
+    with pytest.raises(BundleError, match=message):
+        open_bundle(bundle)
+
+
+@pytest.mark.parametrize("others", [["onnx/notes.txt"], ["onnx/model_q4.onnx", "onnx/notes.txt"]])
+def test_other_files_in_the_folder_of_the_hub_are_not_the_model(bundle: Path, others: list[str]) -> None:
+    (bundle / "onnx").mkdir()
+    for name in others:
+        (bundle / name).write_bytes(b"not a model")
+    seal(bundle, open_bundle(SHIPPED).manifest)
+    assert open_bundle(bundle).model == bundle / "model.onnx"
 
 
 def test_damaged_files_of_a_resealed_bundle(bundle: Path) -> None:

@@ -31,7 +31,8 @@ def hub_layout(*arguments: object) -> tuple[int, str]:
 
 def test_the_folder_is_the_same_bundle_with_a_card_for_the_hub(tmp_path: Path) -> None:
     options = ("--metadata", "license=apache-2.0", "--metadata", "datasets=a/b, c/d", "--add", ROOT / "NOTICE")
-    assert hub_layout(SHIPPED, "-o", tmp_path / "hub", *options)[0] == 0
+    code, output = hub_layout(SHIPPED, "-o", tmp_path / "hub", *options)
+    assert code == 0 and f"and {len(list((tmp_path / 'hub').iterdir())) - 1} other files" in output
     original, opened = open_bundle(SHIPPED).manifest, open_bundle(tmp_path / "hub").manifest
     moved, place = "model.onnx", f"onnx/{PRECISIONS[original.precision].hub_file}"
     assert set(opened.files) == {*original.files, place, "NOTICE"} - {moved}
@@ -75,16 +76,48 @@ def test_what_is_refused(tmp_path: Path) -> None:
     assert hub_layout("-o", tmp_path / "hub")[0] == 0
     (tmp_path / "README.md").write_text("another card")
     (tmp_path / "not-a-bundle").mkdir()
+    (tmp_path / "dangling").symlink_to("nothing")
+    for name in ("one/NOTICE", "two/NOTICE", "onnx"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("a notice")
     for arguments, message in (
         (("-o", tmp_path / "hub"), "already exists Add --force"),
         (("-o", tmp_path / "not-a-bundle", "--force"), "is not a bundle, so --force does not replace it"),
+        (("-o", tmp_path / "dangling", "--force"), "dangling is a link to nothing, which does not exist"),
         ((tmp_path / "hub", "-o", tmp_path / "again"), "already has the layout of the hub"),
         (("-o", tmp_path / "new", "--metadata", "licence=mit"), "unknown metadata 'licence' The known keys are"),
         (("-o", tmp_path / "new", "--metadata", "license"), "--metadata must be KEY=VALUE"),
-        (("-o", tmp_path / "new", "--add", tmp_path / "README.md"), "has a file README.md already"),
+        (("-o", tmp_path / "new", "--add", tmp_path / "README.md"), "has a file or folder README.md already"),
+        (("-o", tmp_path / "new", "--add", tmp_path / "onnx"), "has a file or folder onnx already"),
+        (
+            ("-o", tmp_path / "new", "--add", tmp_path / "one" / "NOTICE", "--add", tmp_path / "two" / "NOTICE"),
+            "several of the files to add are called NOTICE",
+        ),
         (("-o", tmp_path / "new", "--add", tmp_path / "LICENSE"), "there is no file"),
     ):
         code, output = hub_layout(*arguments)
         assert code == 2 and message in output, output
     assert not (tmp_path / "new").exists() and not (tmp_path / "again").exists()
     assert hub_layout("-o", tmp_path / "hub", "--force")[0] == 0
+
+
+def test_a_link_to_the_output_stays(tmp_path: Path) -> None:
+    (tmp_path / "current").symlink_to("v1")
+    shutil.copytree(SHIPPED, tmp_path / "v1")
+    assert hub_layout("-o", tmp_path / "current", "--force")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["current", "v1"]
+    assert (tmp_path / "current").readlink() == Path("v1") and (tmp_path / "v1" / "onnx").is_dir()
+
+
+def test_a_bundle_from_elsewhere_gives_a_folder_or_one_error(tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle"
+    shutil.copytree(SHIPPED, bundle)
+    manifest = open_bundle(SHIPPED).manifest
+    (bundle / "README.md").write_bytes("# Café".encode("latin-1"))
+    seal(bundle, manifest)
+    code, output = hub_layout(bundle, "-o", tmp_path / "new")
+    assert code == 2 and "README.md is not UTF-8" in output
+    (bundle / "README.md").write_text("# Card")
+    seal(bundle, dataclasses.replace(manifest, evaluation={"part": "test", "models": [{"name": "x"}]}))
+    code, output = hub_layout(bundle, "-o", tmp_path / "new")
+    assert code == 2 and "missing key evaluation" in output and not (tmp_path / "new").exists()

@@ -58,7 +58,8 @@ RULES = {
     "manifest_decisions": Rule("the sections of a manifest on how labels are decided", ("records",)),
     "bundle": Rule("the bundle: hashes, open, seal", ("disk", "html", "labels", "manifest", "records")),
     "hub": Rule(
-        "a bundle in the layout of the Hugging Face Hub", ("bundle", "formats", "languages", "manifest", "records")
+        "a bundle in the layout of the Hugging Face Hub",
+        ("bundle", "evaluate.report", "formats", "languages", "manifest", "records"),
     ),
     "html": Rule("building blocks of HTML for reports and notebooks", (), ("matplotlib",)),
     "wire": Rule(

@@ -59,6 +59,17 @@ class Bundle:
         """The model card; None for a bundle without one."""
         return self.path / "README.md" if "README.md" in self.manifest.files else None
 
+    def read_card(self) -> str:
+        """The text of the model card; empty for a bundle without one.
+
+        Raises:
+            BundleError: it is not UTF-8.
+        """
+        try:
+            return self.card.read_text(encoding="utf-8") if self.card else ""
+        except UnicodeDecodeError as error:
+            raise BundleError(f"{self.card} is not UTF-8: {error}", "Export the bundle again.") from None
+
     @property
     def size(self) -> int:
         """Bytes of its files."""
@@ -136,8 +147,10 @@ def check_output(output: Path, *, force: bool) -> None:
         force: whether a bundle there may be replaced.
 
     Raises:
-        InputError: it exists, and may not be replaced.
+        InputError: it exists, and may not be replaced; or it is a link to nothing.
     """
+    if output.is_symlink() and not output.exists():
+        raise InputError(f"{output} is a link to {output.readlink()}, which does not exist", "Remove the link.")
     if output.exists() and not force:
         raise InputError(f"{output} already exists", "Add --force to replace it.")
     if output.exists() and not (output / MANIFEST).is_file():
@@ -145,19 +158,26 @@ def check_output(output: Path, *, force: bool) -> None:
 
 
 @contextmanager
-def new_folder(output: Path) -> Iterator[Path]:
+def new_folder(output: Path, *, force: bool) -> Iterator[Path]:
     """A hidden folder that takes the place of ``output`` at the end of the ``with`` block; on an error it is removed,
     and ``output`` is as it was.
 
+    Args:
+        output: the folder, or a link to it, which stays.
+        force: see :func:`check_output`, which is called again at the end: the folder may have appeared meanwhile.
+
     Raises:
+        InputError: see :func:`check_output`.
         MachineError: the disk is full.
     """
+    output = output.resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
     with reports_full_disk(output, "nothing was left under that name."):
         work = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".part", dir=output.parent))
         try:
             yield work
             work.chmod(0o777 & ~_umask())
+            check_output(output, force=force)
             _take_place(work, output)
         finally:
             shutil.rmtree(work, ignore_errors=True)

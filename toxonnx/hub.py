@@ -9,12 +9,14 @@ import dataclasses
 import json
 import re
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toxonnx.bundle import Bundle, check_output, copy_file, new_folder, seal
+from toxonnx.bundle import MANIFEST, Bundle, check_output, copy_file, new_folder, seal
 from toxonnx.errors import InputError
+from toxonnx.evaluate.report import EvaluationReport
 from toxonnx.formats import PRECISIONS
 from toxonnx.languages import language_codes
 from toxonnx.manifest import MODEL_FOLDER, Manifest
@@ -67,16 +69,18 @@ def write_hub_layout(
             f"{bundle.path} has the {manifest.layout} layout, which only toxonnx runs",
             "Export the model with --layout plain.",
         )
-    if manifest.model_file != "model.onnx":
-        raise InputError(f"{bundle.path} already has the layout of the hub")
+    if any(name.startswith(f"{MODEL_FOLDER}/") for name in manifest.files):
+        raise InputError(f"{bundle.path} already has the layout of the hub: files in {MODEL_FOLDER}/")
     if unknown := sorted(set(metadata or ()) - set(METADATA)):
         raise InputError(f"unknown metadata {unknown[0]!r}", f"The known keys are {', '.join(METADATA)}.")
     for file in files:
         if not file.is_file():
             raise InputError(f"there is no file {file}")
-        if file.name in {*manifest.files, "toxonnx.json"}:
-            raise InputError(f"the bundle has a file {file.name} already", "Rename yours.")
-    with new_folder(output) as work:
+        if file.name in {*manifest.files, MANIFEST, MODEL_FOLDER}:
+            raise InputError(f"the bundle has a file or folder {file.name} already", "Rename yours.")
+    if repeated := [name for name, count in Counter(file.name for file in files).items() if count > 1]:
+        raise InputError(f"several of the files to add are called {repeated[0]}", "Rename all but one.")
+    with new_folder(output, force=force) as work:
         _copy(bundle, work, files)
         for name, changed in (("config.json", _config), ("tokenizer_config.json", _tokenizer_config)):
             table = read_json(work / name) if (work / name).is_file() else {}
@@ -113,7 +117,7 @@ def _tokenizer_config(config: dict[str, Any], manifest: Manifest) -> dict[str, A
 
 def _card(bundle: Bundle, manifest: Manifest, metadata: Mapping[str, str]) -> str:
     """The bundle's card with metadata in front, and a section on JavaScript before its other ones."""
-    card = bundle.card.read_text(encoding="utf-8") if bundle.card else f"# {manifest.name}\n"
+    card = bundle.read_card() or f"# {manifest.name}\n"
     start, heading, rest = card.partition("\n## ")
     # JSON is YAML as well, and has one way to quote.
     entries = {**_derived(manifest), **_given(metadata)}
@@ -142,10 +146,10 @@ def _derived(manifest: Manifest) -> dict[str, Any]:
 
 def _results(manifest: Manifest) -> list[dict[str, Any]]:
     """The metrics on rows of the test split, in the form of the hub; none where there was no such split."""
-    models = manifest.evaluation.get("models")
-    if manifest.evaluation.get("part") != "test" or not models or not manifest.training:
+    report = EvaluationReport.of_manifest(manifest.evaluation)
+    unseen = report.models[0].unseen if report and report.models else None
+    if manifest.evaluation.get("part") != "test" or unseen is None or not manifest.training:
         return []
-    metrics = models[0]["unseen"]["metrics"]
     data = manifest.training.data["file"]
     values = {"accuracy": ("accuracy", "Accuracy"), "macro_f1": ("f1", "Macro F1")}
     return [
@@ -153,7 +157,8 @@ def _results(manifest: Manifest) -> list[dict[str, Any]]:
             "task": {"type": "text-classification"},
             "dataset": {"name": f"{data}, test split of the run", "type": data},
             "metrics": [
-                {"type": kind, "name": name, "value": round(metrics[key], 4)} for key, (kind, name) in values.items()
+                {"type": kind, "name": name, "value": round(getattr(unseen.metrics, key), 4)}
+                for key, (kind, name) in values.items()
             ],
         }
     ]

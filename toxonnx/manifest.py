@@ -201,7 +201,8 @@ class Agreement:
             single-label models.
         largest_probability_difference: for the final model.
         macro_f1_loss: macro F1 of PyTorch minus that of the final model; None without labels.
-        metrics: ``pytorch``, ``onnx_fp32`` and ``final`` -> metrics as plain values; empty without labels.
+        metrics: ``pytorch``, ``onnx_fp32`` and ``final`` -> metrics as plain values, of the same labels; empty without
+            labels.
     """
 
     rows: Count
@@ -214,6 +215,14 @@ class Agreement:
     macro_f1_loss: float | None = None
     metrics: dict[str, MetricsDict] = field(default_factory=dict)
     per_label: dict[str, Share] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.labelled and set(self.metrics) != {"pytorch", "onnx_fp32", "final"}:
+            raise InputError(
+                f"metrics must be of pytorch, onnx_fp32 and final, got {', '.join(self.metrics) or 'none'}"
+            )
+        if len({frozenset(one["per_class"]) for one in self.metrics.values()}) > 1:
+            raise InputError("metrics must have the same labels in each per_class")
 
     @property
     def summary(self) -> str:
@@ -402,7 +411,8 @@ class Manifest:
     @property
     def model_file(self) -> str:
         """Name of the ONNX file: ``model.onnx``, or in the layout of the Hugging Face Hub the one in ``onnx/``."""
-        return next((name for name in self.files if name.startswith(f"{MODEL_FOLDER}/")), "model.onnx")
+        moved = [name for name in self.files if name.startswith(f"{MODEL_FOLDER}/") and name.endswith(".onnx")]
+        return moved[0] if moved and "model.onnx" not in self.files else "model.onnx"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, the schema version first."""

@@ -37,6 +37,7 @@ def command(bundle: str | None, output: Path, metadata: tuple[str, ...], files: 
             raise InputError(f"--metadata must be KEY=VALUE, got {entry!r}")
         entries[key.strip()] = value.strip()
     written = write_hub_layout(open_bundle(find_bundle(bundle)), output, metadata=entries, files=files, force=force)
-    click.echo(f"wrote {output}: {written.manifest.model_file} and {len(written.manifest.files) - 1} other files")
+    # The manifest does not list itself: with it, there are as many other files as it lists.
+    click.echo(f"wrote {output}: {written.manifest.model_file} and {len(written.manifest.files)} other files")
     if "license" not in entries:
         click.echo("note: the card has no licence; add one with --metadata license=apache-2.0, or another id", err=True)

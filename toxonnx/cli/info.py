@@ -134,10 +134,8 @@ def _print_verification(terminal: Terminal, manifest: Manifest) -> None:
 def _print_reliability(terminal: Terminal, manifest: Manifest) -> None:
     """How often a label with a certain score is right: what a user can expect of a score like 0.40."""
     from toxonnx.evaluate.report import EvaluationReport
-    from toxonnx.records import from_plain
 
-    table = {key: value for key, value in manifest.evaluation.items() if key != "part"}
-    report = from_plain(EvaluationReport, table, "evaluation") if table else None
+    report = EvaluationReport.of_manifest(manifest.evaluation)
     if report is None or report.file is None or not report.models:
         return
     what = "a label applied, by its probability" if manifest.labels.multi else "the label was right, by its score"

@@ -23,6 +23,8 @@ __all__ = ["add_cascade"]
 
 #: as :func:`toxonnx.convert.messages.cascade_section` begins; a recipe may have a section of that title, too
 _SECTION = re.compile(r"\n## Cascade\n\nA first stage answers .*?(?=\n## |\Z)", re.DOTALL)
+#: what is in front of the bundle's name: title and command, and metadata and JavaScript in the layout of the hub
+_BEFORE_NAME = r'# |toxonnx predict .* --bundle |model-index: \[\{"name": "|const classify = .*"OWNER/'
 #: what the card of an export has after the section
 _NEXT = "\n## Verification of the export\n"
 
@@ -63,14 +65,14 @@ def add_cascade(
     log(f"scoring {len(cleaned):,} texts ({where})")
     cascade, weights = fit_cascade(classifier, cleaned, _fingerprints(bundle, "training"), target, where=where)
     manifest = dataclasses.replace(manifest, cascade=cascade)
-    with new_folder(output) as work:
+    with new_folder(output, force=force) as work:
         for name in bundle.manifest.files:
             copy_file(bundle, name, work / name)
         np.save(work / CASCADE_WEIGHTS, weights, allow_pickle=False)
         save_fingerprints(work / FINGERPRINT_FILES["fitted"], cleaned, _fingerprints(bundle, "fitted"))
         if bundle.card:
             card = work / bundle.card.name
-            text = _renamed(card.read_text(encoding="utf-8"), bundle.manifest.name, manifest.name)
+            text = _renamed(bundle.read_card(), bundle.manifest.name, manifest.name)
             card.write_text(_with_section(text, cascade, manifest.labels), encoding="utf-8")
         sealed = seal(work, manifest)
     for line in cascade_lines(manifest):
@@ -79,14 +81,14 @@ def add_cascade(
 
 
 def _fingerprints(bundle: Bundle, part: str) -> NDArray[np.uint64]:
-    path = bundle.path / FINGERPRINT_FILES[part]
-    return load_fingerprints(path) if path.is_file() else np.zeros(0, dtype=np.uint64)
+    name = FINGERPRINT_FILES[part]
+    listed = name in bundle.manifest.files
+    return load_fingerprints(bundle.path / name) if listed else np.zeros(0, dtype=np.uint64)
 
 
 def _renamed(card: str, old: str, new: str) -> str:
-    """The card with another name in its title and in its command."""
-    name = re.escape(old)
-    return re.sub(rf"(?m)^(# |toxonnx predict .* --bundle ){name}(?=\s|$)", lambda match: match[1] + new, card)
+    """The card with another name: in its title, its command, and what the layout of the hub adds."""
+    return re.sub(rf'(?m)^({_BEFORE_NAME}){re.escape(old)}(?=[\s"]|$)', lambda match: match[1] + new, card)
 
 
 def _with_section(card: str, cascade: Cascade, labels: Labels) -> str:

@@ -109,7 +109,7 @@ def export(request: ExportRequest, log: Callable[[str], None] = print) -> Bundle
     inputs = _inputs(request, trained, settings)
     _warn(request, inputs, log)
     inputs = without_left_out_labels(inputs)
-    with new_folder(output) as work:
+    with new_folder(output, force=request.force) as work:
         bundle = build_bundle(inputs, work, output.name, log)
     log(f"sealed {output} ({sum(path.stat().st_size for path in output.iterdir()) / 1e6:.1f} MB)")
     return dataclasses.replace(bundle, path=output)

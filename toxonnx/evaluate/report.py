@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from toxonnx.errors import BundleError, InputError
 from toxonnx.evaluate.intervals import Ends, McNemar
 from toxonnx.evaluate.metrics import Bin, Interval, Metrics, Sample
 from toxonnx.evaluate.suites import SuiteReport
@@ -266,3 +267,16 @@ class EvaluationReport:
             InputError: a value does not fit; names its key.
         """
         return from_plain(cls, table)
+
+    @classmethod
+    def of_manifest(cls, evaluation: Mapping[str, Any]) -> EvaluationReport | None:
+        """The report in a manifest's section; None if that is empty.
+
+        Raises:
+            BundleError: a value does not fit; names its key.
+        """
+        table = {key: value for key, value in evaluation.items() if key != "part"}
+        try:
+            return from_plain(cls, table, "evaluation") if table else None
+        except InputError as error:
+            raise BundleError(f"toxonnx.json: {error.what}", "Export the bundle again.") from None
