@@ -208,6 +208,23 @@ def test_a_verification_with_metrics_missing_is_refused(
         open_bundle(bundle)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"temperature": 1e-308}, "temperature must be between 0.001 and 1000, got 1e-308"),
+        ({"temperature": 1e4}, "temperature must be between"),
+        ({"names": ["", "b", "c", "d", "e"]}, "label names must not be empty"),
+        ({"names": ["a|b", "a", "b", "c", "d"]}, r"joined by \|, which must not be part of a name: 'a\|b'"),
+    ],
+)
+def test_labels_whose_scores_would_be_undefined_or_ambiguous(
+    bundle: Path, change: dict[str, Any], message: str
+) -> None:
+    reseal(bundle, {**MANIFEST_TABLE, "labels": {**MANIFEST_TABLE["labels"], **change}})
+    with pytest.raises(BundleError, match=message):
+        open_bundle(bundle)
+
+
 @pytest.mark.parametrize("others", [["onnx/notes.txt"], ["onnx/model_q4.onnx", "onnx/notes.txt"]])
 def test_other_files_in_the_folder_of_the_hub_are_not_the_model(bundle: Path, others: list[str]) -> None:
     (bundle / "onnx").mkdir()

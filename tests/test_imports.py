@@ -36,6 +36,7 @@ RULES = {
     "extras": Rule("one error for missing optional packages"),
     "disk": Rule("one error for a full disk; small files that are replaced as a whole"),
     "resources": Rule("folders: of shipped recipes, suites and bundles, and of the cache"),
+    "arrays": Rule("arrays from files, whatever these contain", (), ("numpy",)),
     "binomial": Rule("exact tests and intervals of a share", (), ("numpy",)),
     "system": Rule("cores, instruction sets, memory, versions of this machine", (), ("onnxruntime",)),
     "labels": Rule("label names, activation, temperature, thresholds"),
@@ -82,7 +83,7 @@ RULES = {
     "inference.ngrams": Rule("sums of weights over hashed n-grams", ("inference.tokenizer",), ("numpy",)),
     "inference.cascade": Rule(
         "the first stage of a cascade, and its audit",
-        ("binomial", "bundle", "inference", "labels", "manifest_decisions"),
+        ("arrays", "binomial", "bundle", "inference", "labels", "manifest_decisions"),
         ("numpy",),
     ),
     "inference.tokenizer_pool": Rule(
@@ -143,7 +144,9 @@ RULES = {
         ("numpy", "prometheus_client", "starlette", "uvicorn"),
     ),
     "data": Rule(
-        "labelled rows, splits, fingerprints of texts", ("io", "labels", "recipe", "resources", "texts"), ("numpy",)
+        "labelled rows, splits, fingerprints of texts",
+        ("arrays", "io", "labels", "recipe", "resources", "texts"),
+        ("numpy",),
     ),
     "evaluate": Rule(
         "metrics, intervals, calibration, suites, the TF-IDF baseline, reports",

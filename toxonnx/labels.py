@@ -19,11 +19,13 @@ class Labels:
     """The labels of a classifier.
 
     Attributes:
-        names: label names, in the order of the model's logits.
+        names: label names, in the order of the model's logits; not empty, and without ``|`` for ``sigmoid``, as it
+            separates the labels of a text.
         activation: ``softmax`` (single-label) or ``sigmoid`` (multi-label, or a single label that applies or not).
         thresholds: the probability from which each label applies. Empty for ``softmax``: the most
             probable label applies.
-        temperature: logits are divided by it before softmax or sigmoid; 1 where calibration is part of the graph.
+        temperature: logits are divided by it before softmax or sigmoid, from 0.001 to 1000; 1 where calibration is
+            part of the graph.
     """
 
     names: tuple[str, ...]
@@ -36,6 +38,11 @@ class Labels:
             raise InputError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {self.activation!r}")
         if not self.names or (self.activation == "softmax" and len(self.names) < 2):
             raise InputError(f"{len(self.names)} labels are too few for {self.activation}")
+        if not all(self.names):
+            raise InputError(f"label names must not be empty, got {self.names}", "Give every label a name.")
+        if self.multi and (ambiguous := [name for name in self.names if "|" in name]):
+            what = f"the labels of a text are joined by |, which must not be part of a name: {ambiguous[0]!r}"
+            raise InputError(what, "Rename the label.")
         if len(set(self.names)) != len(self.names):
             raise InputError(f"label names must be unique, got {', '.join(self.names)}")
         if self.activation == "sigmoid" and not self.thresholds:
@@ -45,8 +52,8 @@ class Labels:
         # Written so that NaN fails.
         if not all(0 < threshold <= 1 for threshold in self.thresholds):
             raise InputError(f"thresholds must be greater than 0 and at most 1, got {self.thresholds}")
-        if not 0 < self.temperature < float("inf"):
-            raise InputError(f"temperature must be positive and finite, got {self.temperature}")
+        if not 1e-3 <= self.temperature <= 1e3:
+            raise InputError(f"temperature must be between 0.001 and 1000, got {self.temperature}")
 
     def __len__(self) -> int:
         return len(self.names)

@@ -64,6 +64,10 @@ def _check(recipe: Recipe) -> None:
         raise InputError("labels.names must name at least two labels")
     if labels.names:
         Labels(tuple(dict.fromkeys(labels.names.values())))
+    if labels.columns:
+        Labels(labels.columns, "sigmoid").without(export.leave_out)
+    elif export.leave_out:
+        raise InputError("export.leave_out needs labels.columns, a multi-label model")
     if labels.votes and set(labels.votes) != set(labels.names.values()):
         raise InputError("labels.votes must have a column for each label in labels.names")
     label_names = set(labels.names.values() or labels.columns)
@@ -76,10 +80,6 @@ def _check(recipe: Recipe) -> None:
     export.reading(max_length=recipe.max_length, multi=recipe.multi)
     if sum(map(bool, (export.target_precision, export.target_recall, export.best_f1))) > 1:
         raise InputError("export can have only one of target_precision, target_recall and best_f1")
-    if export.leave_out:
-        if not labels.columns:
-            raise InputError("export.leave_out needs labels.columns, a multi-label model")
-        Labels(labels.columns, "sigmoid").without(export.leave_out)
     _check_data(recipe)
     for key in ("label_weights", "pos_weight"):
         table = getattr(training, key)

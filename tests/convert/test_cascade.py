@@ -12,11 +12,13 @@ from helpers import RUDE, SHIPPED, sentences, toxonnx, write_csv
 from numpy.typing import NDArray
 
 from toxonnx import Classifier
-from toxonnx.bundle import open_bundle
+from toxonnx.bundle import Bundle, open_bundle, seal
+from toxonnx.convert.add_cascade import add_cascade
 from toxonnx.convert.cascade import Promise, cascade_target, choose_max_risk, fit_cascade
 from toxonnx.data.examples import Examples, save_examples
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, hashes, is_seen, load_fingerprints
-from toxonnx.errors import GateError, InputError
+from toxonnx.errors import BundleError, GateError, InputError
+from toxonnx.hub import write_hub_layout
 from toxonnx.inference.cascade import FirstStage
 from toxonnx.inference.scores import decide, probabilities
 from toxonnx.inference.tokenizer_pool import TextPreprocessor
@@ -179,3 +181,27 @@ def test_a_bundle_gets_a_first_stage_for_other_texts(bundles: dict[str, Path], t
 
     seen = load_fingerprints(output / FINGERPRINT_FILES["fitted"])  # eval reports these apart
     assert is_seen([text for text, _ in sentences(900, 8)], seen).all()
+
+
+def test_a_first_stage_for_a_bundle_from_elsewhere(tmp_path: Path) -> None:
+    bundle, manifest = tmp_path / "bundle", open_bundle(SHIPPED).manifest
+    write_hub_layout(open_bundle(SHIPPED), bundle)
+    (bundle / FINGERPRINT_FILES["training"]).unlink()
+    seal(bundle, manifest)
+    (tmp_path / "elsewhere.npy").write_bytes(b"no fingerprints")
+    (bundle / FINGERPRINT_FILES["training"]).symlink_to(tmp_path / "elsewhere.npy")  # not listed, so it is not read
+    wanted = {"*": 0.5, **dict.fromkeys(manifest.labels.names, 0.0)}
+
+    def add() -> Bundle:
+        classifier = Classifier.load(bundle, cascade=False)
+        return add_cascade(classifier, [text for text, _ in sentences(400, 8)], tmp_path / "new", wanted, where="rows")
+
+    card = add().read_card()
+    for place in ('model-index: [{"name": "new", ', "# new", "--bundle new", '"OWNER/new", '):
+        assert place in card
+    shutil.rmtree(tmp_path / "new")
+    (bundle / FINGERPRINT_FILES["training"]).unlink()
+    (bundle / "README.md").write_bytes("# Café".encode("latin-1"))
+    seal(bundle, manifest)
+    with pytest.raises(BundleError, match=r"README\.md is not UTF-8"):
+        add()

@@ -1,11 +1,14 @@
+import io
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from toxonnx.data.fingerprints import hashes, is_seen, load_fingerprints, save_fingerprints
+from toxonnx.errors import InputError
 
 TEXTS = st.lists(st.text(max_size=8), max_size=20)
 
@@ -29,3 +32,29 @@ def test_hashes_of_64_bits_are_read(tmp_path: Path) -> None:
     # blake2b of 8 bytes, little-endian, of "one" and "two"
     np.save(tmp_path / "before.npy", np.array([0xC915768BAADDF234, 0x03074A796C55EEF5], dtype=np.uint64))
     assert is_seen(["Two", " one", "three"], load_fingerprints(tmp_path / "before.npy")).tolist() == [True, True, False]
+
+
+def _npy(header: str) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(12)
+
+
+def _npz() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, np.zeros(3))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"PK\x03\x04 an archive", _npz(), _npy("{'descr': '|u1', 'fortran_order': False, 'shape': (("),
+        _npy(" {}\n  {}"), _npy("{'descr': ('', ), 'fortran_order': False, 'shape': (2, 6)}"),
+        _npy("{'descr': [()], 'fortran_order': False, 'shape': (2, 6)}"),
+        _npy("{'descr': '|u1', 'fortran_order': False, 'shape': (100000000000000000000, 6)}"),
+        _npy("{'descr': '|u1', 'fortran_order': False, 'shape': (True, 'x')}"),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_one_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "texts.npy").write_bytes(content)
+    with pytest.raises(InputError, match=r"texts\.npy does not contain fingerprints"):
+        load_fingerprints(tmp_path / "texts.npy")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,3 +39,14 @@ def test_old_texts_are_evicted() -> None:
     assert [cache.assign([digest(text)])[1] for text in "aabab"] == [[0], [], [0], [], []]
     cache.assign([digest(str(number)) for number in range(20)])
     assert cache.assign([digest("a")])[1] == [0]
+
+
+def test_memory_grows_with_texts_not_with_the_capacity() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = resident()
+    cache = LogitCache(5, 40_000_000, 20_000_000)
+    slots, misses = cache.assign([digest("a"), digest("b"), digest("a")])
+    assert resident() - before < 50e6
+    assert slots.tolist() == [0, 1, 0] and misses == [0, 1]

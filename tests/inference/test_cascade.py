@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,20 @@ def test_sums_are_those_of_each_text(rows: list[list[int]], seed: int) -> None:
         assert known[i] == len(inside) / len(buckets)
 
 
+def test_memory_for_sums_does_not_grow_with_texts_and_labels() -> None:
+    rng = np.random.default_rng(0)
+    weights = NgramWeights(rng.integers(-128, 128, (256, 500)).astype(np.int8))
+    tokens = Tokens(rng.integers(0, 30_000, 128 * 128).astype(np.int32), np.full(128, 128))
+    tracemalloc.start()
+    sums, known = weights.sums(tokens)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 15e6
+    each = [weights.sums(tokens.subset([i])) for i in range(128)]
+    assert np.array_equal(sums, np.concatenate([one for one, _ in each]))
+    assert np.array_equal(known, np.concatenate([one for _, one in each]))
+
+
 @pytest.fixture
 def wrong(cascade: Path, tmp_path: Path) -> Path:
     """A bundle whose first stage exchanges the labels."""
@@ -167,12 +182,15 @@ def test_a_section_with_impossible_values(cascade: Path, tmp_path: Path, key: st
 
 
 @pytest.mark.parametrize(
-    "weights", [np.zeros((256, 2), np.int8), np.zeros((1 << 18, 2), np.float32), np.array([{}], dtype=object)]
+    "weights", [np.zeros((256, 2), np.int8), np.zeros((1 << 18, 2), np.float32), np.array([{}], dtype=object), None]
 )
-def test_weights_that_the_manifest_does_not_describe(cascade: Path, tmp_path: Path, weights: np.ndarray) -> None:
+def test_weights_that_the_manifest_does_not_describe(cascade: Path, tmp_path: Path, weights: np.ndarray | None) -> None:
     folder = tmp_path / "bundle"
     shutil.copytree(cascade, folder)
-    np.save(folder / CASCADE_WEIGHTS, weights)
+    if weights is None:
+        (folder / CASCADE_WEIGHTS).write_bytes(b"PK\x03\x04 an archive")
+    else:
+        np.save(folder / CASCADE_WEIGHTS, weights)
     seal(folder, open_bundle(cascade).manifest)
     with pytest.raises(BundleError, match=r"cascade\.npy does not contain weights"):
         Classifier.load(folder)

@@ -13,10 +13,11 @@ import pytest
 from helpers import SHIPPED
 
 from toxonnx import RuntimeOptions
-from toxonnx.bundle import Bundle, open_bundle
+from toxonnx.bundle import open_bundle
 from toxonnx.errors import InputError, MachineError
 from toxonnx.formats import DEVICES
 from toxonnx.inference.batching import EqualLengthBatcher, Feed, PackedBatcher, PaddedBatcher
+from toxonnx.inference.devices import OR_CPU
 from toxonnx.inference.engine import Engine, _SharedLock
 from toxonnx.inference.session import SessionOptions
 from toxonnx.inference.tokenizer import Tokens
@@ -31,7 +32,7 @@ class FakeSession:
     def __init__(self, _: Path, labels: int, options: SessionOptions) -> None:
         self.made.append(options)
         if options.device in self.fails or (options.cuda_graphs and "cuda_graphs" in self.fails):
-            raise MachineError("CUDA failure 2: out of memory")
+            raise MachineError("CUDA failure 2: out of memory", f"Check nvidia-smi{OR_CPU}")
         self.device, self.provider = options.device, DEVICES[options.device].provider
 
     def run(self, feed: Feed) -> np.ndarray:
@@ -54,7 +55,7 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Engine]:
 
     def engine(layout: str, **options: Any) -> Engine:
         manifest = dataclasses.replace(shipped.manifest, precision="fp16", layout=layout)
-        return Engine(Bundle(shipped.path, manifest), RuntimeOptions(**{"device": "cuda", **options}))
+        return Engine(dataclasses.replace(shipped, manifest=manifest), RuntimeOptions(**{"device": "cuda", **options}))
 
     return engine
 
@@ -65,6 +66,7 @@ def test_a_packed_bundle_has_no_fallback(on_gpu: Callable[..., Engine]) -> None:
         with pytest.raises(MachineError) as caught:
             on_gpu("packed", **options)
         assert "there is no fallback; a bundle exported with --layout fused has one" in caught.value.hint
+        assert caught.value.hint.startswith("Check nvidia-smi.\n") and "--device cpu" not in caught.value.hint
 
 
 @pytest.mark.parametrize(

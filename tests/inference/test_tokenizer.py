@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, models, pre_tokenizers, processors
 from tokenizers import Tokenizer as RawTokenizer
 
-from toxonnx.errors import InputError
+from toxonnx.errors import BundleError, InputError
 from toxonnx.inference.tokenizer import Tokenizer
 
 
@@ -84,6 +87,34 @@ def test_a_text_without_a_known_token_has_the_tokens_of_an_empty_text(kind: str,
                 assert not tokens.no_tokens[i]
 
     check()
+
+
+def _changed(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    table = json.loads((SHIPPED / "tokenizer.json").read_text(encoding="utf-8"))
+    change(table)
+    path.write_text(json.dumps(table), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table["post_processor"]["special_tokens"].clear(),
+        lambda table: table["post_processor"]["special_tokens"]["[CLS]"].update(ids=[1 << 31]),
+    ],
+)
+def test_a_tokenizer_that_fails_on_the_empty_text_is_an_error(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    with pytest.raises(InputError, match="is not a tokenizer"):
+        Tokenizer(_changed(tmp_path / "tokenizer.json", change), 64)
+
+
+def test_an_id_that_no_model_has_is_an_error(tmp_path: Path) -> None:
+    path = _changed(tmp_path / "tokenizer.json", lambda table: table["model"]["vocab"].update(morning=1 << 31))
+    tokenizer = Tokenizer(path, 64)
+    with pytest.raises(BundleError, match="an id that no model has"):
+        tokenizer(["What a lovely morning!"])
 
 
 def test_a_tokenizer_that_fails_on_unknown_words_is_an_error(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -12,9 +14,9 @@ import pytest
 from helpers import SHIPPED, sentences
 
 from toxonnx import Classifier, Prediction, RuntimeOptions
-from toxonnx.bundle import open_bundle
+from toxonnx.bundle import open_bundle, seal
 from toxonnx.convert.sample_texts import SENTENCES
-from toxonnx.errors import MachineError
+from toxonnx.errors import BundleError, MachineError
 
 NO_TOKENS = ["", "\N{THUMBS UP SIGN}"]
 POOL = [
@@ -93,3 +95,18 @@ def test_a_text_is_read_up_to_a_number_of_characters(multiprocess: Classifier) -
         assert scores.truncated.tolist()[:5] == [False, True, True, False, False]
         assert (scores.logits[[0, 1, 2]] == scores.logits[[3, 3, 4]]).all()
     assert multiprocess.score(texts[2]).truncated.tolist() == [True]
+
+
+def test_a_tokenizer_that_fails_in_a_process_is_the_same_error(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(SHIPPED, tmp_path / "bundle")
+    path = tmp_path / "bundle" / "tokenizer.json"
+    table = json.loads(path.read_text(encoding="utf-8"))
+    table["model"]["vocab"]["morning"] = 1 << 31
+    path.write_text(json.dumps(table), encoding="utf-8")
+    seal(tmp_path / "bundle", open_bundle(SHIPPED).manifest)
+    classifier = Classifier.load(tmp_path / "bundle", chunk_size=40, tokenizer_processes=1)
+    with pytest.raises(BundleError, match="the tokenizer of this bundle gives an id that no model has"):
+        list(classifier.stream([*(f"day {number}" for number in range(200)), "this morning"]))
+    assert capfd.readouterr().err == ""

@@ -11,7 +11,6 @@ import pytest
 from helpers import ROOT
 
 from toxonnx import Classifier, Scores
-from toxonnx.bundle import Bundle
 from toxonnx.labels import Labels
 
 HOSTILE = ('<script>alert("x")</script>', "\"'><img src=x onerror=alert(1)>", "&lt;b&gt;\n<b>")
@@ -43,7 +42,7 @@ def test_nothing_from_a_bundle_gets_into_html_as_markup(classifier: Classifier, 
     )
     for value in (
         Scores.of(labels, np.array([[3, -1, 0.5]], dtype=np.float32)),
-        Bundle(classifier.bundle.path, manifest),
+        dataclasses.replace(classifier.bundle, manifest=manifest),
     ):
         shown = _Tags(value._repr_html_())
         assert shown.tags <= {"div", "table", "tr", "th", "td", "p"}

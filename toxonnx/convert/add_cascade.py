@@ -52,11 +52,12 @@ def add_cascade(
 
     Raises:
         GateError: the promise cannot be kept, or there are too few texts to show it; nothing is written.
-        InputError: the output exists, or a share is invalid.
+        InputError: the output exists, a share is invalid, or the bundle's card is not UTF-8.
         MachineError: the disk is full.
     """
     bundle, output = classifier.bundle, output.absolute()
     check_output(output, force=force)
+    card = bundle.read_card()
     manifest = dataclasses.replace(bundle.manifest, name=output.name, cascade=None)
     target = cascade_target(wanted, manifest.labels)
     if target is None:
@@ -71,9 +72,8 @@ def add_cascade(
         np.save(work / CASCADE_WEIGHTS, weights, allow_pickle=False)
         save_fingerprints(work / FINGERPRINT_FILES["fitted"], cleaned, _fingerprints(bundle, "fitted"))
         if bundle.card:
-            card = work / bundle.card.name
-            text = _renamed(bundle.read_card(), bundle.manifest.name, manifest.name)
-            card.write_text(_with_section(text, cascade, manifest.labels), encoding="utf-8")
+            renamed = _renamed(card, bundle.manifest.name, manifest.name)
+            (work / bundle.card.name).write_text(_with_section(renamed, cascade, manifest.labels), encoding="utf-8")
         sealed = seal(work, manifest)
     for line in cascade_lines(manifest):
         log(line)

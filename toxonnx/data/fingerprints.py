@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from toxonnx.arrays import load_array
 from toxonnx.errors import InputError
 from toxonnx.texts import fold
 
@@ -58,10 +59,7 @@ def load_fingerprints(path: Path) -> NDArray[np.uint64]:
     Raises:
         InputError: it is another kind of file.
     """
-    try:
-        table: NDArray[np.uint64] | NDArray[np.uint8] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        raise InputError(f"{path} does not contain fingerprints: {error}") from None
+    table = load_array(path, "fingerprints")
     if table.dtype == np.uint64 and table.ndim == 1:
         return table & _MASK
     if table.dtype != np.uint8 or table.shape[1:] != (_BYTES,):

@@ -38,7 +38,7 @@ class LogitCache:
         self.early: NDArray[np.bool_] = np.zeros(capacity, dtype=np.bool_)
         self._capacity, self._kept = capacity, capacity - in_flight
         self._number: dict[bytes, int] = {}  # number of slots that were assigned before
-        self._keys: list[bytes | None] = [None] * capacity
+        self._keys: list[bytes] = []  # by slot; it grows up to the capacity
         self._next = 0
 
     def assign(self, keys: Sequence[bytes]) -> tuple[NDArray[np.int64], list[int]]:
@@ -62,10 +62,13 @@ class LogitCache:
 
     def _allocate(self, key: bytes) -> int:
         number, self._next = self._next, self._next + 1
-        before = self._keys[number % self._capacity]
-        # A text that was given a newer slot keeps it.
-        if before is not None and self._number.get(before) == number - self._capacity:
-            del self._number[before]
-        self._keys[number % self._capacity] = key
+        if number < self._capacity:
+            self._keys.append(key)
+        else:
+            slot = number % self._capacity
+            before, self._keys[slot] = self._keys[slot], key
+            # A text that was given a newer slot keeps it.
+            if self._number.get(before) == number - self._capacity:
+                del self._number[before]
         self._number[key] = number
         return number

@@ -17,9 +17,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from toxonnx.arrays import load_array
 from toxonnx.binomial import clopper_pearson
-from toxonnx.bundle import CASCADE_WEIGHTS, Bundle
-from toxonnx.errors import BundleError
+from toxonnx.bundle import CASCADE_WEIGHTS, DAMAGED, Bundle
+from toxonnx.errors import BundleError, InputError
 from toxonnx.inference.ngrams import NgramWeights
 from toxonnx.inference.options import RuntimeOptions
 from toxonnx.inference.scores import decide, needs_review, probabilities
@@ -75,11 +76,11 @@ class FirstStage:
             return None
         path, shape = bundle.path / CASCADE_WEIGHTS, (manifest.cascade.buckets, len(manifest.labels))
         try:
-            weights = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError, MemoryError) as error:
-            raise BundleError(f"{path} does not contain weights: {error}") from None
-        if not isinstance(weights, np.ndarray) or weights.dtype != np.int8 or weights.shape != shape:
-            raise BundleError(f"{path} does not contain weights of type int8 and shape {shape}")
+            weights = load_array(path, "weights")
+        except InputError as error:
+            raise BundleError(error.what, DAMAGED) from None
+        if weights.dtype != np.int8 or weights.shape != shape:
+            raise BundleError(f"{path} does not contain weights of type int8 and shape {shape}", DAMAGED)
         return cls(manifest.cascade, weights, manifest.labels)
 
     def __call__(self, texts: TokenizedTexts, review_below: float = 0.0) -> FirstAnswers:

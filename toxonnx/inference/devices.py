@@ -19,6 +19,7 @@ from toxonnx.formats import DEVICES, LAYOUTS, REQUESTABLE_DEVICES, why_wrong_dev
 from toxonnx.inference.options import RuntimeOptions
 
 __all__ = [
+    "OR_CPU",
     "DeviceChoice",
     "DeviceReport",
     "Driver",
@@ -34,6 +35,8 @@ __all__ = [
 _LIBRARIES = {name: f"libonnxruntime_providers_{name}.so" for name, device in DEVICES.items() if device.is_gpu}
 #: the two packages install the same files, so that uninstalling one breaks the other
 _UNINSTALL_BOTH = "pip uninstall -y onnxruntime onnxruntime-gpu"
+#: the end of a hint, where a bundle runs on the CPU, too
+OR_CPU = ", or use --device cpu."
 #: smallest, typical and largest (rows, tokens) of a batch
 Profile = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 #: bits of the sdpa_kernel option
@@ -297,11 +300,11 @@ def _how_to_install(library: str, cuda: str) -> str:
             "--device cuda does not need it."
         )
     what = "cuDNN 9" if library.startswith("libcudnn") else f"CUDA {cuda}"
-    return f"It is part of {what}: pip install 'onnxruntime-gpu[cuda,cudnn]', or use --device cpu."
+    return f"It is part of {what}: pip install 'onnxruntime-gpu[cuda,cudnn]'{OR_CPU}"
 
 
 def _no_driver(problem: str) -> MachineError:
-    return MachineError(problem, "A GPU needs NVIDIA's driver (nvidia-smi shows it); without one, use --device cpu.")
+    return MachineError(problem, f"A GPU needs NVIDIA's driver: check it with nvidia-smi{OR_CPU}")
 
 
 def _version_problem(ort: Any) -> MachineError | None:

@@ -19,7 +19,7 @@ from toxonnx.errors import GateError, MachineError
 from toxonnx.formats import DEVICES, LAYOUTS
 from toxonnx.inference.batching import Batcher, EqualLengthBatcher, PackedBatcher, PaddedBatcher
 from toxonnx.inference.cuda_graphs import SMALL_BATCH, CudaGraphRunner
-from toxonnx.inference.devices import Profile, choose_devices
+from toxonnx.inference.devices import OR_CPU, Profile, choose_devices
 from toxonnx.inference.options import ExecutionSettings, RuntimeOptions
 from toxonnx.inference.session import Session, SessionOptions
 from toxonnx.inference.tokenizer import Tokens
@@ -83,10 +83,12 @@ class Engine:
             return self._load(last), fallback
         except MachineError as error:
             if LAYOUTS[self._bundle.manifest.layout].packed and DEVICES[last].is_gpu:
-                error.hint += (
-                    "\nThe packed layout runs on CUDA only, so there is no fallback; a bundle exported with "
+                no_fallback = (
+                    "The packed layout runs on CUDA only, so there is no fallback; a bundle exported with "
                     "--layout fused has one."
                 )
+                advice = f"{error.hint.removesuffix(OR_CPU).removesuffix('.')}." if error.hint else ""
+                error.hint = "\n".join(filter(None, (advice, no_fallback)))
             raise
 
     def _choose_settings(self, fallback: str) -> ExecutionSettings:

@@ -13,6 +13,8 @@ __all__ = ["ORDERS", "UNKNOWN", "NgramWeights", "ngram_buckets", "ngram_counts"]
 ORDERS = 3
 #: the weight, for every label, of a bucket without any n-gram of the texts that the weights were fitted on
 UNKNOWN = -128
+#: weights that are gathered at a time, however long the texts are, and however many labels there are
+GATHERED = 1 << 20
 #: odd constants of 64 bits: of the polynomial that combines tokens, and of multiplicative hashing (Knuth, TAOCP 6.4)
 _COMBINE, _SPREAD = np.uint64(0xD1342543DE82EF95), np.uint64(0x9E3779B97F4A7C15)
 
@@ -71,8 +73,14 @@ class NgramWeights:
         Returns:
             The sums of their weights, int64 [texts, labels], and the share that is known, float64 [texts].
         """
-        if not len(tokens.lengths):
-            return np.zeros((0, self._table.shape[1] - 1), dtype=np.int64), np.zeros(0)
-        of_tokens = self._table[ngram_buckets(tokens, len(self._table) - 1)].sum(axis=1, dtype=np.int64)
-        of_texts = np.add.reduceat(of_tokens, tokens.starts, axis=0)
+        rows, columns = self._table.shape
+        of_texts = np.empty((len(tokens.lengths), columns), dtype=np.int64)
+        ends, most = np.cumsum(tokens.lengths), GATHERED // (ORDERS * columns)
+        start, first = 0, 0
+        while start < len(of_texts):
+            end = max(int(np.searchsorted(ends, first + most, side="right")), start + 1)
+            part = Tokens(tokens.ids[first : ends[end - 1]], tokens.lengths[start:end])
+            of_tokens = self._table[ngram_buckets(part, rows - 1)].sum(axis=1, dtype=np.int64)
+            of_texts[start:end] = np.add.reduceat(of_tokens, part.starts, axis=0)
+            start, first = end, int(ends[end - 1])
         return of_texts[:, :-1], of_texts[:, -1] / ngram_counts(tokens.lengths)

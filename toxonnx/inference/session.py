@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from toxonnx.errors import BundleError, MachineError
 from toxonnx.formats import DEVICES, LAYOUTS
 from toxonnx.inference.batching import Feed
-from toxonnx.inference.devices import Profile, provider_options, why_unavailable
+from toxonnx.inference.devices import OR_CPU, Profile, provider_options, why_unavailable
 
 __all__ = ["Session", "SessionOptions"]
 
@@ -91,7 +91,7 @@ class Session:
         except Exception as error:  # the runtime's exceptions have no base class of their own
             what = f"{model} does not load in ONNX Runtime {ort.__version__} on {options.device}: {_reason(error)}"
             if DEVICES[options.device].is_gpu:
-                raise MachineError(what, "Check nvidia-smi, or use --device cpu.") from None
+                raise MachineError(what, f"Check nvidia-smi{OR_CPU}") from None
             raise BundleError(what) from None
         self.device, self.layout, self.labels = options.device, options.layout, labels
         self._check_providers([name for name, _ in providers])
@@ -171,7 +171,7 @@ class Session:
         if heavy := sorted(on_cpu if LAYOUTS[self.layout].native else on_cpu - _SHAPE_OPERATORS):
             raise MachineError(
                 f"{wanted[0]} leaves {', '.join(heavy)} to the CPU: this build of ONNX Runtime has no kernel for it",
-                "Export with another --layout or --precision, or use --device cpu.",
+                f"Export with another --layout or --precision{OR_CPU}",
             )
 
 

@@ -24,6 +24,7 @@ __all__ = ["EmptyText", "TokenizedTexts", "Tokenizer", "Tokens", "concatenate_id
 START_CHARACTERS = (8, 64)
 #: words at the end of a part of a text that may be other words in the whole text
 UNSURE_WORDS = 16
+_FOREIGN = "Its tokenizer.json is not one that toxonnx export writes."
 
 
 @dataclass(frozen=True)
@@ -209,14 +210,16 @@ class Tokenizer:
     def __init__(self, path: Path, max_length: int, long_texts: LongTexts = TRUNCATE) -> None:
         try:
             self._tokenizer = _Tokenizer.from_file(str(path))
+            self._tokenizer.no_padding()
+            self._empty = EmptyText.of(self._tokenizer)
+            long_texts.check(max_length, self._empty.special_tokens)
+            self._tokenizer.enable_truncation(max_length, stride=long_texts.stride)
+        except InputError:
+            raise
         except BaseException as error:  # the library's exceptions have no base class of their own
             if not isinstance(error, Exception) and not _is_panic(error):
                 raise
             raise InputError(f"{path} is not a tokenizer: {error!s:.200}") from None
-        self._tokenizer.no_padding()
-        self._empty = EmptyText.of(self._tokenizer)
-        long_texts.check(max_length, self._empty.special_tokens)
-        self._tokenizer.enable_truncation(max_length, stride=long_texts.stride)
         self._max_windows = long_texts.max_windows
         self.max_tokens = long_texts.tokens(max_length, self._empty.special_tokens)
         self._sizes = [number * self.max_tokens for number in START_CHARACTERS]
@@ -225,7 +228,8 @@ class Tokenizer:
         """Token ids of the texts, in their order; at least one token of each.
 
         Raises:
-            BundleError: the tokenizer failed, for example at a regular expression that takes too many steps.
+            BundleError: the tokenizer failed, for example at a regular expression that takes too many steps; or an id
+                is not an int32.
         """
         rows: list[list[int]] = []
         counts = np.empty(len(texts), dtype=np.int64)
@@ -235,7 +239,10 @@ class Tokenizer:
             rows += [encoding.ids, *(other.ids for other in others[: self._max_windows - 1])]
             counts[i] = min(1 + len(others), self._max_windows)
             truncated[i] = len(others) >= self._max_windows
-        ids, lengths, no_tokens = self._empty.replace(*concatenate_ids(rows))
+        try:
+            ids, lengths, no_tokens = self._empty.replace(*concatenate_ids(rows))
+        except OverflowError:  # an id of more than 31 bits
+            raise BundleError("the tokenizer of this bundle gives an id that no model has", _FOREIGN) from None
         return TokenizedTexts.of_windows(Tokens(ids, lengths), no_tokens, counts, truncated)
 
     def _encode(self, texts: list[str]) -> list[Any]:
@@ -247,7 +254,7 @@ class Tokenizer:
             if not _is_panic(error):
                 raise
             what = "the tokenizer of this bundle failed on a text"  # the reason may quote it
-            raise BundleError(what, "Its tokenizer.json is not one that toxonnx export writes.") from None
+            raise BundleError(what, _FOREIGN) from None
 
     def _encode_starts(self, texts: list[str]) -> list[Any]:
         """Encodings, reading no more of a long text than it takes to fill its windows.

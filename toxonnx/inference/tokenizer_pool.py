@@ -23,7 +23,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
 
-from toxonnx.errors import MachineError
+from toxonnx.errors import MachineError, ToxonnxError
 from toxonnx.inference.cache import digest
 from toxonnx.inference.tokenizer import TokenizedTexts, Tokenizer
 from toxonnx.long_texts import TRUNCATE, LongTexts
@@ -111,7 +111,8 @@ class TokenizerPool:
         """Starts on some texts; call the returned function to wait for the result.
 
         Raises:
-            MachineError: (on that call) a process has ended: it was killed, or memory ran out.
+            BundleError: (on that call, like the next) the tokenizer failed.
+            MachineError: a process has ended: it was killed, or memory ran out.
         """
         chunks: list[Future[_Chunk]] = [
             self._threads.submit(self._ask, list(texts[start : start + CHUNK])) for start in range(0, len(texts), CHUNK)
@@ -122,9 +123,11 @@ class TokenizerPool:
         worker = self._free.get()
         try:
             worker.send(texts)
-            answer: _Chunk = worker.receive()
+            answer: _Chunk | ToxonnxError = worker.receive()
         finally:
             self._free.put(worker)
+        if isinstance(answer, ToxonnxError):
+            raise answer
         return answer
 
     def close(self) -> None:
@@ -210,8 +213,13 @@ def run_worker(answers: int) -> None:
         preprocess = TextPreprocessor(*_receive(sys.stdin.buffer))
         while True:
             texts = _receive(sys.stdin.buffer)
-            done = preprocess(texts)
-            _send(pipe, (done.keys, done.repaired, done.cut, done.tokens(range(len(texts)))))
+            answer: _Chunk | ToxonnxError
+            try:
+                done = preprocess(texts)
+                answer = (done.keys, done.repaired, done.cut, done.tokens(range(len(texts))))
+            except ToxonnxError as error:
+                answer = error
+            _send(pipe, answer)
 
 
 def _send(pipe: Any, message: Any) -> None:
