@@ -128,7 +128,7 @@ RULES = {
         ("numpy",),
     ),
     "inference.self_test": Rule(
-        "a bundle's scores compared with PyTorch's",
+        "a bundle's scores compared with those of its export",
         ("formats", "inference.classifier", "inference.scores", "long_texts", "records"),
         ("numpy",),
     ),

@@ -38,7 +38,7 @@ class Diagnosis:
         missing_modules: extra -> its modules that are not installed.
         bundle: name of the bundle; empty if it could not be loaded.
         settings: how it runs here; None if it could not be loaded.
-        self_test: its scores compared with PyTorch's; None if there was nothing to compare.
+        self_test: its scores compared with those of the export; None if there was nothing to compare.
         error: what went wrong, if anything.
     """
 

@@ -284,13 +284,13 @@ def several(bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) ->
     """A multi-label bundle with unusual label names, and its training file."""
     folder = tmp_path_factory.mktemp("several")
     rows = [[text, int(label == "complaint"), int("soup" in text)] for text, label in sentences(160, 5)]
-    data = write_csv(folder / "multi.csv", ["text", "$rude|a_$", "_food, [b]"], rows)
+    data = write_csv(folder / "multi.csv", ["text", "$rude/a_$", "_food, [b]"], rows)
     mappings = """
 [labels.mappings.perspective]
-INSULT = "$rude|a_$"
+INSULT = "$rude/a_$"
 """
     path = recipe(folder / "multi.toml", method="full", epochs=2, rate=1e-3, tail=mappings)
-    path.write_text(path.read_text().replace('column = "class"', 'columns = ["$rude|a_$", "_food, [b]"]'))
+    path.write_text(path.read_text().replace('column = "class"', 'columns = ["$rude/a_$", "_food, [b]"]'))
     done = toxonnx("train", data, "--recipe", path, "--base", bases["bert"], "-o", folder / "run")
     assert done.returncode == 0, done.stderr
     done = toxonnx("export", folder / "run", "-o", folder / "bundle", "--best-f1")
@@ -300,27 +300,28 @@ INSULT = "$rude|a_$"
 
 def test_unusual_label_names(several: tuple[Path, Path], tmp_path: Path) -> None:
     bundle, _ = several
-    assert "names of perspective: INSULT is $rude|a_$" in toxonnx("info", bundle).stdout
-    rows = [[text, int(label == "complaint"), int("soup" in text)] for text, label in sentences(60, 77)]
-    data = write_csv(tmp_path / "new.csv", ["text", "$rude|a_$", "_food, [b]"], rows)
+    assert "names of perspective: INSULT is $rude/a_$" in toxonnx("info", bundle).stdout
+    rows = [[text, int(label == "complaint"), int("soup" in text), "a|b"] for text, label in sentences(60, 77)]
+    data = write_csv(tmp_path / "new.csv", ["text", "$rude/a_$", "_food, [b]", "group"], rows)
     done = toxonnx(
         "eval", bundle, data, "--bootstrap-samples", 100, "--json", tmp_path / "e.json", "--html", tmp_path / "e.html",
-        "--markdown", tmp_path / "e.md",
+        "--markdown", tmp_path / "e.md", "--group-by", "group",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     model = json.loads((tmp_path / "e.json").read_text())["models"][0]
     metrics = model["unseen"]["metrics"]
-    assert metrics["confusion"] == [] and set(metrics["per_class"]) == {"$rude|a_$", "_food, [b]"}
+    assert metrics["confusion"] == [] and set(metrics["per_class"]) == {"$rude/a_$", "_food, [b]"}
     assert model["rows"] == 60 and model["unseen"]["rows"] == 60 - model["leaky_rows"]
     assert set(model["threshold_metrics"]["per_class"]) == set(metrics["per_class"])
     # The names are shown unchanged: in plots, in Markdown, on the terminal.
-    assert "$rude|a_$" in (tmp_path / "e.html").read_text() and "$rude|a_$" in done.stdout
+    assert "$rude/a_$" in (tmp_path / "e.html").read_text() and "$rude/a_$" in done.stdout
     widths = {
         line.count("|") - line.count("\\|") for line in (tmp_path / "e.md").read_text().splitlines() if "rude" in line
     }
     assert len(widths) <= 2
+    assert "a\\|b" in (tmp_path / "e.md").read_text()
     card = (bundle / "README.md").read_text()
-    assert "Thresholds for the best macro F1" in card and "$rude\\|a\\_$" in card
+    assert "Thresholds for the best macro F1" in card and "$rude/a\\_$" in card
     assert "marked for review" not in card
 
 
@@ -329,20 +330,20 @@ def test_a_file_with_some_of_the_labels(several: tuple[Path, Path], tmp_path: Pa
     rows = [[text, int(label == "complaint") if i % 3 else ""] for i, (text, label) in enumerate(sentences(60, 78))]
     data = write_csv(tmp_path / "some.csv", ["text", "impolite"], rows)
     arguments = ("eval", bundle, data, "--bootstrap-samples", 0, "--json", tmp_path / "e.json")
-    done = toxonnx(*arguments, "--label-map", "impolite=$rude|a_$")
+    done = toxonnx(*arguments, "--label-map", "impolite=$rude/a_$")
     assert done.returncode == 0, done.stderr
     model = json.loads((tmp_path / "e.json").read_text())["models"][0]
     assert {name: one["known"] for name, one in model["unseen"]["metrics"]["per_class"].items()} == {
-        "$rude|a_$": 40, "_food, [b]": 0,
+        "$rude/a_$": 40, "_food, [b]": 0,
     }  # fmt: skip
-    assert model["unseen"]["metrics"]["per_class"]["$rude|a_$"]["roc_auc"] > 0.9
+    assert model["unseen"]["metrics"]["per_class"]["$rude/a_$"]["roc_auc"] > 0.9
     row = next(line.split() for line in done.stdout.splitlines() if line.startswith("_food, [b]"))
     assert row[2:] == ["0", "0", "0", *["-"] * 6]
-    assert model["unseen"]["metrics"]["macro_f1"] == model["unseen"]["metrics"]["per_class"]["$rude|a_$"]["f1"]
+    assert model["unseen"]["metrics"]["macro_f1"] == model["unseen"]["metrics"]["per_class"]["$rude/a_$"]["f1"]
     for wrong, message in (
         (["--label-column", "impolite"], r"'impolite' is not a label of the model\n.*--label-map"),
         (["--label-map", "impolite=rude"], "the model has no label rude"),
-        (["--label-column", "text", "--label-map", "text=$rude|a_$"], "column 'text' must contain 0, 1 or nothing"),
+        (["--label-column", "text", "--label-map", "text=$rude/a_$"], "column 'text' must contain 0, 1 or nothing"),
         ([], "no column is known to contain the labels"),
     ):
         done = toxonnx(*arguments, *wrong, "--force")

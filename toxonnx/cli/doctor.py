@@ -16,8 +16,8 @@ def command(bundle: str | None, device: str, allow_fallback: bool, as_json: bool
     """Show what this machine has, what is installed, and how BUNDLE, a folder or a name, runs here.
 
     The default is the bundle that ships with toxonnx. It is loaded on the device and scores a few sentences for which
-    it contains PyTorch's probabilities. Exit code 3 if the machine lacks something, 2 if the bundle does not run on the
-    device, 1 if its scores differ from PyTorch's.
+    it contains the probabilities of the export, or PyTorch's. Exit code 3 if the machine lacks something, 2 if the
+    bundle does not run on the device, 1 if its scores differ from these.
     """
     from toxonnx.diagnosis import diagnose
 

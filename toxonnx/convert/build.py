@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 
 import toxonnx
 from toxonnx.bundle import CASCADE_WEIGHTS, MANIFEST, Bundle, seal
@@ -51,7 +52,7 @@ from toxonnx.evaluate.suites import SuiteRequest
 from toxonnx.formats import LAYOUTS
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import probabilities
-from toxonnx.inference.self_test import Expected
+from toxonnx.inference.self_test import Expected, ExpectedText
 from toxonnx.long_texts import TRUNCATE
 from toxonnx.manifest import Agreement, CalibrationData, Graph, Manifest, Training, Verification
 from toxonnx.manifest_decisions import Decisions
@@ -133,10 +134,11 @@ def build_bundle(inputs: BuildInputs, work: Path, name: str, log: Callable[[str]
             f"verifying on {len(inputs.rows.texts)} rows ({inputs.rows.where}), on {models.ran_on}"
         )
         manifest = _verify_and_evaluate(inputs, manifest, models, work, scratch, log)
+        expected = _expected(trained, models.final)
     for line in [*verification_lines(manifest), *decision_lines(manifest.decisions), *cascade_lines(manifest)]:
         log(line)
     (work / MANIFEST).unlink(missing_ok=True)
-    (work / "expected.json").write_text(_expected(trained), encoding="utf-8")
+    (work / "expected.json").write_text(to_json(expected), encoding="utf-8")
     (work / "README.md").write_text(model_card(manifest, trained.recipe), encoding="utf-8")
     return seal(work, manifest)
 
@@ -344,15 +346,16 @@ def _verify_long_texts(inputs: BuildInputs, models: _Models) -> Agreement | None
     return agreement
 
 
-def _expected(trained: Trained) -> str:
-    """PyTorch's calibrated probabilities for a few sentences, not normalised; with windows also for long texts."""
+def _expected(trained: Trained, final: Classifier) -> Expected:
+    """Calibrated probabilities for a few sentences, not normalised; with windows also for long texts."""
     labels, texts = trained.labels, list(SENTENCES)
     if trained.long_texts != TRUNCATE:
         texts += long_rows(trained, VerificationRows(texts, None, BUILT_IN, "built-in")).texts[:LONG_EXPECTED]
-    logits = reference_logits(trained, [trained.text.clean(text) for text in texts])
-    rows = probabilities(logits, labels).round(6).tolist()
-    table: Expected = {
-        "labels": list(labels.names),
-        "pytorch": [{"text": text, "probabilities": row} for text, row in zip(texts, rows, strict=True)],
-    }
-    return to_json(table)
+    cleaned = [trained.text.clean(text) for text in texts]
+
+    def rows(logits: NDArray[np.float32]) -> list[ExpectedText]:
+        values = probabilities(logits, labels).round(6).tolist()
+        return [{"text": text, "probabilities": row} for text, row in zip(texts, values, strict=True)]
+
+    pytorch, exported = rows(reference_logits(trained, cleaned)), rows(final.logits(cleaned))
+    return {"labels": list(labels.names), "pytorch": pytorch, "exported": exported}

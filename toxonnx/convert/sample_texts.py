@@ -1,7 +1,7 @@
 """Mild sentences to verify a model on where no rows are given, and to test bundles with on other machines.
 
-``expected.json`` in a bundle contains PyTorch's probabilities for :data:`SENTENCES`, so that any machine
-can check that its scores still agree; see :mod:`toxonnx.inference.self_test`.
+``expected.json`` in a bundle contains PyTorch's and the exported model's probabilities for :data:`SENTENCES`, so that
+any machine can check that its scores still agree; see :mod:`toxonnx.inference.self_test`.
 """
 
 from __future__ import annotations

@@ -24,6 +24,8 @@ _SHAPE_OPERATORS = {
     "Add", "Sub", "Mul", "Div", "Equal", "Where", "Reshape", "Expand", "Identity", "Min", "Max", "Less", "Size",
 }  # fmt: skip
 
+_FOREIGN = "The bundle was not made by toxonnx export, or was changed after that."
+
 
 @dataclass(frozen=True, kw_only=True)
 class SessionOptions:
@@ -114,22 +116,24 @@ class Session:
         """Logits, float32 [rows, labels], of a batch.
 
         Raises:
-            BundleError: the tokenizer has a token that the model lacks.
+            BundleError: the tokenizer has a token that the model lacks, or the logits have another shape.
             MachineError: ONNX Runtime failed, most often for lack of memory.
         """
         try:
             logits: NDArray[np.float32] = self._session.run(None, self.typed(feed))[0]
         except Exception as error:  # the runtime's exceptions have no base class of their own
             if "indices element out of data bounds" in str(error):
-                raise BundleError(
-                    "the tokenizer of this bundle gives an id that the model's embedding does not have",
-                    "The bundle was not made by toxonnx export, or was changed after that.",
-                ) from None
+                what = "the tokenizer of this bundle gives an id that the model's embedding does not have"
+                raise BundleError(what, _FOREIGN) from None
             tokens = feed["input_ids"].size
             raise MachineError(
                 f"ONNX Runtime failed on {self.device}, on a batch of {tokens:,} tokens: {_reason(error)}",
                 "If it ran out of memory, use smaller batches: --max-batch-tokens of predict, serve and bench.",
             ) from None
+        rows = len(feed["first_tokens" if LAYOUTS[self.layout].packed else "input_ids"])
+        if logits.shape != (rows, self.labels):
+            what = f"the model of this bundle returns logits {logits.shape} for {rows} rows and {self.labels} labels"
+            raise BundleError(what, _FOREIGN)
         return logits
 
     def typed(self, feed: Feed) -> dict[str, NDArray[Any]]:
@@ -146,11 +150,25 @@ class Session:
         if not needed <= given <= needed | {"token_type_ids"}:
             raise BundleError(
                 f"{model} has the inputs {', '.join(sorted(given))}; a graph with the {self.layout} layout has "
-                f"{', '.join(sorted(needed))}"
+                f"{', '.join(sorted(needed))}",
+                _FOREIGN,
             )
-        shape = self._session.get_outputs()[0].shape
-        if isinstance(shape[-1], int) and shape[-1] != self.labels:
-            raise BundleError(f"{model} returns {shape[-1]} logits per row, but the manifest has {self.labels} labels")
+        for value in self._session.get_inputs():
+            rank = 1 if LAYOUTS[self.layout].packed and value.name != "token_offset" else 2
+            is_fixed = any(isinstance(size, int) for size in value.shape)
+            if value.type not in {"tensor(int32)", "tensor(int64)"} or len(value.shape) != rank or is_fixed:
+                raise BundleError(
+                    f"{model}: the input {value.name} must be integers in {rank} dimensions of any size, not "
+                    f"{value.type} {value.shape}",
+                    _FOREIGN,
+                )
+        output = next(iter(self._session.get_outputs()), None)
+        if output is None or output.type != "tensor(float)" or len(output.shape) not in {0, 2}:
+            returned = f"{output.type} {output.shape}" if output else "nothing"
+            raise BundleError(f"{model} must return float32 logits in 2 dimensions, not {returned}", _FOREIGN)
+        columns = output.shape[-1] if output.shape else None  # no shape: it is unknown before a run
+        if isinstance(columns, int) and columns != self.labels:
+            raise BundleError(f"{model} returns {columns} logits per row, but the manifest has {self.labels} labels")
 
     def _check_providers(self, wanted: list[str]) -> None:
         """Compares the providers in use with the requested ones: ONNX Runtime itself falls back silently."""
