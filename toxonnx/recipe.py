@@ -45,7 +45,7 @@ class LabelSpec:
     Attributes:
         column: column with the class of each row; either this or ``columns``.
         columns: one column of 0 and 1 (or false and true, no and yes) per label, for texts with any number of
-            labels; an empty cell was not judged.
+            labels; an empty cell was not judged. Their names must not contain "|", which joins the labels of a text.
         names: value in the file -> label name, in the model's order; by default the values in the file, sorted
             (numbers by value).
         threshold: for columns of numbers, such as the share of annotators: from this value on, a row counts as 1,

@@ -315,10 +315,6 @@ def test_unusual_label_names(several: tuple[Path, Path], tmp_path: Path) -> None
     assert set(model["threshold_metrics"]["per_class"]) == set(metrics["per_class"])
     # The names are shown unchanged: in plots, in Markdown, on the terminal.
     assert "$rude/a_$" in (tmp_path / "e.html").read_text() and "$rude/a_$" in done.stdout
-    widths = {
-        line.count("|") - line.count("\\|") for line in (tmp_path / "e.md").read_text().splitlines() if "rude" in line
-    }
-    assert len(widths) <= 2
     assert "a\\|b" in (tmp_path / "e.md").read_text()
     card = (bundle / "README.md").read_text()
     assert "Thresholds for the best macro F1" in card and "$rude/a\\_$" in card
