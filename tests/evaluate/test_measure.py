@@ -12,17 +12,29 @@ from toxonnx.evaluate.report import BootstrapOptions, ModelDescription, ScoredRo
 from toxonnx.evaluate.sections import model_sections
 
 
+def scored_rows(name: str, sample: Sample) -> ScoredRows:
+    about = ModelDescription(kind="bundle", precision="int8", provider="CPU", max_length=128)
+    nothing = np.zeros(len(sample), dtype=bool)
+    return ScoredRows(
+        name=name, description=about, sample=sample, truncated=nothing, empty=nothing, review=nothing, seen={}
+    )
+
+
+def test_long_values_with_the_same_start_are_groups_of_their_own() -> None:
+    sample = Sample.of_logits(*random_logits(1, 40))
+    start = "https://example.org/a-garden/in-the-sun"
+    values = [f"{start}/tulips"] * 19 + [f"{start}/roses"] * 11 + [f"{start}/roses  "] * 5 + ["soup"] * 5
+    report = report_model(scored_rows("one", sample), {"page": values}, BootstrapOptions(samples=0))
+    shown = f"{start[:37]}..."
+    assert [(one.value, one.rows) for one in report.groups["page"]] == [(shown, 19), (f"{shown} (2)", 16), ("soup", 5)]
+
+
 def test_a_report_says_in_how_many_rows_a_label_was_judged() -> None:
     logits, y_true, labels = random_logits(1, 40, multi=True)
     y_true[:30, 1], y_true[:5] = MISSING, MISSING
-    nothing = np.zeros(40, dtype=bool)
-    about = ModelDescription(kind="bundle", precision="int8", provider="CPU", max_length=128)
 
     def scored(name: str, values: np.ndarray) -> ScoredRows:
-        sample = Sample.of_logits(values, y_true, labels)
-        return ScoredRows(
-            name=name, description=about, sample=sample, truncated=nothing, empty=nothing, review=nothing, seen={}
-        )
+        return scored_rows(name, Sample.of_logits(values, y_true, labels))
 
     options = BootstrapOptions(samples=20)
     report = report_model(scored("one", logits), {"half": ["x"] * 20 + ["y"] * 20}, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -213,16 +214,17 @@ class _CrossValidator:
     def measure(self, values: Sequence[str], name: str, *, in_text: bool) -> ColumnResult | None:
         """How well a column's values predict the targets; None for a constant column, or if nothing was fitted."""
         folded = [fold(value) for value in values]
-        distinct, codes = np.unique(folded, return_inverse=True)
+        distinct: dict[str, int] = {}
+        codes = np.array([distinct.setdefault(value, len(distinct)) for value in folded], dtype=np.int64)
         if len(distinct) < 2:
             return None
-        numbers = _parse_numbers(folded)
+        ranks = _rank_numbers(folded)
         predictors: dict[str, Predictor] = {}
         # With about twenty rows per value, the class of each value can be learned.
         if len(distinct) <= max(10, len(values) // 20):
             predictors["a lookup table"] = lambda y_true, rows: _predict_by_lookup(codes, y_true, rows)
-        if numbers is not None:
-            predictors["a decision tree"] = lambda y_true, rows: _predict_by_tree(numbers, y_true, rows)
+        if ranks is not None:
+            predictors["a decision tree"] = lambda y_true, rows: _predict_by_tree(ranks, y_true, rows)
         targets = self._measure_values(predictors) if predictors else self._measure_text(values, name)
         return ColumnResult(name, in_text, len(distinct), not predictors, tuple(targets)) if targets else None
 
@@ -315,12 +317,12 @@ def _predict_by_lookup(codes: IntArray, y_true: IntArray, rows: Fold) -> NDArray
     return np.asarray(counts.argmax(axis=1)[codes[held_out]])
 
 
-def _predict_by_tree(numbers: NDArray[np.float64], y_true: IntArray, rows: Fold) -> NDArray[Any]:
+def _predict_by_tree(ranks: NDArray[np.float32], y_true: IntArray, rows: Fold) -> NDArray[Any]:
     from sklearn.tree import DecisionTreeClassifier
 
     train, held_out = rows
-    tree = DecisionTreeClassifier(max_depth=3, random_state=0).fit(numbers[train, None], y_true[train])
-    return np.asarray(tree.predict(numbers[held_out, None]))
+    tree = DecisionTreeClassifier(max_depth=3, random_state=0).fit(ranks[train, None], y_true[train])
+    return np.asarray(tree.predict(ranks[held_out, None]))
 
 
 def _predict_by_tfidf(values: Sequence[str], y_true: IntArray, rows: Fold) -> NDArray[Any]:
@@ -330,11 +332,24 @@ def _predict_by_tfidf(values: Sequence[str], y_true: IntArray, rows: Fold) -> ND
     return np.asarray(baseline.logits([values[i] for i in held_out.tolist()]).argmax(axis=1))
 
 
-def _parse_numbers(values: Sequence[str]) -> NDArray[np.float64] | None:
-    """The values as numbers, NaN for an empty value; None if a value is not a number."""
+def _rank_numbers(values: Sequence[str]) -> NDArray[np.float32] | None:
+    """The ranks of the values as numbers, NaN for an empty value or NaN; None if a value is not a number.
+
+    scikit-learn's trees use float32, in which long ids and timestamps would be equal, but not their ranks.
+    """
     try:
-        numbers = np.array([float(value) if value else np.nan for value in values])
+        numbers = [_parse_number(value) for value in values]
     except ValueError:
         return None
-    # scikit-learn's trees use float32.
-    return np.where(np.abs(numbers) < 3e38, numbers, np.nan)
+    ranks = {number: rank for rank, number in enumerate(sorted({one for one in numbers if one is not None}))}
+    return np.array([math.nan if one is None else ranks[one] for one in numbers], dtype=np.float32)
+
+
+def _parse_number(value: str) -> float | None:
+    if not value:
+        return None
+    try:
+        return int(value)
+    except ValueError:  # not an integer, or one of thousands of digits
+        number = float(value)
+        return None if math.isnan(number) else number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
@@ -114,15 +115,31 @@ def _by_value(sample: Sample, values: Sequence[str]) -> list[GroupMetrics]:
     """Metrics on the rows of each value, the most frequent value first."""
     rows_of: dict[str, list[int]] = {}
     for i, value in enumerate(values):
-        text = " ".join(value.split())
-        shown = text if len(text) <= VALUE_CHARACTERS else f"{text[: VALUE_CHARACTERS - 3]}..."
-        rows_of.setdefault(shown, []).append(i)
+        rows_of.setdefault(" ".join(value.split()), []).append(i)
     ordered = sorted(rows_of.items(), key=lambda item: (-len(item[1]), item[0]))
-    groups = [_group(value, sample.of_rows(np.array(rows))) for value, rows in ordered[:MAX_GROUPS]]
+    shown = _shorten([value for value, _ in ordered[:MAX_GROUPS]])
+    groups = [
+        _group(value, sample.of_rows(np.array(rows))) for value, (_, rows) in zip(shown, ordered, strict=False)
+    ]
     rest = [i for _, rows in ordered[MAX_GROUPS:] for i in rows]
     if rest:
         groups.append(_group(f"({len(ordered) - MAX_GROUPS} other values)", sample.of_rows(np.array(rest))))
     return groups
+
+
+def _shorten(values: Sequence[str]) -> list[str]:
+    """Different values as they are shown: short, and still different, by a number behind those with the same start."""
+    taken = {value for value in values if len(value) <= VALUE_CHARACTERS}
+    shown = []
+    for value in values:
+        short = value
+        if len(value) > VALUE_CHARACTERS:
+            start = f"{value[: VALUE_CHARACTERS - 3]}..."
+            forms = itertools.chain([start], (f"{start} ({number})" for number in itertools.count(2)))
+            short = next(form for form in forms if form not in taken)
+            taken.add(short)
+        shown.append(short)
+    return shown
 
 
 def _group(value: str, sample: Sample) -> GroupMetrics:

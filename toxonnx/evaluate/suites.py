@@ -341,7 +341,8 @@ def measure_answers(
         positive_labels: the labels that count as positive.
     """
     correct = predicted == cases.gold
-    functionality, group = np.array(cases.functionality), np.array(cases.group)
+    # As objects: arrays of strings have the width of the longest one.
+    functionality, group = np.array(cases.functionality, dtype=object), np.array(cases.group, dtype=object)
 
     def accuracy(rows: NDArray[np.bool_]) -> CaseAccuracy | None:
         total, right = int(rows.sum()), int((correct & rows).sum())
