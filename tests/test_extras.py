@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,31 @@ def test_the_command_installs_from_where_toxonnx_was_installed(tmp_path: Path, m
 
     monkeypatch.setattr(extras, "distribution", not_installed)
     assert extras.install_command("train") == f"cd {ROOT} && pip install '.[train]'"
+
+
+@pytest.mark.parametrize(
+    ("command", "packages", "extra"),
+    [
+        ("fit-cascade d.csv -o out", "scipy sklearn", "check"),
+        ("check d.csv", "scipy sklearn", "check"),
+        ("train d.csv -o out --recipe minilm-toxicity", "torch", "train"),
+        ("export run -o out", "torch", "export"),
+        ("serve", "starlette", "serve"),
+        ("eval minilm-toxicity-int8 d.csv", "onnxruntime", "cpu"),
+        ("bench", "onnxruntime", "cpu"),
+    ],
+)
+def test_a_command_without_its_packages_says_how_to_install_them(
+    tmp_path: Path, command: str, packages: str, extra: str
+) -> None:
+    (tmp_path / "d.csv").write_text("text,label\na fine day,1\n")
+    script = (
+        f"import sys\nfor name in {packages.split()}: sys.modules[name] = None\nfrom toxonnx.cli import main\nmain()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command.split()], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3 and f"[{extra}]'" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -54,6 +55,22 @@ def test_a_speedup_below_the_minimum_is_exit_code_1(bundles: dict[str, Path], tm
     assert done.returncode == 1
     assert "int8 is" in done.stderr and "--min-speedup requires 1000" in done.stderr
     assert "synthetic texts" in done.stdout
+
+
+def test_bundles_are_compared_with_each_other_whatever_their_folders_are_called(
+    bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    other = tmp_path / r"cost$\frac$"
+    shutil.copytree(bundles["fp32"], other)
+    write_csv(tmp_path / "posts.csv", ["text"], [["a fine day"], ["a fine day"]])
+    done = toxonnx(
+        "bench", "posts.csv", "--rounds", 1, "--latency-samples", 1, "--bundle", bundles["int8"], "--compare", other,
+        "--html", "b.html", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "b.html").read_text(encoding="utf-8")
+    assert page.index(other.name) < page.index("<svg") < page.rindex(other.name)
+    assert "PyTorch" not in done.stdout + page  # which would score the repeated text twice
 
 
 @pytest.mark.parametrize(

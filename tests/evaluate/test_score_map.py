@@ -22,9 +22,10 @@ def test_thresholds_are_translated_and_measured_out_of_sample(tmp_path: Path) ->
     ours = classifier.score(TEXTS).probabilities[:, column]
     rows = [[text, f"{score**0.5:.6f}", ""] for text, score in zip(TEXTS, ours.tolist(), strict=True)]
     write_csv(tmp_path / "old.csv", ["comment", "RUDENESS", "other"], [*rows, ["", "", ""]])
-    low, high = (round(float(np.quantile(ours**0.5, share)), 3) for share in (0.4, 0.8))
+    wanted = [round(float(np.quantile(ours**0.5, share)), 3) for share in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)]
     command = ["map-scores", tmp_path / "old.csv", "--score-column", "RUDENESS=insult"]
-    done = toxonnx(*command, "--json", tmp_path / "m.json", "--threshold", str(high), "--threshold", str(low))
+    options = [option for threshold in reversed(wanted) for option in ("--threshold", threshold)]
+    done = toxonnx(*command, "--json", tmp_path / "m.json", *options)
     assert done.returncode == 0, done.stderr
     assert f"RUDENESS → insult of {SHIPPED.name} ({classifier.bundle.seal[:16]})" in done.stdout
     report = json.loads((tmp_path / "m.json").read_text())
@@ -32,8 +33,10 @@ def test_thresholds_are_translated_and_measured_out_of_sample(tmp_path: Path) ->
     found = report["maps"]["RUDENESS"]
     assert (found["label"], found["rows"]) == ("insult", len(TEXTS))
     assert found["rank_correlation"] > 0.999
-    assert [one["old"] for one in found["thresholds"]] == [low, high]
-    for one in found["thresholds"]:
+    assert [one["old"] for one in found["thresholds"]] == wanted
+    for one, line in zip(found["thresholds"], done.stdout.splitlines()[-len(wanted) :], strict=True):
+        printed = float(line.split()[1])  # rounded up, fewer texts would reach it
+        assert printed <= one["new"] == pytest.approx(printed, rel=1e-5)
         assert one["new"] == pytest.approx(one["old"] ** 2, abs=0.02)
         assert one["agreement"] > 0.97
         assert one["flagged_old"] == pytest.approx(float((ours**0.5 >= one["old"]).mean()), abs=0.005)
@@ -51,11 +54,19 @@ def test_as_many_texts_reach_the_new_threshold_however_much_the_scores_disagree(
         for one in found.thresholds:
             assert one.flagged_old == float((old >= one.old).mean()) and one.new is not None
             assert float((new >= one.new).mean()) == one.flagged_old
-            assert one.flagged_new == pytest.approx(one.flagged_old, abs=0.02)
+            assert one.flagged_new == one.flagged_old
             by_chance = 1 - 2 * one.flagged_old * (1 - one.flagged_old)
             assert one.agreement is not None and one.agreement > by_chance - 0.03
             assert share or one.agreement < by_chance + 0.03
             assert share < 1 or one.agreement > 0.99
+
+
+def test_the_reported_share_is_that_of_the_reported_threshold_also_with_a_text_that_repeats() -> None:
+    texts = [f"text {number}" for number in range(60)] + ["a fine day"] * 40
+    old = np.concatenate((np.linspace(0, 1, 60), np.full(40, 0.6)))
+    new = np.concatenate((np.linspace(1, 0, 60), np.full(40, 0.5)))
+    (found,) = fit_score_map(old, new, texts, [0.55]).thresholds
+    assert found.new is not None and found.flagged_new == float((new >= found.new).mean())
 
 
 def test_equal_scores() -> None:
@@ -91,6 +102,8 @@ def test_a_threshold_that_hardly_any_text_reaches_gets_no_new_one(tmp_path: Path
         ("n/a", "insult", "column 'insult': 1 different text is too few for a map"),
         ("0.5", "insult", "column 'insult': 2 different texts are too few for a map"),
         ("0.5", "RUDENESS", f"{SHIPPED.name} has no label 'RUDENESS'\nIf one of its labels means the same"),
+        ("0.5", "insult --score-column insult=toxicity", "--score-column names the column 'insult' twice\nRun the"),
+        ("0.5", "insult --threshold nan", "nan is not a finite number."),
         ("0.5", "missing=insult", "has no column 'missing'"),
         ("0.5", "insult --text-column none", "old.csv: no column 'none'"),
     ],

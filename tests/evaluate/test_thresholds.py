@@ -42,6 +42,21 @@ def test_thresholds_reach_their_target_on_the_fitted_rows(seed: int, multi: bool
                 assert sample.actual[scores >= lower, 1].mean() < share
 
 
+@pytest.mark.parametrize(("kind", "multi"), [("recall", True), ("recall", False), ("precision", True)])
+@pytest.mark.parametrize("share", [0.55, 0.56, 0.57, 0.58, 0.07 * 10])
+def test_a_share_that_is_reached_exactly_is_reached(kind: str, multi: bool, share: float) -> None:
+    scores = np.concatenate((np.linspace(0.99, 0.1, 100), np.linspace(0.09, 0.01, 100)))
+    actual = np.arange(200) < (100 if kind == "recall" else round(share * 100))
+    probs = np.stack((scores, 1 - scores), axis=1)
+    y_true = np.stack((actual, ~actual), axis=1).astype(int) if multi else (~actual).astype(int)
+    labels = Labels(("a", "b"), "sigmoid" if multi else "softmax")
+    fitted = dataclasses.replace(
+        labels, thresholds=fit_thresholds(Sample(probs, y_true, labels), Target(kind, {"a": share}))
+    )
+    measured = measure_thresholds(Sample(probs, y_true, fitted)).per_class["a"]
+    assert measured.predicted == (round(share * 100) if kind == "recall" else 100)
+
+
 def test_best_f1_thresholds_beat_the_most_probable_label_and_mark_nothing_for_review() -> None:
     rng = np.random.default_rng(5)
     y_true = rng.choice(3, 600, p=[0.05, 0.75, 0.2])

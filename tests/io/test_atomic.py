@@ -32,6 +32,16 @@ def test_output_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
+def test_a_block_inside_another_one_completes_the_output(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    with pytest.raises(ValueError, match="stop"), AtomicFile(path) as out:
+        with out:
+            out.write("whole")
+        assert path.read_text() == "whole"
+        raise ValueError("stop")
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [("out.csv", "whole")]
+
+
 def test_an_output_that_is_never_entered_leaves_nothing(tmp_path: Path) -> None:
     AtomicFile(tmp_path / "out.csv")  # as if a signal came before the with statement
     assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ import numpy as np
 
 from toxonnx.bench.render import repeats_sentence, speedup_sentence
 from toxonnx.bench.report import PERCENTILES, BenchReport, CandidateReport
-from toxonnx.html import Bar, bar_chart, document, key_value_table, new_figure, svg_figure, table
+from toxonnx.html import Bar, bar_chart, document, escape_label, key_value_table, new_figure, svg_figure, table
 from toxonnx.system import System
 from toxonnx.wording import plural
 
@@ -28,7 +28,7 @@ def page(report: BenchReport) -> str:
     entries = report.candidates
     title = f"{report.bundle}: throughput and latency"
     verdicts = [speedup_sentence(entries[0], entry) for entry in entries[1:]]
-    repeats = repeats_sentence(report) if len(entries) > 1 else ""
+    repeats = repeats_sentence(report)
     return document(
         title,
         f"<h1>{escape(title)}</h1><p class='dim'>{escape(_setup(report))}</p>",
@@ -93,7 +93,13 @@ def _latency(entries: Sequence[CandidateReport]) -> Any:
     figure, axes = new_figure(6.4, 3.6)
     for entry, color in zip(entries, (COLORS[_color_number(number)] for number in range(len(entries))), strict=True):
         values = np.sort(np.array(entry.samples["latency_seconds"]) * 1e3)
-        axes.step(values, np.arange(1, len(values) + 1) / len(values), where="post", color=color, label=entry.name)
+        axes.step(
+            values,
+            np.arange(1, len(values) + 1) / len(values),
+            where="post",
+            color=color,
+            label=escape_label(entry.name),
+        )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if str(f"{value:.0e}")[0] in "25" else "")

@@ -39,7 +39,7 @@ def summary_lines(report: BenchReport) -> list[str]:
         f"{texts.truncated:,} truncated",
         f"{machine.cpu}, {report.cores} cores, {', '.join(machine.instruction_sets)}",
     ]
-    if others and (sentence := repeats_sentence(report)):
+    if sentence := repeats_sentence(report):
         lines.append(sentence)
     for entry in others:
         lines.append(speedup_sentence(first, entry))
@@ -52,9 +52,9 @@ def summary_lines(report: BenchReport) -> list[str]:
 
 
 def repeats_sentence(report: BenchReport) -> str:
-    """That repeated texts favour toxonnx; empty if no text repeats."""
+    """That repeated texts favour toxonnx; empty if no text repeats, or all candidates are bundles."""
     repeats = report.texts.rows - report.texts.distinct
-    if not repeats:
+    if not repeats or all(entry.name.startswith("toxonnx (") for entry in report.candidates):
         return ""
     which = plural(repeats, "row repeats", "rows repeat")
     return f"{which} an earlier text: toxonnx scores it once, PyTorch scores it every time"

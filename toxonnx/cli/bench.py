@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from toxonnx.cli.options import max_batch_tokens_option, read_options, text_column_option
+from toxonnx.cli.options import FiniteRange, max_batch_tokens_option, read_options, text_column_option
 from toxonnx.records import to_json
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 @max_batch_tokens_option
 @read_options
 @click.option(
-    "--price-per-hour", type=click.FloatRange(min=0), help="Price of this machine; adds the cost per million rows."
+    "--price-per-hour", type=FiniteRange(min=0), help="Price of this machine; adds the cost per million rows."
 )
 @click.option(
-    "--min-speedup", type=click.FloatRange(min=0), metavar="N",
+    "--min-speedup", type=FiniteRange(min=0), metavar="N",
     help="Exit with code 1 unless the bundle is N times as fast as each other candidate.",
 )  # fmt: skip
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report with all raw samples.")
@@ -97,7 +97,8 @@ def command(
     with open_outputs({"--json": json_path, "--html": html_path}, inputs=[file], force=force) as outputs:
         report = benchmark_bundle(options, log)
         if "--json" in outputs:
-            outputs["--json"].write(to_json(report.to_dict()))
+            with outputs["--json"] as json_file:  # complete, also if the page cannot be drawn
+                json_file.write(to_json(report.to_dict()))
         if "--html" in outputs:
             from toxonnx.bench.page import page
 

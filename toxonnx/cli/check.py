@@ -102,7 +102,8 @@ def command(
         except MemoryError:
             raise MachineError(f"{data}: not enough memory", "Check a part of the file.") from None
         if "--json" in outputs:
-            outputs["--json"].write(to_json(report.to_dict()))
+            with outputs["--json"] as json_file:  # complete, also if the page cannot be drawn
+                json_file.write(to_json(report.to_dict()))
         if "--html" in outputs:
             from toxonnx.check.page import page
 

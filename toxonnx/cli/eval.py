@@ -118,9 +118,11 @@ def command(
         report = evaluate_models(models, file, request, BootstrapOptions(bootstrap_samples, seed), log)
         tables = sections(report)
         if "--json" in outputs:
-            outputs["--json"].write(to_json(report.to_dict()))
+            with outputs["--json"] as json_file:  # complete, also if the page cannot be drawn
+                json_file.write(to_json(report.to_dict()))
         if "--markdown" in outputs:
-            outputs["--markdown"].write(markdown(tables))
+            with outputs["--markdown"] as markdown_file:
+                markdown_file.write(markdown(tables))
         if "--html" in outputs:
             from toxonnx.evaluate.page import page
 

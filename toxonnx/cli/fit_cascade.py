@@ -50,17 +50,18 @@ def command(
     DATA needs no labels. Give texts like those that will be scored, the more the better: half of them are only tested
     on. If they cannot show that the decisions are kept, no bundle is written and the exit code is 1.
     """
+    from toxonnx.extras import require
+
+    require("check")
     from toxonnx.bundle import open_bundle
     from toxonnx.cli.console import log
     from toxonnx.convert.add_cascade import add_cascade
     from toxonnx.data.label_columns import join_texts
-    from toxonnx.extras import require
     from toxonnx.inference.classifier import Classifier
     from toxonnx.inference.options import RuntimeOptions
     from toxonnx.io.table import read_table
     from toxonnx.resources import find_bundle
 
-    require("check")
     opened = open_bundle(find_bundle(bundle))
     texts = join_texts(read_table(data, reading), opened.manifest.text, text_columns)
     classifier = Classifier(

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from decimal import ROUND_FLOOR, Context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from toxonnx.cli.options import device_options, read_options, text_column_option, threads_option, warn_of_fallback
+from toxonnx.cli.options import (
+    FiniteRange,
+    device_options,
+    read_options,
+    text_column_option,
+    threads_option,
+    warn_of_fallback,
+)
 from toxonnx.errors import InputError, RowError
 from toxonnx.records import to_json
 
@@ -31,7 +39,7 @@ DEFAULT_THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 )  # fmt: skip
 @click.option("--bundle", metavar="DIR|NAME", help="The model  [default: the one that ships with toxonnx]")
 @click.option(
-    "--threshold", "thresholds", type=click.FloatRange(0, 1, min_open=True), multiple=True, default=DEFAULT_THRESHOLDS,
+    "--threshold", "thresholds", type=FiniteRange(0, 1, min_open=True), multiple=True, default=DEFAULT_THRESHOLDS,
     help="A threshold of old scores to map; repeatable  [default: 0.5, 0.6, 0.7, 0.8, 0.9]",
 )  # fmt: skip
 @device_options
@@ -71,7 +79,14 @@ def command(
 
     opened = open_bundle(find_bundle(bundle))
     manifest = opened.manifest
-    columns = dict(_column_and_label(one, manifest) for one in score_columns)
+    columns: dict[str, str] = {}
+    for option in score_columns:
+        column, label = _column_and_label(option, manifest)
+        if column in columns:
+            raise InputError(
+                f"--score-column names the column {column!r} twice", "Run the command once for each of its labels."
+            )
+        columns[column] = label
     table = read_table(data, reading)
     scores = {column: _scores(table, column) for column in columns}
     texts = join_texts(table, manifest.text, text_columns)
@@ -135,9 +150,9 @@ def _print(column: str, label: str, found: ScoreMap) -> None:
     terminal.print_text(f"\n{column} → {label}", "bold")
     terminal.print_text(f"{found.rows:,} texts; rank correlation {found.rank_correlation:.3f}")
     rows = [
-        [f"{one.old:g}", *(_shown(value, digits) for value, digits in (
-            (one.new, ".6g"), (one.flagged_old, ".1%"), (one.flagged_new, ".1%"), (one.agreement, ".1%")
-        ))]
+        [f"{one.old:g}", "" if one.new is None else _round_down(one.new), *(
+            "" if share is None else f"{share:.1%}" for share in (one.flagged_old, one.flagged_new, one.agreement)
+        )]
         for one in found.thresholds
     ]  # fmt: skip
     terminal.table(["old threshold", "new", "flagged before", "flagged now", "same decision"], rows, left=0)
@@ -150,5 +165,6 @@ def _print(column: str, label: str, found: ScoreMap) -> None:
             terminal.print_text(f"{few} {one.old:g}, too few for a new threshold: add such texts")
 
 
-def _shown(value: float | None, digits: str) -> str:
-    return "" if value is None else format(value, digits)
+def _round_down(threshold: float) -> str:
+    """Its first six digits: rounded up, it could be above the probability of texts that reach it."""
+    return f"{float(Context(prec=6, rounding=ROUND_FLOOR).create_decimal_from_float(threshold)):.6g}"

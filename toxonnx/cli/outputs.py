@@ -16,7 +16,8 @@ __all__ = ["open_outputs"]
 def open_outputs(
     paths: Mapping[str, Location | None], *, inputs: Sequence[Location | None] = (), force: bool = False
 ) -> Iterator[dict[str, AtomicFile]]:
-    """Opens the files to write; they appear under their names if the block succeeds.
+    """Opens the files to write; they appear under their names if the block succeeds, and one that has a ``with`` block
+    of its own inside as soon as that ends.
 
     Args:
         paths: option -> path, or None if it was not given.

@@ -13,6 +13,7 @@ import click
 
 from toxonnx.cli.locations import check_writable, with_local_folder
 from toxonnx.cli.options import (
+    FiniteRange,
     check_format,
     device_options,
     long_texts_options,
@@ -75,13 +76,13 @@ def _no_dash(_context: click.Context, _option: click.Parameter, value: Location 
 @threads_option
 @max_batch_tokens_option
 @click.option(
-    "--review-below", type=click.FloatRange(0, 1), default=0.0, metavar="P",
+    "--review-below", type=FiniteRange(0, 1), default=0.0, metavar="P",
     help="Add a column review with 1 for rows whose label has a probability below P.",
 )  # fmt: skip
 @long_texts_options
 @no_cascade_option
 @click.option(
-    "--audit", type=click.FloatRange(0, 1), default=0.0, metavar="SHARE",
+    "--audit", type=FiniteRange(0, 1), default=0.0, metavar="SHARE",
     help="Compare the first stage's decisions with the full model's on this share of the texts, and report how many "
     "differ.",
 )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from toxonnx.cli.options import (
+    FiniteRange,
     device_options,
     long_texts_options,
     max_batch_tokens_option,
@@ -42,7 +43,7 @@ KEYS_VARIABLE = "TOXONNX_API_KEY"
 @threads_option
 @max_batch_tokens_option
 @click.option(
-    "--max-wait-ms", type=click.FloatRange(min=0), default=0.0, show_default=True, metavar="MS",
+    "--max-wait-ms", type=FiniteRange(min=0), default=0.0, show_default=True, metavar="MS",
     help="Time for which a batch with free space waits for texts that are being tokenized.",
 )  # fmt: skip
 @click.option(
@@ -58,7 +59,7 @@ KEYS_VARIABLE = "TOXONNX_API_KEY"
     help="Size of the body of a request.",
 )  # fmt: skip
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True, metavar="SECONDS",
+    "--timeout", type=FiniteRange(min=0, min_open=True), default=30.0, show_default=True, metavar="SECONDS",
     help="A request that takes longer gets status 504.",
 )  # fmt: skip
 @click.option(
@@ -66,7 +67,7 @@ KEYS_VARIABLE = "TOXONNX_API_KEY"
     help="Distinct texts whose scores are kept in memory.",
 )  # fmt: skip
 @click.option(
-    "--review-below", type=click.FloatRange(0, 1), default=0.0, metavar="P",
+    "--review-below", type=FiniteRange(0, 1), default=0.0, metavar="P",
     help="Mark texts for review whose label has a probability below P.",
 )  # fmt: skip
 @long_texts_options

@@ -118,9 +118,7 @@ def _by_value(sample: Sample, values: Sequence[str]) -> list[GroupMetrics]:
         rows_of.setdefault(" ".join(value.split()), []).append(i)
     ordered = sorted(rows_of.items(), key=lambda item: (-len(item[1]), item[0]))
     shown = _shorten([value for value, _ in ordered[:MAX_GROUPS]])
-    groups = [
-        _group(value, sample.of_rows(np.array(rows))) for value, (_, rows) in zip(shown, ordered, strict=False)
-    ]
+    groups = [_group(value, sample.of_rows(np.array(rows))) for value, (_, rows) in zip(shown, ordered, strict=False)]
     rest = [i for _, rows in ordered[MAX_GROUPS:] for i in rows]
     if rest:
         groups.append(_group(f"({len(ordered) - MAX_GROUPS} other values)", sample.of_rows(np.array(rest))))

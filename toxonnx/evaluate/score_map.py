@@ -3,9 +3,9 @@
 A threshold that people use with one service means nothing for another. Texts that have scores of both tell what it
 becomes: the one that as many texts reach as reached the old one. That is equipercentile linking (Kolen and Brennan,
 Test Equating, Scaling, and Linking, 2014, chapter 2). A regression of the new scores on the old ones would not do:
-where the two disagree, it moves every threshold towards the mean, and so flags more texts than before if few were. All
-comparisons are out of sample: each text is decided by a map that was fitted on the others (identical texts are left
-out together).
+where the two disagree, it moves every threshold towards the mean, and so flags more texts than before if few were.
+Whether decisions stay the same is measured out of sample: each text is decided by a map that was fitted on the others
+(identical texts are left out together).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MappedThreshold:
             one, or stay below it.
         reached: texts that reach the old one.
         flagged_old, flagged_new: shares of the texts that reach them.
-        agreement: share of the texts for which both say the same.
+        agreement: share of the texts for which both say the same, out of sample.
     """
 
     old: float
@@ -107,7 +107,7 @@ def fit_score_map(
                 new=linked if is_known else None,
                 reached=count,
                 flagged_old=count / len(old),
-                flagged_new=float(above[i].mean()) if is_known else None,
+                flagged_new=float((new >= linked).mean()) if is_known else None,
                 agreement=float((reached[i] == above[i]).mean()) if is_known else None,
             )
         )

@@ -24,6 +24,8 @@ __all__ = [
 
 #: smallest number of predicted rows for a precision to count as reached
 MIN_PREDICTED = 10
+#: of a share, for rounding errors: 0.55 * 100 is greater than 55
+TOLERANCE = 1e-9
 EVERY_LABEL = "*"
 
 Floats = NDArray[np.float64]
@@ -113,7 +115,7 @@ def fit_thresholds(sample: Sample, target: Target) -> tuple[float, ...]:
 def _check_reached(sample: Sample, target: Target) -> None:
     per_class = measure_thresholds(sample).per_class
     shares = {name: label.share(target.kind) for name, label in per_class.items() if target.of(name) is not None}
-    if any(share < (target.of(name) or 0.0) - 1e-9 for name, share in shares.items()):
+    if any(share < (target.of(name) or 0.0) - TOLERANCE for name, share in shares.items()):
         reached = ", ".join(f"{name} {share:.3f}" for name, share in shares.items())
         raise GateError(
             f"no thresholds reach {target} for all labels on the {len(sample)} rows: the closest reach {reached}",
@@ -162,9 +164,9 @@ def _threshold(scores: Floats, actual: Bools, target: Target, label: str, floor:
     wanted = target.of(label)
     assert wanted is not None
     if target.kind == "recall":
-        return curve.threshold(int(np.argmax(curve.correct >= wanted * curve.rows)), floor)
+        return curve.threshold(int(np.argmax(curve.correct >= (wanted - TOLERANCE) * curve.rows)), floor)
     allowed = (curve.score >= floor) & (curve.predicted >= MIN_PREDICTED)
-    reached = np.flatnonzero(allowed & (curve.correct >= wanted * curve.predicted))
+    reached = np.flatnonzero(allowed & (curve.correct >= (wanted - TOLERANCE) * curve.predicted))
     if len(reached):
         return curve.threshold(int(reached[-1]), floor)
     best = max((curve.correct / curve.predicted)[allowed], default=0.0)
@@ -191,7 +193,9 @@ def _together(probs: Floats, actual: Bools, labels: Labels, target: Target) -> t
             if target.kind == "recall":
                 wanted = target.of(name)
                 assert wanted is not None
-                thresholds[i] = min(1.0, curve.threshold(int(np.argmax(curve.correct >= wanted * curve.rows)), 0.0))
+                thresholds[i] = min(
+                    1.0, curve.threshold(int(np.argmax(curve.correct >= (wanted - TOLERANCE) * curve.rows)), 0.0)
+                )
             else:
                 thresholds[i] = _best_macro(critical, others, np.delete(actual, i, axis=1), actual[:, i], curve)
         if target.kind == "f1":

@@ -111,6 +111,8 @@ class AtomicFile(OutputFile):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._raw.closed:  # the block was inside another one of this file, and has completed it
+            return
         try:
             if kind is None and self._partial is not None and self.path is not None:
                 self.finish()
