@@ -68,12 +68,11 @@ def test_a_command_without_its_packages_says_how_to_install_them(
     tmp_path: Path, command: str, packages: str, extra: str
 ) -> None:
     (tmp_path / "d.csv").write_text("text,label\na fine day,1\n")
-    script = (
-        f"import sys\nfor name in {packages.split()}: sys.modules[name] = None\nfrom toxonnx.cli import main\nmain()"
-    )
+    hide = f"import sys; sys.modules.update(dict.fromkeys({packages.split()}))"
     done = subprocess.run(
-        [sys.executable, "-c", script, *command.split()], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", f"{hide}; from toxonnx.cli import main; main()", *command.split()],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 3 and f"[{extra}]'" in done.stderr, done.stderr
 
 

@@ -62,7 +62,7 @@ RULES = {
         "a bundle in the layout of the Hugging Face Hub",
         ("bundle", "evaluate.report", "formats", "languages", "manifest", "records"),
     ),
-    "html": Rule("building blocks of HTML for reports and notebooks", (), ("matplotlib",)),
+    "html": Rule("building blocks of HTML for reports and notebooks", ("texts",), ("matplotlib",)),
     "wire": Rule(
         "requests and answers of moderation services, without a server", ("inference.scores", "vocabularies")
     ),

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from toxonnx.texts import replace_surrogates
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -97,9 +99,9 @@ class Bar:
 
 
 def document(title: str, *parts: str) -> str:
-    """A complete page; ``parts`` are HTML and are not escaped."""
+    """A complete page; ``parts`` are HTML and are not escaped. Names of files may have lone surrogates; it has none."""
     body = "\n".join(parts)
-    return (
+    return replace_surrogates(
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<style>{STYLE}</style>\n</head>\n'
         f"<body>\n{body}\n</body>\n</html>\n"
@@ -146,7 +148,7 @@ def escape_label(name: str) -> str:
 
     matplotlib parses text between dollar signs as a formula, and leaves labels that start with ``_`` out of legends.
     """
-    short = name if len(name) <= 80 else f"{name[:77]}..."
+    short = replace_surrogates(name if len(name) <= 80 else f"{name[:77]}...")
     return ("\u200b" if short.startswith("_") else "") + short.replace("$", r"\$")
 
 

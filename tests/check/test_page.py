@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -8,6 +9,12 @@ from helpers import write_csv
 
 from toxonnx.check.page import page
 from toxonnx.inference.tokenizer import Tokenizer
+
+
+def test_a_name_that_is_not_utf_8_is_written_with_a_replacement(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    rows: Rows = [list(row) for row in distinct_sentences(30)]
+    report = check_file(write_csv(tmp_path / os.fsdecode(b"\xff.csv"), ["text", "class"], rows), tokenizer)
+    assert "Check of \N{REPLACEMENT CHARACTER}.csv".encode() in page(report).encode()
 
 
 def test_names_with_special_characters_are_drawn_literally(tmp_path: Path, tokenizer: Tokenizer) -> None:

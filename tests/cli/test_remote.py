@@ -75,6 +75,13 @@ def test_every_format_is_read_and_written_as_on_this_machine(store: MemoryFileSy
     assert (tmp_path / "local.csv").read_bytes().startswith(b"text,n,label")
 
 
+def test_a_long_name_in_any_script_fits_the_name_of_a_local_file(store: MemoryFileSystem, tmp_path: Path) -> None:
+    name = "memory://bucket/" + "\N{HANGUL SYLLABLE GA}" * 200 + ".csv"
+    store.pipe_file("/bucket/in.csv", ROWS.encode())
+    _run("memory://bucket/in.csv", "-o", name, "--resume", "--state-dir", tmp_path)
+    assert store.cat_file(name).startswith(b"text,n,label")
+
+
 def test_folders_patterns_manifest_and_rejects(store: MemoryFileSystem, tmp_path: Path) -> None:
     for name in ("a.csv", "deep/b.csv", "c.jsonl", "_SUCCESS", ".hidden.csv", "note.md"):
         store.pipe_file(f"/bucket/in/{name}", b'{"text": "a"}\n' if name.endswith("jsonl") else b"text\na\nb,c\n")

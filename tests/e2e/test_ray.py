@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import ray
 from helpers import sentences
 
 from toxonnx.cli import group, predict_ray
-from toxonnx.errors import InputError
+from toxonnx.errors import InputError, MachineError
 
 TEXTS = [f"{text} ({number})" for number, (text, _) in enumerate(sentences(900, 51))]
 
@@ -62,6 +63,38 @@ def test_a_lost_worker_changes_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     for name in ("a.csv", "b.csv"):
         assert (here / name).read_bytes() == (there / name).read_bytes()
     assert (tmp_path / "here.csv").read_bytes() == (tmp_path / "there.csv").read_bytes()
+
+
+def test_an_output_may_be_called_as_a_list_of_rejects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, options = tmp_path / "in.csv", ["--on-error", "skip", "--rejects"]
+    path.write_text("comment,n\n" + "".join(f'"{text}",1\n' for text in TEXTS[:60]) + "one field\n")
+    _predict(path, "-o", tmp_path / "here.csv", *options, tmp_path / "bad-here.csv")
+    monkeypatch.setattr(predict_ray, "MIN_SHARD_BYTES", 2000)
+    _predict(path, "-o", tmp_path / "rejects.csv", *options, tmp_path / "bad.csv", "--engine", "ray")
+    assert (tmp_path / "rejects.csv").read_bytes() == (tmp_path / "here.csv").read_bytes()
+    assert (tmp_path / "bad.csv").read_bytes() == (tmp_path / "bad-here.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "what"),
+    [
+        ([], "10.0.0.1:6379", "connect to the Ray cluster 10.0.0.1:6379 (RAY_ADDRESS)"),
+        (["--ray-address", "10.0.0.2:6379"], "10.0.0.1:6379", "connect to the Ray cluster 10.0.0.2:6379"),
+        ([], "", "start Ray on this machine"),
+    ],
+)
+def test_the_cluster_that_cannot_be_reached_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: list[str], variable: str, what: str
+) -> None:
+    def refuses(**_: object) -> None:
+        raise ConnectionError("nobody answers")
+
+    (tmp_path / "in.csv").write_text("comment\na fine day\n")
+    monkeypatch.setenv("RAY_ADDRESS", variable)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuses)
+    with pytest.raises(MachineError, match=f"^cannot {re.escape(what)}: nobody answers"):
+        _predict(tmp_path / "in.csv", "-o", tmp_path / "out.csv", "--engine", "ray", *option)
 
 
 def test_a_bad_row_ends_it_and_complete_shards_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

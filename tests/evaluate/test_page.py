@@ -17,14 +17,20 @@ from toxonnx.evaluate.suites import FunctionalityAccuracy, SuiteAnswers, SuiteRe
 from toxonnx.labels import Labels
 
 
-def _report(probs: np.ndarray, y_true: np.ndarray, *, seen: int = 0) -> EvaluationReport:
+def _report(probs: np.ndarray, y_true: np.ndarray, *, seen: int = 0, name: str = "model") -> EvaluationReport:
     sample = Sample(probs, y_true, Labels(("a", "b", "c")))
     none = np.zeros(len(y_true), dtype=np.bool_)
     rows = ScoredRows(
-        name="model", description=ModelDescription(kind="bundle", precision="fp32", provider="CPU", max_length=8),
+        name=name, description=ModelDescription(kind="bundle", precision="fp32", provider="CPU", max_length=8),
         sample=sample, truncated=none, empty=none, review=none, seen={"training": np.arange(len(y_true)) < seen},
     )  # fmt: skip
     return make_report([rows], "rows.csv", None, options=BootstrapOptions(0), log=lambda _: None)
+
+
+def test_names_that_are_not_utf_8_are_written_with_a_replacement() -> None:
+    report = _report(np.eye(3)[np.arange(60) % 3] * 0.7 + 0.1, np.arange(60) % 3, name="model \udcff")
+    for text in (page(report), markdown(sections(report))):
+        assert "model \N{REPLACEMENT CHARACTER}".encode() in text.encode()
 
 
 def test_a_model_that_always_says_the_same_is_reported_first() -> None:

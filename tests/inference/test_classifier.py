@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
+import pickle
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 from toxonnx import Classifier, Prediction, RuntimeOptions
 from toxonnx.bundle import open_bundle
 from toxonnx.convert.sample_texts import SENTENCES
+from toxonnx.errors import InputError
 
 POOL = [*SENTENCES, *(text for text, _ in sentences(30)), "", "word " * 300, "a", "\N{SNOWMAN}"]
 
@@ -27,6 +30,28 @@ def reference() -> dict[str, Prediction]:
     """Each text scored by itself."""
     classifier = Classifier.load(threads=1)
     return {text: next(p for _, p in classifier.stream([text])) for text in POOL}
+
+
+@pytest.mark.parametrize("copies", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_classifier_that_is_copied_says_to_load_it_in_each_process(copies: Callable[[Classifier], object]) -> None:
+    with pytest.raises(InputError, match="cannot be pickled or copied") as caught:
+        copies(Classifier.load())
+    assert "Load it in each process" in caught.value.hint
+
+
+def test_options_may_be_numbers_of_numpy() -> None:
+    counts = dict.fromkeys(("threads", "max_batch_tokens", "chunk_size", "max_windows"), np.int64(2))
+    options = RuntimeOptions(**counts, tokenizer_processes=np.uint8(0), audit=np.float32(0.5), long_texts="windows")
+    assert options == RuntimeOptions(**dict.fromkeys(counts, 2), tokenizer_processes=0, audit=0.5, long_texts="windows")
+    assert all(type(value) in {int, float, str, bool, type(None)} for value in vars(options).values())
+    assert Classifier.load(review_below=np.float32(0.5)).review_below == 0.5
+
+
+@pytest.mark.parametrize("name", ["threads", "audit", "review_below"])
+@pytest.mark.parametrize("value", [True, np.True_, "1", np.nan, -1])
+def test_options_are_numbers_in_their_range(name: str, value: object) -> None:
+    with pytest.raises(InputError, match=f"{name} must be"):
+        Classifier.load(**{name: value})
 
 
 def test_the_shipped_bundle_agrees_with_pytorch() -> None:

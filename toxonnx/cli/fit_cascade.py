@@ -61,6 +61,7 @@ def command(
     from toxonnx.inference.options import RuntimeOptions
     from toxonnx.io.table import read_table
     from toxonnx.resources import find_bundle
+    from toxonnx.texts import replace_surrogates
 
     opened = open_bundle(find_bundle(bundle))
     texts = join_texts(read_table(data, reading), opened.manifest.text, text_columns)
@@ -73,7 +74,7 @@ def command(
         texts,
         output,
         parse_shares(agreement, "--agreement"),
-        where=data.name,
+        where=replace_surrogates(data.name),
         force=force,
         log=log,
     )

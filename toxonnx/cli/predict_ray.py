@@ -44,6 +44,8 @@ SHARDS = 64
 
 #: in the names of their outputs, and of all that belongs to these
 SHARD = re.compile(r"-\d{5}-of-\d{5}\b")
+#: the folder of the shards' lists of rejects, apart from outputs, which may have any name
+REJECTS = "rejects"
 
 CONTINUE = "Complete shards are kept; the same command with --resume continues."
 
@@ -110,7 +112,7 @@ class _File:
 
     def rejects(self, shard: Shard) -> Path:
         """The list of the rejected rows of a shard."""
-        return shard.output(self.folder / "rejects.csv")
+        return shard.output(self.folder / REJECTS / "rejects.csv")
 
     def shards(self) -> list[Shard]:
         """All of them."""
@@ -233,7 +235,7 @@ def _prepare(file: _File, *, resume: bool, force: bool) -> None:
     if not file.joined.exists():
         refuse_existing(file.output, force=force)
     try:
-        file.folder.mkdir(parents=True, exist_ok=True)
+        (file.folder / REJECTS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write {file.folder}: {error.strerror}") from None
 
@@ -241,7 +243,7 @@ def _prepare(file: _File, *, resume: bool, force: bool) -> None:
 def _refuse_other_folder(folder: Path) -> None:
     """Checks that a folder, which is removed in the end, contains nothing but shards."""
     if os.path.lexists(folder) and not (
-        folder.is_dir() and all(one.name == "joined" or SHARD.search(one.name) for one in folder.iterdir())
+        folder.is_dir() and all(one.name in {"joined", REJECTS} or SHARD.search(one.name) for one in folder.rglob("*"))
     ):
         raise InputError(f"{folder} is not the folder of an interrupted run", "Move it, or name another output.")
 
@@ -312,7 +314,11 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
             address=address, include_dashboard=None if address else False, log_to_driver=False, logging_level="ERROR"
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise MachineError(f"cannot connect to the Ray cluster {address}: {error}") from None
+        of_environment = os.environ.get("RAY_ADDRESS")
+        if address in {None, "auto"} and of_environment:  # as Ray chooses it
+            address = f"{of_environment} (RAY_ADDRESS)"
+        what = f"connect to the Ray cluster {address}" if address else "start Ray on this machine"
+        raise MachineError(f"cannot {what}: {error}") from None
     try:
         yield
     finally:

@@ -15,6 +15,7 @@ from toxonnx.data.examples import load_saved_rows, load_saved_texts
 from toxonnx.data.fingerprints import FINGERPRINT_FILES, load_fingerprints, save_fingerprints
 from toxonnx.data.label_columns import LabelColumns, join_texts, read_y_true
 from toxonnx.io.table import Table
+from toxonnx.texts import replace_surrogates
 from toxonnx.train.adapters import Trained
 from toxonnx.train.tokenizers import encode
 
@@ -61,7 +62,7 @@ def verification_rows(
         if label_columns != known.columns:
             known = LabelColumns(label_columns, known.label_map)
         y_true = read_y_true(table, trained.labels, known)
-    return VerificationRows(texts, y_true, table.path.name, "data")
+    return VerificationRows(texts, y_true, replace_surrogates(table.path.name), "data")
 
 
 def test_rows(trained: Trained) -> VerificationRows | None:
@@ -117,7 +118,7 @@ def cascade_rows(
     """Texts for the first stage of a cascade: those given, else the run's held-out rows, else those to verify on."""
     if table is not None:
         texts = [trained.text.clean(text) for text in join_texts(table, trained.text, text_columns)]
-        return VerificationRows(texts, None, table.path.name, "data")
+        return VerificationRows(texts, None, replace_surrogates(table.path.name), "data")
     test = trained.path / "test.csv"
     if rows.part == "validation" and test.is_file():
         texts = [*rows.texts, *load_saved_texts(test)]

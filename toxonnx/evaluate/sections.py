@@ -15,6 +15,7 @@ from toxonnx.evaluate.report import (
 )
 from toxonnx.evaluate.suites import CaseAccuracy, FunctionalityAccuracy, SuiteReport
 from toxonnx.evaluate.thresholds import ThresholdMetrics
+from toxonnx.texts import replace_surrogates
 from toxonnx.wording import plural
 
 __all__ = [
@@ -325,7 +326,8 @@ def markdown(parts: Sequence[Section], level: int = 2) -> str:
 
 
 def _escape(cell: str) -> str:
-    """Text with Markdown's special characters escaped: labels and column names come from files."""
+    """Text with Markdown's special characters escaped, and no lone surrogates: labels and names come from files."""
+    cell = replace_surrogates(cell)
     for mark in "\\|`*_<[":
         cell = cell.replace(mark, "\\" + mark)
     return cell.replace("\n", " ")

@@ -150,6 +150,10 @@ class _Curve:
         correct = np.cumsum(actual[order])[last].astype(np.float64)
         return cls(decreasing[last], (last + 1).astype(np.float64), correct, int(actual.sum()))
 
+    def first_with_recall(self, wanted: float) -> int:
+        """Index of the highest score down to which the recall is reached."""
+        return int(np.argmax(self.correct >= (wanted - TOLERANCE) * self.rows))
+
     def threshold(self, index: int, floor: float) -> float:
         """The middle between a score and the next lower one, but at least the floor."""
         lower = self.score[index + 1] if index + 1 < len(self.score) else 0.0
@@ -164,7 +168,7 @@ def _threshold(scores: Floats, actual: Bools, target: Target, label: str, floor:
     wanted = target.of(label)
     assert wanted is not None
     if target.kind == "recall":
-        return curve.threshold(int(np.argmax(curve.correct >= (wanted - TOLERANCE) * curve.rows)), floor)
+        return curve.threshold(curve.first_with_recall(wanted), floor)
     allowed = (curve.score >= floor) & (curve.predicted >= MIN_PREDICTED)
     reached = np.flatnonzero(allowed & (curve.correct >= (wanted - TOLERANCE) * curve.predicted))
     if len(reached):
@@ -193,9 +197,7 @@ def _together(probs: Floats, actual: Bools, labels: Labels, target: Target) -> t
             if target.kind == "recall":
                 wanted = target.of(name)
                 assert wanted is not None
-                thresholds[i] = min(
-                    1.0, curve.threshold(int(np.argmax(curve.correct >= (wanted - TOLERANCE) * curve.rows)), 0.0)
-                )
+                thresholds[i] = min(1.0, curve.threshold(curve.first_with_recall(wanted), 0.0))
             else:
                 thresholds[i] = _best_macro(critical, others, np.delete(actual, i, axis=1), actual[:, i], curve)
         if target.kind == "f1":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar, overload
+from typing import Any, Final, Generic, NoReturn, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from toxonnx.inference.cascade import AuditResult, CascadeRunner
 from toxonnx.inference.chunks import preprocessed_chunks
 from toxonnx.inference.engine import Engine
 from toxonnx.inference.inputs import Missing, as_items, as_text
-from toxonnx.inference.options import ExecutionSettings, RuntimeOptions
+from toxonnx.inference.options import ExecutionSettings, RuntimeOptions, as_share
 from toxonnx.inference.prefetch import Prefetcher
 from toxonnx.inference.scores import LabelScore, Prediction, Scores
 from toxonnx.inference.tokenizer import TokenizedTexts, Tokens
@@ -77,10 +77,8 @@ class Classifier:
     """
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions | None = None, *, review_below: float = 0.0) -> None:
-        if not isinstance(review_below, int | float) or not 0 <= review_below <= 1:
-            raise InputError(f"review_below must be a probability from 0 to 1, got {review_below!r}")
         self.bundle = bundle
-        self.review_below = review_below
+        self.review_below = as_share(review_below, "review_below", "probability")
         self.engine = Engine(bundle, options)
         self.cascade = CascadeRunner(bundle, options or RuntimeOptions())
         manifest = bundle.manifest
@@ -136,6 +134,17 @@ class Classifier:
     def __repr__(self) -> str:
         name, labels = self.bundle.manifest.name, reprlib.repr(self.labels.names)
         return f"Classifier({name!r}, labels={labels}, device={self.settings.device!r})"
+
+    def __reduce__(self) -> NoReturn:
+        """Refuses to be pickled or copied.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "a classifier cannot be pickled or copied, since its model is in the memory of this process",
+            "Load it in each process that needs it: Classifier.load(...).",
+        )
 
     def _repr_html_(self) -> str:
         """The bundle and how it runs here, for notebooks."""

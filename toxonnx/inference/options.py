@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from toxonnx.errors import InputError
 from toxonnx.long_texts import MODES, TRUNCATE, LongTexts
 from toxonnx.manifest import Manifest
 
-__all__ = ["ExecutionSettings", "RuntimeOptions"]
+__all__ = ["ExecutionSettings", "RuntimeOptions", "as_share"]
+
+
+def as_share(value: Any, name: str, kind: str = "share") -> float:
+    """A number from 0 to 1, also one of NumPy, as a float.
+
+    Raises:
+        InputError: it is anything else.
+    """
+    if not isinstance(value, Real) or isinstance(value, bool) or not 0 <= float(value) <= 1:
+        raise InputError(f"{name} must be a {kind} from 0 to 1, got {value!r}")
+    return float(value)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeOptions:
-    """How to run a bundle. What is None is chosen for the machine.
+    """How to run a bundle. What is None is chosen for the machine. Numbers may be those of NumPy.
 
     Attributes:
         device: ``cpu``, ``cuda``, ``tensorrt``, or ``auto``: CUDA where bundle and machine allow it, else the CPU.
@@ -53,20 +65,22 @@ class RuntimeOptions:
     max_windows: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.audit, int | float) or not 0 <= self.audit <= 1:
-            raise InputError(f"audit must be a share from 0 to 1, got {self.audit!r}")
+        object.__setattr__(self, "audit", as_share(self.audit, "audit"))
         if self.audit_stop and not self.audit:
             raise InputError("audit_stop needs audit, the share of the texts to compare")
-        if self.long_texts not in {None, *MODES}:
+        if self.long_texts not in (None, *MODES):
             raise InputError(f"long_texts must be one of {', '.join(MODES)}, got {self.long_texts!r}")
         for name, least in (
             ("threads", 1), ("max_batch_tokens", 1), ("chunk_size", 1), ("tokenizer_processes", 0), ("max_windows", 1),
         ):  # fmt: skip
             value: Any = getattr(self, name)
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            if value is None:
+                continue
+            if not isinstance(value, Integral) or isinstance(value, bool):
                 raise InputError(f"{name} must be an integer, got {type(value).__name__}")
-            if value is not None and value < least:
+            if value < least:
                 raise InputError(f"{name} must be at least {least}, got {value}")
+            object.__setattr__(self, name, int(value))
 
     def long_texts_of(self, manifest: Manifest) -> LongTexts:
         """How a bundle's long texts are read.

@@ -96,7 +96,9 @@ class RemotePath:
         """Where it is kept on this machine until it is uploaded."""
         assert self.local_folder is not None
         digest = hashlib.sha256(self.url.encode("utf-8", "surrogateescape")).hexdigest()
-        return self.local_folder / f"{digest[:16]}-{self.name[-100:]}{suffix}"
+        # File systems limit the bytes of a name, not its characters.
+        end = self.name.encode("utf-8", "surrogateescape")[-100:].decode("utf-8", "ignore")
+        return self.local_folder / f"{digest[:16]}-{end}{suffix}"
 
     def stat(self) -> RemoteStat:
         """See :class:`RemoteStat`.

@@ -39,6 +39,7 @@ from toxonnx.evaluate.metrics import Metrics
 from toxonnx.io.base import ReadOptions
 from toxonnx.recipe import Recipe
 from toxonnx.records import to_json
+from toxonnx.texts import replace_surrogates
 from toxonnx.train.checkpoints import check_checkpoint, last_complete
 from toxonnx.train.open_settings import epochs_and_learning_rate
 from toxonnx.train.pretrained import frozen_weights, head_modules, labels_of, load_model, lora_targets, resolve_base
@@ -263,7 +264,7 @@ def _seen_by_base(source: str) -> NDArray[np.uint64]:
 
 
 def _file_identity(path: Path | None) -> FileIdentity | None:
-    return None if path is None else FileIdentity(file=path.name, sha256=sha256(path))
+    return None if path is None else FileIdentity(file=replace_surrogates(path.name), sha256=sha256(path))
 
 
 def _load_baselines(output: Path) -> dict[str, dict[str, dict[str, float]]]:
