@@ -8,7 +8,7 @@ import pytest
 from check_helpers import Rows, by_kind, check_file, check_quickly, distinct_rows, distinct_sentences, recipe_for
 from helpers import write_csv
 
-from toxonnx.check.leaky_splits import ScoreRange, SplitResult, SplitScores, _is_inflated
+from toxonnx.check.leaky_splits import RANDOM, TEXTS_TOGETHER, ScoreRange, SplitResult, SplitScores, split_findings
 from toxonnx.data.labelled_files import load_examples
 from toxonnx.data.splits import split
 from toxonnx.errors import InputError
@@ -78,16 +78,21 @@ def test_a_class_in_a_single_group_cannot_be_split(tmp_path: Path, tokenizer: To
 
 
 def test_a_split_is_inflated_only_beyond_its_own_range() -> None:
-    def result(low: float, median: float, high: float) -> SplitResult:
-        scores = SplitScores(ScoreRange(median, low, high), ScoreRange(median, low, high))
-        return SplitResult(
-            split="", columns=(), train_rows=0, held_out_rows=0, leaking_rows=0, leaking_in_random_split=None,
-            leaking_in_text_split=None, baseline=scores, majority=scores,
-        )  # fmt: skip
+    def is_inflated(random: tuple[float, float, float], clean: tuple[float, float, float]) -> bool:
+        results = []
+        for split_, (low, median, high) in ((RANDOM, random), (TEXTS_TOGETHER, clean)):
+            scores = SplitScores(ScoreRange(median, low, high), ScoreRange(median, low, high))
+            results.append(
+                SplitResult(
+                    split=split_, columns=(), train_rows=80, held_out_rows=20, leaking_rows=10,
+                    leaking_in_random_split=10, leaking_in_text_split=None, baseline=scores, majority=scores,
+                )
+            )  # fmt: skip
+        return [finding.kind for finding in split_findings(results, [], grouped=False)] == ["leaky-split"]
 
-    assert _is_inflated(result(0.8, 0.85, 0.9), result(0.6, 0.7, 0.79))
-    assert not _is_inflated(result(0.8, 0.85, 0.9), result(0.6, 0.7, 0.81))
-    assert not _is_inflated(result(0.8, 0.82, 0.83), result(0.79, 0.795, 0.799))
+    assert is_inflated((0.8, 0.85, 0.9), (0.6, 0.7, 0.79))
+    assert not is_inflated((0.8, 0.85, 0.9), (0.6, 0.7, 0.81))
+    assert not is_inflated((0.8, 0.82, 0.83), (0.79, 0.795, 0.799))
 
 
 def test_texts_that_contain_the_label_make_the_baseline_nearly_perfect(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -18,6 +18,7 @@ from toxonnx.inference.scores import Scores
 from toxonnx.io.base import ReadOptions, ReadWarning, WriteOptions, open_sink, open_source
 from toxonnx.io.output_columns import OutputColumns
 from toxonnx.io.table import read_table
+from toxonnx.io.undecodable import encoded
 from toxonnx.labels import Labels
 
 X = OutputColumns(("probabilities",), ("x",))
@@ -100,8 +101,10 @@ def test_any_bytes_are_kept_or_refused(
     head = source.byte_order_mark + source.preamble
     header = [source.header] if source.header else []
     back = head + "".join(record.raw + record.end for record in [*header, *records])
-    assert lenient or back.encode(source.encoding) == data
-    assert lenient or not records or records[-1].end_position == len(data)
+    # With lenient, bytes that cannot be decoded are in the records, too, as lone surrogates.
+    assert encoded(back, source.encoding) == data
+    if not lenient and records:
+        assert records[-1].end_position == len(data)
 
 
 BAD = {
