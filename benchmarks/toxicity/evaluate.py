@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from extend import filled
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score, roc_auc_score
 
@@ -51,6 +53,16 @@ DIALECT = re.compile(
     r"|wit|witcha|nun|nuttin|sumn|sum'n|iont|ion|talmbout|bouta|boutta|ery|errbody|skool|doe|tho|yall|y'all)\b",
     re.IGNORECASE,
 )
+#: harmless statements about groups, which ``extend.py`` does not write
+STATEMENTS = (
+    "{Many} opened a bakery here.", "My neighbours are {many} and they have a cat.", "{One} sold me this table.",
+    "{Many} meet in the library on Fridays.", "The choir has six {many}.", "{Many} painted the fence.",
+    "{One} lives on the third floor.", "{Many} asked for a longer break.", "We hired {one} last month.",
+    "{Many} were at the market this morning.", "{One} walks two goats to the field.", "The ad shows {many} with a pig.",
+    "{Many} pay the same fare.", "{One} left a bag on the bus.", "Some {many} own boats.", "{Many} answered first.",
+    "{One} waters the garden.", "{Many} study law here.", "I saw {one} feeding ducks.",
+    "{Many} and students share this kitchen.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -173,9 +185,16 @@ def hatecheck(model: EvaluatedModel, data: Path) -> dict[str, Any]:
     }
 
 
+def statements(model: EvaluatedModel, data: Path) -> dict[str, Any]:
+    """How often harmless statements about groups get a label; they are the same for every ``data``."""
+    texts = list(filled(STATEMENTS, random.Random(0)))
+    answers = ask(model, texts)
+    return {"rows": len(texts), **{label: float(answers.decisions[label].mean()) for label in CLASSES}}
+
+
 SETS: dict[str, Callable[[EvaluatedModel, Path], dict[str, Any]]] = {
     "hatecheck": hatecheck, "surge": surge, "openai_mod": moderation, "davidson": davidson,
-    "dialect": dialect,
+    "dialect": dialect, "statements": statements,
 }  # fmt: skip
 
 

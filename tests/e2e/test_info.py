@@ -7,6 +7,7 @@ import json
 from helpers import ROOT, SHIPPED, SHIPPED_LABELS, toxonnx
 
 from toxonnx.bundle import open_bundle
+from toxonnx.inference.classifier import Classifier
 from toxonnx.resources import find_bundle
 
 
@@ -31,6 +32,11 @@ def test_info_as_text_and_as_json() -> None:
     table = json.loads(toxonnx("info", "--json").stdout)
     assert table["labels"]["names"] == list(SHIPPED_LABELS)
     assert table["text"]["normalise"] == ["html", "urls", "mentions", "spaces"]
+
+
+def test_the_included_model_gives_no_label_to_texts_without_words_and_to_harmless_statements() -> None:
+    texts = ["", "👍", "😂😂", ".", "!", "?", "...", "@anna", "@anna 👍", ":)", "你好", "Muslim women run this shop."]
+    assert Classifier.load(threads=1).score(texts).label_names == [()] * len(texts)
 
 
 def test_the_readme_quotes_how_often_scores_are_right() -> None:
