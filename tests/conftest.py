@@ -140,7 +140,7 @@ def run(bases: dict[str, Path], labelled: Path, make_once: MakeOnce) -> Path:
         small = recipe(folder / "small.toml", epochs=4)
         done = toxonnx("train", labelled, "--recipe", small, "--base", bases["distilbert"], "-o", folder / "run")
         assert done.returncode == 0, done.stderr
-        (folder / "screen.txt").write_text(done.stdout, encoding="utf-8")
+        (folder / "screen.txt").write_text(done.stderr + done.stdout, encoding="utf-8")
 
     return make_once("run", train) / "run"
 

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from toxonnx.convert.int8 import quantize
-from toxonnx.inference.session import Session
+
+
+def _run(model: Path, feed: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+    (output,) = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, feed)
+    return output
 
 
 def test_smoothing_reduces_the_error_of_outliers(tmp_path: Path) -> None:
@@ -33,12 +39,12 @@ def test_smoothing_reduces_the_error_of_outliers(tmp_path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), exact)
     ids = np.arange(64, dtype=np.int64)[None]
     feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
-    expected = Session(exact, 5).run(feed)
+    expected = _run(exact, feed)
     error = {}
     for smoothing in (0.0, 0.8):
         path = tmp_path / f"{smoothing}.onnx"
         assert quantize(exact, path, [feed], smoothing=smoothing, reduce_range=True) == 1
-        error[smoothing] = np.abs(Session(path, 5).run(feed) - expected).mean()
+        error[smoothing] = np.abs(_run(path, feed) - expected).mean()
     assert error[0.8] < error[0.0] / 4
 
 
@@ -70,5 +76,5 @@ def test_shared_matrices_and_products_without_bias(tmp_path: Path) -> None:
     ids = np.arange(200, dtype=np.int64)[None]
     feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
     assert quantize(exact, small, [feed], smoothing=0.8, reduce_range=True) == 3
-    expected, found = (Session(path, 3).run(feed) for path in (exact, small))
+    expected, found = (_run(path, feed) for path in (exact, small))
     assert np.abs(found - expected).mean() < 0.03 * np.abs(expected).mean()

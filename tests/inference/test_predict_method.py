@@ -65,7 +65,9 @@ def _rounded(result: Any) -> Any:
 def test_a_decision_is_the_same_everywhere() -> None:
     names = open_bundle(SHIPPED).manifest.labels.names
     plain = Classifier(_with_labels(Labels(names, "sigmoid"))).score(TEXTS).probabilities
-    several = Classifier(_with_labels(Labels(names, "sigmoid", tuple(np.quantile(plain, 0.6, axis=0).tolist()))))
+    shares = np.linspace(0.2, 0.9, len(names))
+    thresholds = tuple(float(np.quantile(column, share)) for column, share in zip(plain.T, shares, strict=True))
+    several = Classifier(_with_labels(Labels(names, "sigmoid", thresholds)))
     abstaining = Classifier(
         _with_labels(Labels(names, thresholds=(0.9, 0.01, *[0.9] * (len(names) - 2)))), review_below=0.6
     )

@@ -21,15 +21,8 @@ LABELS = open_bundle(SHIPPED).manifest.labels
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    """The shipped bundle with the probabilities of its own model, as an export writes them now."""
+    """A copy of the shipped bundle."""
     shutil.copytree(SHIPPED, tmp_path / "bundle")
-    path = tmp_path / "bundle" / "expected.json"
-    table = json.loads(path.read_text(encoding="utf-8"))
-    texts = [row["text"] for row in table["pytorch"]]
-    rows = Classifier.load(SHIPPED).score(texts).probabilities.round(6).tolist()
-    table["exported"] = [{"text": text, "probabilities": row} for text, row in zip(texts, rows, strict=True)]
-    path.write_text(json.dumps(table), encoding="utf-8")
-    seal(tmp_path / "bundle", open_bundle(SHIPPED).manifest)
     return tmp_path / "bundle"
 
 
@@ -52,15 +45,17 @@ def test_a_changed_temperature_is_noticed(bundle: Path) -> None:
             changed.check()
 
 
-def test_decisions_are_those_of_the_thresholds(tmp_path: Path) -> None:
-    """PyTorch's probabilities of the shipped bundle are not quite its own: a threshold can be between the two."""
-    shutil.copytree(SHIPPED, tmp_path / "bundle")
-    assert result_of(tmp_path / "bundle").compared_with == "PyTorch"
-    (row, *_) = json.loads((SHIPPED / "expected.json").read_text(encoding="utf-8"))["pytorch"]
+def test_decisions_are_those_of_the_thresholds(bundle: Path) -> None:
+    """PyTorch's probabilities are not quite those of the bundle: a threshold can be between the two."""
+    table = json.loads((bundle / "expected.json").read_text(encoding="utf-8"))
+    del table["exported"]  # as in bundles of earlier versions
+    (bundle / "expected.json").write_text(json.dumps(table), encoding="utf-8")
+    assert result_of(bundle).compared_with == "PyTorch"
+    (row, *_) = table["pytorch"]
     own = Classifier.load(SHIPPED).score(row["text"]).probabilities[0]
     between = (row["probabilities"][0] + own[0]) / 2
-    before = result_of(tmp_path / "bundle", thresholds=(1.0,) * len(LABELS))
-    changed = result_of(tmp_path / "bundle", thresholds=(between, *(1.0,) * (len(LABELS) - 1)))
+    before = result_of(bundle, thresholds=(1.0,) * len(LABELS))
+    changed = result_of(bundle, thresholds=(between, *(1.0,) * (len(LABELS) - 1)))
     assert before.same_decision == before.sentences > changed.same_decision
 
 
