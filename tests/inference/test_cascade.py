@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from helpers import sentences, write_csv
+from helpers import each_alone, sentences, write_csv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,7 +41,7 @@ POOL = LIKE_THE_OTHERS + UNLIKE
 def alone(cascade: Path) -> dict[str, Prediction]:
     """Each text scored by itself."""
     classifier = Classifier.load(cascade, threads=1)
-    return {text: next(p for _, p in classifier.stream([text])) for text in POOL}
+    return each_alone(classifier, POOL)
 
 
 def test_rows_like_those_it_was_fitted_on_leave_early(cascade: Path, alone: dict[str, Prediction]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import SHIPPED, sentences
+from helpers import SHIPPED, each_alone, sentences
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,7 +29,7 @@ POOL = [*SENTENCES, *(text for text, _ in sentences(30)), "", "word " * 300, "a"
 def reference() -> dict[str, Prediction]:
     """Each text scored by itself."""
     classifier = Classifier.load(threads=1)
-    return {text: next(p for _, p in classifier.stream([text])) for text in POOL}
+    return each_alone(classifier, POOL)
 
 
 @pytest.mark.parametrize("copies", [pickle.dumps, copy.copy, copy.deepcopy])

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers import SHIPPED, sentences
+from helpers import SHIPPED, child_processes, each_alone, sentences
 
 from toxonnx import Classifier, Prediction, RuntimeOptions
 from toxonnx.bundle import open_bundle, seal
@@ -28,7 +28,7 @@ POOL = [
 def reference() -> dict[str, Prediction]:
     """Each text scored by itself."""
     classifier = Classifier.load(threads=1)
-    return {text: next(p for _, p in classifier.stream([text])) for text in POOL}
+    return each_alone(classifier, POOL)
 
 
 @pytest.fixture
@@ -67,16 +67,12 @@ def test_tokenizer_processes_import_nothing_from_the_working_directory(
     assert len(list(multiprocess.stream(f"day {number}" for number in range(90)))) == 90
 
 
-def _children() -> set[int]:
-    return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
-
-
 def test_a_killed_tokenizer_process_is_an_error_and_none_is_left_running(multiprocess: Classifier) -> None:
-    others = _children()
+    others = child_processes(os.getpid())
     stream = multiprocess.stream(f"day {number}" for number in itertools.count())
     for _, _ in itertools.islice(stream, 200):
         pass
-    children = _children() - others
+    children = child_processes(os.getpid()) - others
     assert len(children) == 2
     os.kill(min(children), signal.SIGKILL)
     with pytest.raises(MachineError, match=r"a tokenizer process has ended .was killed; did memory run out"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import SHIPPED, sentences
+from helpers import SHIPPED, each_alone, sentences
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as RawTokenizer
@@ -91,7 +91,7 @@ def test_pooling(rows: list[list[float]], counts: list[int], pool: str, activati
 def alone() -> dict[str, Prediction]:
     """Each text scored by itself, in windows."""
     classifier = Classifier.load(long_texts="windows", threads=1)
-    return {text: next(p for _, p in classifier.stream([text])) for text in POOL}
+    return each_alone(classifier, POOL)
 
 
 @settings(max_examples=8, deadline=None)

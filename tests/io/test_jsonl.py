@@ -7,13 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from helpers import made_up_scores
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from toxonnx.errors import InputError, RowError
-from toxonnx.inference.scores import Scores
 from toxonnx.io.base import ReadOptions, WriteOptions, open_sink, open_source
 from toxonnx.io.output_columns import COLUMNS, OutputColumns
 from toxonnx.io.table import read_table
@@ -22,18 +21,13 @@ from toxonnx.labels import Labels
 LABELS = Labels(("calm", 'ru"de 100%'))
 
 
-def _scores(rows: int, labels: Labels = LABELS) -> Scores:
-    logits = np.arange(rows * len(labels), dtype=np.float32).reshape(rows, len(labels)) % 7 - 3
-    return Scores.of(labels, logits, truncated=np.arange(rows) % 2 == 0)
-
-
 def _scored(path: Path, kinds: tuple[str, ...] = COLUMNS, prefix: str = "", labels: Labels = LABELS) -> bytes:
     """The output for a file, and to check it, the texts that were read."""
     out = path.with_name("out.jsonl")
     columns = OutputColumns(kinds, labels.names, prefix, labels.multi)
     with open_source(path) as source, open_sink(out, source, columns, WriteOptions("jsonl", force=True)) as sink:
         records = list(source)
-        sink.write(records, _scores(len(records), labels))
+        sink.write(records, made_up_scores(len(records), labels))
     return out.read_bytes()
 
 
@@ -84,7 +78,7 @@ def test_objects_keep_their_bytes_and_get_keys(
 
     before, after = (io.BytesIO(data).readlines() for data in (content.encode(), _scored(path, prefix="toxonnx_")))
     assert len(before) == len(after)
-    scores = _scores(len(before))
+    scores = made_up_scores(len(before), LABELS)
     for i, (old, new) in enumerate(zip(before, after, strict=True)):
         if not old.removeprefix(b"\xef\xbb\xbf").strip():
             assert new == old

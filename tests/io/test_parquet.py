@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from helpers import made_up_scores
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -29,17 +30,12 @@ from toxonnx.labels import Labels
 LABELS = Labels(("calm", "rude"))
 
 
-def _scores(rows: int, labels: Labels = LABELS) -> Scores:
-    logits = np.arange(rows * len(labels), dtype=np.float32).reshape(rows, len(labels)) % 7 - 3
-    return Scores.of(labels, logits, truncated=np.arange(rows) % 2 == 0)
-
-
 def _scored(path: Path, window: int = 5000, labels: Labels = LABELS, name: str = "out.parquet") -> Path:
     out = path.with_name(name)
     columns = OutputColumns(COLUMNS, labels.names, "p_", labels.multi)
     with open_source(path) as source, open_sink(out, source, columns, WriteOptions("parquet", force=True)) as sink:
         records = list(source)
-        scores = _scores(len(records), labels)
+        scores = made_up_scores(len(records), labels)
         for start in range(0, len(records), window):  # windows do not end where row groups do
             part = slice(start, start + window)
             cut = Scores.of(labels, scores.logits[part], truncated=scores.truncated[part])
@@ -112,7 +108,7 @@ def test_what_was_there_stays(tmp_path: Path, rows: list[Any], group: int, windo
 def test_added_columns_have_types(tmp_path: Path) -> None:
     path = tmp_path / "in.parquet"
     pq.write_table(pa.table({"text": [f"text {i}" for i in range(9)]}), path)
-    table, scores = pq.read_table(_scored(path, 4)), _scores(9)
+    table, scores = pq.read_table(_scored(path, 4)), made_up_scores(9, LABELS)
     assert table.schema.field("p_label").type == pa.dictionary(pa.int32(), pa.string())
     assert table["p_label"].to_pylist() == [names[0] for names in scores.label_names]
     assert table.schema.field("p_score").type == pa.float32()
@@ -122,7 +118,7 @@ def test_added_columns_have_types(tmp_path: Path) -> None:
     assert table["p_truncated"].to_pylist() == scores.truncated.tolist()
     several = Labels(("x", "y"), "sigmoid")
     table = pq.read_table(_scored(path, 4, several))
-    assert table["p_label"].to_pylist() == [list(names) for names in _scores(9, several).label_names]
+    assert table["p_label"].to_pylist() == [list(names) for names in made_up_scores(9, several).label_names]
 
 
 def test_some_rows_may_be_left_out(tmp_path: Path) -> None:
@@ -130,7 +126,7 @@ def test_some_rows_may_be_left_out(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": list("abcdefgh")}), path, row_group_size=3)
     with open_source(path) as source, open_sink(out, source, OutputColumns(("label",), LABELS.names)) as sink:
         kept = [record for record in source if record.line not in {2, 6}]
-        sink.write(kept, _scores(6))
+        sink.write(kept, made_up_scores(6, LABELS))
     written = pq.ParquetFile(out)
     assert [written.read_row_group(i)["text"].to_pylist() for i in range(3)] == [["a", "c"], ["d", "e"], ["g", "h"]]
 
@@ -230,7 +226,7 @@ def test_an_output_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="stop"), open_source(path) as source, open_sink(out, source, columns) as sink,
     ):  # fmt: skip
-        sink.write(list(source), _scores(1))
+        sink.write(list(source), made_up_scores(1, LABELS))
         raise ValueError("stop")
     assert [entry.name for entry in tmp_path.iterdir()] == ["in.parquet"]
 

@@ -26,7 +26,7 @@ from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from helpers import SHIPPED, sentences
+from helpers import SHIPPED, child_processes, sentences
 from serve_helpers import RunningServer, make_bundle, running
 
 from toxonnx import Classifier
@@ -193,17 +193,13 @@ def test_sighup_reloads_without_a_lost_request_and_refuses_a_bad_bundle(tmp_path
         assert [len(one.result()) for one in seals] == [2] * 4
 
 
-def _children(process: int) -> set[int]:
-    return {int(pid) for path in Path(f"/proc/{process}/task").glob("*/children") for pid in path.read_text().split()}
-
-
 def test_workers_share_a_socket_and_are_replaced(tone: Path) -> None:
     with running(tone, "--workers", 2) as server:
-        first = _children(server.process.pid)
+        first = child_processes(server.process.pid)
         assert len(first) == 2
         os.kill(min(first), signal.SIGKILL)
         server.wait_for("a worker was ended by signal 9 and is replaced")
-        while len(_children(server.process.pid)) < 2:
+        while len(child_processes(server.process.pid)) < 2:
             time.sleep(0.01)
         for number in range(30):  # a connection each
             assert httpx2.post(f"{server.url}/v1/classify", json={"text": f"day {number}"}).status_code == 200
@@ -212,12 +208,12 @@ def test_workers_share_a_socket_and_are_replaced(tone: Path) -> None:
             'toxonnx_texts_total{bundle="tone"} 30.0', 'te_predict_count{bundle="tone"} 30.0', "te_queue_size 0.0",
         ):  # fmt: skip
             assert f"\n{line}\n" in metrics
-        workers = _children(server.process.pid)
+        workers = child_processes(server.process.pid)
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(30) == 0
         assert len(workers) == 2 and not any(Path(f"/proc/{worker}").exists() for worker in workers)
     with running(tone, "--workers", 2) as server:
-        workers = _children(server.process.pid)
+        workers = child_processes(server.process.pid)
         server.process.kill()
         deadline = time.monotonic() + 20
         while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:

@@ -11,7 +11,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,8 @@ import numpy as np
 import pytest
 
 from toxonnx.cli import main
+from toxonnx.inference.classifier import Classifier
+from toxonnx.inference.scores import Prediction, Scores
 from toxonnx.labels import Labels
 from toxonnx.resources import find_bundle
 
@@ -78,6 +80,22 @@ def sentences(count: int, seed: int = 0) -> list[tuple[str, str]]:
         middle = " ".join(rng.choice(THINGS) for _ in range(rng.randint(0, 6)))
         rows.append((f"the {rng.choice(THINGS)} was {word} {middle} {rng.choice(ENDS)}".replace("  ", " "), label))
     return rows
+
+
+def each_alone(classifier: Classifier, texts: Iterable[str]) -> dict[str, Prediction]:
+    """Each text, scored by itself."""
+    return {text: next(prediction for _, prediction in classifier.stream([text])) for text in texts}
+
+
+def made_up_scores(rows: int, labels: Labels) -> Scores:
+    """Logits between -3 and 3; every other text is truncated."""
+    logits = np.arange(rows * len(labels), dtype=np.float32).reshape(rows, len(labels)) % 7 - 3
+    return Scores.of(labels, logits, truncated=np.arange(rows) % 2 == 0)
+
+
+def child_processes(process: int) -> set[int]:
+    """Numbers of the processes that a process has started and that have not ended."""
+    return {int(pid) for path in Path(f"/proc/{process}/task").glob("*/children") for pid in path.read_text().split()}
 
 
 def write_csv(path: Path, header: list[str], rows: list[list[object]]) -> Path:
