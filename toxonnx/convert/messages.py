@@ -59,14 +59,12 @@ def decision_lines(decisions: Decisions | None) -> list[str]:
 
 
 def empty_text_lines(classifier: Classifier) -> list[str]:
-    """A warning if a text without any word gets a label, as nothing in it says so."""
+    """A warning if a text without any word gets a label."""
     (labels,) = classifier.score([""]).label_names
     if not classifier.labels.multi or not labels:
         return []
     names = ", ".join(labels)
-    return [
-        f"warning: texts without any word (a lone emoji, say) get the label {names}: train on some that are harmless"
-    ]
+    return [f"warning: texts without any word (a lone emoji, say) get the label {names}: train on some harmless ones"]
 
 
 def cascade_lines(manifest: Manifest) -> list[str]:
