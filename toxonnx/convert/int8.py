@@ -11,6 +11,9 @@ scale per output. Source: Xiao et al., "SmoothQuant", ICML 2023. There, ``1/s`` 
 in BERT its output also feeds the residual connection, so it stays a separate product, which is cheap compared with the
 matrix product.
 
+**Weights rounded with their inputs in mind**, so that the errors of a product cancel: see
+:mod:`toxonnx.convert.rounding`.
+
 **One scale per embedding row.** A single scale for the whole table would be determined by the few longest of 30,000
 vectors.
 """
@@ -18,7 +21,8 @@ vectors.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +33,44 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from toxonnx.convert.graph import inputs_of
+from toxonnx.convert.rounding import round_matrix
 from toxonnx.errors import CheckpointError
 
 __all__ = ["quantize"]
 
 Feed = dict[str, NDArray[np.int64]]
-Range = tuple[NDArray[np.float32], NDArray[np.float32]]
+Float = NDArray[np.float32]
 
 FLOAT = onnx.TensorProto.FLOAT
 #: embedding tables with fewer rows (token types) stay in fp32
 MIN_TABLE_ROWS = 128
 #: domain of ONNX Runtime's own operators
 DOMAIN = "com.microsoft"
+#: bytes of statistics that are measured in one pass over the calibration texts
+MAX_STATISTICS = 256_000_000
+#: texts whose statistics are computed at once: much faster than one by one
+MEASURED_TOGETHER = 16
+
+
+@dataclass
+class _Inputs:
+    """What calibration texts say about the inputs of linear layers.
+
+    Attributes:
+        low, high: smallest and largest value of each channel, [channels].
+        squares: sum of the products of the channels with each other, [channels, channels].
+    """
+
+    low: Float
+    high: Float
+    squares: Float
+
+    def __add__(self, other: _Inputs) -> _Inputs:
+        return _Inputs(np.minimum(self.low, other.low), np.maximum(self.high, other.high), self.squares + other.squares)
+
+    def divided_by(self, factor: Float) -> _Inputs:
+        """The same, if each channel is divided by its factor, [channels]."""
+        return _Inputs(self.low / factor, self.high / factor, self.squares / np.outer(factor, factor))
 
 
 def quantize(
@@ -74,11 +104,9 @@ def quantize(
             readers.setdefault(node.input[0], []).append(node)
     if not readers:
         raise CheckpointError("the exported graph has no linear layer to quantize", "Export with --precision fp32.")
-    ranges = _ranges(model, list(readers), feeds)
-    for activation, nodes in readers.items():
-        # A matrix that several layers share (ALBERT) cannot be smoothed for one of them.
-        shared = any(quantizer.uses[node.input[1]] > 1 for node in nodes)
-        quantizer.quantize_linear(activation, nodes, ranges[activation], 0.0 if shared else smoothing)
+    for names in _passes(quantizer, readers):
+        for activation, measured in _measure(model, names, feeds).items():
+            quantizer.quantize_linear(activation, readers[activation], measured, smoothing)
     onnx.save(quantizer.result(), str(target))
     return sum(map(len, readers.values()))
 
@@ -118,39 +146,51 @@ class _Quantizer:
             helper.make_node("Mul", [cast, row_scale], [out], name=f"{out}/rows"),
         ]
 
-    def quantize_linear(self, activation: str, nodes: list[onnx.NodeProto], limits: Range, smoothing: float) -> None:
+    def quantize_linear(
+        self, activation: str, nodes: list[onnx.NodeProto], measured: _Inputs, smoothing: float
+    ) -> None:
         """Quantizes all matrix products with the same input, each with the bias that is added to it."""
         matrices = [numpy_helper.to_array(self.weights[node.input[1]]) for node in nodes]
-        low, high = limits
+        # A matrix that several layers share (ALBERT) cannot be smoothed or rounded for one of them.
+        shared = any(self.uses[node.input[1]] > 1 for node in nodes)
         source, inserted = activation, []
-        if smoothing:
-            factor = _smoothing_factor(low, high, matrices, smoothing)
+        if smoothing and not shared:
+            factor = _smoothing_factor(measured, matrices, smoothing)
             matrices = [matrix * factor[:, None] for matrix in matrices]
-            low, high = low / factor, high / factor
+            measured = measured.divided_by(factor)
             source = f"{activation}/smooth"
             inverse = self._constant(f"{activation}/smoothing", 1 / factor)
             inserted.append(helper.make_node("Mul", [activation, inverse], [source], name=source))
-        lowest, highest = min(0.0, float(low.min()) * self._margin), max(0.0, float(high.max()) * self._margin)
+        lowest = min(0.0, float(measured.low.min()) * self._margin)
+        highest = max(0.0, float(measured.high.max()) * self._margin)
         step = max(highest - lowest, 1e-8) / 255
         scale = self._constant(f"{activation}/step", np.float32(step))
         zero = self._constant(f"{activation}/zero", np.uint8(np.clip(round(-lowest / step), 0, 255)))
         quantized = f"{activation}/uint8"
         inserted.append(helper.make_node("QuantizeLinear", [source, scale, zero], [quantized], name=quantized))
-        for node, matrix in zip(nodes, matrices, strict=True):
-            self._replaced[node.output[0]] = [*inserted, self._matmul(node, matrix, [quantized, scale, zero])]
+        matrix = np.concatenate(matrices, axis=1)
+        scales = np.maximum(np.abs(matrix).max(axis=0), 1e-8).astype(np.float32) / self._steps
+        weights = (
+            np.rint(matrix / scales).astype(np.int8)
+            if shared
+            else round_matrix(matrix, scales, measured.squares, self._steps)
+        )
+        start = 0
+        for node, part in zip(nodes, matrices, strict=True):
+            columns = slice(start, start := start + part.shape[1])
+            name = node.input[1]
+            int8_weights = self._constant(f"{name}/int8", weights[:, columns])
+            inputs = [quantized, int8_weights, scale, self._constant(f"{name}/scale", scales[columns]), zero]
+            self._replaced[node.output[0]] = [*inserted, self._matmul(node, inputs, part.shape[1])]
             inserted = []
 
-    def _matmul(self, node: onnx.NodeProto, matrix: NDArray[np.float32], quantized_input: list[str]) -> onnx.NodeProto:
-        (out,), name = node.output, node.input[1]
-        scales = np.maximum(np.abs(matrix).max(axis=0), 1e-8).astype(np.float32) / self._steps
-        weights = self._constant(f"{name}/int8", np.rint(matrix / scales).astype(np.int8))
-        quantized, scale, zero = quantized_input
-        inputs = [quantized, weights, scale, self._constant(f"{name}/scale", scales), zero]
+    def _matmul(self, node: onnx.NodeProto, inputs: list[str], outputs: int) -> onnx.NodeProto:
+        (out,) = node.output
         add = self._next_add.get(out)
         if add is not None and self.uses[out] == 1:
             biases = [name for name in add.input if name in self.weights]
-            if len(biases) == 1 and list(self.weights[biases[0]].dims) == [matrix.shape[1]]:
-                inputs += ["", biases[0]]
+            if len(biases) == 1 and list(self.weights[biases[0]].dims) == [outputs]:
+                inputs = [*inputs, "", biases[0]]
                 (out,) = add.output
                 self._replaced[out] = []
         return helper.make_node("MatMulIntegerToFloat", inputs, [out], name=f"{out}/int8", domain=DOMAIN)
@@ -176,19 +216,31 @@ class _Quantizer:
         return name
 
 
-def _smoothing_factor(
-    low: NDArray[np.float32], high: NDArray[np.float32], matrices: list[NDArray[np.float32]], smoothing: float
-) -> NDArray[np.float32]:
+def _smoothing_factor(measured: _Inputs, matrices: list[Float], smoothing: float) -> Float:
     """The factor by which each channel of an activation is divided and the rows of its matrices are multiplied."""
-    activation = np.log(np.maximum(np.maximum(np.abs(low), np.abs(high)), 1e-5))
+    activation = np.log(np.maximum(np.maximum(np.abs(measured.low), np.abs(measured.high)), 1e-5))
     weight = np.log(np.maximum(np.max([np.abs(matrix).max(axis=1) for matrix in matrices], axis=0), 1e-5))
     power = smoothing * activation - (1 - smoothing) * weight
-    factor: NDArray[np.float32] = np.exp(power - power.mean()).astype(np.float32)
+    factor: Float = np.exp(power - power.mean()).astype(np.float32)
     return factor
 
 
-def _ranges(model: onnx.ModelProto, names: list[str], feeds: Sequence[Feed]) -> dict[str, Range]:
-    """Smallest and largest value of each channel, float32 [channels], of each named activation."""
+def _passes(quantizer: _Quantizer, readers: dict[str, list[onnx.NodeProto]]) -> Iterator[list[str]]:
+    """The activations, in parts whose statistics fit into memory."""
+    names: list[str] = []
+    size = 0
+    for name, nodes in readers.items():
+        bytes_of_one = 4 * quantizer.weights[nodes[0].input[1]].dims[0] ** 2
+        if names and size + bytes_of_one > MAX_STATISTICS:
+            yield names
+            names, size = [], 0
+        names.append(name)
+        size += bytes_of_one
+    yield names
+
+
+def _measure(model: onnx.ModelProto, names: list[str], feeds: Sequence[Feed]) -> dict[str, _Inputs]:
+    """Statistics of each named activation."""
     instrumented = onnx.ModelProto()
     instrumented.CopyFrom(model)
     for name in names:
@@ -199,14 +251,14 @@ def _ranges(model: onnx.ModelProto, names: list[str], feeds: Sequence[Feed]) -> 
         instrumented.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     inputs = {value.name for value in session.get_inputs()}
-    ranges: dict[str, Range] = {}
-    for feed in feeds:
-        if "token_type_ids" in inputs:
-            feed = {**feed, "token_type_ids": np.zeros_like(feed["input_ids"])}
-        for name, value in zip(names, session.run(names, feed), strict=True):
-            rows = value.reshape(-1, value.shape[-1])
-            low, high = rows.min(axis=0), rows.max(axis=0)
-            if name in ranges:
-                low, high = np.minimum(ranges[name][0], low), np.maximum(ranges[name][1], high)
-            ranges[name] = low, high
-    return ranges
+    measured: dict[str, _Inputs] = {}
+    for start in range(0, len(feeds), MEASURED_TOGETHER):
+        outputs = []
+        for feed in feeds[start : start + MEASURED_TOGETHER]:
+            types = {"token_type_ids": np.zeros_like(feed["input_ids"])} if "token_type_ids" in inputs else {}
+            outputs.append(session.run(names, feed | types))
+        for name, values in zip(names, zip(*outputs, strict=True), strict=True):
+            rows = np.concatenate([value.reshape(-1, value.shape[-1]) for value in values])
+            seen = _Inputs(rows.min(axis=0), rows.max(axis=0), rows.T @ rows)
+            measured[name] = measured[name] + seen if name in measured else seen
+    return measured
