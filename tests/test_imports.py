@@ -54,9 +54,21 @@ RULES = {
     "records": Rule("dataclasses from plain values"),
     "manifest": Rule(
         "the sections of a manifest",
-        ("formats", "labels", "long_texts", "manifest_decisions", "records", "texts", "vocabularies"),
+        (
+            "formats",
+            "labels",
+            "long_texts",
+            "manifest_decisions",
+            "manifest_verification",
+            "records",
+            "texts",
+            "vocabularies",
+        ),
     ),
     "manifest_decisions": Rule("the sections of a manifest on how labels are decided", ("records",)),
+    "manifest_verification": Rule(
+        "the sections of a manifest on how closely the exported model agrees with the trained one", ("records",)
+    ),
     "bundle": Rule("the bundle: hashes, open, seal", ("disk", "html", "labels", "manifest", "records")),
     "hub": Rule(
         "a bundle in the layout of the Hugging Face Hub",
@@ -178,7 +190,8 @@ RULES = {
         "to ONNX, quantization, verification, thresholds, model card, export",
         (
             "architectures", "binomial", "bundle", "data", "disk", "evaluate", "formats", "inference", "io", "labels",
-            "long_texts", "manifest", "manifest_decisions", "recipe", "recipe_prose", "records", "texts", "train",
+            "long_texts", "manifest", "manifest_decisions", "manifest_verification", "recipe", "recipe_prose",
+            "records", "texts", "train",
         ),
         ("numpy", "scipy", *ONNX_TOOLS, *TORCH_TOOLS),
     ),

@@ -1,7 +1,7 @@
 """Writes the logits of a teacher for the texts of a file, so that a student can be trained without the teacher.
 
     python benchmarks/toxicity/logits.py extended.csv --teacher mpnet-toxicity-int8 \\
-        --label sexual=fourth/minilm-toxicity-int8 -o teacher.safetensors
+        --label sexual=fourth/minilm-toxicity-int8 -o logits.safetensors
 
 The file is what ``extend.py`` wrote; each text of its column ``teacher_text`` is scored once. ``--label`` takes the
 logits of a label from another model, where that one is better at it. Both are bundles, runs or checkpoints with the

@@ -24,7 +24,7 @@ from starlette.testclient import TestClient
 from toxonnx.bundle import open_bundle, seal
 from toxonnx.inference.options import RuntimeOptions
 from toxonnx.labels import Labels
-from toxonnx.manifest import Reference
+from toxonnx.manifest_verification import Reference
 from toxonnx.serve.app import make_app
 from toxonnx.serve.options import ServeOptions
 from toxonnx.serve.service import Service

@@ -54,8 +54,9 @@ from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import probabilities
 from toxonnx.inference.self_test import Expected, ExpectedText
 from toxonnx.long_texts import TRUNCATE
-from toxonnx.manifest import Agreement, CalibrationData, Graph, Manifest, Training, Verification
+from toxonnx.manifest import CalibrationData, Graph, Manifest, Training
 from toxonnx.manifest_decisions import Decisions
+from toxonnx.manifest_verification import Agreement, Verification
 from toxonnx.recipe import Export
 from toxonnx.records import to_json
 from toxonnx.train.adapters import Trained

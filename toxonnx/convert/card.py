@@ -10,8 +10,9 @@ from toxonnx.evaluate.report import EvaluationReport
 from toxonnx.evaluate.sections import Section, markdown, sections, threshold_section
 from toxonnx.evaluate.thresholds import ThresholdMetrics
 from toxonnx.formats import LAYOUTS
-from toxonnx.manifest import Agreement, Manifest, Training
+from toxonnx.manifest import Manifest, Training
 from toxonnx.manifest_decisions import Decisions
+from toxonnx.manifest_verification import Agreement
 from toxonnx.recipe import LabelSpec, Recipe
 from toxonnx.recipe_prose import settings_fingerprint, with_prose_of
 from toxonnx.records import from_plain

@@ -14,7 +14,7 @@ from toxonnx.evaluate.metrics import evaluate
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import decide, probabilities
 from toxonnx.labels import Labels
-from toxonnx.manifest import Agreement, Limits, MetricsDict, Reference
+from toxonnx.manifest_verification import Agreement, Limits, MetricsDict, Reference
 from toxonnx.recipe import Export
 from toxonnx.train.adapters import Trained
 from toxonnx.train.torch_scorer import TorchScorer
