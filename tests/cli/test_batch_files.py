@@ -34,7 +34,7 @@ def _stub(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = open_bundle(SHIPPED)
     mappings = {"openai": {"harassment": "rude"}}
     manifest = replace(opened.manifest, labels=LABELS, mappings=mappings, label_descriptions={})
-    monkeypatch.setattr("toxonnx.bundle.open_bundle", lambda _: replace(opened, manifest=manifest))
+    monkeypatch.setattr("toxonnx.cli.predict_plan.open_bundle", lambda _: replace(opened, manifest=manifest))
 
 
 def _run(*arguments: str | Path) -> None:

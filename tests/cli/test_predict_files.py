@@ -51,7 +51,7 @@ def _predict(*arguments: str | Path, stop_after: int | None = None, stop_in_file
 
     stub = type("Stub", (StubClassifier,), {"score_batches": interrupted})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("toxonnx.inference.classifier.Classifier", stub)
+        patch.setattr("toxonnx.cli.predict_run.Classifier", stub)
         try:
             group(["predict", "--checkpoint-rows", "6", *map(str, arguments)], standalone_mode=False)
         except ToxonnxError as error:
@@ -116,7 +116,7 @@ def test_an_interrupted_run_is_never_discarded_or_mixed_with_another(tmp_path: P
     assert f"{out} cannot be continued: --prefix changed: it was not given and is new_\n" in message
     assert "--columns changed: it was not given and is label, score" in refused("--resume", "--columns", "label,score")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("toxonnx.bundle.open_bundle", lambda _: replace(open_bundle(SHIPPED), seal="f" * 64))
+        patch.setattr("toxonnx.cli.predict_plan.open_bundle", lambda _: replace(open_bundle(SHIPPED), seal="f" * 64))
         assert f"the bundle changed: it was {SHIPPED.name} (sha256 " in refused("--resume", "--force")
     os.utime(path, ns=(0, 0))
     assert f"the input {path} changed (its time of modification)" in refused("--resume")

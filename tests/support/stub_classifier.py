@@ -10,8 +10,8 @@ from typing import Any
 from helpers import SHIPPED
 from length_scorer import LABELS, LengthScorer
 
-from toxonnx import bundle
-from toxonnx.inference import classifier
+from toxonnx.bundle import open_bundle
+from toxonnx.cli import predict_plan, predict_run
 from toxonnx.inference.scores import Scores
 
 __all__ = ["StubClassifier", "install"]
@@ -38,6 +38,6 @@ class StubClassifier(LengthScorer):
 
 def install(replace: Callable[[Any, str, Any], object] = setattr) -> None:
     """Has ``toxonnx predict`` use it, with the manifest of the bundle that ships."""
-    opened = bundle.open_bundle(SHIPPED)
-    replace(bundle, "open_bundle", lambda _: opened)
-    replace(classifier, "Classifier", StubClassifier)
+    opened = open_bundle(SHIPPED)
+    replace(predict_plan, "open_bundle", lambda _: opened)
+    replace(predict_run, "Classifier", StubClassifier)

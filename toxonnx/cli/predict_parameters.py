@@ -1,17 +1,85 @@
-"""The options of ``toxonnx predict`` as text: for its manifest, and for what has to stay the same with ``--resume``."""
+"""The options of ``toxonnx predict``: checked, and as text for its manifest and for ``--resume``."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-__all__ = ["given_options", "same_bytes"]
+if TYPE_CHECKING:
+    from toxonnx.io.base import ReadOptions
+    from toxonnx.io.remote import Location
+    from toxonnx.io.shards import Shard
+
+__all__ = ["PredictOptions", "given_options", "same_bytes"]
 
 #: options that change no byte of the output; all others must be as they were to continue an interrupted run
 _HARMLESS = {
     "files", "output", "bundle", "device", "allow_fallback", "threads", "max_batch_tokens", "audit", "max_rejects",
     "strict", "resume", "state_dir", "force", "verbose", "manifest_file", "engine", "ray_address", "ray_workers",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """The options under the names of their parameters; ``toxonnx predict --help`` says what they mean."""
+
+    files: tuple[Location, ...]
+    output: Location | None
+    text_columns: tuple[str, ...]
+    bundle: str | None
+    device: str
+    allow_fallback: bool
+    threads: int | None
+    max_batch_tokens: int | None
+    review_below: float
+    long_texts: str | None
+    max_windows: int | None
+    no_cascade: bool
+    audit: float
+    audit_stop: bool
+    output_columns: tuple[str, ...]
+    prefix: str
+    reading: ReadOptions
+    output_format: str | None
+    on_error: str
+    max_rejects: int | None
+    rejects_file: Location | None
+    manifest_file: Location | None
+    spreadsheet_safe: bool
+    strict: bool
+    resume: bool
+    state_dir: Path | None
+    checkpoint_rows: int
+    shard: Shard | None
+    engine: str
+    ray_address: str | None
+    ray_workers: int | None
+    force: bool
+    verbose: bool
+
+    def check(self) -> None:
+        """Checks which go together.
+
+        Raises:
+            UsageError: some do not.
+        """
+        needless = {
+            "--max-rejects": self.max_rejects is not None,
+            "--rejects": self.rejects_file,
+            "--strict": self.strict,
+        }
+        if self.on_error == "fail" and (given := [option for option, value in needless.items() if value]):
+            raise click.UsageError(f"{given[0]} needs --on-error skip or null")
+        if "error" in self.output_columns and self.on_error != "null":
+            raise click.UsageError("the column error is for --on-error null; without it, no row of the output has one")
+        if self.audit_stop and (self.resume or self.shard is not None or not self.audit):
+            raise click.UsageError("--audit-stop needs --audit, and does not go with --resume or --shard")
+        if self.audit and self.engine == "ray":
+            raise click.UsageError("--audit does not go with --engine ray")
 
 
 def same_bytes(context: click.Context) -> dict[str, str]:
