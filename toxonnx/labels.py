@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import unicodedata
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,6 @@ from toxonnx.errors import InputError
 __all__ = ["ACTIVATIONS", "Labels"]
 
 ACTIVATIONS = ("softmax", "sigmoid")
-#: categories of Unicode whose characters break a line, or a terminal's output
-BREAKS = ("Cc", "Zl", "Zp")
 
 
 @dataclass(frozen=True)
@@ -22,8 +19,8 @@ class Labels:
     """The labels of a classifier.
 
     Attributes:
-        names: label names, in the order of the model's logits; not empty, on one line, and without ``|`` for
-            ``sigmoid``, as it separates the labels of a text.
+        names: label names, in the order of the model's logits; not empty, and without ``|`` for ``sigmoid``, as it
+            separates the labels of a text.
         activation: ``softmax`` (single-label) or ``sigmoid`` (multi-label, or a single label that applies or not).
         thresholds: the probability from which each label applies. Empty for ``softmax``: the most
             probable label applies.
@@ -43,9 +40,6 @@ class Labels:
             raise InputError(f"{len(self.names)} labels are too few for {self.activation}")
         if not all(self.names):
             raise InputError(f"label names must not be empty, got {self.names}", "Give every label a name.")
-        if broken := [name for name in self.names if any(unicodedata.category(char) in BREAKS for char in name)]:
-            what = f"label names must be on one line, without control characters, got {broken[0]!r}"
-            raise InputError(what, "Rename the label.")
         if self.multi and (ambiguous := [name for name in self.names if "|" in name]):
             what = f"the labels of a text are joined by |, which must not be part of a name: {ambiguous[0]!r}"
             raise InputError(what, "Rename the label.")

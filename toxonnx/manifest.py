@@ -113,7 +113,7 @@ class ModelSource:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationData:
-    """Texts on which the activation scales of int8 were measured.
+    """Texts on which the activations were measured, for their scales and for the rounding of weights in int8.
 
     Attributes:
         rows, source: their number, and a description of where they are from.

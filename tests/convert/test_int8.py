@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,6 +16,28 @@ from onnx import TensorProto, helper, numpy_helper
 
 from toxonnx.convert.int8 import quantize
 from toxonnx.convert.rounding import round_matrix
+from toxonnx.errors import CheckpointError
+
+Nodes = list[tuple[str, list[str], str]]
+
+
+def _save(path: Path, weights: dict[str, NDArray[Any]], nodes: Nodes) -> Path:
+    """Writes a model that reads input_ids and attention_mask; the last node computes its logits."""
+    logits = nodes[-1][2]
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["input_ids", "attention_mask"], ["seen"])]
+        + [helper.make_node(kind, inputs, [out]) for kind, inputs, out in nodes],
+        "small",
+        [helper.make_tensor_value_info(n, TensorProto.INT64, ["r", "t"]) for n in ("input_ids", "attention_mask")],
+        [helper.make_tensor_value_info(logits, TensorProto.FLOAT, ["r", "t", None])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    return path
+
+
+def _feed(ids: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    return {"input_ids": ids[None], "attention_mask": np.ones_like(ids)[None]}
 
 
 def _run(model: Path, feed: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
@@ -24,25 +47,15 @@ def _run(model: Path, feed: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]
 
 def test_smoothing_reduces_the_error_of_outliers(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    table = rng.normal(size=(64, 32)).astype(np.float32)
+    table = rng.normal(size=(64, 32))
     table[:, 3] *= 60  # as BERT's hidden states have them
-    weights = {"table": table, "w": rng.normal(size=(32, 5)).astype(np.float32), "b": rng.normal(size=5)}
-    graph = helper.make_graph(
-        [
-            helper.make_node("Mul", ["input_ids", "attention_mask"], ["seen"]),
-            helper.make_node("Gather", ["table", "seen"], ["hidden"]),
-            helper.make_node("MatMul", ["hidden", "w"], ["product"]),
-            helper.make_node("Add", ["product", "b"], ["logits"]),
-        ],
-        "linear",
-        [helper.make_tensor_value_info(n, TensorProto.INT64, ["r", "t"]) for n in ("input_ids", "attention_mask")],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["r", "t", 5])],
-        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
-    )
-    exact = tmp_path / "exact.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), exact)
-    ids = np.arange(64, dtype=np.int64)[None]
-    feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    weights = {"table": table, "w": rng.normal(size=(32, 5)), "b": rng.normal(size=5)}
+    nodes: Nodes = [
+        ("Gather", ["table", "seen"], "hidden"),
+        ("MatMul", ["hidden", "w"], "product"),
+        ("Add", ["product", "b"], "logits"),
+    ]
+    exact, feed = _save(tmp_path / "exact.onnx", weights, nodes), _feed(np.arange(64))
     expected = _run(exact, feed)
     error = {}
     for smoothing in (0.0, 0.8):
@@ -58,8 +71,7 @@ def test_shared_matrices_and_products_without_bias(tmp_path: Path) -> None:
         "table": rng.normal(size=(200, 16)), "w": rng.normal(size=(16, 16)) / 4, "b": rng.normal(size=(1, 16)),
         "head": rng.normal(size=(16, 3)), "c": rng.normal(size=3),
     }  # fmt: skip
-    nodes = [
-        ("Mul", ["input_ids", "attention_mask"], "seen"),
+    nodes: Nodes = [
         ("Gather", ["table", "seen"], "hidden"),  # an embedding that a product reads directly
         ("MatMul", ["hidden", "w"], "once"),
         ("Add", ["b", "once"], "shifted"),  # not a plain bias
@@ -69,19 +81,39 @@ def test_shared_matrices_and_products_without_bias(tmp_path: Path) -> None:
         ("MatMul", ["doubled", "head"], "product"),
         ("Add", ["c", "product"], "logits"),
     ]
-    graph = helper.make_graph(
-        [helper.make_node(kind, inputs, [out]) for kind, inputs, out in nodes], "shared",
-        [helper.make_tensor_value_info(n, TensorProto.INT64, ["r", "t"]) for n in ("input_ids", "attention_mask")],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["r", "t", 3])],
-        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
-    )  # fmt: skip
-    exact, small = tmp_path / "exact.onnx", tmp_path / "int8.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), exact)
-    ids = np.arange(200, dtype=np.int64)[None]
-    feed = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    exact, small, feed = _save(tmp_path / "exact.onnx", weights, nodes), tmp_path / "int8.onnx", _feed(np.arange(200))
     assert quantize(exact, small, [feed], smoothing=0.8, reduce_range=True) == 3
     expected, found = (_run(path, feed) for path in (exact, small))
     assert np.abs(found - expected).mean() < 0.03 * np.abs(expected).mean()
+
+
+TWO_LAYERS: Nodes = [
+    ("Gather", ["table", "seen"], "hidden"),
+    ("MatMul", ["hidden", "v"], "first"),
+    ("Tanh", ["first"], "bounded"),
+    ("MatMul", ["bounded", "w"], "logits"),
+]
+
+
+def test_statistics_measured_in_several_passes_give_the_same_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(4)
+    weights = {"table": rng.normal(size=(200, 16)), "v": rng.normal(size=(16, 8)), "w": rng.normal(size=(8, 4))}
+    exact = _save(tmp_path / "exact.onnx", weights, TWO_LAYERS)
+    feeds = [_feed(ids) for ids in np.split(np.arange(200), 5)]
+    quantize(exact, tmp_path / "one.onnx", feeds, smoothing=0.8, reduce_range=True)
+    monkeypatch.setattr("toxonnx.convert.int8.MAX_SQUARES", 1)
+    quantize(exact, tmp_path / "many.onnx", feeds, smoothing=0.8, reduce_range=True)
+    assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "many.onnx").read_bytes()
+
+
+def test_values_whose_squares_overflow_are_an_error(tmp_path: Path) -> None:
+    weights = {"table": np.full((200, 16), 1e25), "v": np.ones((16, 8)), "w": np.ones((8, 4))}
+    exact = _save(tmp_path / "exact.onnx", weights, TWO_LAYERS)
+    with pytest.raises(CheckpointError, match="the values of hidden are too large to quantize"):
+        quantize(exact, tmp_path / "int8.onnx", [_feed(np.arange(200))], smoothing=0.8, reduce_range=True)
+    assert not (tmp_path / "int8.onnx").exists()
 
 
 def _correlated(rng: np.random.Generator, rows: int, mix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -126,32 +158,3 @@ def test_inputs_that_are_independent_leave_nothing_to_correct() -> None:
     scales = np.abs(matrix).max(axis=0) / 63
     squares = np.diag(rng.uniform(0.1, 10, size=200))
     assert np.array_equal(round_matrix(matrix, scales, squares, 63), np.rint(matrix / scales))
-
-
-def test_statistics_measured_in_several_passes_give_the_same_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rng = np.random.default_rng(4)
-    weights = {"table": rng.normal(size=(200, 16)), "v": rng.normal(size=(16, 8)), "w": rng.normal(size=(8, 4))}
-    nodes = [
-        ("Mul", ["input_ids", "attention_mask"], "seen"),
-        ("Gather", ["table", "seen"], "hidden"),
-        ("MatMul", ["hidden", "v"], "first"),
-        ("Tanh", ["first"], "bounded"),
-        ("MatMul", ["bounded", "w"], "logits"),
-    ]
-    graph = helper.make_graph(
-        [helper.make_node(kind, inputs, [out]) for kind, inputs, out in nodes], "two",
-        [helper.make_tensor_value_info(n, TensorProto.INT64, ["r", "t"]) for n in ("input_ids", "attention_mask")],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["r", "t", 4])],
-        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
-    )  # fmt: skip
-    exact = tmp_path / "exact.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), exact)
-    feeds = [
-        {"input_ids": row[None], "attention_mask": np.ones((1, 40), np.int64)} for row in np.arange(200).reshape(5, 40)
-    ]
-    quantize(exact, tmp_path / "one.onnx", feeds, smoothing=0.8, reduce_range=True)
-    monkeypatch.setattr("toxonnx.convert.int8.MAX_STATISTICS", 1)
-    quantize(exact, tmp_path / "many.onnx", feeds, smoothing=0.8, reduce_range=True)
-    assert (tmp_path / "one.onnx").read_bytes() == (tmp_path / "many.onnx").read_bytes()

@@ -77,6 +77,12 @@ def test_a_class_with_too_few_texts_is_an_error() -> None:
         split(_examples(["v", "w", "x", "y", "z", "Z "], [0, 0, 0, 0, 1, 1]), Split(0.2), "rows.csv")
 
 
+def test_a_text_in_the_label_column_is_not_in_the_error() -> None:
+    labels = ("a", "I think that the soup was far too cold, thanks")
+    with pytest.raises(InputError, match=r"rows\.csv: class a value of 46 characters has 1 distinct text \(line 6\)"):
+        split(_examples(["v", "w", "x", "y", "z"], [0, 0, 0, 0, 1], labels), Split(0.2), "rows.csv")
+
+
 def test_groups_with_several_labels_are_not_divided() -> None:
     """Four countries, each with every class: every class is accepted, no country is on two sides."""
     examples = _examples([f"day {i}" for i in range(80)], [i % 3 for i in range(80)], ("a", "b", "c"))

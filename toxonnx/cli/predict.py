@@ -162,7 +162,7 @@ def command(**given: Any) -> None:
     options.check()
     from toxonnx.cli.predict_plan import make_plan
 
-    plan = make_plan(options, started)
+    plan = make_plan(options)
     if plan is None:
         click.echo(f"there are fewer files than shards: nothing to score for {options.shard}", err=True)
         return
@@ -170,4 +170,4 @@ def command(**given: Any) -> None:
         # Imports ONNX Runtime, for which errors about files need not wait.
         from toxonnx.cli.predict_run import run
 
-        run(options, plan, first)
+        run(options, plan, first, started)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from itertools import chain
 from typing import Any
 
@@ -33,7 +32,6 @@ class Plan:
     """What is read and written.
 
     Attributes:
-        started: when the command was.
         bundle: the model.
         reading: how inputs are read.
         moderator: what answers to the requests of a batch consist of; None for other formats.
@@ -42,7 +40,6 @@ class Plan:
         rejects_file, manifest_file: where these are written; None for nowhere.
     """
 
-    started: datetime
     bundle: Bundle
     reading: ReadOptions
     moderator: Moderator | None
@@ -56,7 +53,7 @@ class Plan:
         return open_source(self.jobs[0].input, self.reading)
 
 
-def make_plan(options: PredictOptions, started: datetime) -> Plan | None:
+def make_plan(options: PredictOptions) -> Plan | None:
     """Finds the model, the inputs and the outputs; None if there are fewer files than shards.
 
     Raises:
@@ -89,7 +86,7 @@ def make_plan(options: PredictOptions, started: datetime) -> Plan | None:
     _check_other_outputs({"--rejects": rejects_file, "--manifest": manifest_file}, jobs)
     check_writable([jobs[0].output, rejects_file, manifest_file])  # several outputs are in one folder
     return Plan(
-        started=started, bundle=bundle, reading=reading, moderator=moderator, jobs=jobs, shard_range=shard_range,
+        bundle=bundle, reading=reading, moderator=moderator, jobs=jobs, shard_range=shard_range,
         rejects_file=rejects_file, manifest_file=manifest_file,
     )  # fmt: skip
 

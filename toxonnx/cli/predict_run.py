@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import click
@@ -46,8 +47,14 @@ class _Scored(NamedTuple):
     summaries: Sequence[Summary]
 
 
-def run(options: PredictOptions, plan: Plan, first: Source[Any]) -> None:
+def run(options: PredictOptions, plan: Plan, first: Source[Any], started: datetime) -> None:
     """Scores all files, of which the first is open already, and prints what was done.
+
+    Args:
+        options: of the command.
+        plan: what is read and written.
+        first: the first input.
+        started: when the command was.
 
     Raises:
         GateError: rows were rejected, and ``--strict`` was given.
@@ -79,7 +86,7 @@ def run(options: PredictOptions, plan: Plan, first: Source[Any]) -> None:
         if outputs:
             given = given_options(click.get_current_context())
             pairs = list(zip(*scored, strict=True))
-            write_manifest(outputs["--manifest"], plan.bundle, given, plan.started, pairs)
+            write_manifest(outputs["--manifest"], plan.bundle, given, started, pairs)
     remove_states(scored.tasks, replaced=options.force and not options.resume)
     summary = Summary.total(scored.summaries)
     print_summary(summary, plan.bundle, len(plan.jobs), runtime.long_texts_of(plan.bundle.manifest))

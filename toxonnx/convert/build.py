@@ -77,7 +77,7 @@ class BuildInputs:
     Attributes:
         trained: the merged classifier.
         settings: how to export, and the limits.
-        calibration: texts on which int8 scales are measured; None for other precisions.
+        calibration: texts on which activations are measured for int8; None for other precisions.
         rows: the rows to verify on.
         test: the run's test rows; None if it has none.
         cascade: texts for the first stage of a cascade; None for none.

@@ -126,7 +126,7 @@ def _model_lines(manifest: Manifest) -> list[str]:
     if graph.calibration:
         lines.append(
             f"- int8: activation scales measured on {graph.calibration.rows} texts ({graph.calibration.source}), "
-            f"smoothing {graph.smoothing}, {7 if graph.reduce_range else 8}-bit weights, rounded by GPTQ"
+            f"smoothing {graph.smoothing}, {7 if graph.reduce_range else 8}-bit weights"
         )
     return lines + (_training_lines(manifest.training) if manifest.training else [])
 

@@ -46,10 +46,10 @@ FLOAT = onnx.TensorProto.FLOAT
 MIN_TABLE_ROWS = 128
 #: domain of ONNX Runtime's own operators
 DOMAIN = "com.microsoft"
-#: bytes of statistics that are measured in one pass over the calibration texts
-MAX_STATISTICS = 256_000_000
-#: texts whose statistics are computed at once: much faster than one by one
-MEASURED_TOGETHER = 16
+#: bytes of the sums of products that one pass over the calibration texts measures: all of BERT-base's in a pass
+MAX_SQUARES = 1_000_000_000
+#: tokens whose products are summed at once: much faster than text by text
+MEASURED_TOGETHER = 1024
 
 
 @dataclass
@@ -81,7 +81,8 @@ def quantize(
     Args:
         source: fp32 model.
         target: int8 model.
-        feeds: inputs of the model, int64 [rows, tokens] each, on which the ranges of activations are measured.
+        feeds: inputs of the model, int64 [rows, tokens] each, on which the ranges of activations are measured, and how
+            they move together.
         smoothing: the exponent ``a`` above, from 0 (no smoothing) to 1.
         reduce_range: use 7-bit weights, which do not saturate on CPUs without VNNI.
         margin: factor on the measured ranges, for calibration rows that differ from the rows to be scored.
@@ -90,7 +91,7 @@ def quantize(
         Number of quantized linear layers.
 
     Raises:
-        CheckpointError: the graph has no linear layer.
+        CheckpointError: the graph has no linear layer, or its activations are too large.
     """
     model = onnx.load(str(source))
     quantizer = _Quantizer(model, steps=63 if reduce_range else 127, margin=margin)
@@ -152,9 +153,9 @@ class _Quantizer:
         """Quantizes all matrix products with the same input, each with the bias that is added to it."""
         matrices = [numpy_helper.to_array(self.weights[node.input[1]]) for node in nodes]
         # A matrix that several layers share (ALBERT) cannot be smoothed or rounded for one of them.
-        shared = any(self.uses[node.input[1]] > 1 for node in nodes)
+        shared = [self.uses[node.input[1]] > 1 for node in nodes]
         source, inserted = activation, []
-        if smoothing and not shared:
+        if smoothing and not any(shared):
             factor = _smoothing_factor(measured, matrices, smoothing)
             matrices = [matrix * factor[:, None] for matrix in matrices]
             measured = measured.divided_by(factor)
@@ -170,16 +171,17 @@ class _Quantizer:
         inserted.append(helper.make_node("QuantizeLinear", [source, scale, zero], [quantized], name=quantized))
         matrix = np.concatenate(matrices, axis=1)
         scales = np.maximum(np.abs(matrix).max(axis=0), 1e-8).astype(np.float32) / self._steps
-        weights = (
-            np.rint(matrix / scales).astype(np.int8)
-            if shared
-            else round_matrix(matrix, scales, measured.squares, self._steps)
-        )
+        if not np.isfinite(measured.squares).all():
+            raise CheckpointError(
+                f"the values of {activation} are too large to quantize", "Export with --precision fp32."
+            )
+        weights = round_matrix(matrix, scales, measured.squares, self._steps)
         start = 0
-        for node, part in zip(nodes, matrices, strict=True):
+        for node, part, is_shared in zip(nodes, matrices, shared, strict=True):
             columns = slice(start, start := start + part.shape[1])
             name = node.input[1]
-            int8_weights = self._constant(f"{name}/int8", weights[:, columns])
+            nearest = np.rint(part / scales[columns]).astype(np.int8)
+            int8_weights = self._constant(f"{name}/int8", nearest if is_shared else weights[:, columns])
             inputs = [quantized, int8_weights, scale, self._constant(f"{name}/scale", scales[columns]), zero]
             self._replaced[node.output[0]] = [*inserted, self._matmul(node, inputs, part.shape[1])]
             inserted = []
@@ -226,12 +228,12 @@ def _smoothing_factor(measured: _Inputs, matrices: list[Float], smoothing: float
 
 
 def _passes(quantizer: _Quantizer, readers: dict[str, list[onnx.NodeProto]]) -> Iterator[list[str]]:
-    """The activations, in parts whose statistics fit into memory."""
+    """The activations, in parts whose sums of products take at most MAX_SQUARES bytes."""
     names: list[str] = []
     size = 0
     for name, nodes in readers.items():
         bytes_of_one = 4 * quantizer.weights[nodes[0].input[1]].dims[0] ** 2
-        if names and size + bytes_of_one > MAX_STATISTICS:
+        if names and size + bytes_of_one > MAX_SQUARES:
             yield names
             names, size = [], 0
         names.append(name)
@@ -252,13 +254,18 @@ def _measure(model: onnx.ModelProto, names: list[str], feeds: Sequence[Feed]) ->
     )
     inputs = {value.name for value in session.get_inputs()}
     measured: dict[str, _Inputs] = {}
-    for start in range(0, len(feeds), MEASURED_TOGETHER):
-        outputs = []
-        for feed in feeds[start : start + MEASURED_TOGETHER]:
-            types = {"token_type_ids": np.zeros_like(feed["input_ids"])} if "token_type_ids" in inputs else {}
-            outputs.append(session.run(names, feed | types))
+    outputs: list[Sequence[Float]] = []
+    tokens = 0
+    for number, feed in enumerate(feeds, start=1):
+        types = {"token_type_ids": np.zeros_like(feed["input_ids"])} if "token_type_ids" in inputs else {}
+        outputs.append(session.run(names, feed | types))
+        tokens += feed["input_ids"].size
+        if tokens < MEASURED_TOGETHER and number < len(feeds):
+            continue
         for name, values in zip(names, zip(*outputs, strict=True), strict=True):
             rows = np.concatenate([value.reshape(-1, value.shape[-1]) for value in values])
-            seen = _Inputs(rows.min(axis=0), rows.max(axis=0), rows.T @ rows)
+            with np.errstate(over="ignore"):
+                seen = _Inputs(rows.min(axis=0), rows.max(axis=0), rows.T @ rows)
             measured[name] = measured[name] + seen if name in measured else seen
+        outputs, tokens = [], 0
     return measured

@@ -1,9 +1,9 @@
 """Rounding of a matrix to int8 so that the error of its products is small, not that of its weights.
 
 Rounded to the nearest step, each weight has its own error, and the errors of a column add up in the product. Here the
-rows are rounded one after the other, and the error of each is taken off by the rows that are still to be rounded, as
-far as the inputs that belong to them move together: for inputs of one layer of BERT they do, and the product's error
-falls by a third or more. The weights stay on the same steps, so the model is neither larger nor slower.
+rows are rounded one after the other. After each, the rows that are not rounded yet are changed so that they cancel its
+error, as far as their inputs move together, as those of BERT's layers do. The weights stay on the same steps, so the
+model is neither larger nor slower.
 
 Source: Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers", ICLR 2023.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 __all__ = ["round_matrix"]
 
-#: share of the mean square of the inputs that is added to each, since few calibration texts say little about some
+#: share of the mean square of all inputs that is added to the square of each, since texts say little about rare inputs
 DAMPING = 0.01
 #: rows whose errors are passed on together
 BLOCK = 128

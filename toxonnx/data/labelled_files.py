@@ -111,7 +111,7 @@ def load_files(
         if absent:
             key = "labels.columns" if spec.columns else "labels.names"
             remove = f", or remove the class from {key} in the recipe" if spec.columns or spec.names else ""
-            what = f"{where} has no row with text of the class {', '.join(map(repr, absent))}"
+            what = f"{where} has no row with text of the class {', '.join(map(quote, absent))}"
             raise InputError(what, f"Add such rows{remove}.")
     return LoadedRows(rows, others, _settings(opened) if recipe.data and labels is None else {})
 
@@ -350,7 +350,7 @@ def _label_set(spec: LabelSpec, names: dict[str, str] | None, y_true: NDArray[np
     for i, values in enumerate(found):
         if len(values) < 2:
             column = spec.columns[i] if spec.columns else spec.column
-            label = repr(order[values[0]]) if names is not None and len(values) else str(*values)
+            label = quote(order[values[0]]) if names is not None and len(values) else str(*values)
             what = f"only the class {label}" if len(values) else "no label"
             hint = "A classifier needs rows of at least two classes."
             if spec.threshold is not None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toxonnx.data.examples import Examples
+from toxonnx.data.label_values import quote
 from toxonnx.errors import InputError
 from toxonnx.recipe import Split as SplitSpec
 from toxonnx.texts import fold
@@ -121,7 +122,7 @@ def _strata(examples: Examples, groups: Sequence[list[int]], needed: int, where:
                 lines = ", ".join(str(examples.lines[group[0]]) for group in own)
                 what = "group" if examples.groups else "text"
                 raise InputError(
-                    f"{where}: class {name!r} has {plural(count, f'distinct {what}')}"
+                    f"{where}: class {quote(name)} has {plural(count, f'distinct {what}')}"
                     f"{f' (line {lines})' if lines else ''}, the split needs {needed}",
                     "Add rows of this class, remove it, or use a separate validation file.",
                 )
