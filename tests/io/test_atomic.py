@@ -138,3 +138,16 @@ def test_the_name_of_an_open_file_is_written_where_that_is(tmp_path: Path) -> No
         subprocess.run([sys.executable, "-c", script, *names], check=True, stdout=file)
     assert (tmp_path / "out").read_text().splitlines() == ["before", *names]
     assert Path("/dev/stdout").is_symlink()
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit(143)])
+def test_a_signal_while_the_file_is_created_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, raised: type[BaseException] | BaseException
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("fcntl.flock", interrupted)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        AtomicFile(tmp_path / "out.csv")
+    assert list(tmp_path.iterdir()) == []

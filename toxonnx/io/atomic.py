@@ -79,9 +79,15 @@ class AtomicFile(OutputFile):
                 target, is_stream = _open_special(path), True
             else:
                 refuse_existing(path, force=force)
-                target = open_locked(partial_path(path), path)
                 self._partial = partial_path(path)
-                self.is_kept = size > 0
+                is_new = not self._partial.exists()
+                try:
+                    target = open_locked(self._partial, path)
+                    self.is_kept = size > 0
+                except (KeyboardInterrupt, SystemExit):  # a signal, before anything else would remove the file
+                    if is_new:
+                        _unlink(self._partial)
+                    raise
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror}") from None
         try:
