@@ -8,7 +8,7 @@ import importlib
 import json
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -110,6 +110,49 @@ def test_added_sentences_have_labels_and_unjudged_variants_a_teacher(
     assert Counter(row["toxicity"] for row in mentions)["1"] == len(extend.NAMES) * len(extend.DISMISSIVE)
     assert all(row["toxicity"] == row["identity_attack"] and "{" not in row["text"] for row in mentions)
     assert all(row["toxicity"] == "1" for row in mentions if row["text"].lower().startswith(tuple(dismissive)))
+
+
+def test_unjudged_texts_are_new_have_no_label_and_are_in_no_evaluation_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = ["text", "toxicity", "identity_attack", "insult", "threat", "profanity", "sexual", "source",
+              "split_group", "teacher_text"]  # fmt: skip
+    words, ends = ("red", "green", "old"), ("cold", "warm", "hot")
+    texts = [f"The {word} soup is {end}" for word, end in zip(words, ends, strict=True)]
+    texts += ["Our nurses sing all day. We like that very much! Most women are late again."]
+    rows = [[text, *"000000", "forum", "a", text] for text in texts]
+    rows += [["The blue soup is cold.", *"000000", "variant-frame", "a", ""]]
+    data = write_csv(tmp_path / "plain.csv", header, rows)
+    variants = [
+        ["Most cats like the soup.", *[""] * 6, "variant-group", "b", ""],
+        ["Most nurses like the soup.", *"000000", "variant-group", "b", ""],
+        ["We never like that.", *[""] * 6, "variant-negation", "b", ""],
+        [texts[0], *[""] * 6, "variant-negation", "b", ""],
+    ]
+    files = [write_csv(tmp_path / f"{name}.csv", header, variants) for name in "bc"]
+    cases = write_csv(tmp_path / "cases.csv", ["case"], [["most IMMIGRANTS are late, again"]])
+    output = tmp_path / "unjudged.csv"
+    monkeypatch.syspath_prepend(ROOT / "benchmarks" / "toxicity")
+    options = ["--variants", *map(str, files), "--evaluation", f"{cases}=case", "-o", str(output)]
+    monkeypatch.setattr(sys, "argv", ["unjudged.py", str(data), *options])
+    importlib.import_module("unjudged").main()
+    with output.open(newline="") as file:
+        result = list(csv.DictReader(file))
+    assert [list(row.values()) for row in result[: len(rows)]] == rows
+    added = result[len(rows) :]
+    assert not any(row[label] for row in added for label in header[1:7])
+    assert all(row["text"] == row["teacher_text"] for row in added)
+    assert len({row["text"] for row in added}) == len({row["split_group"] for row in added}) == len(added)
+    by_source: defaultdict[str, set[str]] = defaultdict(set)
+    for row in added:
+        by_source[row["source"]].add(row["text"])
+    replaced = by_source.pop("variant-words")
+    assert replaced and replaced <= {f"The {word} soup is {end}" for word in words for end in ends} - {*texts}
+    assert by_source == {
+        "variant-group": {"Most cats like the soup."},
+        "variant-negation": {"We never like that."},
+        "variant-sentence": {"Our nurses sing all day.", "We like that very much!"},
+    }
 
 
 def _scores(number: int) -> tuple[float, float]:
