@@ -126,7 +126,7 @@ def test_unjudged_texts_are_new_have_no_label_and_are_in_no_evaluation_set(
     variants = [
         ["Most cats like the soup.", *[""] * 6, "variant-group", "b", ""],
         ["Most nurses like the soup.", *"000000", "variant-group", "b", ""],
-        ["We never like that.", *[""] * 6, "variant-negation", "b", ""],
+        ["Women never like that.", *[""] * 6, "variant-negation", "b", ""],
         [texts[0], *[""] * 6, "variant-negation", "b", ""],
     ]
     files = [write_csv(tmp_path / f"{name}.csv", header, variants) for name in "bc"]
@@ -141,16 +141,17 @@ def test_unjudged_texts_are_new_have_no_label_and_are_in_no_evaluation_set(
     assert [list(row.values()) for row in result[: len(rows)]] == rows
     added = result[len(rows) :]
     assert not any(row[label] for row in added for label in header[1:7])
-    assert all(row["text"] == row["teacher_text"] for row in added)
     assert len({row["text"] for row in added}) == len({row["split_group"] for row in added}) == len(added)
     by_source: defaultdict[str, set[str]] = defaultdict(set)
     for row in added:
         by_source[row["source"]].add(row["text"])
+        assert (row["text"] == row["teacher_text"]) == (row["source"] != "variant-misspelled")
+    assert len(by_source.pop("variant-misspelled")) == 2
     replaced = by_source.pop("variant-words")
     assert replaced and replaced <= {f"The {word} soup is {end}" for word in words for end in ends} - {*texts}
     assert by_source == {
         "variant-group": {"Most cats like the soup."},
-        "variant-negation": {"We never like that."},
+        "variant-negation": {"Women never like that."},
         "variant-sentence": {"Our nurses sing all day.", "We like that very much!"},
     }
 

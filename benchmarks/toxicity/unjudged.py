@@ -12,6 +12,8 @@ The input is a file of ``extend.py``. The output has its rows, and after them ne
 * ``variant-sentence``: single sentences of longer texts
 * ``variant-words``: short texts in which words are replaced by others that stand between the same two words in another
   text
+* ``variant-misspelled``: those of the new texts that name a group, misspelled. The teacher reads the text as it was
+  written.
 
 Texts that are equal to one of an evaluation set are left out, where case, punctuation and the names of groups do not
 count. The same input and seed give the same output.
@@ -29,7 +31,8 @@ from pathlib import Path
 
 from augment import FRAME_WORDS
 from continue_from import LABELS, write
-from extend import NAMED
+from extend import ANY_WORDS, NAMED, misspelled_group
+from vary import MISSPELLED_WORDS, misspelled
 
 VARIANTS = ("variant-group", "variant-negation")
 #: words of a sentence that is taken out of its text, at least and at most
@@ -109,6 +112,7 @@ def main() -> None:
     parser.add_argument("--evaluation", nargs="+", default=[], metavar="FILE=COLUMN", help="texts to keep out")
     parser.add_argument("--sentences", type=int, default=60000, help="sentences of longer texts, at most")
     parser.add_argument("--words", type=int, default=70000, help="texts with replaced words, at most")
+    parser.add_argument("--misspelled", type=int, default=60000, help="misspelled texts, at most")
     parser.add_argument("--seed", type=int, default=71)
     parser.add_argument("-o", "--output", required=True, type=Path)
     arguments = parser.parse_args()
@@ -135,8 +139,14 @@ def main() -> None:
         rng.shuffle(texts)
         texts.sort(key=lambda text: not NAMED.search(text))
         added += [(source, text) for text in texts[:count]]
-    for number, (source, text) in enumerate(added):
-        shared = {"text": text, "source": source, "split_group": f"unjudged-{number}", "teacher_text": text}
+    pairs = [(source, text, text) for source, text in added]
+    named = [text for _, text in added if NAMED.search(text) and len(text.split()) <= MISSPELLED_WORDS]
+    for text in rng.sample(named, min(arguments.misspelled, len(named))):
+        changed = (misspelled if rng.random() < ANY_WORDS else misspelled_group)(text, rng)
+        if changed != text:
+            pairs.append(("variant-misspelled", changed, text))
+    for number, (source, text, original) in enumerate(pairs):
+        shared = {"text": text, "source": source, "split_group": f"unjudged-{number}", "teacher_text": original}
         rows.append(dict.fromkeys(LABELS, "") | shared)
     write(arguments.output, rows)
 
