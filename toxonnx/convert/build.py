@@ -104,6 +104,17 @@ class _Models:
     ran_on: str
 
 
+@dataclass(frozen=True)
+class _Build:
+    """A build whose graph is written: its inputs and models, the bundle's folder, one for other files, and the log."""
+
+    inputs: BuildInputs
+    models: _Models
+    work: Path
+    scratch: Path
+    log: Callable[[str], None]
+
+
 def build_bundle(inputs: BuildInputs, work: Path, name: str, log: Callable[[str], None]) -> Bundle:
     """Creates a sealed bundle in ``work``, an empty folder.
 
@@ -134,7 +145,7 @@ def build_bundle(inputs: BuildInputs, work: Path, name: str, log: Callable[[str]
             f"exported to ONNX {settings.precision}, {settings.layout} layout, by {manifest.graph.written_by}; "
             f"verifying on {len(inputs.rows.texts)} rows ({inputs.rows.where}), on {models.ran_on}"
         )
-        manifest = _verify_and_evaluate(inputs, manifest, models, work, scratch, log)
+        manifest = _verify_and_evaluate(_Build(inputs, models, work, scratch, log), manifest)
         expected = _expected(trained, models.final)
     for line in [*verification_lines(manifest), *decision_lines(manifest.decisions), *cascade_lines(manifest)]:
         log(line)
@@ -274,15 +285,25 @@ def _to_int8(
     )
 
 
-def _verify_and_evaluate(
-    inputs: BuildInputs,
-    manifest: Manifest,
-    models: _Models,
-    work: Path,
-    scratch: Path,
-    log: Callable[[str], None],
-) -> Manifest:
-    """Verifies, fits thresholds, and evaluates; returns the completed manifest."""
+def _verify_and_evaluate(build: _Build, manifest: Manifest) -> Manifest:
+    """Verifies, fits thresholds, evaluates, and fits a first stage; returns the completed manifest."""
+    inputs = build.inputs
+    manifest, reported, logits = _verify(build, manifest)
+    decisions = manifest.decisions
+    fitted = [inputs.rows] if decisions and (decisions.calibrated or decisions.target) else []
+    used = [one for one in (inputs.calibration, *fitted) if one]
+    save_bundle_fingerprints(inputs.trained, used, build.work)
+    with_decisions, _ = load_final(build.work, manifest, build.scratch)
+    for warning in empty_text_lines(with_decisions):
+        build.log(warning)
+    evaluation = held_out_report(with_decisions, logits, reported, inputs.suite, build.log)
+    # Only after the report, which is about the full model: that was not fitted on the test rows.
+    return _with_cascade(build, dataclasses.replace(manifest, evaluation=evaluation), with_decisions)
+
+
+def _verify(build: _Build, manifest: Manifest) -> tuple[Manifest, VerificationRows, NDArray[np.float32]]:
+    """The manifest with agreement, thresholds and decisions; the rows to report on, and the final model's logits."""
+    inputs, models = build.inputs, build.models
     trained, settings, rows = inputs.trained, inputs.settings, inputs.rows
     logits = ExportLogits.of(trained, models.fp32, models.final, rows.texts)
     # The limits apply to decisions without thresholds: these are fitted on the final model's logits, not PyTorch's.
@@ -311,28 +332,23 @@ def _verify_and_evaluate(
         trained, with_and_without, reported, labels=labels, allow_worse=inputs.allow_worse_than_baseline
     )
     for warning in worse:
-        log(f"warning: {warning}")
+        build.log(f"warning: {warning}")
     verification = dataclasses.replace(verification, worse_than_baseline=worse)
     manifest = dataclasses.replace(manifest, labels=labels, verification=verification, decisions=decisions)
-    fitted = [rows] if decisions and (decisions.calibrated or decisions.target) else []
-    used = [one for one in (inputs.calibration, *fitted) if one]
-    save_bundle_fingerprints(trained, used, work)
-    with_decisions, _ = load_final(work, manifest, scratch)
-    for warning in empty_text_lines(with_decisions):
-        log(warning)
-    evaluation = held_out_report(with_decisions, reported_logits, reported, inputs.suite, log)
-    manifest = dataclasses.replace(manifest, evaluation=evaluation)
-    if inputs.cascade and (target := cascade_target(settings.cascade, labels)):
-        log(f"fitting a first stage on {inputs.cascade.where}")
-        cascade, weights = fit_cascade(
-            with_decisions, inputs.cascade.texts, trained_on(trained), target, where=inputs.cascade.where
-        )
-        np.save(work / CASCADE_WEIGHTS, weights, allow_pickle=False)
-        # Only now: the report above is about the full model, which was not fitted on the test rows.
-        path = work / FINGERPRINT_FILES["fitted"]
-        save_fingerprints(path, inputs.cascade.texts, load_fingerprints(path) if path.is_file() else None)
-        manifest = dataclasses.replace(manifest, cascade=cascade)
-    return manifest
+    return manifest, reported, reported_logits
+
+
+def _with_cascade(build: _Build, manifest: Manifest, classifier: Classifier) -> Manifest:
+    """The manifest with a first stage, if one was requested; writes its weights and the fingerprints of its texts."""
+    texts, wanted = build.inputs.cascade, build.inputs.settings.cascade
+    if not texts or not (target := cascade_target(wanted, manifest.labels)):
+        return manifest
+    build.log(f"fitting a first stage on {texts.where}")
+    cascade, weights = fit_cascade(classifier, texts.texts, trained_on(build.inputs.trained), target, where=texts.where)
+    np.save(build.work / CASCADE_WEIGHTS, weights, allow_pickle=False)
+    path = build.work / FINGERPRINT_FILES["fitted"]
+    save_fingerprints(path, texts.texts, load_fingerprints(path) if path.is_file() else None)
+    return dataclasses.replace(manifest, cascade=cascade)
 
 
 def _verify_long_texts(inputs: BuildInputs, models: _Models) -> Agreement | None:

@@ -153,9 +153,9 @@ class _Quantizer:
         """Quantizes all matrix products with the same input, each with the bias that is added to it."""
         matrices = [numpy_helper.to_array(self.weights[node.input[1]]) for node in nodes]
         # A matrix that several layers share (ALBERT) cannot be smoothed or rounded for one of them.
-        shared = [self.uses[node.input[1]] > 1 for node in nodes]
+        shared = any(self.uses[node.input[1]] > 1 for node in nodes)
         source, inserted = activation, []
-        if smoothing and not any(shared):
+        if smoothing and not shared:
             factor = _smoothing_factor(measured, matrices, smoothing)
             matrices = [matrix * factor[:, None] for matrix in matrices]
             measured = measured.divided_by(factor)
@@ -175,13 +175,15 @@ class _Quantizer:
             raise CheckpointError(
                 f"the values of {activation} are too large to quantize", "Export with --precision fp32."
             )
-        weights = round_matrix(matrix, scales, measured.squares, self._steps)
+        if shared:
+            weights = np.rint(matrix / scales).astype(np.int8)
+        else:
+            weights = round_matrix(matrix, scales, measured.squares, self._steps)
         start = 0
-        for node, part, is_shared in zip(nodes, matrices, shared, strict=True):
+        for node, part in zip(nodes, matrices, strict=True):
             columns = slice(start, start := start + part.shape[1])
             name = node.input[1]
-            nearest = np.rint(part / scales[columns]).astype(np.int8)
-            int8_weights = self._constant(f"{name}/int8", nearest if is_shared else weights[:, columns])
+            int8_weights = self._constant(f"{name}/int8", weights[:, columns])
             inputs = [quantized, int8_weights, scale, self._constant(f"{name}/scale", scales[columns]), zero]
             self._replaced[node.output[0]] = [*inserted, self._matmul(node, inputs, part.shape[1])]
             inserted = []
