@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toxonnx.evaluate.intervals import bootstrap, cluster_ids, mcnemar, resamples
@@ -62,6 +62,7 @@ def test_an_interval_contains_its_share() -> None:
             assert 0 <= low <= right / count <= high <= 1, (right, count)
 
 
+@settings(deadline=None)
 @given(right=st.integers(0, 60), others=st.integers(0, 60))
 def test_wilson_and_mcnemar_agree_with_scipy(right: int, others: int) -> None:
     if right + others:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from helpers import random_logits
 
 from toxonnx.data.label_values import MISSING
 from toxonnx.evaluate.measure import compare_models, report_model
-from toxonnx.evaluate.metrics import Sample
+from toxonnx.evaluate.metrics import Sample, wilson
 from toxonnx.evaluate.report import BootstrapOptions, ModelDescription, ScoredRows
 from toxonnx.evaluate.sections import model_sections
+from toxonnx.labels import Labels
 
 
 def scored_rows(name: str, sample: Sample) -> ScoredRows:
@@ -47,3 +49,19 @@ def test_a_report_says_in_how_many_rows_a_label_was_judged() -> None:
     changed = np.where(y_true == MISSING, -logits, logits)
     comparison = compare_models(scored("one", logits), scored("other", changed), options)
     assert comparison.same_label < 0.5 and comparison.differences["macro_f1"].value == 0
+
+
+@pytest.mark.parametrize("positives", [1, 2, 3, 4, 6])
+def test_a_resample_without_a_label_is_no_evidence_against_a_perfect_model(positives: int) -> None:
+    # Two labels of 12 rows; the second was judged in few of them, and every decision is right.
+    y_true = np.zeros((12, 2), dtype=int)
+    y_true[:6, 0], y_true[:positives, 1], y_true[positives + 2 :, 1] = 1, 1, MISSING
+    sample = Sample.of_logits(np.where(y_true == 1, 3.0, -3.0), y_true, Labels(("x", "y"), "sigmoid"))
+    rows = scored_rows("one", sample)
+    intervals = report_model(rows, {}, BootstrapOptions(samples=200)).measured.intervals
+    for name, count in (("precision", positives), ("recall", positives)):
+        assert intervals[f"per_class/y/{name}"] == wilson(1, count), name
+    for name in ("per_class/y/f1", "macro_f1", "weighted_f1"):
+        assert intervals[name] is None, name
+    assert intervals["accuracy"] == wilson(1, 12)
+    assert compare_models(rows, rows, BootstrapOptions(samples=200)).differences["macro_f1"].low is None

@@ -29,9 +29,12 @@ def with_local_folder(
 
     Raises:
         InputError: that is impossible without ``state_dir``; or it cannot be made.
+        UsageError: there is a ``state_dir``, but no output that is elsewhere.
     """
     elsewhere = [one for one in outputs if isinstance(one, RemotePath)]
     if not elsewhere:
+        if state_dir is not None:
+            raise click.UsageError("--state-dir is for outputs that are URLs; a file is written beside its final name")
         return list(outputs)
     if state_dir is not None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -83,13 +84,13 @@ def check_baselines(
     return [*warnings, *([refused] if refused else [])]
 
 
-def _measure(sample: Sample, metric: str, weights: NDArray[np.int64] | None = None) -> float:
-    return float(getattr(sample.metrics(weights, ranked=False), metric))
+def _measure(sample: Sample, metric: str, weights: NDArray[np.int64] | None = None, undefined: float = 0.0) -> float:
+    return float(getattr(sample.metrics(weights, ranked=False, undefined=undefined), metric))
 
 
 def _upper_end(sample: Sample, metric: str) -> float | None:
     """The upper end of the metric's 95% interval; None where the bootstrap gives none."""
     ends = bootstrap(
-        lambda weights: {metric: _measure(sample, metric, weights)}, sample.groups, BOOTSTRAP_SAMPLES, seed=0
+        lambda weights: {metric: _measure(sample, metric, weights, math.nan)}, sample.groups, BOOTSTRAP_SAMPLES, seed=0
     )[metric]
     return ends[1] if ends else None

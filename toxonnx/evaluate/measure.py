@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
@@ -87,7 +88,9 @@ def _review(sample: Sample, review: Bools) -> Review:
 
 def _measure(sample: Sample, options: BootstrapOptions) -> MeasuredRows:
     clusters = cluster_ids(sample.groups.tolist())
-    intervals = bootstrap(lambda weights: flatten(sample.metrics(weights)), clusters, options.samples, options.seed)
+    intervals = bootstrap(
+        lambda weights: flatten(sample.metrics(weights, undefined=math.nan)), clusters, options.samples, options.seed
+    )
     if options.samples:
         # If all rows are correct, or none, resampling gives no interval; for a share, Wilson's is used.
         shares = {"accuracy": sample.share(sample.correct, sample.judged)}
@@ -167,8 +170,8 @@ def compare_models(
     measurable = _measurable(leaky)
     one, two = first.sample.of_rows(measurable), other.sample.of_rows(measurable)
 
-    def differences(weights: NDArray[np.int64] | None) -> dict[str, float]:
-        a, b = flatten(one.metrics(weights, ranked=False)), flatten(two.metrics(weights, ranked=False))
+    def differences(weights: NDArray[np.int64] | None, undefined: float = math.nan) -> dict[str, float]:
+        a, b = (flatten(model.metrics(weights, ranked=False, undefined=undefined)) for model in (one, two))
         return {key: a[key] - b[key] for key in ("accuracy", "macro_f1", "loss")}
 
     intervals = bootstrap(differences, cluster_ids(one.groups.tolist()), options.samples, options.seed)
@@ -181,7 +184,8 @@ def compare_models(
         leaky_rows_left_out=int((~measurable).sum()),
         same_label=float((one.decisions == two.decisions).all(axis=1).mean()),
         differences={
-            key: Difference(value, *(intervals.get(key) or (None, None))) for key, value in differences(None).items()
+            key: Difference(value, *(intervals.get(key) or (None, None)))
+            for key, value in differences(None, undefined=0.0).items()
         },
         mcnemar=mcnemar(one.of_rows(distinct), two.of_rows(distinct)),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -209,33 +210,35 @@ class Sample:
         value = int((hits & of).sum()) / total
         return (value, *wilson(value, len(np.unique(self.groups[of]))))
 
-    def metrics(self, weights: NDArray[Any] | None = None, *, ranked: bool = True) -> Metrics:
+    def metrics(self, weights: NDArray[Any] | None = None, *, ranked: bool = True, undefined: float = 0.0) -> Metrics:
         """Metrics of the rows.
 
         Args:
             weights: how often each row counts, [rows]; once by default.
             ranked: whether to compute ROC-AUC and average precision.
+            undefined: the value of a metric whose denominator is 0; 0 as in scikit-learn, and NaN for the resamples of
+                a bootstrap, where a 0 would be taken for a measurement.
         """
+        ratio = functools.partial(_ratio, undefined=undefined)
         w = np.ones(len(self)) if weights is None else weights.astype(np.float64)
         predicted, actual, both = (w @ part for part in (self.predicted, self.actual, self.predicted & self.actual))
         errors, ece = self._calibration_errors(w, self._true)
         known = [None] * len(self.labels) if self.known.all() else [round(n) for n in (w @ self.known).tolist()]
         per_class = {
             name: LabelMetrics(
-                _ratio(both[i], predicted[i]), _ratio(both[i], actual[i]),
-                _ratio(2 * both[i], predicted[i] + actual[i]),
+                ratio(both[i], predicted[i]), ratio(both[i], actual[i]), ratio(2 * both[i], predicted[i] + actual[i]),
                 round(actual[i]), round(predicted[i]), *(self._ranked(i, w) if ranked else (None, None)), known[i],
                 errors[i] if self.labels.multi and known[i] != 0 else None,
             )
             for i, name in enumerate(self.labels.names)
         }  # fmt: skip
-        f1 = np.array([one.f1 for one in per_class.values()])
         occurs = predicted + actual > 0
+        f1 = np.where(occurs, [one.f1 for one in per_class.values()], 0.0)
         return Metrics(
-            accuracy=_ratio(float(w @ (self.correct & self.judged)), float(w @ self.judged)),
-            macro_f1=float(f1[occurs].mean()) if occurs.any() else 0.0,
-            weighted_f1=_ratio(float(actual @ f1), float(actual.sum())),
-            loss=_ratio(float(w @ self._losses), float(w @ self._terms)),
+            accuracy=ratio(float(w @ (self.correct & self.judged)), float(w @ self.judged)),
+            macro_f1=ratio(float(f1[occurs].sum()), float(occurs.sum())),
+            weighted_f1=ratio(float(actual @ f1), float(actual.sum())),
+            loss=ratio(float(w @ self._losses), float(w @ self._terms)),
             ece=ece,
             per_class=per_class,
             confusion=self._confusion(w),
@@ -339,8 +342,8 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
 
 
-def _ratio(part: float, whole: float) -> float:
-    return float(part) / float(whole) if whole else 0.0
+def _ratio(part: float, whole: float, undefined: float = 0.0) -> float:
+    return float(part) / float(whole) if whole else undefined
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from toxonnx.errors import InputError
 from toxonnx.io.compression import without_suffix
 from toxonnx.io.remote import AnyPath, Location, as_location
 
@@ -41,6 +42,26 @@ FORMATS = {
     "openai-batch": Format("toxonnx.io.openai_batch", (), has_columns=False, syntax="jsonl"),
 }
 
+#: of formats that are not written: under such a name, other programs would refuse the file or misread it
+FOREIGN_SUFFIXES = frozenset(
+    (
+        ".7z",
+        ".arrow",
+        ".avro",
+        ".bz2",
+        ".db",
+        ".feather",
+        ".json",
+        ".ods",
+        ".orc",
+        ".sqlite",
+        ".xls",
+        ".xlsx",
+        ".xz",
+        ".zip",
+    )
+)
+
 
 def format_of_name(path: Location) -> str | None:
     """The format of a name's suffix, below that of a compression; None if it is unknown."""
@@ -49,10 +70,24 @@ def format_of_name(path: Location) -> str | None:
 
 
 def output_format(path: AnyPath | None, input_format: str) -> str:
-    """The format of an output that nobody named: that of its suffix, else that of the input, else the first one."""
+    """The format of an output that nobody named: that of its suffix, else that of the input, else the first one.
+
+    Raises:
+        InputError: the suffix is that of a format that is not written.
+    """
     if input_format in FORMATS and FORMATS[input_format].syntax:
         return input_format
-    of_name = format_of_name(as_location(path)) if path is not None else None
+    of_name = None
+    if path is not None:
+        location = as_location(path)
+        of_name = format_of_name(location)
+        suffix = without_suffix(location).suffix.lower()
+        if suffix in FOREIGN_SUFFIXES:
+            written = ", ".join(suffix for one in FORMATS.values() if one.is_written for suffix in one.suffixes)
+            raise InputError(
+                f"{path}: toxonnx does not write {suffix} files",
+                f"Use a name that ends in {written}; or name the format with --output-format.",
+            )
     return next(
         (name for name in (of_name, input_format) if name is not None and FORMATS[name].is_written), next(iter(FORMATS))
     )

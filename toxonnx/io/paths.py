@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from toxonnx.errors import InputError
+from toxonnx.io.atomic import is_special
 from toxonnx.io.compression import compression_of_name, without_suffix
 from toxonnx.io.formats import FORMATS, format_of_name, output_format, syntax_of
 from toxonnx.io.input_file import STDIN, is_pipe
@@ -53,11 +54,13 @@ def plan_jobs(
         wanted_format, force: ``format`` and ``force`` of :class:`toxonnx.io.base.WriteOptions`.
 
     Raises:
-        InputError: there is no file, no folder to write to, an output exists, two have the same name, or one of several
-            inputs is a pipe.
+        InputError: there is no file, no folder to write to, an output exists or is an input, two have the same name, or
+            one of several inputs is a pipe.
     """
     found = [one for path in inputs for one in _find(path, input_format)]
     if len(inputs) == 1 and found[0].path == inputs[0] and not (output and output.is_dir()):
+        if output and not is_special(output) and output.resolve() == inputs[0].resolve():
+            raise InputError(f"{output} would replace the file that is read", "Name another file.")
         return [Job(inputs[0], output)]
     if output is None:
         raise InputError("several files need a folder to be written to", "Name it with -o FOLDER.")
