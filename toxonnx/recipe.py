@@ -77,11 +77,14 @@ class Source:
         weight: of each of these rows in the loss; 0 leaves them out.
         cap: number of these rows to use at most, drawn with ``split.seed``; 0 for all.
         licence: of the rows, for the model card.
+        fingerprints: whether run and bundle keep fingerprints of the texts, by which an evaluation recognises them.
+            False is for texts that a program made up, on which nobody evaluates.
     """
 
     weight: NotNegative = 1.0
     cap: Count = 0
     licence: str = ""
+    fingerprints: bool = True
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from helpers import recipe, sentences, write_csv
 
 from toxonnx.bundle import sha256
+from toxonnx.data.fingerprints import hashes, load_fingerprints
 from toxonnx.errors import InputError
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.scores import probabilities
@@ -45,7 +47,9 @@ def test_a_student_learns_from_unlabelled_rows(
     unlabelled = write_csv(tmp_path / "many.csv", ["text"], [*texts, *([text] for text, _ in sentences(20, 5))])
     spec = recipe(tmp_path / "r.toml", epochs=4, tail=TEACHER.format(models=run))
     loaded = load_recipe(spec)
-    loaded = dataclasses.replace(loaded, data=(DataFile(), DataFile(path=str(unlabelled), licence="CC0")))
+    loaded = dataclasses.replace(
+        loaded, data=(DataFile(), DataFile(path=str(unlabelled), licence="CC0", fingerprints=False))
+    )
     request = TrainRequest(recipe=loaded, data=labelled, output=tmp_path / "run", base=str(bases["distilbert"]))
     lines: list[str] = []
     student = fit(request, Reports(log=lines.append))
@@ -55,6 +59,10 @@ def test_a_student_learns_from_unlabelled_rows(
     assert list(student.teacher) == ["run"] and set(student.sources) == {"few", "many"}
     assert student.sources["many"].licence == "CC0" and not student.sources["many"].metrics
     assert student.sources["few"].metrics["validation"] == student.metrics["validation"]
+    # Texts of a source without fingerprints are not remembered, the others are.
+    with (tmp_path / "run" / "validation.csv").open(newline="") as file:
+        known = {text for text, _ in sentences(20, 5)} - {row["text"] for row in csv.DictReader(file)}
+    assert set(load_fingerprints(tmp_path / "run" / "training_texts.npy")) == set(hashes(known))
     # A word decides the class; 16 labelled rows do not show all of these words, the teacher knows them.
     others = sentences(60, 9)
     texts_of_others, classes = [text for text, _ in others], [label for _, label in others]

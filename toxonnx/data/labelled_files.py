@@ -280,11 +280,11 @@ def _settings(files: Sequence[_File]) -> dict[str, Source]:
     for file in files:
         for name in dict.fromkeys(name for name, weight in zip(file.sources, file.weights, strict=True) if weight > 0):
             one = file.spec.settings(name)
-            settings = Source(one.weight, one.cap, one.licence)
+            settings = Source(one.weight, one.cap, one.licence, one.fingerprints)
             before, path = found.setdefault(name, (settings, file.table.path))
             if before != settings:
                 raise InputError(
-                    f"{path} and {file.table.path} both have the source {name!r}, with another weight, cap or licence",
+                    f"{path} and {file.table.path} both have the source {name!r}, with other settings",
                     "Give the files different names: name in [[data]], or other values in the column of the sources.",
                 )
     return {name: settings for name, (settings, _) in found.items()}

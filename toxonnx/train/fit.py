@@ -183,7 +183,7 @@ def fit(request: TrainRequest, reports: Reports | None = None) -> RunMetadata:
             replace_text(output / RUN_FILE, to_json(unfinished))
         trainer = ClassifierTrainer(recipe, data, prepared.trained, prepared.tokenizer, output, reports)
         data.save(output, recipe.training.seed)
-        save_fingerprints(output / FINGERPRINT_FILES["training"], data.all_train.texts, seen)
+        save_fingerprints(output / FINGERPRINT_FILES["training"], data.fingerprinted, seen)
         if checkpoint:
             log(f"resuming from {checkpoint.name}")
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

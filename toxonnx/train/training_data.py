@@ -64,6 +64,14 @@ class TrainingData:
         """The training rows: labelled ones, then unlabelled ones."""
         return Examples.concatenate([self.train, self.unlabelled])
 
+    @property
+    def fingerprinted(self) -> list[str]:
+        """The texts of the training rows, without those of sources that are left out of the fingerprints."""
+        rows = self.all_train
+        if not rows.sources:
+            return rows.texts
+        return [text for text, name in zip(rows.texts, rows.sources, strict=True) if self.sources[name].fingerprints]
+
     def save(self, folder: Path, seed: int) -> None:
         """Writes the held-out rows, and a sample of the training rows, as CSV."""
         for part, rows in self.held_out.items():
