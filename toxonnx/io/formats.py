@@ -44,23 +44,9 @@ FORMATS = {
 
 #: of formats that are not written: under such a name, other programs would refuse the file or misread it
 FOREIGN_SUFFIXES = frozenset(
-    (
-        ".7z",
-        ".arrow",
-        ".avro",
-        ".bz2",
-        ".db",
-        ".feather",
-        ".json",
-        ".ods",
-        ".orc",
-        ".sqlite",
-        ".xls",
-        ".xlsx",
-        ".xz",
-        ".zip",
-    )
-)
+    (".7z", ".arrow", ".avro", ".bz2", ".db", ".feather", ".json", ".ods", ".orc", ".sqlite", ".xls", ".xlsx", ".xz",
+     ".zip")
+)  # fmt: skip
 
 
 def format_of_name(path: Location) -> str | None:
