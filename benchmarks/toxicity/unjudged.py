@@ -113,6 +113,7 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=60000, help="sentences of longer texts, at most")
     parser.add_argument("--words", type=int, default=70000, help="texts with replaced words, at most")
     parser.add_argument("--misspelled", type=int, default=60000, help="misspelled texts, at most")
+    parser.add_argument("--only-new", action="store_true", help="leave out the rows of FILE that have no label")
     parser.add_argument("--seed", type=int, default=71)
     parser.add_argument("-o", "--output", required=True, type=Path)
     arguments = parser.parse_args()
@@ -139,6 +140,8 @@ def main() -> None:
         rng.shuffle(texts)
         texts.sort(key=lambda text: not NAMED.search(text))
         added += [(source, text) for text in texts[:count]]
+    if arguments.only_new:
+        rows = [row for row in rows if any(row[label] for label in LABELS)]
     pairs = [(source, text, text) for source, text in added]
     named = [text for _, text in added if NAMED.search(text) and len(text.split()) <= MISSPELLED_WORDS]
     for text in rng.sample(named, min(arguments.misspelled, len(named))):

@@ -42,6 +42,23 @@ def test_an_output_that_would_lose_rows_or_be_misread_is_refused(
     assert sorted(one.name for one in tmp_path.iterdir()) == ["in.csv", "link.csv"]
 
 
+def test_an_output_that_ends_in_a_slash_is_a_folder_that_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in.csv").write_text("text\nhello\n")
+    for output, written in (("new/", "new/in.csv"), ("new/deeper/", "new/deeper/in.csv"), ("plain", "plain")):
+        done = CliRunner().invoke(group, ["predict", "in.csv", "-o", output], standalone_mode=False)
+        assert done.exit_code == 0 and "hello" in Path(written).read_text(), done.exception
+    for arguments, message in (
+        (["in.csv", "-o", "plain/"], "plain is not a folder"),
+        (["-", "-o", "other/"], "standard input has no name below a folder"),
+        (["in.csv", "-o", "new/"], "new/in.csv already exists"),
+    ):
+        done = CliRunner().invoke(group, ["predict", *arguments], standalone_mode=False)
+        assert message in str(done.exception)
+
+
 def test_a_format_that_is_named_may_have_any_suffix(tmp_path: Path) -> None:
     data = tmp_path / "in.csv"
     data.write_text("text\nhello\n")

@@ -53,6 +53,12 @@ def _fails_after(patch: pytest.MonkeyPatch, batches: int, error: BaseException) 
     patch.setattr(stub_classifier.StubClassifier, "score", fails)
 
 
+def test_a_single_file_goes_below_an_output_that_ends_in_a_slash(store: MemoryFileSystem, tmp_path: Path) -> None:
+    (tmp_path / "posts.csv").write_text(ROWS)
+    _run(tmp_path / "posts.csv", "-o", "memory://bucket/new/")
+    assert store.find("/bucket") == ["/bucket/new/posts.csv"]
+
+
 def test_every_format_is_read_and_written_as_on_this_machine(store: MemoryFileSystem, tmp_path: Path) -> None:
     table = pa.table({"text": ["a", "a fine day", "caf\u00e9"] * 5})
     pq.write_table(table, tmp_path / "posts.parquet", row_group_size=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,15 +46,16 @@ def _shard(_context: click.Context, _option: click.Parameter, value: str | None)
     return parse_shard(value) if value is not None else None
 
 
-def _no_dash(_context: click.Context, _option: click.Parameter, value: Location | None) -> Location | None:
-    return None if value == Path("-") else value
+def _output(context: click.Context, _option: click.Parameter, value: str | None) -> Location | None:
+    context.params["into_folder"] = value is not None and value.endswith(("/", os.sep))  # which a path does not keep
+    return None if value in {None, "-"} else as_location(value)
 
 
 @click.command("predict")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=as_location)
 @click.option(
-    "-o", "--output", type=as_location, metavar="PATH", callback=_no_dash,
-    help="Output file; for several files, a folder  [default: standard output]",
+    "-o", "--output", metavar="PATH", callback=_output,
+    help="Output file; a folder for several files, or if PATH ends in /  [default: standard output]",
 )  # fmt: skip
 @text_column_option
 @click.option("--bundle", metavar="DIR|NAME", help="The model  [default: the one that ships with toxonnx]")

@@ -29,6 +29,7 @@ class PredictOptions:
 
     files: tuple[Location, ...]
     output: Location | None
+    into_folder: bool
     text_columns: tuple[str, ...]
     bundle: str | None
     device: str

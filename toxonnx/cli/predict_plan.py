@@ -68,8 +68,8 @@ def make_plan(options: PredictOptions) -> Plan | None:
         (options.output, options.rejects_file, options.manifest_file), options.state_dir, resume=options.resume
     )
     jobs: Sequence[Job] = plan_jobs(
-        options.files, output, input_format=reading.format, wanted_format=options.output_format,
-        force=options.force or options.resume,
+        options.files, output, into_folder=options.into_folder, input_format=reading.format,
+        wanted_format=options.output_format, force=options.force or options.resume,
     )  # fmt: skip
     shard, shard_range = options.shard, None
     if options.engine == "ray":

@@ -36,19 +36,21 @@ def plan_jobs(
     inputs: Sequence[Location],
     output: Location | None,
     *,
+    into_folder: bool = False,
     input_format: str | None = None,
     wanted_format: str | None = None,
     force: bool = False,
 ) -> list[Job]:
     """Finds the files to read, and names those to write.
 
-    A single file goes to ``output``, also if that is a folder. Several files, a pattern or a folder go to the folder
-    ``output``, under the same names: those of files, and those below the fixed part of a pattern or below a folder. A
-    file that changes its format gets the suffix of the new one.
+    A single file goes to ``output``, also if that is a folder or, with ``into_folder``, is to be one. Several files, a
+    pattern or a folder go to the folder ``output``, under the same names: those of files, and those below the fixed
+    part of a pattern or below a folder. A file that changes its format gets the suffix of the new one.
 
     Args:
         inputs: files, patterns such as ``logs/*.csv``, and folders; ``-`` is standard input.
         output: a file or a folder; standard output when None.
+        into_folder: whether ``output`` is a folder, also where there is none yet.
         input_format: see :class:`toxonnx.io.base.ReadOptions`; without it, a folder's files of unknown suffix are
             left out, and always hidden ones and those whose names start with an underscore.
         wanted_format, force: ``format`` and ``force`` of :class:`toxonnx.io.base.WriteOptions`.
@@ -58,14 +60,14 @@ def plan_jobs(
             one of several inputs is a pipe.
     """
     found = [one for path in inputs for one in _find(path, input_format)]
-    if len(inputs) == 1 and found[0].path == inputs[0] and not (output and output.is_dir()):
+    if len(inputs) == 1 and found[0].path == inputs[0] and not (output and (into_folder or output.is_dir())):
         if output and not is_special(output) and output.resolve() == inputs[0].resolve():
             raise InputError(f"{output} would replace the file that is read", "Name another file.")
         return [Job(inputs[0], output)]
     if output is None:
         raise InputError("several files need a folder to be written to", "Name it with -o FOLDER.")
     if not output.is_dir() and (output.is_file() if isinstance(output, RemotePath) else output.exists()):
-        raise InputError(f"{output} is not a folder", "Several files are written to a folder.")
+        raise InputError(f"{output} is not a folder", "Several files need a folder, and so does an output that ends in /.")
     if any(one.path == STDIN for one in found):
         raise InputError("standard input has no name below a folder", "Score it by itself, with -o FILE.")
     pipe = next((one.path for one in found if is_pipe(one.path)), None)
