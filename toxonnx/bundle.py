@@ -14,7 +14,7 @@ import os
 import reprlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,11 +43,25 @@ class Bundle:
         path: the folder.
         manifest: its description.
         seal: sha256 of the manifest with the hashes of all files, which identifies the bundle.
+        own_thresholds: whether the thresholds are those that it was exported with.
     """
 
     path: Path
     manifest: Manifest
     seal: str
+    own_thresholds: bool = True
+
+    def with_thresholds(self, thresholds: Mapping[str, float]) -> Bundle:
+        """The bundle with other thresholds, and without its first stage, whose promise is about decisions.
+
+        Raises:
+            InputError: see :meth:`toxonnx.labels.Labels.with_thresholds`.
+        """
+        labels = self.manifest.labels.with_thresholds(thresholds)
+        if labels == self.manifest.labels:
+            return self
+        manifest = dataclasses.replace(self.manifest, labels=labels, cascade=None)
+        return dataclasses.replace(self, manifest=manifest, own_thresholds=False)
 
     @property
     def model(self) -> Path:

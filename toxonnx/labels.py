@@ -9,9 +9,11 @@ from typing import Any
 
 from toxonnx.errors import InputError
 
-__all__ = ["ACTIVATIONS", "Labels"]
+__all__ = ["ACTIVATIONS", "EVERY_LABEL", "Labels"]
 
 ACTIVATIONS = ("softmax", "sigmoid")
+#: in numbers per label, stands for the labels that are not named
+EVERY_LABEL = "*"
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,29 @@ class Labels:
             names=tuple(self.names[i] for i in kept),
             thresholds=tuple(self.thresholds[i] for i in kept),
         )
+
+    def with_thresholds(self, thresholds: Mapping[str, float]) -> Labels:
+        """The labels with other thresholds.
+
+        Args:
+            thresholds: label name -> threshold; labels that are not named get that of :data:`EVERY_LABEL`, or keep
+                theirs.
+
+        Raises:
+            InputError: one is not of a label or out of range, or a label of a single-label model would have none.
+        """
+        if unknown := [name for name in thresholds if name not in (*self.names, EVERY_LABEL)]:
+            raise InputError(
+                f"thresholds: the model has no label {', '.join(unknown)}", f"Its labels are {', '.join(self.names)}."
+            )
+        own = dict(zip(self.names, self.thresholds, strict=False))  # a single-label model may have none
+        if EVERY_LABEL in thresholds:
+            own = dict.fromkeys(self.names, thresholds[EVERY_LABEL])
+        chosen = own | {name: threshold for name, threshold in thresholds.items() if name != EVERY_LABEL}
+        if thresholds and (missing := [name for name in self.names if name not in chosen]):
+            what = f"thresholds: a single-label model needs one for each label; {', '.join(missing)} would have none"
+            raise InputError(what, "Give one for all labels, or for each.")
+        return dataclasses.replace(self, thresholds=tuple(chosen[name] for name in self.names if name in chosen))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Labels:

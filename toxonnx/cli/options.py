@@ -11,6 +11,7 @@ import click
 
 from toxonnx.errors import InputError
 from toxonnx.formats import REQUESTABLE_DEVICES
+from toxonnx.labels import EVERY_LABEL
 from toxonnx.long_texts import MODES
 
 if TYPE_CHECKING:
@@ -54,6 +55,15 @@ def no_cascade_option(function: F) -> F:
     return click.option(
         "--no-cascade", is_flag=True, help="Score every text by the full model, also if the bundle has a first stage."
     )(function)
+
+
+def thresholds_option(function: F) -> F:
+    """Adds ``--thresholds``."""
+    return click.option(
+        "--thresholds", metavar="P|LABEL=P,...", default="",
+        callback=lambda _context, option, value: parse_shares(value or None, option.opts[0]),
+        help="Probability from which a label applies, in place of the bundle's threshold; not with its first stage.",
+    )(function)  # fmt: skip
 
 
 def long_texts_options(function: F) -> F:
@@ -156,12 +166,12 @@ def parse_shares(text: str | None, option: str) -> dict[str, float]:
     shares: dict[str, float] = {}
     for part in text.split(","):
         label, sign, value = part.rpartition("=")
-        name = label.strip() if sign else "*"
+        name = label.strip() if sign else EVERY_LABEL
         try:
             share = float(value)
         except ValueError:
             raise InputError(f"{option} must be X or LABEL=X,..., got {text!r}") from None
         if name in shares:
-            raise InputError(f"{option} {text!r} has two values for {'every label' if name == '*' else name}")
+            raise InputError(f"{option} {text!r} has two values for {'every label' if name == EVERY_LABEL else name}")
         shares[name] = share
     return shares

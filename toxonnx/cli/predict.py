@@ -19,6 +19,7 @@ from toxonnx.cli.options import (
     read_options,
     text_column_option,
     threads_option,
+    thresholds_option,
 )
 from toxonnx.cli.predict_parameters import PredictOptions
 from toxonnx.io.remote import as_location
@@ -64,8 +65,10 @@ def _output(context: click.Context, _option: click.Parameter, value: str | None)
 @max_batch_tokens_option
 @click.option(
     "--review-below", type=FiniteRange(0, 1), default=0.0, metavar="P",
-    help="Add a column review with 1 for rows whose label has a probability below P.",
+    help="Add a column review: 1 for rows whose label has a probability below P; with several labels per text, for "
+    "those in which one has a probability between 1 - P and P.",
 )  # fmt: skip
+@thresholds_option
 @long_texts_options
 @no_cascade_option
 @click.option(

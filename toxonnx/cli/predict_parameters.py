@@ -37,6 +37,7 @@ class PredictOptions:
     threads: int | None
     max_batch_tokens: int | None
     review_below: float
+    thresholds: dict[str, float]
     long_texts: str | None
     max_windows: int | None
     no_cascade: bool
@@ -104,4 +105,6 @@ def given_options(context: click.Context) -> dict[str, str]:
 
 
 def _as_text(value: object) -> str:
+    if isinstance(value, dict):
+        return ",".join(f"{name}={number:g}" for name, number in sorted(value.items()))
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -66,6 +66,7 @@ def run(options: PredictOptions, plan: Plan, first: Source[Any], started: dateti
         device=options.device, allow_fallback=options.allow_fallback, threads=options.threads,
         max_batch_tokens=options.max_batch_tokens, long_texts=options.long_texts, max_windows=options.max_windows,
         cascade=not options.no_cascade, audit=options.audit, audit_stop=options.audit_stop,
+        thresholds=options.thresholds,
     )  # fmt: skip
     classifier = _load(options, plan, runtime)
     writing = WriteOptions(

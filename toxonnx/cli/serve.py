@@ -19,6 +19,7 @@ from toxonnx.cli.options import (
     max_batch_tokens_option,
     no_cascade_option,
     threads_option,
+    thresholds_option,
 )
 
 if TYPE_CHECKING:
@@ -68,8 +69,10 @@ KEYS_VARIABLE = "TOXONNX_API_KEY"
 )  # fmt: skip
 @click.option(
     "--review-below", type=FiniteRange(0, 1), default=0.0, metavar="P",
-    help="Mark texts for review whose label has a probability below P.",
+    help="Mark texts for review whose label has a probability below P; with several labels per text, those in which "
+    "one has a probability between 1 - P and P.",
 )  # fmt: skip
+@thresholds_option
 @long_texts_options
 @no_cascade_option
 @click.option(
@@ -112,6 +115,7 @@ def command(
     timeout: float,
     cached_texts: int,
     review_below: float,
+    thresholds: dict[str, float],
     long_texts: str | None,
     max_windows: int | None,
     no_cascade: bool,
@@ -157,7 +161,7 @@ def command(
         threads = max(1, available_cores() // workers)
     runtime = RuntimeOptions(
         device=device, allow_fallback=allow_fallback, threads=threads, max_batch_tokens=max_batch_tokens,
-        long_texts=long_texts, max_windows=max_windows, cascade=not no_cascade,
+        long_texts=long_texts, max_windows=max_windows, cascade=not no_cascade, thresholds=thresholds,
     )  # fmt: skip
     address = Address(host=host, port=port, tls_cert=tls_cert, tls_key=tls_key)
     address.check_tls()

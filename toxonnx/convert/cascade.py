@@ -33,13 +33,13 @@ from scipy.sparse import csr_matrix
 from toxonnx.binomial import most_failures, rows_needed
 from toxonnx.data.fingerprints import hashes
 from toxonnx.errors import GateError, InputError
-from toxonnx.evaluate.thresholds import EVERY_LABEL, Target
+from toxonnx.evaluate.thresholds import Target
 from toxonnx.inference.cascade import FirstStage, decision_margins
 from toxonnx.inference.classifier import Classifier
 from toxonnx.inference.ngrams import UNKNOWN, NgramWeights, ngram_buckets
 from toxonnx.inference.scores import decide, probabilities
 from toxonnx.inference.tokenizer import TokenizedTexts, Tokens
-from toxonnx.labels import Labels
+from toxonnx.labels import EVERY_LABEL, Labels
 from toxonnx.manifest_decisions import Cascade, CascadeCheck
 
 __all__ = ["Promise", "cascade_target", "choose_max_risk", "fit_cascade"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from toxonnx.errors import GateError, InputError
 from toxonnx.evaluate.metrics import Interval, Sample
 from toxonnx.inference.scores import needs_review
-from toxonnx.labels import Labels
+from toxonnx.labels import EVERY_LABEL, Labels
 
 __all__ = [
     "LabelThreshold",
@@ -26,7 +26,6 @@ __all__ = [
 MIN_PREDICTED = 10
 #: of a share, for rounding errors: 0.55 * 100 is greater than 55
 TOLERANCE = 1e-9
-EVERY_LABEL = "*"
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import reprlib
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,10 +66,12 @@ class Classifier:
             the presence or the absence of any label is less certain than this).
 
     Raises:
-        InputError: the bundle does not run on the device, or ``review_below`` is no probability.
+        InputError: the bundle does not run on the device, ``review_below`` is no probability, or ``thresholds`` names
+            a label that it does not have.
         MachineError: the machine lacks something that the device needs; names it and what to do.
 
     Attributes:
+        bundle: with the thresholds of ``options``, if there are any.
         engine: the model on its device, for programs that form batches themselves, like the next two.
         preprocess: what turns texts into the model's tokens.
         cascade: the first stage.
@@ -77,12 +79,13 @@ class Classifier:
     """
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions | None = None, *, review_below: float = 0.0) -> None:
-        self.bundle = bundle
+        options = options or RuntimeOptions()
+        self.bundle = bundle = bundle.with_thresholds(options.thresholds)
         self.review_below = as_share(review_below, "review_below", "probability")
         self.engine = Engine(bundle, options)
-        self.cascade = CascadeRunner(bundle, options or RuntimeOptions())
+        self.cascade = CascadeRunner(bundle, options)
         manifest = bundle.manifest
-        self.long_texts = (options or RuntimeOptions()).long_texts_of(manifest)
+        self.long_texts = options.long_texts_of(manifest)
         self._preprocessor_arguments = (
             bundle.path / "tokenizer.json", manifest.max_length, manifest.text, self.long_texts,
         )  # fmt: skip
@@ -104,6 +107,7 @@ class Classifier:
         audit_stop: bool = False,
         long_texts: str | None = None,
         max_windows: int | None = None,
+        thresholds: Mapping[str, float] | None = None,
         review_below: float = 0.0,
     ) -> Classifier:
         """Opens a bundle, checks it and loads its model. The other arguments are those of :class:`RuntimeOptions`.
@@ -128,6 +132,7 @@ class Classifier:
             audit_stop=audit_stop,
             long_texts=long_texts,
             max_windows=max_windows,
+            thresholds=thresholds or {},
         )
         return cls(open_bundle(find_bundle(bundle)), options, review_below=review_below)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any
 
 from toxonnx.errors import InputError
 from toxonnx.long_texts import MODES, TRUNCATE, LongTexts
 from toxonnx.manifest import Manifest
+from toxonnx.wording import plural
 
 __all__ = ["ExecutionSettings", "RuntimeOptions", "as_share"]
 
@@ -47,6 +49,8 @@ class RuntimeOptions:
         long_texts: ``truncate`` or ``windows``; by default as the bundle was exported. Windows of a bundle that was
             exported without them have the default stride and pool.
         max_windows: windows of a text that are read, in place of the bundle's number; the rest is truncated.
+        thresholds: label -> the probability from which it applies, in place of the bundle's threshold; ``*`` stands
+            for all labels that are not named. A first stage is not used then, as its promise is about decisions.
 
     Raises:
         InputError: a value has the wrong type, or is too small or too large.
@@ -63,9 +67,14 @@ class RuntimeOptions:
     audit_stop: bool = False
     long_texts: str | None = None
     max_windows: int | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "audit", as_share(self.audit, "audit"))
+        thresholds = {
+            name: as_share(value, f"the threshold of {name}", "probability") for name, value in self.thresholds.items()
+        }
+        object.__setattr__(self, "thresholds", thresholds)
         if self.audit_stop and not self.audit:
             raise InputError("audit_stop needs audit, the share of the texts to compare")
         if self.long_texts not in (None, *MODES):
@@ -134,8 +143,9 @@ class ExecutionSettings:
 
     def __str__(self) -> str:
         text = (
-            f"{self.precision}, layout {self.layout}, on {self.provider}; {self.threads} batches at a time of up to "
-            f"{self.max_batch_tokens:,} tokens, from chunks of {self.chunk_size:,} rows"
+            f"{self.precision}, layout {self.layout}, on {self.provider}; "
+            f"{plural(self.threads, 'batch', 'batches')} at a time of up to {self.max_batch_tokens:,} tokens, "
+            f"from chunks of {self.chunk_size:,} rows"
         )
         if self.tokenizer_processes:
             text += f"; {self.tokenizer_processes} tokenizer processes"

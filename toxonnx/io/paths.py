@@ -67,7 +67,9 @@ def plan_jobs(
     if output is None:
         raise InputError("several files need a folder to be written to", "Name it with -o FOLDER.")
     if not output.is_dir() and (output.is_file() if isinstance(output, RemotePath) else output.exists()):
-        raise InputError(f"{output} is not a folder", "Several files need a folder, and so does an output that ends in /.")
+        raise InputError(
+            f"{output} is not a folder", "Several files need a folder, and so does an output that ends in /."
+        )
     if any(one.path == STDIN for one in found):
         raise InputError("standard input has no name below a folder", "Score it by itself, with -o FILE.")
     pipe = next((one.path for one in found if is_pipe(one.path)), None)

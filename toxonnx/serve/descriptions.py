@@ -9,7 +9,6 @@ from typing import Any
 
 from toxonnx.bundle import Bundle
 from toxonnx.inference.classifier import Classifier
-from toxonnx.manifest import Manifest
 
 __all__ = ["describe", "describe_in_detail"]
 
@@ -46,12 +45,13 @@ def describe(classifier: Classifier) -> dict[str, Any]:
 def describe_in_detail(classifier: Classifier) -> dict[str, Any]:
     """The same, with measurements on labelled rows and the limits that the card states."""
     bundle = classifier.bundle
-    return {**describe(classifier), "measured": _measured(bundle.manifest), "limits": _limits(bundle)}
+    return {**describe(classifier), "measured": _measured(bundle), "limits": _limits(bundle)}
 
 
-def _measured(manifest: Manifest) -> Mapping[str, Any] | None:
-    """Precision and recall of each label as it is decided, and the effect of other thresholds; None without any."""
-    verification, decisions = manifest.verification, manifest.decisions
+def _measured(bundle: Bundle) -> Mapping[str, Any] | None:
+    """Precision and recall of each label as it is decided, if by the thresholds of the bundle, and the effect of other
+    thresholds; None without any."""
+    verification, decisions = bundle.manifest.verification, bundle.manifest.decisions
     agreement = verification and (verification.test or verification.agreement)
     if agreement and agreement.labelled:
         rows, rows_from = agreement.rows, agreement.rows_from
@@ -60,7 +60,9 @@ def _measured(manifest: Manifest) -> Mapping[str, Any] | None:
     else:
         return None
     labels: dict[str, Any] = {}
-    if thresholds := decisions and (decisions.test or decisions.fitted):
+    if not bundle.own_thresholds:
+        pass
+    elif thresholds := decisions and (decisions.test or decisions.fitted):
         for name, one in thresholds["per_class"].items():
             precision, recall = one["precision"], one["recall"]
             labels[name] = {

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from toxonnx.manifest import Manifest
+from toxonnx.bundle import Bundle
 from toxonnx.serve.scored import Scored
 
 __all__ = ["DriftLog", "Expectation"]
@@ -31,15 +31,16 @@ class Expectation:
     mean_tokens: float | None = None
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Expectation:
-        """That of a bundle."""
-        verification = manifest.verification
+    def of(cls, bundle: Bundle) -> Expectation:
+        """That of a bundle; of labels only if it decides by its own thresholds."""
+        verification = bundle.manifest.verification
         if verification is None:
             return cls(label_shares={})
         if reference := verification.reference:
-            return cls(label_shares=reference.label_shares, mean_tokens=reference.mean_tokens)
+            shares = reference.label_shares if bundle.own_thresholds else {}
+            return cls(label_shares=shares, mean_tokens=reference.mean_tokens)
         metrics, rows = verification.agreement.metrics.get("final"), verification.agreement.rows
-        if metrics is None:
+        if metrics is None or not bundle.own_thresholds:
             return cls(label_shares={})
         # Predictions are counted among the rows in which the label is known.
         known = {label: one.get("known") or rows for label, one in metrics["per_class"].items()}

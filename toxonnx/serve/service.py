@@ -231,19 +231,20 @@ class Service:
         if bundle.manifest.name in {other.name for other in others}:
             raise InputError(f"two bundles have the name {bundle.manifest.name}", "Export one under another name.")
         classifier = Classifier(bundle, self._runtime, review_below=self._review_below)
+        bundle = classifier.bundle
         tested = run_self_test(classifier)
         if tested is not None:
             tested.check()
         details = describe_in_detail(classifier)
         queue = ScoringQueue(classifier, self.options, self.metrics)
-        drift = DriftLog(bundle.manifest.name, Expectation.of(bundle.manifest))
+        drift = DriftLog(bundle.manifest.name, Expectation.of(bundle))
         metrics = BundleMetrics(self.metrics, bundle.manifest.name, classifier.labels.names)
         return ServedBundle(bundle, queue, metrics, classifier, drift, details)
 
     def _describe(self) -> None:
         for bundle in self._bundles:
             self.metrics.bundle.labels(bundle.name, bundle.bundle.seal).set(1)
-            expected = Expectation.of(bundle.manifest)
+            expected = Expectation.of(bundle.bundle)
             for label, share in expected.label_shares.items():
                 self.metrics.validation_share.labels(bundle.name, label).set(share)
             if expected.mean_tokens is not None:
