@@ -102,8 +102,7 @@ class Labels:
         """The labels with other thresholds.
 
         Args:
-            thresholds: label name -> threshold; labels that are not named get that of :data:`EVERY_LABEL`, or keep
-                theirs.
+            thresholds: label name -> threshold; labels that are not named get that of ``*``, or keep theirs.
 
         Raises:
             InputError: one is not of a label or out of range, or a label of a single-label model would have none.

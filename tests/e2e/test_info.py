@@ -40,13 +40,16 @@ def test_the_included_model_gives_no_label_to_texts_without_words_and_to_harmles
 
 
 def test_the_readme_quotes_how_often_scores_are_right() -> None:
-    (model,) = open_bundle(find_bundle(None)).manifest.evaluation["models"]
+    decisions = open_bundle(find_bundle(None)).manifest.decisions
+    assert decisions is not None and decisions.test is not None  # so the curves are of the test rows
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for low, high, quoted in (
-        (0.33, 0.47, "0.33 to 0.47 applied in {} of"),
-        (0.6, 0.8, "0.6 to 0.8 in {}"),
-        (0.93, 1, "above 0.93 in {}"),
+        (30, 50, "from 0.3 to 0.5 is right in {} of"),
+        (60, 80, "from 0.6 to 0.8 in {}"),
+        (95, 100, "from 0.95 on in {}"),
     ):
-        bins = [one for one in model["reliability"] if low < one["probability"] < high]
-        share = sum(one["count"] * one["accuracy"] for one in bins) / sum(one["count"] for one in bins)
-        assert quoted.format(f"{share:.0%}") in readme
+        right, wrong = 0, 0
+        for curve in decisions.curves.values():  # of each hundredth, the rows that reach it
+            right += curve.true_positives[low] - curve.true_positives[high]
+            wrong += curve.false_positives[low] - curve.false_positives[high]
+        assert quoted.format(f"{right / (right + wrong):.0%}") in readme, right / (right + wrong)
