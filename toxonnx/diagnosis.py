@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toxonnx.errors import ToxonnxError
+from toxonnx.errors import InputError, ToxonnxError
 from toxonnx.extras import EXTRAS, missing
 from toxonnx.inference.devices import DeviceReport, describe_devices
 from toxonnx.system import System, describe_system
@@ -123,4 +123,6 @@ def diagnose(
             diagnosis.self_test.check()
     except ToxonnxError as error:
         diagnosis.error = error
+    except OSError as error:
+        diagnosis.error = InputError(f"cannot read {error.filename}: {error.strerror}")
     return diagnosis

@@ -136,7 +136,8 @@ def _derived(manifest: Manifest) -> dict[str, Any]:
     entries: dict[str, Any] = {"library_name": "transformers.js", "pipeline_tag": "text-classification"}
     if languages := language_codes(manifest.language):
         entries["language"] = languages
-    if _HUB_ID.fullmatch(manifest.model.base):
+    # The base may have been a run of this machine, which is named like that of a repository: RUN/checkpoint.
+    if _HUB_ID.fullmatch(manifest.model.base) and not manifest.model.base.endswith("/checkpoint"):
         entries["base_model"] = [manifest.model.base]
     entries["tags"] = ["toxonnx", "onnx", manifest.precision]
     if results := _results(manifest):

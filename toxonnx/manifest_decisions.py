@@ -7,6 +7,7 @@ from typing import Annotated, TypedDict
 
 from toxonnx.errors import InputError
 from toxonnx.records import Count, NotNegative, Rule, Share
+from toxonnx.wording import exact_percent
 
 __all__ = [
     "CalibrationEffect",
@@ -180,7 +181,7 @@ class CascadeCheck:
 
     def __str__(self) -> str:
         measured = f"{1 - self.disagreements / self.rows:.2%} of {self.rows:,} rows" if self.rows else "no rows"
-        return f"at least {self.wanted:.1%} (measured: {measured})"
+        return f"at least {exact_percent(self.wanted)} (measured: {measured})"
 
 
 @dataclass(frozen=True, kw_only=True)

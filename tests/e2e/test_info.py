@@ -52,4 +52,4 @@ def test_the_readme_quotes_how_often_scores_are_right() -> None:
         for curve in decisions.curves.values():  # of each hundredth, the rows that reach it
             right += curve.true_positives[low] - curve.true_positives[high]
             wrong += curve.false_positives[low] - curve.false_positives[high]
-        assert quoted.format(f"{right / (right + wrong):.0%}") in readme, right / (right + wrong)
+        assert quoted.format(f"{right / (right + wrong):.1%}") in readme, right / (right + wrong)

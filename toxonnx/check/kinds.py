@@ -68,6 +68,11 @@ _KINDS = (
         "`The train was on time.,` has nothing in the column `tone`.",
     ),
     FindingKind(
+        "label-names", "Training refuses the name of a label.", "error",
+        "Rename it: a name has no line break, and if a text can have several labels, no |, which joins them.",
+        "the label column `rude|vulgar`, beside others.",
+    ),
+    FindingKind(
         "score-labels", "The label column contains scores.", "error",
         "Set labels.threshold in the recipe, the number from which a row counts as 1, or name another column.",
         "the label column `toxicity` has values such as 0.17, 0.5 and 0.83: shares of annotators.",

@@ -186,5 +186,8 @@ def _display_names(header: Sequence[str], missing_header: bool) -> dict[str, str
     for i, name in enumerate(header, start=1):
         short = name if len(name) <= MAX_NAME_LENGTH else f"{name[: MAX_NAME_LENGTH - 1]}…"
         hidden = missing_header or reads_like_text(name) or short in result.values()
-        result[name] = f"(column {i})" if hidden else short
+        shown = f"(column {i})" if hidden else short
+        while shown in result.values():  # a column may have such a name of its own
+            shown += "'"
+        result[name] = shown
     return result

@@ -73,6 +73,8 @@ def finding_lines(finding: Finding) -> list[str]:
         more = f" and {finding.more_lines:,} more" if finding.more_lines else ""
         where = f" of {finding.file}" if finding.file else ""
         lines.append(f"{'lines' if len(finding.lines) > 1 else 'line'} {numbers}{more}{where}")
+    elif finding.file:
+        lines[0] += f" ({finding.file})"
     if finding.advice:
         lines.append(finding.advice)
     return lines

@@ -49,10 +49,13 @@ class RowLabels:
 
     @property
     def labels(self) -> Labels | None:
-        """The label set, with names that may be shown; None if there is only one class."""
+        """The label set, with names that may be shown and that training accepts; None if there is only one class."""
         if not self.multi and len(self.display_names) < 2:
             return None
-        return Labels(self.display_names, "sigmoid" if self.multi else "softmax")
+        names = (
+            f"label {i}" if _refused(name, multi=self.multi) else name for i, name in enumerate(self.display_names, 1)
+        )
+        return Labels(tuple(names), "sigmoid" if self.multi else "softmax")
 
     def known_counts(self, rows: NDArray[np.int64]) -> list[int]:
         """For each label, the number of ``rows`` (int64 row numbers) in which it was judged."""
@@ -117,7 +120,7 @@ def _read_single_label(table: RawTable, spec: LabelSpec, training: RowLabels | N
     row_labels = RowLabels(
         names=order, display_names=display_names, multi=False, y_true=y_true, valid=y_true >= 0, certain=certain
     )
-    return row_labels, findings
+    return row_labels, findings + _name_findings(display_names, table.file, multi=False)
 
 
 def _read_multi_label(table: RawTable, spec: LabelSpec, training: RowLabels | None) -> tuple[RowLabels, list[Finding]]:
@@ -146,7 +149,20 @@ def _read_multi_label(table: RawTable, spec: LabelSpec, training: RowLabels | No
         names=spec.columns, display_names=tuple(table.display_names[name] for name in spec.columns), multi=True,
         y_true=y_true, valid=(y_true != UNKNOWN).all(axis=1) & ~unlabelled, certain=frozenset("01"),
     )  # fmt: skip
-    return row_labels, findings
+    return row_labels, findings + _name_findings(row_labels.display_names, table.file, multi=True)
+
+
+def _refused(name: str, *, multi: bool) -> bool:
+    """Whether training refuses the name of a label."""
+    return "\n" in name or "\r" in name or (multi and "|" in name)
+
+
+def _name_findings(names: Sequence[str], file: str, *, multi: bool) -> list[Finding]:
+    if not (refused := [name for name in names if _refused(name, multi=multi)]):
+        return []
+    listing = format_names([repr(name) for name in refused])
+    message = f"Training refuses these names of labels: {listing}"
+    return [make_finding("label-names", message, count=len(refused), file=file)]
 
 
 def _missing_findings(table: RawTable, spec: LabelSpec, missing: NDArray[np.bool_], where: str) -> list[Finding]:

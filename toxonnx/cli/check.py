@@ -34,7 +34,7 @@ UNLIMITED = 1 << 24
     help="Bundle whose tokenizer counts the tokens  [default: the one that ships with toxonnx]",
 )  # fmt: skip
 @click.option(
-    "--max-length", type=click.IntRange(min=3),
+    "--max-length", type=click.IntRange(min=3, max=1_000_000),
     help="Tokens that the model reads  [default: the recipe's; without a recipe, the bundle's]",
 )  # fmt: skip
 @click.option(

@@ -149,6 +149,9 @@ def _parse_label_map(text: str | None) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in text.split(",")] if text else []
     if not all(sign and name.strip() for _, sign, name in pairs):
         raise InputError(f"--label-map must be NAME=LABEL,..., got {text!r}")
+    values = [value.strip() for value, _, _ in pairs]
+    if repeated := [value for value in values if values.count(value) > 1]:
+        raise InputError(f"--label-map {text!r} has two labels for {repeated[0]}")
     return {value.strip(): name.strip() for value, _, name in pairs}
 
 

@@ -35,6 +35,8 @@ def command(bundle: str | None, output: Path, metadata: tuple[str, ...], files: 
         key, sign, value = entry.partition("=")
         if not sign or not value.strip():
             raise InputError(f"--metadata must be KEY=VALUE, got {entry!r}")
+        if key.strip() in entries:
+            raise InputError(f"--metadata has two values for {key.strip()}", "Separate several by commas: KEY=A,B.")
         entries[key.strip()] = value.strip()
     written = write_hub_layout(open_bundle(find_bundle(bundle)), output, metadata=entries, files=files, force=force)
     # The manifest does not list itself: with it, there are as many other files as it lists.

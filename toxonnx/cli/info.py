@@ -8,6 +8,7 @@ import click
 
 from toxonnx.long_texts import TRUNCATE
 from toxonnx.records import to_json
+from toxonnx.wording import exact_percent
 
 if TYPE_CHECKING:
     from toxonnx.bundle import Bundle
@@ -86,10 +87,11 @@ def _cascade(manifest: Manifest) -> str:
     cascade = manifest.cascade
     if cascade is None:
         return ""
-    recall = ", ".join(f"{name} {check.wanted:.1%}" for name, check in cascade.recall.items())
+    recall = ", ".join(f"{name} {exact_percent(check.wanted)}" for name, check in cascade.recall.items())
     return (
         f"a first stage answers {cascade.early:.0%} of rows like {cascade.rows_from}; at least "
-        f"{cascade.agreement.wanted:.1%} of all rows keep the full model's decisions (by label: {recall})"
+        f"{exact_percent(cascade.agreement.wanted)} of all rows keep the full model's decisions"
+        + (f" (by label: {recall})" if recall else "")
     )
 
 
@@ -143,5 +145,7 @@ def _print_reliability(terminal: Terminal, manifest: Manifest) -> None:
     rows = []
     for one in report.models[0].reliability:
         low, high = one.interval
-        rows.append([f"{one.probability:.2f}", f"{one.count:,}", f"{one.accuracy:.0%} ({low:.0%} to {high:.0%})"])
-    terminal.table(["mean score", "rows", "right (95% interval)"], rows)
+        rows.append([f"{one.probability:.2g}", f"{one.count:,}", f"{one.accuracy:.1%} ({low:.1%} to {high:.1%})"])
+    # A text counts once for each label of a multi-label model.
+    counted = "probabilities" if manifest.labels.multi else "rows"
+    terminal.table(["mean score", counted, "right (95% interval)"], rows)

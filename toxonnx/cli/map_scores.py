@@ -116,7 +116,8 @@ def command(
 
 def _column_and_label(text: str, manifest: Manifest) -> tuple[str, str]:
     """A column of old scores, and the label that they are compared with."""
-    column, sign, label = text.partition("=")
+    column, sign, label = text.rpartition("=")  # a column may have an = in its name
+    column = column if sign else text
     known = manifest.labels.names
     names = {name: label for of_service in manifest.mappings.values() for name, label in of_service.items()}
     if not sign:
@@ -150,7 +151,7 @@ def _print(column: str, label: str, found: ScoreMap) -> None:
     terminal.print_text(f"\n{column} → {label}", "bold")
     terminal.print_text(f"{found.rows:,} texts; rank correlation {found.rank_correlation:.3f}")
     rows = [
-        [f"{one.old:g}", "" if one.new is None else _round_down(one.new), *(
+        [f"{one.old:.10g}", "" if one.new is None else _round_down(one.new), *(
             "" if share is None else f"{share:.1%}" for share in (one.flagged_old, one.flagged_new, one.agreement)
         )]
         for one in found.thresholds
@@ -162,7 +163,7 @@ def _print(column: str, label: str, found: ScoreMap) -> None:
             few = plural(above, "text reaches", "texts reach")
             if below < above:
                 few = plural(below, "text stays below", "texts stay below")
-            terminal.print_text(f"{few} {one.old:g}, too few for a new threshold: add such texts")
+            terminal.print_text(f"{few} {one.old:.10g}, too few for a new threshold: add such texts")
 
 
 def _round_down(threshold: float) -> str:

@@ -9,6 +9,7 @@ from toxonnx.inference.classifier import Classifier
 from toxonnx.labels import Labels
 from toxonnx.manifest import Manifest
 from toxonnx.manifest_decisions import Cascade, Decisions, LabelThresholdDict
+from toxonnx.wording import exact_percent
 
 __all__ = ["cascade_lines", "cascade_section", "decision_lines", "empty_text_lines", "verification_lines"]
 
@@ -91,7 +92,7 @@ def _not_promised(text: str, cascade: Cascade, labels: Labels) -> str:
 def cascade_section(cascade: Cascade, labels: Labels) -> list[str]:
     """Lines of the model card, in Markdown."""
     rows = [
-        [name, f"{check.wanted:.1%}", f"{check.rows:,}", f"{check.disagreements:,}"]
+        [name, exact_percent(check.wanted), f"{check.rows:,}", f"{check.disagreements:,}"]
         for name, check in {"all rows": cascade.agreement, **cascade.recall}.items()
     ]
     table = Section("", [], ["rows", "decided alike, at least", "tested on", "decided otherwise"], rows)

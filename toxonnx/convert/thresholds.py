@@ -81,7 +81,10 @@ def measure_thresholds_on_test_rows(
     missed = [
         name
         for name, label in measured.per_class.items()
-        if (share := wanted[name]) is not None and not label.share(decisions.target_kind) >= share
+        if (share := wanted[name]) is not None
+        and not label.share(decisions.target_kind) >= share
+        # Where no row has the label, only wrong predictions say anything.
+        and (label.recall is not None or (decisions.target_kind == "precision" and label.precision is not None))
     ]
     return dataclasses.replace(decisions, test=_plain(measured), missed=missed)
 

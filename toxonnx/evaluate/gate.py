@@ -32,6 +32,8 @@ def parse_limits(limits: Sequence[str]) -> dict[str, float]:
                 f"--fail-under must be METRIC=X with X from 0 to 1, got {limit!r}",
                 f"The metrics are {', '.join(GATED_METRICS)}.",
             )
+        if name.strip() in parsed:
+            raise InputError(f"--fail-under has two limits for {name.strip()}", "Give one of them.")
         parsed[name.strip()] = value
     return parsed
 
@@ -46,10 +48,10 @@ def check_metrics(report: EvaluationReport, limits: Mapping[str, float]) -> None
         return
     model = report.models[0]
     if model.unseen is None:
-        raise GateError(f"{model.name} has seen all of these rows before: metrics on them prove nothing")
+        raise GateError(f"{model.name} has seen all of these rows that have a label: metrics on them prove nothing")
     missed = []
     for name, limit in limits.items():
-        value = getattr(model.unseen.metrics, name)
+        value = model.unseen.metrics.defined(name)
         if value is None or not value >= limit:
             shown = "undefined" if value is None else format(value, ".4f")
             missed.append(f"{name} is {shown}, required is {limit:g}")

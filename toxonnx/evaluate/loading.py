@@ -64,8 +64,11 @@ def _bundle_path(source: str) -> Path | None:
 
 def with_unique_names(models: Sequence[EvaluatedModel]) -> list[EvaluatedModel]:
     """The same models; names that occur several times are numbered."""
-    unique: list[EvaluatedModel] = []
+    unique: dict[str, EvaluatedModel] = {}
+    taken = {model.name for model in models}
     for model in models:
-        same = sum(other.name == model.name or other.name.startswith(f"{model.name} (") for other in unique)
-        unique.append(dataclasses.replace(model, name=f"{model.name} ({same + 1})") if same else model)
-    return unique
+        name, number = model.name, 2
+        while name in unique or (number > 2 and name in taken):
+            name, number = f"{model.name} ({number})", number + 1
+        unique[name] = dataclasses.replace(model, name=name)
+    return list(unique.values())

@@ -35,9 +35,9 @@ MAX_GROUPS, VALUE_CHARACTERS = 50, 40
 Bools = NDArray[np.bool_]
 
 
-def _measurable(leaky: Bools) -> Bools:
-    """The rows to measure: those that are not leaky, or all rows if all are leaky."""
-    return ~leaky if not leaky.all() else np.ones(len(leaky), dtype=np.bool_)
+def _measurable(sample: Sample, leaky: Bools) -> Bools:
+    """The rows to measure: those that are not leaky, or all rows if none of these was judged."""
+    return ~leaky if sample.judged[~leaky].any() else np.ones(len(leaky), dtype=np.bool_)
 
 
 def report_model(
@@ -54,7 +54,7 @@ def report_model(
     """
     options = bootstrap_options or BootstrapOptions()
     leaky = scored.leaky
-    measurable = _measurable(leaky)
+    measurable = _measurable(scored.sample, leaky)
     sample = scored.sample.of_rows(measurable)
     about = scored.description
     return ModelReport(
@@ -67,7 +67,7 @@ def report_model(
         training_is_known="training" in scored.seen,
         leaks={where: int(rows.sum()) for where, rows in scored.seen.items()},
         leaky_rows=int(leaky.sum()),
-        unseen=None if leaky.all() else _measure(sample, options),
+        unseen=None if (measurable & leaky).any() else _measure(sample, options),
         all_rows=_measure(scored.sample, options) if leaky.any() else None,
         review=_review(sample, scored.review[measurable]),
         threshold_metrics=measure_thresholds(sample) if about.thresholds else None,
@@ -156,7 +156,7 @@ def _group(value: str, sample: Sample) -> GroupMetrics:
         value=value,
         rows=len(sample),
         accuracy=sample.share(sample.correct, sample.judged),
-        macro_f1=sample.metrics(ranked=False).macro_f1,
+        macro_f1=sample.metrics(ranked=False).defined("macro_f1"),
         per_class=per_class,
     )
 
@@ -167,7 +167,7 @@ def compare_models(
     """Compares two models on the rows that neither is known to have seen, or on all rows if there are none."""
     options = bootstrap_options or BootstrapOptions()
     leaky = first.leaky | other.leaky
-    measurable = _measurable(leaky)
+    measurable = _measurable(first.sample, leaky)
     one, two = first.sample.of_rows(measurable), other.sample.of_rows(measurable)
 
     def differences(weights: NDArray[np.int64] | None, undefined: float = math.nan) -> dict[str, float]:

@@ -87,6 +87,14 @@ class Metrics:
     roc_auc: float | None = None
     average_precision: float | None = None
 
+    def defined(self, name: str) -> float | None:
+        """A metric by its name; None where it is undefined, as F1 is where no label occurs and none is predicted."""
+        occurs = any(one.support or one.predicted for one in self.per_class.values())
+        if name in {"macro_f1", "weighted_f1"} and not occurs:
+            return None
+        value: float | None = getattr(self, name)
+        return value
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)

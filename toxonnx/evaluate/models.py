@@ -147,7 +147,7 @@ def run_suite(request: SuiteRequest, models: Sequence[EvaluatedModel]) -> SuiteR
     for model in models:
         request.check(model.labels, model.name)
         cleaned = [model.text.clean(text) for text in cases.texts]
-        seen = sum(int(is_seen(cleaned, hashes).sum()) for hashes in model.fingerprints.values())
+        seen = sum(map(any, zip(*(is_seen(cleaned, hashes) for hashes in model.fingerprints.values()), strict=True)))
         if seen:
             notes.append(f"LEAKY: {model.name} has seen {seen:,} of these cases in training, validation or fitting")
         decisions = model.scorer.score(cases.texts).decisions

@@ -144,7 +144,8 @@ def _curves(curves: dict[str, Curve]) -> Any:
     axes.set_xlabel("recall")
     axes.set_ylabel("precision")
     _percent_axes(axes)
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(curves), 3))
+    if any(curve.recall for curve in curves.values()):
+        axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(curves), 3))
     return figure
 
 

@@ -140,7 +140,7 @@ class GroupMetrics:
     value: str
     rows: int
     accuracy: Interval | None
-    macro_f1: float
+    macro_f1: float | None
     per_class: dict[str, GroupLabel]
 
 

@@ -92,7 +92,7 @@ def headline(report: EvaluationReport) -> Section:
         alerts += _alerts(model)
         notes += _notes(model)
     table = [
-        [title, *(_metric(getattr(measured.metrics, key), measured.intervals.get(key)) for _, measured in columns)]
+        [title, *(_metric(measured.metrics.defined(key), measured.intervals.get(key)) for _, measured in columns)]
         for key, title in METRICS.items()
     ]
     table.append(["calibration error", *(_calibration_error(measured) for _, measured in columns)])
@@ -117,11 +117,11 @@ def _alerts(model: ModelReport) -> list[str]:
     name, metrics, alerts = model.name, model.measured.metrics, []
     if model.leaky_rows:
         each = ", ".join(f"{count:,} {SEEN_IN[part]}" for part, count in model.leaks.items() if count)
-        given = "metrics are given with and without them" if model.unseen else "no unseen row is left"
+        given = "metrics are given with and without them" if model.unseen else "no unseen row with a label is left"
         alerts.append(f"LEAKY: {name} has seen {model.leaky_rows:,} of {plural(model.rows, 'row')} ({each}); {given}.")
     predicted = [label for label, one in metrics.per_class.items() if one.predicted]
-    if not predicted:
-        alerts.append(f"{name} never predicts a label.")
+    if not predicted and any(one.support for one in metrics.per_class.values()):
+        alerts.append(f"{name} predicts no label where one was judged.")
     elif metrics.confusion:
         most = max(one.support for one in metrics.per_class.values()) / max(model.measured.rows, 1)
         if len(predicted) == 1:

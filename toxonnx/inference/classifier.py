@@ -80,7 +80,7 @@ class Classifier:
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions | None = None, *, review_below: float = 0.0) -> None:
         options = options or RuntimeOptions()
-        self.bundle = bundle = bundle.with_thresholds(options.thresholds)
+        self.bundle = bundle = bundle.with_thresholds(options.thresholds or {})
         self.review_below = as_share(review_below, "review_below", "probability")
         self.engine = Engine(bundle, options)
         self.cascade = CascadeRunner(bundle, options)
@@ -132,7 +132,7 @@ class Classifier:
             audit_stop=audit_stop,
             long_texts=long_texts,
             max_windows=max_windows,
-            thresholds=thresholds or {},
+            thresholds=thresholds,
         )
         return cls(open_bundle(find_bundle(bundle)), options, review_below=review_below)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
@@ -67,14 +67,12 @@ class RuntimeOptions:
     audit_stop: bool = False
     long_texts: str | None = None
     max_windows: int | None = None
-    thresholds: Mapping[str, float] = field(default_factory=dict)
+    thresholds: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "audit", as_share(self.audit, "audit"))
-        thresholds = {
-            name: as_share(value, f"the threshold of {name}", "probability") for name, value in self.thresholds.items()
-        }
-        object.__setattr__(self, "thresholds", thresholds)
+        for label, threshold in (self.thresholds or {}).items():
+            as_share(threshold, f"the threshold of {label}", "probability")
         if self.audit_stop and not self.audit:
             raise InputError("audit_stop needs audit, the share of the texts to compare")
         if self.long_texts not in (None, *MODES):
