@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from toxonnx.convert.thresholds import add_threshold_curves, fit_bundle_thresholds, measure_thresholds_on_test_rows
@@ -25,6 +27,18 @@ def test_a_target_missed_on_other_rows_is_reported() -> None:
     assert measure_thresholds_on_test_rows(decisions, easy, rows, fitted).missed == []
     other = measure_thresholds_on_test_rows(decisions, hard, rows, fitted)
     assert other.missed == ["rude"] and other.test["per_class"]["rude"]["precision"][0] < 0.95
+
+
+def test_a_recall_that_no_test_row_can_show_is_not_missed() -> None:
+    labels = Labels(("a", "b"), "sigmoid")
+    rng = np.random.default_rng(0)
+    y_true = rng.integers(0, 2, (200, 2))
+    logits = (rng.normal(size=(200, 2)) + 4 * y_true - 2).astype(np.float32)
+    rows = VerificationRows([f"day {i}" for i in range(200)], y_true, "validation rows", "validation")
+    target = Target("recall", {"*": 0.9})
+    fitted, decisions = fit_bundle_thresholds(logits, rows, labels, target, Decisions(rows=200, rows_from=rows.where))
+    without = dataclasses.replace(rows, y_true=y_true * [1, 0])
+    assert measure_thresholds_on_test_rows(decisions, logits, without, fitted).missed == []
 
 
 def test_curves_count_what_reaches_each_threshold() -> None:

@@ -21,4 +21,4 @@ def test_doctor_and_predict_show_how_a_bundle_runs(bundles: dict[str, Path]) -> 
     assert not problem or " ".join(table.split()).count(problem) == 1
     assert f"{SHIPPED.name}: int8, layout plain, on CPUExecutionProvider" in table
     verbose = toxonnx("predict", "-v", "--threads", 1, COMMENTS)
-    assert "layout plain, on CPUExecutionProvider; 1 batches at a time" in verbose.stderr
+    assert "layout plain, on CPUExecutionProvider; 1 batch at a time" in verbose.stderr

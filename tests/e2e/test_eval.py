@@ -179,6 +179,7 @@ def test_a_user_defined_suite(bundles: dict[str, Path], tmp_path: Path) -> None:
         (["rows.csv", "--group-by", "mood"], "has no column 'mood'"),
         (["rows.csv", "--label-map", "ok"], "--label-map must be NAME=LABEL,..., got 'ok'"),
         (["rows.csv", "--label-column", "tone", "--label-map", "ok=fine"], "the model has no label fine"),
+        (["rows.csv", "--fail-under", "accuracy=0.9", "--fail-under", "accuracy=0.1"], "two limits for accuracy"),
         (["rows.csv", "--fail-under", "beauty=1"], "--fail-under must be METRIC=X with X from 0 to 1, got 'beauty=1'"),
         (["--suite", "hatecheck"], "--suite, --cases and --positive-labels must be given together"),
         (["rows.csv", "--json", "a.json", "--html", "a.json"], "--html a.json is also the file of --json"),

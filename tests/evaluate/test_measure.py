@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from helpers import random_logits
 
 from toxonnx.data.label_values import MISSING
+from toxonnx.errors import GateError
+from toxonnx.evaluate.gate import check_metrics
+from toxonnx.evaluate.loading import with_unique_names
 from toxonnx.evaluate.measure import compare_models, report_model
 from toxonnx.evaluate.metrics import Sample, wilson
-from toxonnx.evaluate.report import BootstrapOptions, ModelDescription, ScoredRows
-from toxonnx.evaluate.sections import model_sections
+from toxonnx.evaluate.report import BootstrapOptions, EvaluationReport, ModelDescription, ModelReport, ScoredRows
+from toxonnx.evaluate.sections import headline, model_sections
 from toxonnx.labels import Labels
 
 
@@ -29,6 +34,44 @@ def test_long_values_with_the_same_start_are_groups_of_their_own() -> None:
     report = report_model(scored_rows("one", sample), {"page": values}, BootstrapOptions(samples=0))
     shown = f"{start[:37]}..."
     assert [(one.value, one.rows) for one in report.groups["page"]] == [(shown, 19), (f"{shown} (2)", 16), ("soup", 5)]
+
+
+def test_unseen_rows_that_nobody_judged_are_not_measured() -> None:
+    logits, y_true, labels = random_logits(1, 40, multi=True)
+    y_true[30:] = MISSING
+    scored = scored_rows("one", Sample.of_logits(logits, y_true, labels))
+    scored.seen["training"] = np.arange(40) < 30
+    report = report_model(scored, bootstrap_options=BootstrapOptions(samples=0))
+    assert report.unseen is None and report.all_rows is not None and report.all_rows.metrics.accuracy > 0
+    assert "no unseen row with a label is left" in str(headline(_report(report)).alerts)
+
+
+def test_f1_is_undefined_where_no_label_occurs() -> None:
+    labels = Labels(("rude", "calm"), "sigmoid")
+    sample = Sample.of_logits(np.full((3, 2), -4, dtype=np.float32), np.zeros((3, 2), dtype=np.int64), labels)
+    report = report_model(scored_rows("one", sample), {"page": ["a"] * 3}, BootstrapOptions(samples=0))
+    table = headline(_report(report))
+    shown = dict(table.rows)
+    assert shown["accuracy"] == "1.0000" and shown["macro F1"] == shown["weighted F1"] == "-" and not table.alerts
+    assert report.groups["page"][0].macro_f1 is None
+    with pytest.raises(GateError, match="macro_f1 is undefined"):
+        check_metrics(_report(report), {"macro_f1": 0.1})
+
+
+def test_names_of_models_are_unique() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Named:
+        name: str
+
+    names = [
+        one.name for one in with_unique_names([Named(name) for name in ("m (2)", "m", "m", "m", "hate (v2)", "hate")])
+    ]  # type: ignore[misc,arg-type]
+    assert names == ["m (2)", "m", "m (3)", "m (4)", "hate (v2)", "hate"]
+
+
+def _report(model: ModelReport) -> EvaluationReport:
+    options = BootstrapOptions(samples=0)
+    return EvaluationReport(toxonnx="0", bootstrap=options, file=None, models=[model], comparisons=[], suite=None)
 
 
 def test_a_report_says_in_how_many_rows_a_label_was_judged() -> None:

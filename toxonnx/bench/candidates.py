@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from typing import Any
 from toxonnx.bench.checkpoints import RANDOM_WEIGHTS, write_checkpoint
 from toxonnx.bench.run import Candidate
 from toxonnx.bundle import MANIFEST, Bundle, open_bundle
-from toxonnx.errors import InputError
+from toxonnx.errors import BundleError, InputError
 from toxonnx.inference.engine import Engine
 from toxonnx.inference.options import RuntimeOptions
+from toxonnx.resources import find_bundle
 
 __all__ = ["CandidateOptions", "build_candidates"]
 
@@ -44,7 +46,7 @@ def build_candidates(
 
     Args:
         bundle: the bundle.
-        sources: ``pytorch``, or folders: bundles, runs or checkpoints.
+        sources: ``pytorch``, names of included bundles, or folders: bundles, runs or checkpoints.
         options: how they run.
         scratch: folder for checkpoints.
         log: receives a line for each bundle that falls back to the CPU, and for an engine that is left out.
@@ -58,8 +60,8 @@ def build_candidates(
     names = bundle.manifest.labels.names
     candidates = _bundle(bundle.manifest.name, bundle, options, comparable=False)
     for number, source in enumerate(sources):
-        folder = Path(source).absolute()
-        if source != RANDOM_WEIGHTS and (folder / MANIFEST).is_file():
+        folder = _bundle_folder(source)
+        if folder is not None:
             other = open_bundle(folder)
             if other.manifest.long_texts != bundle.manifest.long_texts:
                 raise InputError(
@@ -80,6 +82,16 @@ def build_candidates(
             raise InputError(f"--compare {source}: this name is already in use", "Rename one of the folders.")
         candidates += added
     return candidates
+
+
+def _bundle_folder(source: str) -> Path | None:
+    """The folder of a bundle, or of an included one of that name; None for anything else."""
+    folder = Path(source).absolute()
+    if source == RANDOM_WEIGHTS or (folder.exists() and not (folder / MANIFEST).is_file()):
+        return None
+    with contextlib.suppress(BundleError):
+        return find_bundle(source).absolute()
+    return None
 
 
 def _bundle(name: str, bundle: Bundle, options: CandidateOptions, *, comparable: bool) -> list[Candidate]:

@@ -72,9 +72,14 @@ def resolve_recipe(data: RawTable, options: CheckOptions) -> Recipe:
         labels = _choose_labels(data, options.label_columns)
         others = [name for name in header if name not in {labels.column, *labels.columns}]
         text = TextSpec(options.text_columns or _choose_text_columns(data, TextSpec(), others))
-    max_length = options.max_length or (recipe.max_length if recipe else Recipe("", labels).max_length)
-    resolved = Recipe(recipe.name if recipe else "", labels, max_length=max_length, text=text, split=split)
-    for name in (*_columns_read(resolved), *labels.votes.values()):
+    given = recipe or Recipe("", labels)
+    max_length = options.max_length or given.max_length
+    resolved = Recipe(
+        given.name, labels, max_length=max_length, text=text, split=split,
+        training=given.training, teacher=given.teacher,
+    )  # fmt: skip
+    named = (resolved.training.weight_column, resolved.teacher.text_column)
+    for name in (*_columns_read(resolved), *labels.votes.values(), *filter(None, named)):
         data.column(name)
     both = [name for name in text.columns if name in {labels.column, *labels.columns}]
     if both:

@@ -88,6 +88,11 @@ _KINDS = (
         "a row has the label `spam`, and `labels.names` of the recipe lists `praise` and `complaint`.",
     ),
     FindingKind(
+        "refused-values", "Shares, votes or weights are no such numbers.", "error",
+        "Fix these cells; training stops at the first one.",
+        "`labels.soft` is set, and a row has the share 1.5.",
+    ),
+    FindingKind(
         "label-variants", "The same label is spelled in several ways.", "error",
         "Use one spelling per label, or map every spelling in the recipe's labels.names; otherwise each spelling "
         "becomes a separate class.",

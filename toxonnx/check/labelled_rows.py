@@ -13,6 +13,7 @@ from toxonnx.check.finding import Finding, format_names, format_share, make_find
 from toxonnx.check.merged_rows import merged_row_findings
 from toxonnx.check.raw_table import RawTable
 from toxonnx.check.row_labels import RowLabels, read_labels
+from toxonnx.check.row_targets import target_findings
 from toxonnx.check.text_quality import text_findings
 from toxonnx.data.examples import Examples
 from toxonnx.data.label_values import MISSING
@@ -109,6 +110,8 @@ def read_rows(table: RawTable, recipe: Recipe, training: RowLabels | None = None
         training: labels of the training file, if ``table`` is a validation file.
     """
     row_labels, label_findings = read_labels(table, recipe.labels, training)
+    if training is None:
+        label_findings += target_findings(table, row_labels, recipe)
     rendered = [recipe.text.render(row) for row in zip(*map(table.column, recipe.text.columns), strict=True)]
     all_lines, file = table.table.lines, table.file
     with_text = [i for i, text in enumerate(rendered) if text.strip()]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @text_column_option
 @click.option("--bundle", metavar="DIR|NAME", help="The model  [default: the one that ships with toxonnx]")
 @click.option(
-    "--compare", multiple=True, metavar="pytorch|DIR",
+    "--compare", multiple=True, metavar="pytorch|DIR|NAME",
     help="What to compare with; repeat for more. pytorch: the bundle's architecture in PyTorch with random weights. "
     "DIR: another bundle, or a run or checkpoint, which runs in PyTorch.  [default: pytorch if it is installed]",
 )  # fmt: skip
