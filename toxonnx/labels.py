@@ -21,8 +21,8 @@ class Labels:
     """The labels of a classifier.
 
     Attributes:
-        names: label names, in the order of the model's logits; not empty, without line breaks, and for ``sigmoid``
-            without ``|``, which separates the labels of a text.
+        names: label names, in the order of the model's logits; not empty, and without ``|`` for ``sigmoid``, as it
+            separates the labels of a text.
         activation: ``softmax`` (single-label) or ``sigmoid`` (multi-label, or a single label that applies or not).
         thresholds: the probability from which each label applies. Empty for ``softmax``: the most
             probable label applies.
@@ -42,8 +42,6 @@ class Labels:
             raise InputError(f"{len(self.names)} labels are too few for {self.activation}")
         if not all(self.names):
             raise InputError(f"label names must not be empty, got {self.names}", "Give every label a name.")
-        if broken := [name for name in self.names if "\n" in name or "\r" in name]:
-            raise InputError(f"label names must not contain line breaks, got {broken[0]!r}", "Rename the label.")
         if self.multi and (ambiguous := [name for name in self.names if "|" in name]):
             what = f"the labels of a text are joined by |, which must not be part of a name: {ambiguous[0]!r}"
             raise InputError(what, "Rename the label.")

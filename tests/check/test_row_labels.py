@@ -9,9 +9,9 @@ from check_helpers import Rows, by_kind, check_quickly, distinct_rows
 from helpers import write_csv
 
 from toxonnx.check.render import class_table
+from toxonnx.data.labelled_files import load_examples
 from toxonnx.errors import InputError
 from toxonnx.inference.tokenizer import Tokenizer
-from toxonnx.labels import Labels
 from toxonnx.recipe import LabelSpec, Recipe, Training
 from toxonnx.texts import TextSpec
 
@@ -60,8 +60,8 @@ def test_names_that_training_refuses_are_findings_beside_the_others(tmp_path: Pa
         tmp_path / "s.csv", ["text", "class"], [[t, "x\ny" if i % 2 else "z"] for i, (t, *_) in enumerate(rows)]
     )
     assert "label-names" in by_kind(check_quickly(file, tokenizer), "error")
-    with pytest.raises(InputError, match="label names must not contain line breaks"):
-        Labels(("x\ny", "z"))
+    with pytest.raises(InputError, match="the name of a label contains a line break"):
+        load_examples(file, _recipe())
 
 
 def test_a_label_of_all_rows_is_a_single_class(tmp_path: Path, tokenizer: Tokenizer) -> None:

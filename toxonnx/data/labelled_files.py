@@ -356,6 +356,9 @@ def _label_set(spec: LabelSpec, names: dict[str, str] | None, y_true: NDArray[np
             if spec.threshold is not None:
                 hint = "Choose a labels.threshold that some rows reach and others do not."
             raise InputError(f"{where}: column {column!r} contains {what}", hint)
+    # A run keeps the labels of its rows on a line each.
+    if broken := [name for name in order if "\n" in name or "\r" in name]:
+        raise InputError(f"{where}: the name of a label contains a line break: {quote(broken[0])}", "Rename the label.")
     return Labels(order, "softmax" if names is not None else "sigmoid")
 
 
