@@ -106,5 +106,5 @@ def given_options(context: click.Context) -> dict[str, str]:
 
 def _as_text(value: object) -> str:
     if isinstance(value, dict):
-        return ",".join(f"{name}={number:g}" for name, number in sorted(value.items()))
+        return ",".join(f"{name}={number}" for name, number in sorted(value.items()))
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -60,9 +60,8 @@ def _measured(bundle: Bundle) -> Mapping[str, Any] | None:
     else:
         return None
     labels: dict[str, Any] = {}
-    if not bundle.own_thresholds:
-        pass
-    elif thresholds := decisions and (decisions.test or decisions.fitted):
+    thresholds = decisions and (decisions.test or decisions.fitted)
+    if bundle.own_thresholds and thresholds:
         for name, one in thresholds["per_class"].items():
             precision, recall = one["precision"], one["recall"]
             labels[name] = {
@@ -70,7 +69,7 @@ def _measured(bundle: Bundle) -> Mapping[str, Any] | None:
                 "recall": recall and recall[0],
                 "predicted": one["predicted"],
             }
-    elif agreement and "final" in agreement.metrics:
+    elif bundle.own_thresholds and agreement and "final" in agreement.metrics:
         for name, metrics in agreement.metrics["final"]["per_class"].items():
             labels[name] = {
                 "precision": metrics["precision"] if metrics["predicted"] else None,
