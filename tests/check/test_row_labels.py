@@ -43,10 +43,10 @@ def test_shares_votes_and_weights_that_training_refuses_are_findings(tmp_path: P
     voted = dataclasses.replace(_recipe(votes={"0": "a", "1": "b"}), training=Training(weight_column="weight"))
     found = [one for one in check_quickly(file, tokenizer, recipe=voted).findings if one.kind == "refused-values"]
     assert [(one.lines, one.severity) for one in found] == [((9,), "error"), ((5,), "error"), ((5,), "error")]
-    assert "no number of votes in column 'a'" in found[0].message and "no votes" in found[2].message
+    assert "a value other than a number of votes in column 'a'" in found[0].message and "no votes" in found[2].message
     soft = Recipe("r", LabelSpec("share", threshold=0.5, soft=True), text=TextSpec(("text",)))
     (share,) = (one for one in check_quickly(file, tokenizer, recipe=soft).findings if one.kind == "refused-values")
-    assert share.lines == (5,) and "no share from 0 to 1" in share.message
+    assert share.lines == (5,) and "a value other than a share from 0 to 1" in share.message
     with pytest.raises(InputError, match="has no column 'wight'"):
         check_quickly(file, tokenizer, recipe=dataclasses.replace(voted, training=Training(weight_column="wight")))
 

@@ -88,7 +88,7 @@ _KINDS = (
         "a row has the label `spam`, and `labels.names` of the recipe lists `praise` and `complaint`.",
     ),
     FindingKind(
-        "refused-values", "Shares, votes or weights are no such numbers.", "error",
+        "refused-values", "Shares, votes or weights have values that training refuses.", "error",
         "Fix these cells; training stops at the first one.",
         "`labels.soft` is set, and a row has the share 1.5.",
     ),

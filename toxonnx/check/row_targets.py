@@ -23,14 +23,20 @@ def target_findings(table: RawTable, labels: RowLabels, recipe: Recipe) -> list[
             shares = [_number(cell) for cell in table.column(name)]
             # A cell that is no number was not judged, or has been reported.
             wrong = (ok and not math.isnan(one) and not 0 <= one <= 1 for ok, one in zip(usable, shares, strict=True))
-            found.append((name, "no share from 0 to 1, as labels.soft asks for", wrong))
+            found.append((name, "a value other than a share from 0 to 1 (labels.soft)", wrong))
     votes = {name: [_votes(cell) for cell in table.column(name)] for name in recipe.labels.votes.values()}
     for name, counts in votes.items():
-        found.append((name, "no number of votes", (ok and one is None for ok, one in zip(usable, counts, strict=True))))
+        found.append(
+            (
+                name,
+                "a value other than a number of votes",
+                (ok and one is None for ok, one in zip(usable, counts, strict=True)),
+            )
+        )
     if recipe.training.weight_column:
         weights = [_number(cell) for cell in table.column(recipe.training.weight_column)]
         wrong = (not 0 <= weight < math.inf for weight in weights)
-        found.append((recipe.training.weight_column, "no weight, a number of at least 0,", wrong))
+        found.append((recipe.training.weight_column, "a weight that is not a number of at least 0", wrong))
     findings = [
         _finding(table, wrong, f"have {what} in column {table.display_names[name]!r}") for name, what, wrong in found
     ]
